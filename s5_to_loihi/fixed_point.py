@@ -1,0 +1,159 @@
+"""The arithmetic contract: formats, shifts, rounding, saturation and table lookup.
+
+Nothing else in the project rounds or clips. Every function is written with operators and numpy
+universal functions only, so that one definition runs on arrays of any shape, on scalars and under
+a just-in-time compiler. Integers are int64 inside; the widths of the chip are imposed by
+``saturate``. All right shifts are arithmetic: they round toward minus infinity (floor).
+
+The rules reproduce the integer model of IntelLabs/SparseRNNs (``fxparray.py``, ``fxpmodel.py``,
+commit b623aea), which its exports rely on bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Format(NamedTuple):
+    """A signed fixed-point format: ``value = integer * 2**-exponent``.
+
+    Attributes:
+        bits: width of the integer, sign included.
+        exponent: number of fractional bits; may be negative or larger than ``bits``.
+    """
+
+    bits: int
+    exponent: int
+
+    def __str__(self) -> str:
+        return f"int{self.bits}·2^{-self.exponent}"
+
+
+def limits(bits: int) -> tuple[int, int]:
+    """Return the lowest and the highest integer of ``bits`` signed bits."""
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def saturate(value, bits):
+    """Clip integers of any shape to ``bits`` signed bits."""
+    return np.minimum(np.maximum(value, -(1 << (bits - 1))), (1 << (bits - 1)) - 1)
+
+
+def shift(value, left):
+    """Shift left by ``left`` bits, or right (floor) by ``-left``; nothing is clipped."""
+    if left >= 0:
+        return value << left
+    return value >> -left
+
+
+def convert(value, source, target):
+    """Bring integers of one format into another.
+
+    A change of exponent shifts and saturates at the *source* width, even when the target is wider:
+    that is what the reference does (its ``change_exp``), and it clips large operands early. A
+    narrower target then saturates at its own width. Equal exponents do not saturate.
+    """
+    if source.exponent != target.exponent:
+        value = saturate(shift(value, target.exponent - source.exponent), source.bits)
+    if target.bits < source.bits:
+        value = saturate(value, target.bits)
+    return value
+
+
+def add(left, left_format, right, right_format, result):
+    """Add two operands in the result's exponent: ``sat(convert(left) + convert(right))``.
+
+    Each operand saturates at its own width while it is aligned (see ``convert``).
+    """
+    return saturate(
+        convert(left, left_format, Format(left_format.bits, result.exponent))
+        + convert(right, right_format, Format(right_format.bits, result.exponent)),
+        result.bits,
+    )
+
+
+def add_widened(left, left_format, right, right_format, result):
+    """Add two operands in the finer of their exponents, then shift the sum to the result's.
+
+    The reference's addition with a result exponent chosen from the data ("compute_best"), here
+    with that exponent frozen. The operand with the smaller exponent is shifted left and
+    saturates at its own width before the addition.
+    """
+    finest = max(left_format.exponent, right_format.exponent)
+    total = convert(left, left_format, Format(left_format.bits, finest)) + convert(
+        right, right_format, Format(right_format.bits, finest)
+    )
+    return saturate(shift(total, result.exponent - finest), result.bits)
+
+
+def multiply(left, right, right_shift, bits):
+    """Multiply and shift right: ``sat((left * right) >> right_shift, bits)``."""
+    return saturate((left * right) >> right_shift, bits)
+
+
+def rectify(value):
+    """Return ``max(value, 0)``."""
+    return np.maximum(value, 0)
+
+
+def rectify_complex(real, imaginary):
+    """Keep a complex integer if it is lexicographically above zero, else return 0.
+
+    Keeps ``z`` if ``Re z > 0`` or ``Re z == 0 and Im z > 0``: numpy's and jax's order of complex
+    numbers, which makes ``jax.nn.relu`` on complex states what the models were trained with.
+    It is not a ReLU of each part.
+    """
+    keep = (real > 0) | ((real == 0) & (imaginary > 0))
+    return np.where(keep, real, 0), np.where(keep, imaginary, 0)
+
+
+#: ``round(sigmoid(k) * 2**14) - 2**13`` for k = 0..7, the knots of the reference's lookup.
+SIGMOID_KNOTS = np.array([0, 3786, 6239, 7415, 7897, 8082, 8151, 8177], dtype=np.int64)
+SIGMOID_KNOTS.flags.writeable = False
+#: The lookup's result: 16 bits, of which 14 are fractional (sigmoid in [0, 1]).
+SIGMOID_FORMAT = Format(16, 14)
+#: The lookup interpolates on at most this many fractional bits of its input.
+SIGMOID_INPUT_EXPONENT = 6
+
+
+def sigmoid(value, exponent):
+    """Evaluate the reference's piecewise-linear sigmoid.
+
+    Args:
+        value: integers with ``exponent`` fractional bits, 0 <= exponent <= 6.
+        exponent: fractional bits of ``value``.
+
+    Returns:
+        Integers in ``SIGMOID_FORMAT``. Beyond +-7 the last segment repeats, as in the reference:
+        the segment index is clipped there but the fraction is not (error up to 0.0016).
+    """
+    magnitude = np.abs(value)
+    knot = np.minimum(magnitude >> exponent, 6)
+    fraction = magnitude & ((1 << exponent) - 1)
+    half = ((((1 << exponent) - fraction) * np.take(SIGMOID_KNOTS, knot)) >> exponent) + (
+        (fraction * np.take(SIGMOID_KNOTS, knot + 1)) >> exponent
+    )
+    return (1 << 13) + np.where(value > 0, half, -half)
+
+
+def to_integers(values: np.ndarray, target: Format) -> tuple[np.ndarray, int]:
+    """Quantize floats as the reference quantizes its input: floor, then clip.
+
+    Args:
+        values: finite floats, any shape.
+        target: the format of the result.
+
+    Returns:
+        ``(integers int64 of the same shape, how many were clipped)``.
+    """
+    floored = np.floor(np.ldexp(np.asarray(values, dtype=np.float64), target.exponent))
+    lowest, highest = limits(target.bits)
+    clipped = np.clip(floored, lowest, highest)
+    return clipped.astype(np.int64), int(np.count_nonzero(clipped != floored))
+
+
+def to_floats(integers: np.ndarray, source: Format) -> np.ndarray:
+    """Return the real values of integers, float64, exactly (widths up to 53 bits)."""
+    return np.ldexp(np.asarray(integers, dtype=np.float64), -source.exponent)
