@@ -1,0 +1,1 @@
+"""The intermediate representation: neuron kinds, synapses, network, text form, verifier."""

@@ -1,0 +1,181 @@
+"""The intermediate representation: neuron groups joined by sparse synapses.
+
+A ``Network`` is an immutable value. Every edge is a ``Synapses``: a sparse int8 matrix from one
+message of a group (or from the input) to one port of another group. A message sent in timestep t
+arrives in timestep ``t + 1 + delay``: one timestep is what every synapse costs on Loihi 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.network.neurons import NeuronKind
+
+#: The name under which synapses refer to the network's input, and to its only message.
+INPUT = "input"
+TOKEN = "token"
+
+
+class Readout(str, Enum):
+    """What the network's output stands for."""
+
+    EACH_TOKEN = "each_token"  #: regression: one output a token
+    LAST = "last"  #: classification: the output of a sequence's last token
+    MEAN = "mean"  #: classification of the mean over the tokens; read at the last one
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One end of synapses: a group and one of its messages (source) or ports (target)."""
+
+    group: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.group}.{self.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronGroup:
+    """Neurons that share one program and one set of formats.
+
+    Attributes:
+        name: unique in the network, e.g. ``block0.state``.
+        kind: the program.
+        size: number of neurons.
+        constants: an instance of ``kind.constants``.
+        formats: the format of each of ``kind.values``.
+        port_exponents: the exponent that each of ``kind.ports`` accumulates in.
+        phase: the timestep in which the group sees the first token, if the input sends it in
+            timestep 0; None before delays are aligned.
+    """
+
+    name: str
+    kind: NeuronKind
+    size: int
+    constants: tuple
+    formats: Mapping[str, Format]
+    port_exponents: Mapping[str, int]
+    phase: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Synapses:
+    """A sparse matrix of int8 weights between a message and a port.
+
+    Attributes:
+        name: unique in the network, e.g. ``block0.B_re``.
+        source: where the messages come from.
+        target: the port in which the products are added up.
+        weights: (target neurons, source neurons) int8, in canonical form (sorted, no duplicates).
+        exponent: fractional bits of the weights.
+        delay: timesteps in addition to the one that every synapse costs.
+    """
+
+    name: str
+    source: Endpoint
+    target: Endpoint
+    weights: csr_matrix
+    exponent: int
+    delay: int = 0
+
+    @property
+    def density(self) -> float:
+        """Stored synapses as a fraction of the matrix."""
+        return self.weights.nnz / max(1, self.weights.shape[0] * self.weights.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A complete network.
+
+    Attributes:
+        name: what the user calls it.
+        input_size: features of a token.
+        input_format: format of a token's integers.
+        groups: neuron groups in topological order.
+        synapses: all edges.
+        output: the message that leaves the network.
+        readout: what it stands for.
+        sequence_length: tokens a sequence, where the readout is the mean; else None.
+    """
+
+    name: str
+    input_size: int
+    input_format: Format
+    groups: tuple[NeuronGroup, ...]
+    synapses: tuple[Synapses, ...]
+    output: Endpoint
+    readout: Readout = Readout.EACH_TOKEN
+    sequence_length: int | None = None
+    _by_name: dict[str, NeuronGroup] = field(init=False, repr=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "_by_name", {group.name: group for group in self.groups})
+
+    def group(self, name: str) -> NeuronGroup:
+        """Return the group of that name (KeyError if there is none)."""
+        return self._by_name[name]
+
+    def message_size(self, endpoint: Endpoint) -> int:
+        """Number of neurons behind a message."""
+        return self.input_size if endpoint.group == INPUT else self.group(endpoint.group).size
+
+    def message_format(self, endpoint: Endpoint) -> Format:
+        """Format of a message's integers."""
+        if endpoint.group == INPUT:
+            return self.input_format
+        return self.group(endpoint.group).formats[endpoint.name]
+
+    @property
+    def output_size(self) -> int:
+        """Features of an output."""
+        return self.message_size(self.output)
+
+    @property
+    def output_format(self) -> Format:
+        """Format of an output's integers."""
+        return self.message_format(self.output)
+
+    @property
+    def latency(self) -> int:
+        """Timesteps from a token's entry to its output, once delays are aligned."""
+        return self.group(self.output.group).phase
+
+    @property
+    def synapse_count(self) -> int:
+        """Number of stored synapses."""
+        return sum(synapses.weights.nnz for synapses in self.synapses)
+
+
+def frozen_weights(matrix: np.ndarray | csr_matrix) -> csr_matrix:
+    """Return a read-only int8 csr matrix in canonical form.
+
+    Args:
+        matrix: (target, source) integers within int8; explicit zeros are kept.
+
+    Raises:
+        ValueError: a weight is outside int8; callers check first and say which tensor it is.
+    """
+    weights = csr_matrix(matrix)
+    if weights.nnz and (weights.data.min() < -128 or weights.data.max() > 127):
+        raise ValueError("a weight is outside int8")
+    weights = csr_matrix(
+        (weights.data.astype(np.int8), weights.indices.astype(np.int32), weights.indptr.astype(np.int32)),
+        shape=weights.shape,
+    )
+    weights.sort_indices()
+    for array in (weights.data, weights.indices, weights.indptr):
+        array.flags.writeable = False
+    return weights
+
+
+def identity_weights(size: int) -> csr_matrix:
+    """Return the synapses that hand a message on unchanged."""
+    return frozen_weights(csr_matrix(np.eye(size, dtype=np.int8)))

@@ -1,0 +1,55 @@
+"""DENSE: an affine map with an optional ReLU; the encoder and the decoder are such groups."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format, add, rectify, saturate
+from s5_to_loihi.network.neurons.kind import NeuronKind
+
+
+class DenseConstants(NamedTuple):
+    """Constants of DENSE and, as a part, of the gates.
+
+    Attributes:
+        bias: (n,) integers in ``bias_format``.
+        bias_format: format of the bias.
+        accumulator_shift: right shift from the accumulator to ``result``, >= 0.
+        result: format of the affine value.
+        rectified: 1 if a ReLU follows, else 0.
+    """
+
+    bias: np.ndarray
+    bias_format: Format
+    accumulator_shift: int
+    result: Format
+    rectified: int
+
+
+def affine(accumulator, constants):
+    """Return ``sat(sat(accumulator >> shift) + bias)`` in the format ``constants.result``."""
+    weighted = saturate(accumulator >> constants.accumulator_shift, constants.result.bits)
+    return add(
+        weighted, constants.result, constants.bias, constants.bias_format, constants.result
+    )
+
+
+def update(accumulators, state, constants):
+    """activation = relu(affine) or affine."""
+    value = affine(accumulators[0], constants)
+    activation = rectify(value) if constants.rectified else value
+    return (), (activation,), (value,)
+
+
+DENSE = NeuronKind(
+    name="dense",
+    title="affine map, ReLU optional",
+    ports=("weighted",),
+    state=(),
+    messages=("activation",),
+    probes=("affine",),
+    constants=DenseConstants,
+    update=update,
+)

@@ -1,0 +1,42 @@
+"""What a kind of neuron is: the names of its parts and one function, its arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NeuronKind:
+    """A neuron program, shared by all neurons of a group.
+
+    ``update(accumulators, state, constants) -> (state, messages, probes)`` is the only definition
+    of the arithmetic. Its arguments and results are tuples of integers (arrays of shape (..., n),
+    or scalars for one neuron) in the order of the names below; ``constants`` is an instance of
+    the named tuple ``constants``. It is pure and uses the primitives of ``fixed_point`` only.
+
+    Attributes:
+        name: the kind's name in texts and files.
+        title: a few words for people.
+        ports: dendritic accumulators; synapses end here.
+        state: registers that live from one update to the next, zero at the start.
+        messages: what a neuron can send; a message that no synapses carry is never sent.
+        probes: values in between, computed for verification only.
+        constants: the named tuple of the program's constants: per-neuron integers as arrays (n,),
+            formats and shift amounts as plain integers.
+        update: the arithmetic.
+    """
+
+    name: str
+    title: str
+    ports: tuple[str, ...]
+    state: tuple[str, ...]
+    messages: tuple[str, ...]
+    probes: tuple[str, ...]
+    constants: type
+    update: Callable
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Every named result of an update, in the order in which ``update`` returns them."""
+        return self.state + self.messages + self.probes

@@ -1,0 +1,65 @@
+"""OUTPUT: the real part of C x, the feedthrough D u, and a ReLU."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from s5_to_loihi.fixed_point import Format, convert, rectify, saturate
+from s5_to_loihi.network.neurons.kind import NeuronKind
+
+
+class OutputConstants(NamedTuple):
+    """Constants of OUTPUT.
+
+    Attributes:
+        c_re_shift, c_im_shift, d_shift: right shifts from the accumulators to ``y``, >= 0.
+        y: format of the output.
+        conjugate_shift: 1 if only one half of the conjugate pairs is kept (the sum is doubled),
+            else 0.
+        gate_input: format in which the activation enters the gate's weights.
+        value_input: format in which it enters the value's weights (GLU ``full``).
+    """
+
+    c_re_shift: int
+    c_im_shift: int
+    d_shift: int
+    y: Format
+    conjugate_shift: int
+    gate_input: Format
+    value_input: Format
+
+
+def update(accumulators, state, constants):
+    """y = k Re(C g) + D u with k = 1 or 2; activation = relu(y).
+
+    The doubled sum is not saturated before the feedthrough is added, as in the reference.
+    """
+    c = constants
+    c_re, c_im, d = accumulators
+    projection = saturate(
+        saturate(c_re >> c.c_re_shift, c.y.bits) - saturate(c_im >> c.c_im_shift, c.y.bits),
+        c.y.bits,
+    )
+    doubled = projection << c.conjugate_shift
+    feedthrough = saturate(d >> c.d_shift, c.y.bits)
+    y = saturate(doubled + feedthrough, c.y.bits)
+    activation = rectify(y)
+    messages = (
+        y,
+        activation,
+        convert(activation, c.y, c.gate_input),
+        convert(activation, c.y, c.value_input),
+    )
+    return (), messages, (projection, doubled, feedthrough)
+
+
+OUTPUT = NeuronKind(
+    name="output",
+    title="projection, feedthrough, ReLU",
+    ports=("c_re", "c_im", "d"),
+    state=(),
+    messages=("y", "activation", "gate_input", "value_input"),
+    probes=("projection", "doubled", "feedthrough"),
+    constants=OutputConstants,
+    update=update,
+)

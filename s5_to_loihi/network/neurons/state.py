@@ -1,0 +1,71 @@
+"""STATE: the complex diagonal recurrence of S5 and its ReLU, one complex state a neuron."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift
+from s5_to_loihi.network.neurons.kind import NeuronKind
+
+
+class StateConstants(NamedTuple):
+    """Constants of STATE.
+
+    Attributes:
+        a_re, a_im: (n,) integers, the discretized eigenvalues.
+        a_re_exponent, a_im_exponent: their exponents.
+        bu_re_shift, bu_im_shift: right shifts from the accumulators to ``bu_re`` and ``bu_im``.
+        bu_re, bu_im: formats of the input drive.
+        x_re, x_im: formats of the state registers, which saturate at these widths.
+    """
+
+    a_re: np.ndarray
+    a_im: np.ndarray
+    a_re_exponent: int
+    a_im_exponent: int
+    bu_re_shift: int
+    bu_im_shift: int
+    bu_re: Format
+    bu_im: Format
+    x_re: Format
+    x_im: Format
+
+
+def update(accumulators, state, constants):
+    """x = a * x + B u, then g = x where x is lexicographically above zero, else 0.
+
+    Each product is floored on its own. Like the reference, ``a_im * x_im`` is shifted by the
+    exponent of ``a_re`` and the other state enters with its own exponent, unaligned, even where
+    the exponents of the two parts differ.
+    """
+    c = constants
+    x_re, x_im = state
+    bu_re = saturate(accumulators[0] >> c.bu_re_shift, c.bu_re.bits)
+    bu_im = saturate(accumulators[1] >> c.bu_im_shift, c.bu_im.bits)
+    next_re = (
+        ((c.a_re * x_re) >> c.a_re_exponent)
+        - ((c.a_im * x_im) >> c.a_re_exponent)
+        + shift(bu_re, c.x_re.exponent - c.bu_re.exponent)
+    )
+    next_im = (
+        ((c.a_re * x_im) >> c.a_im_exponent)
+        + ((c.a_im * x_re) >> c.a_im_exponent)
+        + shift(bu_im, c.x_im.exponent - c.bu_im.exponent)
+    )
+    next_re = saturate(next_re, c.x_re.bits)
+    next_im = saturate(next_im, c.x_im.bits)
+    return (next_re, next_im), rectify_complex(next_re, next_im), (bu_re, bu_im)
+
+
+STATE = NeuronKind(
+    name="state",
+    title="complex recurrence, complex ReLU",
+    ports=("bu_re", "bu_im"),
+    state=("x_re", "x_im"),
+    messages=("g_re", "g_im"),
+    probes=("drive_re", "drive_im"),
+    constants=StateConstants,
+    update=update,
+)

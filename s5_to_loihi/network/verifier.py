@@ -1,0 +1,156 @@
+"""The rules that every network keeps; checked after each pass and when a bundle is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from s5_to_loihi.errors import NetworkError
+from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
+
+#: Widest message between neurons here; Loihi 2 carries graded spikes of 24 bits (up to 32).
+MESSAGE_BITS = 24
+#: Widest neuron state register of Loihi 2, in bits.
+STATE_BITS = 24
+#: Longest synaptic delay of Loihi 2 in timesteps beyond the first (6 bits, 62 usable).
+LONGEST_DELAY = 62
+#: Right shifts beyond this are a mistake, not arithmetic: products have at most 48 bits.
+LARGEST_SHIFT = 47
+
+
+def verify(network: Network) -> None:
+    """Check a network against the rules of the intermediate representation.
+
+    Raises:
+        NetworkError: naming the group or synapses, what was found and what the rule is.
+    """
+    _check_names(network)
+    for group in network.groups:
+        _check_group(group)
+    known = {INPUT}
+    incoming: dict[str, list[Synapses]] = {group.name: [] for group in network.groups}
+    for synapses in network.synapses:
+        _check_synapses(network, synapses)
+        incoming[synapses.target.group].append(synapses)
+    for group in network.groups:
+        for synapses in incoming[group.name]:
+            if synapses.source.group not in known:
+                raise NetworkError(
+                    synapses.name,
+                    f"comes from {synapses.source.group}, which is not before {group.name}",
+                    "Order the groups so that messages only go forward",
+                )
+        known.add(group.name)
+    _check_endpoint(network, "output", network.output)
+
+
+def _check_names(network: Network) -> None:
+    for label, names in (
+        ("groups", [group.name for group in network.groups] + [INPUT]),
+        ("synapses", [synapses.name for synapses in network.synapses]),
+    ):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise NetworkError(network.name, f"two {label} are called {twice[0]}")
+
+
+def _constant_fields(prefix: str, constants: tuple) -> Iterator[tuple[str, object]]:
+    for name, value in zip(constants._fields, constants, strict=True):
+        if isinstance(value, tuple) and not isinstance(value, Format):
+            yield from _constant_fields(f"{prefix}.{name}", value)
+        else:
+            yield f"{prefix}.{name}", value
+
+
+def _check_group(group: NeuronGroup) -> None:
+    if group.size < 1:
+        raise NetworkError(group.name, f"has {group.size} neurons")
+    if not isinstance(group.constants, group.kind.constants):
+        raise NetworkError(group.name, f"constants are not {group.kind.constants.__name__}")
+    if set(group.formats) != set(group.kind.values):
+        raise NetworkError(group.name, f"formats are given for {sorted(group.formats)}")
+    if set(group.port_exponents) != set(group.kind.ports):
+        raise NetworkError(group.name, f"exponents are given for {sorted(group.port_exponents)}")
+    for name, limit in (
+        *((name, STATE_BITS) for name in group.kind.state),
+        *((name, MESSAGE_BITS) for name in group.kind.messages),
+    ):
+        if not 1 < group.formats[name].bits <= limit:
+            raise NetworkError(
+                f"{group.name}.{name}", f"is {group.formats[name].bits} bits wide (limit {limit})"
+            )
+    for name, value in _constant_fields(group.name, group.constants):
+        if isinstance(value, np.ndarray) and (
+            value.shape != (group.size,) or value.dtype != np.int64
+        ):
+            raise NetworkError(name, f"has {value.dtype}{value.shape}, not int64({group.size},)")
+        if name.endswith("_shift") and not 0 <= value <= LARGEST_SHIFT:
+            raise NetworkError(name, f"shifts right by {value} bits (allowed 0..{LARGEST_SHIFT})")
+
+
+def _check_endpoint(network: Network, where: str, endpoint: Endpoint) -> None:
+    if endpoint == Endpoint(INPUT, TOKEN):
+        return
+    names = {group.name for group in network.groups}
+    if endpoint.group not in names:
+        raise NetworkError(where, f"refers to {endpoint.group}, which is no group")
+    if endpoint.name not in network.group(endpoint.group).kind.messages:
+        raise NetworkError(where, f"refers to {endpoint}, which is no message")
+
+
+def _check_synapses(network: Network, synapses: Synapses) -> None:
+    _check_endpoint(network, synapses.name, synapses.source)
+    if synapses.target.group not in {group.name for group in network.groups}:
+        raise NetworkError(synapses.name, f"ends at {synapses.target.group}, which is no group")
+    target = network.group(synapses.target.group)
+    if synapses.target.name not in target.kind.ports:
+        raise NetworkError(synapses.name, f"ends at {synapses.target}, which is no port")
+    weights = synapses.weights
+    expected = (target.size, network.message_size(synapses.source))
+    if weights.shape != expected:
+        raise NetworkError(synapses.name, f"has shape {weights.shape}, its ends have {expected}")
+    if weights.dtype != np.int8:
+        raise NetworkError(synapses.name, f"weights are {weights.dtype} (limit int8)")
+    _check_storage(synapses)
+    exponent = network.message_format(synapses.source).exponent + synapses.exponent
+    if exponent != target.port_exponents[synapses.target.name]:
+        raise NetworkError(
+            synapses.name,
+            f"delivers products of exponent {exponent} to {synapses.target}, which expects"
+            f" {target.port_exponents[synapses.target.name]}",
+        )
+    if not 0 <= synapses.delay <= LONGEST_DELAY:
+        raise NetworkError(
+            synapses.name, f"has a delay of {synapses.delay} timesteps (allowed 0..{LONGEST_DELAY})"
+        )
+    if target.phase is not None:
+        sent = 0 if synapses.source.group == INPUT else network.group(synapses.source.group).phase
+        if sent is None or sent + 1 + synapses.delay != target.phase:
+            raise NetworkError(
+                synapses.name,
+                f"leaves in phase {sent} with delay {synapses.delay} and misses phase"
+                f" {target.phase} of {target.name}",
+                "Align the delays again",
+            )
+
+
+def _check_storage(synapses: Synapses) -> None:
+    weights = synapses.weights
+    rows, columns = weights.shape
+    indptr, indices = weights.indptr, weights.indices
+    sound = (
+        len(indptr) == rows + 1
+        and indptr[0] == 0
+        and indptr[-1] == len(indices) == len(weights.data)
+        and bool((np.diff(indptr) >= 0).all())
+        and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < columns))
+    )
+    if sound and len(indices):
+        rises = np.diff(indices) > 0
+        row_starts = indptr[1:-1]
+        rises[row_starts[(row_starts > 0) & (row_starts < len(indices))] - 1] = True
+        sound = bool(rises.all())
+    if not sound:
+        raise NetworkError(synapses.name, "sparse storage is damaged (indices out of order)")
