@@ -1,0 +1,234 @@
+"""The integer interpreter: numpy, group by group, all tokens at once.
+
+Groups form a forward graph (recurrence stays inside a neuron), so each group can be evaluated for
+a whole sequence before the next one. Two ways of time share this code: *tokens* (every message
+belongs to its token, delays play no role) and *timesteps* (messages take ``1 + delay`` timesteps,
+groups update in their phase), which is what happens on the chip and under Lava.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup
+
+#: The state of a network: for each group that has one, its registers, each (batch, neurons).
+State = Mapping[str, tuple[np.ndarray, ...]]
+
+
+class Mode(str, Enum):
+    """How tokens follow one another through the network."""
+
+    PIPELINED = "pipelined"  #: one token each timestep: highest throughput
+    FALL_THROUGH = "fall-through"  #: a token enters when the one before has left
+
+
+def period(network: Network, mode: Mode) -> int:
+    """Return the timesteps from one token's entry to the next one's."""
+    return 1 if mode is Mode.PIPELINED else network.latency
+
+
+def timestep_count(network: Network, mode: Mode, tokens: int) -> int:
+    """Return the timesteps from the first token's entry to the last one's output, inclusive."""
+    return (tokens - 1) * period(network, mode) + network.latency + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an evaluation computed.
+
+    Attributes:
+        outputs: (tokens, batch, output features) int64.
+        values: ``group.value`` -> (tokens, batch, neurons) int64, for the values asked for.
+        state: the state after the last token.
+    """
+
+    outputs: np.ndarray
+    values: dict[str, np.ndarray]
+    state: State
+
+
+class Interpreter:
+    """A network made ready for evaluation: its matrices as int64, its edges by target.
+
+    Holds nothing that changes: state goes in and comes out of ``evaluate``.
+    """
+
+    def __init__(self, network: Network):
+        """Prepare a verified network."""
+        self.network = network
+        self._edges = {
+            (group.name, port): tuple(
+                (synapses.source, synapses.weights.astype(np.int64), 1 + synapses.delay)
+                for synapses in network.synapses
+                if synapses.target == Endpoint(group.name, port)
+            )
+            for group in network.groups
+            for port in group.kind.ports
+        }
+        self._sent = {synapses.source for synapses in network.synapses} | {network.output}
+
+    def initial_state(self, batch: int = 1) -> State:
+        """Return the state before the first token: all zero."""
+        return {
+            group.name: tuple(
+                np.zeros((batch, group.size), dtype=np.int64) for _ in group.kind.state
+            )
+            for group in self.network.groups
+            if group.kind.state
+        }
+
+    def evaluate(
+        self,
+        tokens: np.ndarray,
+        state: State | None = None,
+        keep: Collection[str] | None = (),
+    ) -> Evaluation:
+        """Evaluate a sequence of tokens, token by token in meaning.
+
+        Args:
+            tokens: (tokens, batch, input features) integers within the input format, at least
+                one token; see ``check_tokens``.
+            state: where to start; zero if not given.
+            keep: names ``group.value`` to return; None for all.
+
+        Returns:
+            Outputs, the kept values, and the state to go on from.
+        """
+        return self._evaluate(tokens, state or self.initial_state(tokens.shape[1]), keep, None)
+
+    def evaluate_timesteps(
+        self, tokens: np.ndarray, mode: Mode, keep: Collection[str] | None = ()
+    ) -> Evaluation:
+        """Evaluate the same timestep by timestep, with delays and phases as on the chip.
+
+        Equal to ``evaluate`` exactly when the delays are aligned. The network must have phases.
+        """
+        return self._evaluate(tokens, self.initial_state(tokens.shape[1]), keep, mode)
+
+    def _evaluate(self, tokens, state, keep, mode) -> Evaluation:
+        count, batch, _ = tokens.shape
+        step = 1 if mode is None else period(self.network, mode)
+        rows = count if mode is None else timestep_count(self.network, mode, count)
+        arrivals = np.zeros((rows, *tokens.shape[1:]), dtype=np.int64)
+        arrivals[: count * step : step] = tokens
+        sent = {Endpoint(INPUT, TOKEN): arrivals}
+        values, next_state = {}, {}
+        for group in self.network.groups:
+            active = slice(0, None) if mode is None else slice(group.phase, None, step)
+            accumulators = tuple(
+                accumulator[active]
+                for accumulator in self.accumulate(group, sent, timed=mode is not None)
+            )
+            registers, results = update_sequence(group, accumulators, state.get(group.name, ()))
+            if group.kind.state:
+                next_state[group.name] = registers
+            for name, result in zip(group.kind.values, results, strict=True):
+                endpoint = Endpoint(group.name, name)
+                if endpoint in self._sent:
+                    sent[endpoint] = np.zeros((rows, batch, group.size), dtype=np.int64)
+                    sent[endpoint][active] = result
+                if keep is None or str(endpoint) in keep:
+                    values[str(endpoint)] = np.broadcast_to(
+                        result[:count], (count, batch, group.size)
+                    )
+        outputs = sent[self.network.output]
+        first = 0 if mode is None else self.network.latency
+        return Evaluation(outputs[first::step][:count], values, next_state)
+
+    def accumulate(
+        self, group: NeuronGroup, sent: Mapping[Endpoint, np.ndarray], timed: bool = False
+    ) -> tuple[np.ndarray, ...]:
+        """Return what each port of a group adds up.
+
+        Args:
+            group: one of the network's groups.
+            sent: the messages so far, each (rows, batch, neurons); a row is a token, or a
+                timestep if ``timed``.
+            timed: whether messages take ``1 + delay`` rows to arrive.
+
+        Returns:
+            For each port, (rows, batch, neurons of the group) int64.
+        """
+        rows, batch, _ = sent[Endpoint(INPUT, TOKEN)].shape
+        totals = []
+        for port in group.kind.ports:
+            total = np.zeros((rows, batch, group.size), dtype=np.int64)
+            for source, weights, travel in self._edges[group.name, port]:
+                late = min(travel, rows) if timed else 0
+                messages = sent[source][: rows - late].reshape((rows - late) * batch, -1)
+                products = (weights @ messages.T).T
+                total[late:] += products.reshape(rows - late, batch, group.size)
+            totals.append(total)
+        return tuple(totals)
+
+
+def update_sequence(
+    group: NeuronGroup,
+    accumulators: tuple[np.ndarray, ...],
+    registers: tuple[np.ndarray, ...],
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Update a group row after row.
+
+    Args:
+        group: what to update.
+        accumulators: for each port, (rows, batch, neurons).
+        registers: for each state register, (batch, neurons).
+
+    Returns:
+        ``(registers after the last row, for each of kind.values an array (rows, batch, neurons))``.
+    """
+    kind = group.kind
+    if not kind.state:
+        _, messages, probes = kind.update(accumulators, (), group.constants)
+        return (), messages + probes
+    steps = []
+    for row in zip(*accumulators, strict=True):
+        registers, messages, probes = kind.update(row, registers, group.constants)
+        steps.append(registers + messages + probes)
+    return registers, tuple(np.stack(column) for column in zip(*steps, strict=True))
+
+
+def check_tokens(network: Network, tokens: np.ndarray, where: str = "input") -> np.ndarray:
+    """Return tokens as (tokens, batch, features) int64 after checking them.
+
+    Args:
+        network: the network that they are for.
+        tokens: integers, (tokens, features) or (tokens, batch, features).
+        where: what to call them in an error.
+
+    Raises:
+        InputError: not integers, wrong number of axes or features, no tokens, or values outside
+            the input format.
+    """
+    tokens = np.asarray(tokens)
+    if not np.issubdtype(tokens.dtype, np.integer):
+        raise InputError(
+            where, f"holds {tokens.dtype}, not integers", "Quantize it to the input format first"
+        )
+    if tokens.ndim not in (2, 3):
+        raise InputError(
+            where, f"has {tokens.ndim} axes", "Give (tokens, features) or (tokens, batch, features)"
+        )
+    if tokens.shape[-1] != network.input_size:
+        raise InputError(
+            where,
+            f"has {tokens.shape[-1]} features a token, the network takes {network.input_size}",
+        )
+    if 0 in tokens.shape:
+        raise InputError(where, f"is empty (shape {tokens.shape})")
+    lowest, highest = limits(network.input_format.bits)
+    if tokens.min() < lowest or tokens.max() > highest:
+        raise InputError(
+            where,
+            f"lies in {tokens.min()}..{tokens.max()} (limit {lowest}..{highest},"
+            f" {network.input_format})",
+            "Saturate it first",
+        )
+    return tokens.reshape(len(tokens), -1, network.input_size).astype(np.int64)
