@@ -1,0 +1,28 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+# Another Python: `make test PYTHON=python3.10 VENV=.venv310`.
+PYTHON ?= python3
+VENV ?= .venv
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
+
+.PHONY: demo test bench clean
+
+demo: $(VENV)/.ready
+	$(VENV)/bin/s5-to-loihi demo demo_output
+
+test: $(VENV)/.ready
+	$(VENV)/bin/python -m pytest
+
+bench: $(VENV)/.ready
+	$(VENV)/bin/python benchmarks/lava_timesteps.py
+	$(VENV)/bin/python benchmarks/full_export.py
+
+# Lava 0.10.0 is an ordinary dependency on Python 3.10; later versions need to be talked into it.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info < (3, 14) else "needs Python 3.10 to 3.13, %s is %s; run: make PYTHON=python3.X" % (sys.executable, sys.version.split()[0]))'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	$(PIP) install --quiet --no-deps --ignore-requires-python lava-nc==0.10.0
+	@touch $@
+
+clean:
+	rm -rf .venv* build dist demo_output *.egg-info
