@@ -409,8 +409,10 @@ class _Reader:
             _checked_integer(f"{self.where}: {path}_exp", exponent, 0, LARGEST_EXPONENT),
         )
 
-    def tensor(self, path: str, shape: tuple[int | None, ...], format_path: str = "") -> Tensor:
-        """Read an integer tensor; its format stands at ``format_path`` (default: ``path``)."""
+    def tensor(
+        self, path: str, shape: tuple[int | None, ...], negated: bool = False
+    ) -> Tensor:
+        """Read an integer tensor with its format; ``negated`` if the file holds its negative."""
         where = f"{self.where}: {path}"
         data = _integers(where, self._entry("params", path))
         expected = tuple("any" if size is None else size for size in shape)
@@ -422,7 +424,8 @@ class _Reader:
             )
         if 0 in data.shape:
             raise CheckpointError(where, f"is empty (shape {data.shape})", "Export again")
-        target = self.format(format_path or path)
+        data = -data.astype(np.int64) if negated else data.astype(np.int64)
+        target = self.format(path)
         lowest, highest = limits(target.bits)
         if data.min() < lowest or data.max() > highest:
             raise CheckpointError(
@@ -431,7 +434,7 @@ class _Reader:
                 " bits)",
                 "Export again",
             )
-        return Tensor(data.astype(np.int64), target)
+        return Tensor(data, target)
 
     def dense(self, path: str, width: int | None) -> Dense:
         """Read a dense map; ``width`` inputs, any number if None. Stored (in, out)."""
@@ -519,11 +522,11 @@ def _norm(reader: _Reader, path: str, width: int, frozen) -> Norm:
             " input cannot form",
             "Train with batch norm",
         )
-    mean = reader.tensor(f"{path}/norm/mean", (width,))
+    mean = reader.tensor(f"{path}/norm/mean", (width,), negated=True)
     scale = reader.tensor(f"{path}/norm/scale", (width,)) if "scale" in keys else None
     bias = reader.tensor(f"{path}/norm/bias", (width,)) if "bias" in keys else None
     return Norm(
-        minus_mean=replace(mean, data=-mean.data),
+        minus_mean=mean,
         inverse_deviation=reader.tensor(f"{path}/norm/invsq_var", (width,)),
         scale=scale,
         bias=bias,

@@ -113,7 +113,8 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
         raise NetworkError(synapses.name, f"has shape {weights.shape}, its ends have {expected}")
     if weights.dtype != np.int8:
         raise NetworkError(synapses.name, f"weights are {weights.dtype} (limit int8)")
-    _check_storage(synapses)
+    if not storage_is_sound(weights.data, weights.indices, weights.indptr, weights.shape):
+        raise NetworkError(synapses.name, "sparse storage is damaged (indices out of order)")
     exponent = network.message_format(synapses.source).exponent + synapses.exponent
     if exponent != target.port_exponents[synapses.target.name]:
         raise NetworkError(
@@ -136,21 +137,21 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
             )
 
 
-def _check_storage(synapses: Synapses) -> None:
-    weights = synapses.weights
-    rows, columns = weights.shape
-    indptr, indices = weights.indptr, weights.indices
-    sound = (
-        len(indptr) == rows + 1
-        and indptr[0] == 0
-        and indptr[-1] == len(indices) == len(weights.data)
-        and bool((np.diff(indptr) >= 0).all())
-        and (len(indices) == 0 or (indices.min() >= 0 and indices.max() < columns))
-    )
-    if sound and len(indices):
-        rises = np.diff(indices) > 0
-        row_starts = indptr[1:-1]
-        rises[row_starts[(row_starts > 0) & (row_starts < len(indices))] - 1] = True
-        sound = bool(rises.all())
-    if not sound:
-        raise NetworkError(synapses.name, "sparse storage is damaged (indices out of order)")
+def storage_is_sound(
+    data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]
+) -> bool:
+    """Tell whether three arrays are a canonical csr matrix: in bounds, sorted, no duplicates."""
+    rows, columns = shape
+    counts = np.diff(indptr)
+    if (
+        len(indptr) != rows + 1
+        or indptr[0] != 0
+        or (counts < 0).any()
+        or not indptr[-1] == len(indices) == len(data)
+    ):
+        return False
+    if len(indices) == 0:
+        return True
+    row_of = np.repeat(np.arange(rows), counts)
+    positions = row_of * columns + indices
+    return bool(indices.min() >= 0 and indices.max() < columns and (np.diff(positions) > 0).all())

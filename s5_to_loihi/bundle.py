@@ -1,0 +1,400 @@
+"""The on-disk artifact: one directory with a network and the vectors that prove it.
+
+``manifest.json`` holds the graph, formats, provenance and a digest of every tensor;
+``weights.safetensors`` and ``vectors.safetensors`` hold the integers. The same network gives the
+same bytes. Described in ``docs/bundle.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from scipy.sparse import csr_matrix
+
+from s5_to_loihi import __version__
+from s5_to_loihi.errors import BundleError, NetworkError
+from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.network.network import (
+    Endpoint,
+    Network,
+    NeuronGroup,
+    Readout,
+    Synapses,
+    frozen_weights,
+)
+from s5_to_loihi.network.neurons import KINDS
+from s5_to_loihi.network.verifier import storage_is_sound, verify
+from s5_to_loihi.vectors import Vectors
+
+SCHEMA = "s5_to_loihi bundle"
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+VECTORS = "vectors.safetensors"
+#: A manifest is text about a graph; more than this is no manifest.
+LARGEST_MANIFEST = 64 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A compiled network with what belongs to it.
+
+    Attributes:
+        network: verified.
+        vectors: recorded integers to verify it with; None if there are none.
+        source: where it was compiled from: format, name, digest of the files.
+        notes: what the compiler found out, guessed or recomputed.
+        changed: tensors that are not what was written (only from ``read(..., lenient=True)``).
+    """
+
+    network: Network
+    vectors: Vectors | None
+    source: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def write(bundle: Bundle, path: Path) -> None:
+    """Write a bundle directory, whole or not at all.
+
+    A bundle that is already there is replaced; anything else is left alone.
+
+    Raises:
+        BundleError: the path is taken by something else, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise BundleError(
+            str(path), "exists and is not a bundle", "Choose another name or remove it"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise BundleError(str(path), f"cannot be written ({error.strerror})") from None
+    try:
+        _write_files(bundle, temporary / "new")
+        if path.exists():
+            os.rename(path, temporary / "old")
+        os.rename(temporary / "new", path)
+    except OSError as error:
+        if (temporary / "old").exists() and not path.exists():
+            os.rename(temporary / "old", path)
+        raise BundleError(str(path), f"cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_files(bundle: Bundle, directory: Path) -> None:
+    directory.mkdir()
+    weights: dict[str, np.ndarray] = {}
+    graph = _network_to_json(bundle.network, weights)
+    vectors, vector_tensors = _vectors_to_json(bundle.vectors)
+    manifest = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "tool_version": __version__,
+        "source": dict(bundle.source),
+        "notes": list(bundle.notes),
+        "network": graph,
+        "vectors": vectors,
+        "tensors": {WEIGHTS: _digests(weights), VECTORS: _digests(vector_tensors)},
+    }
+    manifest["digest"] = _manifest_digest(manifest)
+    save_file(weights, directory / WEIGHTS)
+    save_file(vector_tensors, directory / VECTORS)
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
+    (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _network_to_json(network: Network, tensors: dict[str, np.ndarray]) -> dict:
+    return {
+        "name": network.name,
+        "input": {"size": network.input_size, "format": network.input_format},
+        "output": str(network.output),
+        "readout": network.readout.value,
+        "sequence_length": network.sequence_length,
+        "groups": [
+            {
+                "name": group.name,
+                "kind": group.kind.name,
+                "size": group.size,
+                "phase": group.phase,
+                "constants": _constants_to_json(group.constants, group.name, tensors),
+                "formats": dict(group.formats),
+                "port_exponents": dict(group.port_exponents),
+            }
+            for group in network.groups
+        ],
+        "synapses": [_synapses_to_json(synapses, tensors) for synapses in network.synapses],
+    }
+
+
+def _constants_to_json(constants: tuple, prefix: str, tensors: dict[str, np.ndarray]) -> dict:
+    encoded = {}
+    for name, value in zip(constants._fields, constants, strict=True):
+        key = f"{prefix}/{name}"
+        if isinstance(value, np.ndarray):
+            tensors[key] = _narrow(value)
+        elif isinstance(value, tuple) and not isinstance(value, Format):
+            encoded[name] = _constants_to_json(value, key, tensors)
+        else:
+            encoded[name] = value
+    return encoded
+
+
+def _synapses_to_json(synapses: Synapses, tensors: dict[str, np.ndarray]) -> dict:
+    for part in ("data", "indices", "indptr"):
+        tensors[f"{synapses.name}/{part}"] = np.ascontiguousarray(getattr(synapses.weights, part))
+    return {
+        "name": synapses.name,
+        "source": str(synapses.source),
+        "target": str(synapses.target),
+        "shape": list(synapses.weights.shape),
+        "exponent": synapses.exponent,
+        "delay": synapses.delay,
+    }
+
+
+def _vectors_to_json(vectors: Vectors | None) -> tuple[dict | None, dict[str, np.ndarray]]:
+    if vectors is None:
+        return None, {}
+    tensors = {"tokens": _narrow(vectors.tokens)}
+    tensors |= {f"expected/{name}": _narrow(data) for name, data in vectors.expected.items()}
+    recorded_as = {name: list(names) for name, names in vectors.recorded_as.items()}
+    return {"origin": vectors.origin, "recorded_as": recorded_as}, tensors
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """Store integers in the smallest signed type that holds them."""
+    for dtype in (np.int8, np.int16, np.int32):
+        information = np.iinfo(dtype)
+        if array.size == 0 or (
+            information.min <= array.min() and array.max() <= information.max
+        ):
+            return np.ascontiguousarray(array, dtype=dtype)
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _digests(tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    return {name: _digest(array) for name, array in tensors.items()}
+
+
+def _digest(array: np.ndarray) -> str:
+    header = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(header + array.tobytes()).hexdigest()
+
+
+def _manifest_digest(manifest: Mapping) -> str:
+    content = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def source_digest(files: typing.Iterable[Path]) -> str:
+    """Return a digest of files' names and contents, in the order of the names."""
+    total = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        content = hashlib.sha256()
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                content.update(chunk)
+        total.update(file.name.encode() + content.digest())
+    return total.hexdigest()
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def read(path: Path, lenient: bool = False) -> Bundle:
+    """Read a bundle and check all of it.
+
+    Args:
+        path: the directory.
+        lenient: accept tensors whose digest is wrong and list them in ``changed``, so that a
+            verification can say what the change does.
+
+    Raises:
+        BundleError: not a bundle, of a newer version, damaged or changed.
+    """
+    path = Path(path)
+    manifest = _read_manifest(path)
+    weights, changed = _read_tensors(path, WEIGHTS, manifest, lenient)
+    vector_tensors, changed_vectors = _read_tensors(path, VECTORS, manifest, lenient)
+    try:
+        network = _network_from_json(manifest["network"], weights)
+        verify(network)
+        return Bundle(
+            network=network,
+            vectors=_vectors_from_json(manifest["vectors"], vector_tensors),
+            source=manifest["source"],
+            notes=tuple(manifest["notes"]),
+            changed=changed + changed_vectors,
+        )
+    except NetworkError as error:
+        raise BundleError(str(path), f"is damaged ({error})", "Compile it again") from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise BundleError(
+            str(path), f"is damaged ({type(error).__name__}: {error})", "Compile it again"
+        ) from None
+
+
+def _read_manifest(path: Path) -> dict:
+    file = path / MANIFEST
+    if not file.is_file():
+        raise BundleError(
+            str(path),
+            "does not exist" if not path.exists() else f"is not a bundle: it has no {MANIFEST}",
+            "Make one with 's5-to-loihi compile EXPORT_DIR -o BUNDLE'",
+        )
+    if file.stat().st_size > LARGEST_MANIFEST:
+        raise BundleError(str(file), f"is larger than {LARGEST_MANIFEST >> 20} MiB")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(str(file), f"is not JSON ({error})", "Compile it again") from None
+    except OSError as error:
+        raise BundleError(str(file), f"cannot be read ({error.strerror})") from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise BundleError(str(file), "is not a manifest of s5_to_loihi", "Give a bundle directory")
+    version = manifest.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise BundleError(
+            str(file),
+            f"has schema version {version} (this program reads up to {SCHEMA_VERSION})",
+            "Update s5_to_loihi",
+        )
+    if manifest.get("digest") != _manifest_digest(manifest):
+        raise BundleError(
+            str(file), "was changed or damaged after it was written", "Compile it again"
+        )
+    return manifest
+
+
+def _read_tensors(
+    path: Path, name: str, manifest: Mapping, lenient: bool
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    file = path / name
+    try:
+        tensors = load_file(file)
+    except FileNotFoundError:
+        raise BundleError(str(file), "is missing", "Compile it again") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BundleError(str(file), f"is damaged ({error})", "Compile it again") from None
+    recorded = manifest["tensors"].get(name, {})
+    if set(recorded) != set(tensors):
+        different = sorted(set(recorded) ^ set(tensors))
+        raise BundleError(
+            str(file), f"does not hold the tensors of the manifest ({different[0]})",
+            "Compile it again",
+        )
+    changed = tuple(
+        key for key in sorted(tensors) if _digest(tensors[key]) != recorded[key]
+    )
+    if changed and not lenient:
+        raise BundleError(
+            str(file),
+            f"tensor {changed[0]} is not what was written (digest differs)",
+            "Run 's5-to-loihi verify' to see what it changes, or compile it again",
+        )
+    return tensors, changed
+
+
+def _endpoint(text: str) -> Endpoint:
+    group, _, name = text.rpartition(".")
+    return Endpoint(group, name)
+
+
+def _network_from_json(graph: Mapping, tensors: Mapping[str, np.ndarray]) -> Network:
+    return Network(
+        name=graph["name"],
+        input_size=graph["input"]["size"],
+        input_format=Format(*graph["input"]["format"]),
+        groups=tuple(_group_from_json(group, tensors) for group in graph["groups"]),
+        synapses=tuple(_synapses_from_json(entry, tensors) for entry in graph["synapses"]),
+        output=_endpoint(graph["output"]),
+        readout=Readout(graph["readout"]),
+        sequence_length=graph["sequence_length"],
+    )
+
+
+def _group_from_json(group: Mapping, tensors: Mapping[str, np.ndarray]) -> NeuronGroup:
+    kind = KINDS[group["kind"]]
+    return NeuronGroup(
+        name=group["name"],
+        kind=kind,
+        size=group["size"],
+        constants=_constants_from_json(
+            kind.constants, group["constants"], group["name"], tensors
+        ),
+        formats={name: Format(*value) for name, value in group["formats"].items()},
+        port_exponents=group["port_exponents"],
+        phase=group["phase"],
+    )
+
+
+def _constants_from_json(
+    cls: type, encoded: Mapping, prefix: str, tensors: Mapping[str, np.ndarray]
+) -> tuple:
+    values = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        key = f"{prefix}/{name}"
+        if hint is np.ndarray:
+            array = tensors[key].astype(np.int64)
+            array.flags.writeable = False
+            values[name] = array
+        elif hint is Format:
+            values[name] = Format(*encoded[name])
+        elif hint is int:
+            values[name] = int(encoded[name])
+        else:
+            values[name] = _constants_from_json(hint, encoded[name], key, tensors)
+    return cls(**values)
+
+
+def _synapses_from_json(entry: Mapping, tensors: Mapping[str, np.ndarray]) -> Synapses:
+    name = entry["name"]
+    data, indices, indptr = (tensors[f"{name}/{part}"] for part in ("data", "indices", "indptr"))
+    shape = tuple(entry["shape"])
+    if not storage_is_sound(data, indices, indptr, shape):
+        raise NetworkError(name, "sparse storage is damaged (indices out of order)")
+    weights = frozen_weights(csr_matrix((data, indices, indptr), shape=shape))
+    return Synapses(
+        name=name,
+        source=_endpoint(entry["source"]),
+        target=_endpoint(entry["target"]),
+        weights=weights,
+        exponent=entry["exponent"],
+        delay=entry["delay"],
+    )
+
+
+def _vectors_from_json(
+    entry: Mapping | None, tensors: Mapping[str, np.ndarray]
+) -> Vectors | None:
+    if entry is None:
+        return None
+    prefix = "expected/"
+    return Vectors(
+        tokens=tensors["tokens"].astype(np.int64),
+        expected={
+            name[len(prefix) :]: array
+            for name, array in tensors.items()
+            if name.startswith(prefix)
+        },
+        recorded_as={name: tuple(names) for name, names in entry["recorded_as"].items()},
+        origin=entry["origin"],
+    )
