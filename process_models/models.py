@@ -1,0 +1,322 @@
+"""Process models for the CPU, exact in every integer (tag ``fixed_pt``).
+
+The arithmetic is that of the neuron kinds and of the interpreter; here are only ports and time.
+"""
+
+from s5_to_loihi.backends import lava_shim
+
+lava_shim.install()
+
+import functools  # noqa: E402
+import sys  # noqa: E402
+import traceback  # noqa: E402
+from collections import deque  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+from lava.magma.core.decorator import implements, requires, tag  # noqa: E402
+from lava.magma.core.model.py.model import PyLoihiProcessModel  # noqa: E402
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort  # noqa: E402
+from lava.magma.core.model.py.type import LavaPyType  # noqa: E402
+from lava.magma.core.model.sub.model import AbstractSubProcessModel  # noqa: E402
+from lava.magma.core.resources import CPU  # noqa: E402
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol  # noqa: E402
+from lava.proc.sparse.process import Sparse  # noqa: E402
+from lava.utils.weightutils import SignMode  # noqa: E402
+
+from process_models.process import (  # noqa: E402
+    NEURON_PROCESSES,
+    DelayLine,
+    DenseNeurons,
+    FullGateNeurons,
+    GateNeurons,
+    MeanNeurons,
+    NormNeurons,
+    OutputNeurons,
+    ResidualNeurons,
+    S5Network,
+    ScaledNormNeurons,
+    StateNeurons,
+    TokenRecorder,
+    TokenSource,
+)
+from s5_to_loihi.backends import supervisor  # noqa: E402
+from s5_to_loihi.backends.interpreter import Interpreter, period  # noqa: E402
+from s5_to_loihi.backends.recording import open_recording  # noqa: E402
+from s5_to_loihi.network.network import INPUT  # noqa: E402
+
+IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+
+#: Any value above zero makes Lava's Sparse treat messages as integers; zero would turn them into
+#: single bits. 24 is the width of our messages.
+MESSAGE_BITS = 24
+
+
+def _reported(run_spk):
+    """Wrap ``run_spk`` so that its exceptions are seen: Lava itself would wait for ever."""
+
+    @functools.wraps(run_spk)
+    def wrapped(self):
+        try:
+            run_spk(self)
+        except Exception:
+            name, job = self.proc_params["name"], self.proc_params["job"]
+            if job is None:
+                print(f"Lava process '{name}' failed:", file=sys.stderr)
+                traceback.print_exc()
+            else:
+                supervisor.report_error(Path(job), name)
+            raise
+
+    return wrapped
+
+
+def _cpu_model(process, kind=None):
+    """Declare a model for the CPU; with a kind, also the ports and registers that it names."""
+
+    def decorate(cls):
+        if kind is not None:
+            for port in kind.ports:
+                setattr(cls, port, IN)
+            for message in kind.messages:
+                setattr(cls, message, OUT)
+            for register in kind.state:
+                setattr(cls, register, LavaPyType(np.ndarray, np.int32, precision=24))
+        cls.run_spk = _reported(cls.run_spk)
+        decorated = implements(proc=process, protocol=LoihiProtocol)(cls)
+        return tag("fixed_pt")(requires(CPU)(decorated))
+
+    return decorate
+
+
+class PyNeuronModel(PyLoihiProcessModel):
+    """Runs the arithmetic of a group's kind, in the timesteps of its phase."""
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        self.group = proc_params["group"]
+        self.period = proc_params["period"]
+        self.recording = open_recording(proc_params["job"], self.group)
+        self.idle = np.zeros(self.group.size, dtype=np.int32)
+
+    def run_spk(self):
+        """Receive all accumulators; in phase, update and send; else send zeros."""
+        kind = self.group.kind
+        accumulators = tuple(getattr(self, port).recv().astype(np.int64) for port in kind.ports)
+        update, offset = divmod(self.time_step - 1 - self.group.phase, self.period)
+        if update < 0 or offset != 0:
+            for message in kind.messages:
+                getattr(self, message).send(self.idle)
+            return
+        registers = tuple(getattr(self, name).astype(np.int64) for name in kind.state)
+        registers, messages, probes = kind.update(accumulators, registers, self.group.constants)
+        for name, value in zip(kind.state, registers, strict=True):
+            setattr(self, name, value.astype(np.int32))
+        for name, value in zip(kind.messages, messages, strict=True):
+            getattr(self, name).send(value.astype(np.int32))
+        if self.recording is not None and update < len(self.recording):
+            self.recording[update] = registers + messages + probes
+
+
+@_cpu_model(DenseNeurons, DenseNeurons.kind)
+class PyDenseNeurons(PyNeuronModel):
+    """DENSE on the CPU."""
+
+
+@_cpu_model(NormNeurons, NormNeurons.kind)
+class PyNormNeurons(PyNeuronModel):
+    """NORM on the CPU."""
+
+
+@_cpu_model(ScaledNormNeurons, ScaledNormNeurons.kind)
+class PyScaledNormNeurons(PyNeuronModel):
+    """SCALED_NORM on the CPU."""
+
+
+@_cpu_model(StateNeurons, StateNeurons.kind)
+class PyStateNeurons(PyNeuronModel):
+    """STATE on the CPU."""
+
+
+@_cpu_model(OutputNeurons, OutputNeurons.kind)
+class PyOutputNeurons(PyNeuronModel):
+    """OUTPUT on the CPU."""
+
+
+@_cpu_model(GateNeurons, GateNeurons.kind)
+class PyGateNeurons(PyNeuronModel):
+    """GATE on the CPU."""
+
+
+@_cpu_model(FullGateNeurons, FullGateNeurons.kind)
+class PyFullGateNeurons(PyNeuronModel):
+    """FULL_GATE on the CPU."""
+
+
+@_cpu_model(ResidualNeurons, ResidualNeurons.kind)
+class PyResidualNeurons(PyNeuronModel):
+    """RESIDUAL on the CPU."""
+
+
+@_cpu_model(MeanNeurons, MeanNeurons.kind)
+class PyMeanNeurons(PyNeuronModel):
+    """MEAN on the CPU."""
+
+
+@_cpu_model(DelayLine)
+class PyDelayLine(PyLoihiProcessModel):
+    """A queue of as many vectors as there are timesteps to wait."""
+
+    inp: PyInPort = IN
+    out: PyOutPort = OUT
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        zeros = np.zeros(proc_params["size"], dtype=np.int32)
+        self.waiting = deque([zeros] * proc_params["steps"])
+
+    def run_spk(self):
+        """Send what arrived ``steps`` timesteps ago."""
+        self.out.send(self.waiting.popleft())
+        self.waiting.append(self.inp.recv())
+
+
+@_cpu_model(TokenSource)
+class PyTokenSource(PyLoihiProcessModel):
+    """Sends a token in its timestep."""
+
+    out: PyOutPort = OUT
+
+    def run_spk(self):
+        """Send the next token, or zeros between tokens and after the last."""
+        tokens, period = self.proc_params["tokens"], self.proc_params["period"]
+        index, offset = divmod(self.time_step - 1, period)
+        due = offset == 0 and index < len(tokens)
+        self.out.send((tokens[index] if due else np.zeros(tokens.shape[1])).astype(np.int32))
+
+
+@_cpu_model(TokenRecorder)
+class PyTokenRecorder(PyLoihiProcessModel):
+    """Writes outputs to a file and says how far the run is."""
+
+    inp: PyInPort = IN
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        self.rows = np.load(proc_params["file"], mmap_mode="r+")
+
+    def run_spk(self):
+        """Receive; write if an output is due; report progress."""
+        values = self.inp.recv()
+        timestep = self.time_step - 1
+        index, offset = divmod(timestep - self.proc_params["first"], self.proc_params["period"])
+        if offset == 0 and 0 <= index < len(self.rows):
+            self.rows[index] = values
+        if self.proc_params["job"] is not None:
+            supervisor.report_progress(Path(self.proc_params["job"]), self.time_step)
+
+
+@_cpu_model(S5Network)
+class PyS5NetworkFused(PyLoihiProcessModel):
+    """The whole network in one process: evaluates a token when it arrives, sends it when due."""
+
+    inp: PyInPort = IN
+    out: PyOutPort = OUT
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        network = proc_params["network"]
+        self.interpreter = Interpreter(network)
+        self.state = self.interpreter.initial_state()
+        self.period = period(network, proc_params["mode"])
+        self.idle = np.zeros(network.output_size, dtype=np.int32)
+        self.waiting = deque([self.idle] * network.latency)
+        self.recordings = {
+            group.name: recording
+            for group in network.groups
+            if (recording := open_recording(proc_params["job"], group)) is not None
+        }
+
+    def run_spk(self):
+        """Send the output that is due; evaluate the token that arrived."""
+        self.out.send(self.waiting.popleft())
+        token = self.inp.recv()
+        index, offset = divmod(self.time_step - 1, self.period)
+        self.waiting.append(self.evaluate(token, index) if offset == 0 else self.idle)
+
+    def evaluate(self, token, index):
+        """Return the output of one token and go on to the next state."""
+        result = self.interpreter.evaluate(
+            token.astype(np.int64).reshape(1, 1, -1),
+            self.state,
+            keep=None if self.recordings else (),
+        )
+        self.state = result.state
+        for name, recording in self.recordings.items():
+            if index < len(recording):
+                values = self.proc_params["network"].group(name).kind.values
+                for row, value in enumerate(values):
+                    recording[index, row] = result.values[f"{name}.{value}"][0, 0]
+        return result.outputs[0, 0].astype(np.int32)
+
+
+@implements(proc=S5Network, protocol=LoihiProtocol)
+@tag("fixed_pt")
+class S5NetworkFineGrained(AbstractSubProcessModel):
+    """One Lava process for each group, each synapses and each delay, as on the chip."""
+
+    def __init__(self, proc):
+        """Build the processes and connect them to each other and to the network's ports."""
+        network, job = proc.proc_params["network"], proc.proc_params["job"]
+        step = period(network, proc.proc_params["mode"])
+        self.groups = {
+            group.name: NEURON_PROCESSES[group.kind.name](group=group, period=step, job=job)
+            for group in network.groups
+        }
+        self.synapses = {}
+        self.delays = {}
+        for synapses in network.synapses:
+            sparse = self._sparse(synapses)
+            if synapses.source.group == INPUT:
+                proc.in_ports.inp.connect(sparse.s_in)
+            else:
+                self._message(synapses.source).connect(sparse.s_in)
+            port = getattr(self.groups[synapses.target.group], synapses.target.name)
+            sparse.a_out.connect(self._delayed(synapses, port, job))
+        self._message(network.output).connect(proc.out_ports.out)
+
+    def find_sub_procs(self):
+        """Return all inner processes by name; Lava itself would only see plain attributes."""
+        return {**self.groups, **self.synapses, **self.delays}
+
+    def _message(self, endpoint):
+        return getattr(self.groups[endpoint.group], endpoint.name)
+
+    def _sparse(self, synapses):
+        """Return Lava's Sparse for int8 weights, without losing their least significant bit.
+
+        In the mixed sign mode Lava clears the lowest bit of the weights it is given, and scales
+        the sum by ``2**weight_exp`` at the end: doubled weights and an exponent of -1 are exact.
+        """
+        sparse = Sparse(
+            weights=synapses.weights.astype(np.int32) * 2,
+            weight_exp=-1,
+            num_weight_bits=8,
+            num_message_bits=MESSAGE_BITS,
+            sign_mode=SignMode.MIXED,
+            name=synapses.name,
+        )
+        self.synapses[synapses.name] = sparse
+        return sparse
+
+    def _delayed(self, synapses, port, job):
+        if synapses.delay == 0:
+            return port
+        name = f"{synapses.name} delay"
+        line = DelayLine(
+            size=synapses.weights.shape[0], steps=synapses.delay, job=job, name=name
+        )
+        line.out.connect(port)
+        self.delays[name] = line
+        return line.inp

@@ -1,0 +1,204 @@
+"""Lava Processes: the network as a whole, its neuron groups, and what feeds and reads it.
+
+``S5Network`` is what users connect: ``inp`` takes one token of integers a timestep, ``out`` gives
+one output. ``Loihi2SimCfg(select_tag="fixed_pt")`` runs it as one fused process (fast);
+``Loihi2SimCfg(select_tag="fixed_pt", select_sub_proc_model=True)`` as one process for each group
+and each synapses, as on the chip. Both give the same integers in the same timesteps.
+"""
+
+from s5_to_loihi.backends import lava_shim
+
+lava_shim.install()
+
+import numpy as np  # noqa: E402
+from lava.magma.core.process.ports.ports import InPort, OutPort  # noqa: E402
+from lava.magma.core.process.process import AbstractProcess  # noqa: E402
+from lava.magma.core.process.variable import Var  # noqa: E402
+
+from s5_to_loihi.backends.interpreter import Mode  # noqa: E402
+from s5_to_loihi.network.network import Network, NeuronGroup  # noqa: E402
+from s5_to_loihi.network.neurons import (  # noqa: E402
+    DENSE,
+    FULL_GATE,
+    GATE,
+    MEAN,
+    NORM,
+    OUTPUT,
+    RESIDUAL,
+    SCALED_NORM,
+    STATE,
+)
+
+
+class S5Network(AbstractProcess):
+    """A compiled network.
+
+    The output of the token that arrives in timestep t leaves in timestep ``t + network.latency``.
+    In the mode ``fall-through`` tokens are taken every ``network.latency`` timesteps from the
+    first on; what arrives in between is ignored.
+
+    Ports:
+        inp: (input features,) integers of ``network.input_format``.
+        out: (output features,) integers of ``network.output_format``; zero while there is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        mode: Mode = Mode.PIPELINED,
+        job: str | None = None,
+        name: str = "network",
+    ):
+        """Create the Process.
+
+        Args:
+            network: verified, with aligned delays.
+            mode: how tokens follow one another.
+            job: a folder in which values are recorded and exceptions reported, if given.
+            name: of the Process.
+        """
+        super().__init__(network=network, mode=Mode(mode), job=job, name=name)
+        self.inp = InPort(shape=(network.input_size,))
+        self.out = OutPort(shape=(network.output_size,))
+
+
+class NeuronProcess(AbstractProcess):
+    """A neuron group: one input port a dendritic accumulator, one output port a message.
+
+    Subclasses name the kind. Ports, messages and state registers are attributes with the names
+    that the kind gives them; registers are Vars of shape (neurons,).
+    """
+
+    kind = None
+
+    def __init__(self, *, group: NeuronGroup, period: int = 1, job: str | None = None):
+        """Create the Process.
+
+        Args:
+            group: of this class's kind, with its phase set.
+            period: timesteps from one update to the next; the first is in the group's phase.
+            job: see ``S5Network``.
+        """
+        super().__init__(group=group, period=period, job=job, name=group.name)
+        shape = (group.size,)
+        for port in self.kind.ports:
+            setattr(self, port, InPort(shape=shape))
+        for register in self.kind.state:
+            setattr(self, register, Var(shape=shape, init=0))
+        for message in self.kind.messages:
+            setattr(self, message, OutPort(shape=shape))
+
+
+class DenseNeurons(NeuronProcess):
+    """Neurons of the kind DENSE."""
+
+    kind = DENSE
+
+
+class NormNeurons(NeuronProcess):
+    """Neurons of the kind NORM."""
+
+    kind = NORM
+
+
+class ScaledNormNeurons(NeuronProcess):
+    """Neurons of the kind SCALED_NORM."""
+
+    kind = SCALED_NORM
+
+
+class StateNeurons(NeuronProcess):
+    """Neurons of the kind STATE."""
+
+    kind = STATE
+
+
+class OutputNeurons(NeuronProcess):
+    """Neurons of the kind OUTPUT."""
+
+    kind = OUTPUT
+
+
+class GateNeurons(NeuronProcess):
+    """Neurons of the kind GATE."""
+
+    kind = GATE
+
+
+class FullGateNeurons(NeuronProcess):
+    """Neurons of the kind FULL_GATE."""
+
+    kind = FULL_GATE
+
+
+class ResidualNeurons(NeuronProcess):
+    """Neurons of the kind RESIDUAL."""
+
+    kind = RESIDUAL
+
+
+class MeanNeurons(NeuronProcess):
+    """Neurons of the kind MEAN."""
+
+    kind = MEAN
+
+
+#: The Process of each kind, by the kind's name.
+NEURON_PROCESSES = {cls.kind.name: cls for cls in NeuronProcess.__subclasses__()}
+
+
+class DelayLine(AbstractProcess):
+    """Holds what it receives for a number of timesteps: the delay of synapses on the CPU.
+
+    Lava's own DelaySparse takes milliseconds a timestep, this takes microseconds.
+    """
+
+    def __init__(self, *, size: int, steps: int, job: str | None = None, name: str = "delay"):
+        """Create the Process; ``steps`` >= 1 timesteps, ``size`` values."""
+        super().__init__(size=size, steps=steps, job=job, name=name)
+        self.inp = InPort(shape=(size,))
+        self.out = OutPort(shape=(size,))
+
+
+class TokenSource(AbstractProcess):
+    """Sends one token every ``period`` timesteps from the first on, and zeros in between."""
+
+    def __init__(
+        self,
+        *,
+        tokens: np.ndarray,
+        period: int = 1,
+        job: str | None = None,
+        name: str = "token source",
+    ):
+        """Create the Process; ``tokens`` is (tokens, features) integers."""
+        super().__init__(tokens=tokens, period=period, job=job, name=name)
+        self.out = OutPort(shape=tokens.shape[1:])
+
+
+class TokenRecorder(AbstractProcess):
+    """Writes every ``period``-th vector from timestep ``first`` on into a .npy file."""
+
+    def __init__(
+        self,
+        *,
+        file: str,
+        size: int,
+        first: int,
+        period: int = 1,
+        job: str | None = None,
+        name: str = "token recorder",
+    ):
+        """Create the Process.
+
+        Args:
+            file: an int32 .npy file of shape (tokens, size) that exists already.
+            size: values of a vector.
+            first: the timestep of the first one, counted from 0.
+            period: timesteps from one to the next.
+            job: a folder in which progress and exceptions are reported, if given.
+            name: of the Process.
+        """
+        super().__init__(file=file, first=first, period=period, job=job, name=name)
+        self.inp = InPort(shape=(size,))

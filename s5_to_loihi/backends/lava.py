@@ -1,0 +1,85 @@
+"""Running a network under Lava's CPU simulator, in a supervised process of its own."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from s5_to_loihi import bundle
+from s5_to_loihi.backends import lava_shim, supervisor
+from s5_to_loihi.backends.interpreter import Evaluation, Mode, timestep_count
+from s5_to_loihi.backends.recording import create_recordings, read_recordings
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.network.network import Network
+
+WORKER = "s5_to_loihi.backends.lava_worker"
+#: A run that makes no progress for this long is stopped, in seconds. Starting up takes a few.
+STALL_TIMEOUT = 120.0
+#: A whole run may take this many seconds for start and stop, and for each timestep.
+START_TIMEOUT = 300.0
+TIMESTEP_TIMEOUT = 1.0
+
+
+def run(
+    network: Network,
+    tokens: np.ndarray,
+    *,
+    mode: Mode = Mode.PIPELINED,
+    fine_grained: bool = False,
+    record: bool = False,
+    total_timeout: float | None = None,
+    stall_timeout: float = STALL_TIMEOUT,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Run one sequence through Lava.
+
+    Args:
+        network: verified, with aligned delays.
+        tokens: (tokens, 1, input features) integers, see ``interpreter.check_tokens``.
+        mode: how tokens follow one another.
+        fine_grained: one Lava process a group and synapses, instead of one for the network.
+        record: keep every value of every group.
+        total_timeout: seconds for the whole run; by default generous for its length.
+        stall_timeout: seconds without progress after which it is stopped.
+        on_progress: called with timesteps done and in all.
+
+    Returns:
+        Outputs, values if recorded, and no state (it stays in Lava's processes).
+
+    Raises:
+        LavaError: Lava is not installed, failed or did not answer; nothing of it is left running.
+        InputError: more than one sequence.
+    """
+    if tokens.shape[1] != 1:
+        raise InputError(
+            "tokens", f"hold {tokens.shape[1]} sequences (limit 1 a Lava run)", "Run them in turn"
+        )
+    lava_shim.install()
+    steps = timestep_count(network, mode, len(tokens))
+    with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
+        job = Path(folder)
+        bundle.write(bundle.Bundle(network, None), job / "network")
+        np.save(job / "tokens.npy", tokens[:, 0].astype(np.int32))
+        outputs = np.zeros((len(tokens), network.output_size), dtype=np.int32)
+        np.save(job / "outputs.npy", outputs)
+        options = {"mode": mode.value, "fine_grained": fine_grained}
+        (job / "options.json").write_text(json.dumps(options))
+        if record:
+            create_recordings(job, network, len(tokens))
+        supervisor.run_worker(
+            WORKER,
+            job,
+            name="Lava run",
+            total_timeout=total_timeout or START_TIMEOUT + TIMESTEP_TIMEOUT * steps,
+            stall_timeout=stall_timeout,
+            on_progress=lambda done: on_progress(done, steps),
+        )
+        return Evaluation(
+            outputs=np.load(job / "outputs.npy").astype(np.int64)[:, None],
+            values=read_recordings(job, network) if record else {},
+            state={},
+        )

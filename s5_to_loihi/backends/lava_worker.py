@@ -1,0 +1,63 @@
+"""The worker that runs a network under Lava: ``python -m s5_to_loihi.backends.lava_worker JOB``.
+
+Started by ``lava.run`` through the supervisor. The job folder holds ``network`` (a bundle),
+``tokens.npy``, ``options.json`` and ``outputs.npy``, which is filled.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+from s5_to_loihi import bundle
+from s5_to_loihi.backends import supervisor
+from s5_to_loihi.backends.interpreter import Mode, period, timestep_count
+
+
+def main(job: Path) -> None:
+    """Build the network, run it over all tokens, and say that it is done."""
+    supervisor.die_with_parent()
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
+
+    from process_models.process import S5Network, TokenRecorder, TokenSource
+
+    options = json.loads((job / "options.json").read_text())
+    mode = Mode(options["mode"])
+    network = bundle.read(job / "network").network
+    tokens = np.load(job / "tokens.npy")
+    step = period(network, mode)
+    source = TokenSource(tokens=tokens, period=step, job=str(job))
+    process = S5Network(network=network, mode=mode, job=str(job))
+    recorder = TokenRecorder(
+        file=str(job / "outputs.npy"),
+        size=network.output_size,
+        first=network.latency,
+        period=step,
+        job=str(job),
+    )
+    source.out.connect(process.inp)
+    process.out.connect(recorder.inp)
+    configuration = Loihi2SimCfg(
+        select_tag="fixed_pt", select_sub_proc_model=options["fine_grained"]
+    )
+    steps = timestep_count(network, mode, len(tokens))
+    try:
+        recorder.run(condition=RunSteps(num_steps=steps), run_cfg=configuration)
+    finally:
+        recorder.stop()
+    supervisor.finish(job)
+
+
+if __name__ == "__main__":
+    job_folder = Path(sys.argv[1])
+    try:
+        main(job_folder)
+    except Exception:
+        traceback.print_exc()
+        supervisor.report_error(job_folder, "lava worker")
+        raise
