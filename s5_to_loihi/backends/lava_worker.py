@@ -7,7 +7,11 @@ Started by ``lava.run`` through the supervisor. The job folder holds ``network``
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -18,9 +22,33 @@ from s5_to_loihi.backends import supervisor
 from s5_to_loihi.backends.interpreter import Mode, period, timestep_count
 
 
+def report_killed_children(job: Path) -> None:
+    """Report a Lava process that a signal ended (no memory left, say); nobody else would.
+
+    Looks at the children that have ended without collecting them, which is Lava's business.
+    """
+
+    def watch():
+        while True:
+            time.sleep(0.5)
+            try:
+                child = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                continue
+            if child is not None and child.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+                name = signal.Signals(child.si_status).name
+                try:
+                    raise ChildProcessError(f"process {child.si_pid} was killed by {name}")
+                except ChildProcessError:
+                    supervisor.report_error(job, "one of Lava's processes")
+
+    threading.Thread(target=watch, name="report_killed_children", daemon=True).start()
+
+
 def main(job: Path) -> None:
     """Build the network, run it over all tokens, and say that it is done."""
     supervisor.die_with_parent()
+    report_killed_children(job)
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
 

@@ -1,0 +1,75 @@
+"""The backends by name: same call, same integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+import numpy as np
+
+from s5_to_loihi.backends import lava
+from s5_to_loihi.backends.interpreter import Evaluation, Interpreter, Mode
+from s5_to_loihi.network.network import Network
+
+
+class Backend(str, Enum):
+    """What runs a network."""
+
+    INTERPRETER = "interpreter"  #: numpy, in this process
+    LAVA_FUSED = "lava-fused"  #: Lava's CPU simulator, one process for the network
+    LAVA = "lava"  #: Lava's CPU simulator, one process a group and synapses, as on the chip
+
+
+def run(
+    network: Network,
+    tokens: np.ndarray,
+    backend: Backend,
+    *,
+    mode: Mode = Mode.PIPELINED,
+    record: bool = False,
+    timeout: float | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Run sequences from a zero state.
+
+    Args:
+        network: verified, with aligned delays.
+        tokens: (tokens, batch, input features), see ``interpreter.check_tokens``.
+        backend: where to run.
+        mode: how tokens follow one another.
+        record: keep every value of every group.
+        timeout: seconds that Lava may take for one sequence.
+        on_progress: called with timesteps done and in all, over all sequences.
+
+    Returns:
+        Outputs and, if recorded, all values.
+
+    Raises:
+        LavaError: Lava is missing, failed or did not answer.
+    """
+    if backend is Backend.INTERPRETER:
+        keep = None if record else ()
+        return Interpreter(network).evaluate_timesteps(tokens, mode, keep)
+    batch = tokens.shape[1]
+    results = [
+        lava.run(
+            network,
+            tokens[:, index : index + 1],
+            mode=mode,
+            fine_grained=backend is Backend.LAVA,
+            record=record,
+            total_timeout=timeout,
+            on_progress=lambda done, total, index=index: on_progress(
+                index * total + done, batch * total
+            ),
+        )
+        for index in range(batch)
+    ]
+    return Evaluation(
+        outputs=np.concatenate([result.outputs for result in results], axis=1),
+        values={
+            name: np.concatenate([result.values[name] for result in results], axis=1)
+            for name in results[0].values
+        },
+        state={},
+    )
