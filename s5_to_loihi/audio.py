@@ -1,0 +1,335 @@
+"""Sound in, tokens out, sound back: the front end of a streaming denoiser.
+
+The network hears magnitudes and answers with a mask; the phase goes round it:
+
+    samples --analyse--> S --features--> |S| - 0.0007 --network--> m
+                         |                                         |
+                         +--------------apply_mask: S (1 + m)------+--synthesise--> samples
+
+The transform is the one IntelLabs/SparseRNNs trains with (Apache-2.0, commit b623aea,
+``train_helpers.py``: ``stft_splitter``, ``stft_mixer``). Everything here is float64; the rounding
+of features to a token's format belongs to ``fixed_point``.
+"""
+
+import os
+import warnings
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal
+from scipy.io import wavfile
+
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.files import replacing
+
+Samples = npt.NDArray[np.float64]
+Spectrum = npt.NDArray[np.complex128]
+
+# Source: IntelLabs/SparseRNNs b623aea, train_helpers.py (stft_splitter) and fxprun.py
+# (stft_mag_mean: about the mean magnitude over its training set).
+RATE = 16000  # Hz
+WINDOW = 512  # samples; boxcar
+HOP = 128  # samples, 8 ms: one token
+BINS = WINDOW // 2 + 1
+MAGNITUDE_OFFSET = 0.0007
+
+# What a file may be. Beyond these it is more likely a broken header than a recording.
+MIN_RATE, MAX_RATE = 8_000, 384_000  # Hz
+MAX_CHANNELS = 8
+MAX_SECONDS = 7200.0
+MAX_FILE_BYTES = 2**32  # of a RIFF file: its size field has 32 bits
+
+_FULL_SCALE = 32768.0  # of 16-bit PCM
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """A recording.
+
+    Attributes:
+        samples: float64 (channels, samples); full scale is 1.
+        rate: samples per second.
+        notes: what was done to the samples on the way here, for the user to read.
+    """
+
+    samples: Samples
+    rate: int
+    notes: tuple[str, ...] = ()
+
+
+def read_wav(path: str | os.PathLike, max_seconds: float = MAX_SECONDS) -> Audio:
+    """Read a wav file: PCM of 8, 16, 24 or 32 bits, or float.
+
+    Integers are divided by their full scale, so every sample is in [-1, 1]. Float samples beyond
+    that range are all divided by the peak, which loses nothing, and a note says so.
+
+    Args:
+        path: the file.
+        max_seconds: longest recording accepted.
+
+    Raises:
+        InputError: the file is missing, empty, damaged or not a wav file; it holds no samples,
+            NaN or infinity; or its rate, channels or length are out of range.
+    """
+    path = Path(path)
+    _check_file(path)
+    rate, data = _decode(path)
+    data = data[:, np.newaxis] if data.ndim == 1 else data
+    length, channels = data.shape
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise InputError(
+            str(path),
+            f"the sample rate is {rate} Hz, outside {MIN_RATE} to {MAX_RATE} Hz",
+            "Check the file's header, or resample the file",
+        )
+    if channels > MAX_CHANNELS:
+        raise InputError(
+            str(path), f"got {channels} channels, limit {MAX_CHANNELS}", "Split the file"
+        )
+    if length == 0:
+        raise InputError(str(path), "the file holds no samples", "Record or export it again")
+    if length > max_seconds * rate:
+        raise InputError(
+            str(path),
+            f"the recording lasts {length / rate:.1f} s, limit {max_seconds:g} s",
+            "Cut it into shorter files",
+        )
+    return _full_scale_audio(path, data.T, rate)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is not a whole RIFF/WAVE file, before anything is decoded."""
+    try:
+        if not path.exists():
+            raise InputError(str(path), "no such file", "Check the path")
+        if not path.is_file():
+            raise InputError(str(path), "is a directory or a device", "Give a wav file")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise InputError(
+            str(path), f"cannot be read ({error.strerror})", "Check the path and its rights"
+        ) from error
+    if size == 0:
+        raise InputError(str(path), "the file is empty", "Record or export it again")
+    if head[:4] != b"RIFF" or (len(head) == 12 and head[8:] != b"WAVE"):
+        raise InputError(
+            str(path),
+            f"not a wav file: it begins with {head!r}, not with RIFF....WAVE",
+            "Convert it to wav; a new suffix is not enough",
+        )
+    if size > MAX_FILE_BYTES:
+        raise InputError(
+            str(path), f"got {size} bytes, limit {MAX_FILE_BYTES}", "Cut it into shorter files"
+        )
+    announced = 8 + int.from_bytes(head[4:8], "little")
+    if len(head) < 12 or announced > size:
+        # Checked here because scipy only warns, or silently returns the samples that are left.
+        raise InputError(
+            str(path),
+            f"truncated: the header announces {announced} bytes, the file has {size}",
+            "Copy or export it again",
+        )
+
+
+def _decode(path: Path) -> tuple[int, npt.NDArray]:
+    """The rate (Hz) and the raw samples, (samples,) or (samples, channels)."""
+    try:
+        with warnings.catch_warnings():
+            # Chunks that scipy does not know (tags, cue points) carry no sound.
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)
+            return wavfile.read(path)
+    except Exception as error:  # a broken header surfaces as almost any exception
+        raise InputError(
+            str(path),
+            f"the wav file is damaged or of an unsupported kind ({error})",
+            "Export it again as 16-bit PCM",
+        ) from error
+
+
+def _full_scale_audio(path: Path, data: npt.NDArray, rate: int) -> Audio:
+    """Scale raw samples (channels, samples) to [-1, 1]."""
+    if data.dtype == np.uint8:
+        return Audio((data.astype(np.float64) - 128.0) / 128.0, rate)
+    if data.dtype in (np.int16, np.int32):  # 24 bit arrives left-justified in int32
+        return Audio(data / -float(np.iinfo(data.dtype).min), rate)
+    if data.dtype not in (np.float32, np.float64):
+        raise InputError(
+            str(path),
+            f"samples of type {data.dtype} are not supported",
+            "Export it again as PCM of 8, 16, 24 or 32 bits, or as float",
+        )
+    _check_finite(str(path), data)
+    samples = data.astype(np.float64)
+    peak = float(np.max(np.abs(samples)))
+    if peak <= 1.0:
+        return Audio(samples, rate)
+    return Audio(samples / peak, rate, (f"peak {peak:g} beyond full scale: all divided by it",))
+
+
+def resample(audio: Audio, rate: int = RATE) -> Audio:
+    """Change the sample rate with a polyphase filter; the same audio if it has that rate already.
+
+    The filter may overshoot full scale a little. A note names both rates.
+    """
+    if audio.rate == rate:
+        return audio
+    ratio = Fraction(rate, audio.rate)
+    samples = signal.resample_poly(audio.samples, ratio.numerator, ratio.denominator, axis=1)
+    return Audio(samples, rate, (*audio.notes, f"resampled from {audio.rate} Hz to {rate} Hz"))
+
+
+def frame_count(length: int) -> int:
+    """The number of frames (tokens) that ``analyse`` makes of ``length`` samples."""
+    return -(-length // HOP) + 1
+
+
+def analyse(samples: Samples) -> Spectrum:
+    """Short-time Fourier transform of one channel at ``RATE``.
+
+    Frame k covers the samples 128 k - 256 to 128 k + 255, zeros outside the recording, and is
+    divided by 512 ('spectrum' scaling): a sine of amplitude a in the middle of a bin has
+    magnitude a / 2.
+
+    Args:
+        samples: float64 (samples,), at least one.
+
+    Returns:
+        complex128 (frame_count(samples), 257).
+
+    Raises:
+        InputError: not one channel, no samples, NaN or infinity.
+    """
+    _check_channel("samples", samples)
+    # scipy shrinks its window to a signal shorter than that; the zeros' frames are dropped again.
+    padded = np.pad(samples, (0, max(0, WINDOW - samples.size)))
+    _, _, spectrum = signal.stft(padded, window="boxcar", nperseg=WINDOW, noverlap=WINDOW - HOP)
+    return spectrum.T[: frame_count(samples.size)]
+
+
+def features(spectrum: Spectrum) -> npt.NDArray[np.float64]:
+    """What the network hears, float64 (frames, 257): the magnitude less its mean in training."""
+    return np.abs(spectrum) - MAGNITUDE_OFFSET
+
+
+def apply_mask(spectrum: Spectrum, mask: npt.NDArray[np.float64]) -> Spectrum:
+    """Multiply every magnitude by 1 + mask and keep the noisy phase.
+
+    The mask is not limited: where 1 + mask < 0 the phase turns by half a turn, as in training.
+
+    Args:
+        spectrum: complex128 (frames, 257).
+        mask: float64 (frames, 257), the network's output; -1 silences, 0 leaves.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    if spectrum.shape != mask.shape:
+        raise InputError("mask", f"got shape {mask.shape}, the spectrum has {spectrum.shape}")
+    return spectrum * (1.0 + mask)
+
+
+def synthesise(spectrum: Spectrum, length: int) -> Samples:
+    """Inverse of ``analyse``: overlapping frames are averaged.
+
+    Args:
+        spectrum: complex128 (frame_count(length), 257).
+        length: number of samples wanted.
+
+    Returns:
+        float64 (length,); full scale may be exceeded.
+
+    Raises:
+        InputError: the spectrum does not belong to so many samples.
+    """
+    expected = (frame_count(length), BINS)
+    if length < 1 or spectrum.shape != expected:
+        raise InputError(
+            "spectrum", f"got shape {spectrum.shape}, {length} samples need {expected}"
+        )
+    _, samples = signal.istft(spectrum.T, window="boxcar", nperseg=WINDOW, noverlap=WINDOW - HOP)
+    return samples[:length]
+
+
+def write_wav(path: str | os.PathLike, samples: Samples, rate: int = RATE) -> int:
+    """Write 16-bit PCM; the file appears whole or not at all.
+
+    Args:
+        path: the file; its directory must exist.
+        samples: float64 (channels, samples), rounded to the nearest 1/32768 and saturated.
+        rate: samples per second.
+
+    Returns:
+        The number of samples that saturated.
+
+    Raises:
+        InputError: the samples have another shape, more than 8 channels, NaN or infinity; or
+            the file cannot be written.
+    """
+    if samples.ndim != 2 or 0 in samples.shape or samples.shape[0] > MAX_CHANNELS:
+        raise InputError(
+            str(path), f"got samples of shape {samples.shape}, expected (channels, samples)"
+        )
+    _check_finite(str(path), samples)
+    scaled = np.rint(samples * _FULL_SCALE)
+    limits = np.iinfo(np.int16)
+    saturated = np.clip(scaled, limits.min, limits.max)
+    with replacing(path) as temporary:
+        wavfile.write(temporary, rate, saturated.T.astype(np.int16))
+    return int(np.count_nonzero(saturated != scaled))
+
+
+def si_snr(estimate: Samples, clean: Samples) -> float:
+    """Scale-invariant signal-to-noise ratio of one channel, in dB.
+
+    With both means removed, s = (<e, c> / <c, c>) c and the ratio is 10 log10(|s|^2 / |e - s|^2).
+    (Le Roux et al., "SDR - half-baked or well done?", 2019. The training code computes it with
+    the two arguments exchanged.)
+
+    Args:
+        estimate: float64 (samples,).
+        clean: float64 (samples,), the reference.
+
+    Returns:
+        dB; inf for a perfect estimate, -inf for one that has nothing of ``clean``.
+
+    Raises:
+        InputError: ``clean`` is silent, the lengths differ, or as for ``analyse``.
+    """
+    _check_channel("estimate", estimate)
+    _check_channel("clean", clean)
+    if estimate.shape != clean.shape:
+        raise InputError(
+            "SI-SNR", f"the estimate has {estimate.size} samples, the reference {clean.size}"
+        )
+    if np.ptp(clean) == 0.0:
+        raise InputError("SI-SNR", "the clean reference is silent", "Give the clean recording")
+    if np.ptp(estimate) == 0.0:
+        return -np.inf
+    estimate = estimate - estimate.mean()
+    clean = clean - clean.mean()
+    target = (estimate @ clean) / (clean @ clean) * clean
+    noise = estimate - target
+    with np.errstate(divide="ignore"):
+        return float(10.0 * (np.log10(target @ target) - np.log10(noise @ noise)))
+
+
+def _check_channel(name: str, samples: Samples) -> None:
+    """Refuse anything but one channel of finite samples, at least one."""
+    if samples.ndim != 1 or samples.size == 0:
+        raise InputError(name, f"got shape {samples.shape}, expected (samples,) of one channel")
+    _check_finite(name, samples)
+
+
+def _check_finite(where: str, samples: npt.NDArray) -> None:
+    broken = samples.size - np.count_nonzero(np.isfinite(samples))
+    if broken:
+        raise InputError(
+            where,
+            f"{broken} of {samples.size} samples are NaN or infinite",
+            "Record or export them again",
+        )

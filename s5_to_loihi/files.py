@@ -1,0 +1,29 @@
+"""Writing files whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from s5_to_loihi.errors import InputError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place if the block succeeds.
+
+    Raises:
+        InputError: the directory is missing, or the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        if not path.parent.is_dir():
+            raise InputError(str(path), f"no directory {path.parent}", "Make the directory first")
+        # A directory, not a file: what is made inside has the user's ordinary rights and suffix.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as directory:
+            temporary = Path(directory) / path.name
+            yield temporary
+            os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be written ({error.strerror or error})") from error
