@@ -45,7 +45,7 @@ def update(accumulators, state, constants):
 
 DENSE = NeuronKind(
     name="dense",
-    title="affine map, ReLU optional",
+    title="affine map",
     ports=("weighted",),
     state=(),
     messages=("activation",),

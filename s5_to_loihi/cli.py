@@ -1,0 +1,505 @@
+"""The command line: parse, call the API, render. Nothing is computed here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from s5_to_loihi import __version__, audio, bundle, inspection, verification
+from s5_to_loihi.backends import lava_shim
+from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.bundle import Bundle
+from s5_to_loihi.checkpoints.intel_export import Options
+from s5_to_loihi.compiler import compile_export
+from s5_to_loihi.denoising import denoise as denoise_samples
+from s5_to_loihi.errors import InputError, S5ToLoihiError, VerificationError
+from s5_to_loihi.model import GluVariant
+from s5_to_loihi.network.network import Readout
+from s5_to_loihi.network.text import to_text
+from s5_to_loihi.reports import tables
+
+app = typer.Typer(
+    help="Compile quantized, sparse S5 models to Loihi 2 networks in Lava, and prove every integer."
+    "\n\nExit codes: 0 ok, 1 user error, 2 does not fit, 3 verification failed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+#: Progress bars and notes go where they do not disturb output that a program reads.
+errors = Console(stderr=True)
+
+#: Tokens of the first sequence that Lava runs with one process a group by default: enough to fill
+#: the pipeline and see states evolve, few enough for seconds.
+FINE_GRAINED_TOKENS = 24
+
+
+class ModeChoice(str, Enum):
+    """Execution modes, or both."""
+
+    PIPELINED = "pipelined"
+    FALL_THROUGH = "fall-through"
+    BOTH = "both"
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes meant."""
+        return tuple(Mode) if self is ModeChoice.BOTH else (Mode(self.value),)
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+GluOption = Annotated[
+    Optional[GluVariant],  # noqa: UP007, UP045 (typer resolves it at run time on Python 3.10)
+    typer.Option(help="Gated linear unit; found out or guessed (and said) if not given."),
+]
+SymmetryOption = Annotated[
+    Optional[bool],  # noqa: UP007, UP045
+    typer.Option(
+        "--conjugate-symmetry/--no-conjugate-symmetry",
+        help="Whether the other half of the conjugate state pairs is implied.",
+    ),
+]
+ReadoutOption = Annotated[
+    Readout,
+    typer.Option(
+        help="each_token: regression; last, mean: classification (last token, mean over tokens)."
+    ),
+]
+LengthOption = Annotated[
+    Optional[int],  # noqa: UP007, UP045
+    typer.Option("--sequence-length", min=1, help="Tokens a sequence, for --readout mean."),
+]
+BackendsOption = Annotated[
+    Optional[list[Backend]],  # noqa: UP007, UP045
+    typer.Option("--backend", "-b", help="What to run on; may be repeated. Default: all there is."),
+]
+TimeoutOption = Annotated[
+    Optional[float],  # noqa: UP007, UP045
+    typer.Option(min=1, help="Seconds that one Lava run may take in all."),
+]
+
+
+def _version(show: bool) -> None:
+    if show:
+        console.print(f"s5_to_loihi {__version__}", highlight=False)
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+@app.command("compile")
+def compile_command(
+    export: Annotated[
+        Path, typer.Argument(help="Directory of Intel's fixed-point export (five .pkl files).")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write.")],
+    glu: GluOption = None,
+    conjugate_symmetry: SymmetryOption = None,
+    readout: ReadoutOption = Readout.EACH_TOKEN,
+    sequence_length: LengthOption = None,
+    vector_tokens: Annotated[
+        int, typer.Option(min=1, help="Recorded tokens to keep in the bundle, from the first on.")
+    ] = 128,
+    vector_sequences: Annotated[
+        int, typer.Option(min=1, help="Recorded sequences to keep in the bundle.")
+    ] = 2,
+    print_between_passes: Annotated[
+        bool, typer.Option(help="Print the network's text form after every pass.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn an export of IntelLabs/SparseRNNs into a verified bundle.
+
+    Reads the pickles without running code, freezes the exponents that depend on the data, lowers
+    the model to neuron groups and synapses, and compares the interpreter with EVERY recorded
+    integer before anything is written. Example:
+
+        s5-to-loihi compile exports/denoiser -o denoiser.bundle
+    """
+
+    def observe(step, network):
+        if print_between_passes:
+            console.print(f"--- after {step}", highlight=False)
+            console.print(to_text(network), highlight=False, soft_wrap=True, markup=False)
+
+    options = Options(glu, conjugate_symmetry, readout, sequence_length)
+    with _spinner("Reading the export"):
+        compiled = compile_export(export, options, _name_of(output), observe)
+    with _spinner("Comparing with the recorded integers"):
+        result = verification.verify_interpreter(compiled.network, compiled.vectors)
+    if result.equal:
+        kept = compiled.vectors.first(vector_tokens, vector_sequences)
+        bundle.write(dataclasses.replace(compiled, vectors=kept), output)
+    if as_json:
+        _print_json(
+            {
+                "bundle": str(output),
+                "network": to_text(compiled.network).splitlines(),
+                "notes": compiled.notes,
+                "verification": [_result_json(result)],
+            }
+        )
+    else:
+        _print_notes(compiled)
+        console.print(tables.network_table(compiled.network))
+        console.print(tables.run_table([result]))
+        if result.equal:
+            console.print(f"Wrote {output}", highlight=False)
+    _require_equal([result])
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle to verify.")],
+    backend: BackendsOption = None,
+    mode: Annotated[ModeChoice, typer.Option(help="How tokens follow one another.")] = (
+        ModeChoice.BOTH
+    ),
+    tokens: Annotated[
+        Optional[int],  # noqa: UP007, UP045
+        typer.Option(
+            min=1,
+            help="Tokens to run. Default: all, and for 'lava' (slow: one process a group and"
+            f" synapses) the first {FINE_GRAINED_TOKENS} of the first sequence.",
+        ),
+    ] = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the recorded vectors and compare every integer.
+
+    Prints for each tensor '=' or how many integers differ and by how much, and for the first
+    difference the group, token, neuron and both integers. Ends with exit code 3 if any differs.
+    """
+    opened = bundle.read(path, lenient=True)
+    if opened.vectors is None:
+        raise InputError(str(path), "holds no vectors to verify with", "Compile it again")
+    backends = backend or _available_backends()
+    results = []
+    for chosen in backends:
+        for one_mode in mode.modes:
+            vectors = _vectors_for(opened, chosen, tokens)
+            with _progress(f"{chosen.value}, {one_mode.value}") as advance:
+                results.append(
+                    verification.verify_run(
+                        opened.network, vectors, chosen, one_mode, timeout, advance
+                    )
+                )
+    if as_json:
+        _print_json(
+            {
+                "bundle": str(path),
+                "changed": opened.changed,
+                "verification": [_result_json(result) for result in results],
+            }
+        )
+    else:
+        _print_changed(opened)
+        console.print(tables.tensor_table(results))
+        console.print(tables.run_table(results))
+    _require_equal(results, opened.changed)
+
+
+@app.command()
+def inspect(
+    path: Annotated[
+        Path, typer.Argument(metavar="EXPORT|BUNDLE", help="An export directory or a bundle.")
+    ],
+    drawing: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option(help="Draw the network into this file (.svg, .png or .pdf)."),
+    ] = None,
+    text: Annotated[bool, typer.Option("--text", help="Print the network's text form.")] = False,
+    glu: GluOption = None,
+    conjugate_symmetry: SymmetryOption = None,
+    readout: ReadoutOption = Readout.EACH_TOKEN,
+    sequence_length: LengthOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is inside: tensors, densities, ranges used, saturated, zero and dead neurons.
+
+    The options on what an export does not say (--glu ...) are used for exports only.
+    """
+    if (path / bundle.MANIFEST).exists():
+        opened = bundle.read(path)
+    else:
+        options = Options(glu, conjugate_symmetry, readout, sequence_length)
+        with _spinner("Reading the export"):
+            opened = compile_export(path, options)
+    network = opened.network
+    weights, ports = inspection.weights(network), inspection.ports(network)
+    values, tokens, sequences = (), 0, 0
+    if opened.vectors is not None:
+        shown = opened.vectors.first(verification.CHUNK)
+        tokens, sequences = shown.tokens.shape[:2]
+        values = inspection.values(network, shown.tokens)
+    if drawing is not None:
+        from s5_to_loihi.reports.drawing import draw_network
+
+        draw_network(network, drawing)
+    if as_json:
+        _print_json(
+            {
+                "network": to_text(network).splitlines(),
+                "notes": opened.notes,
+                "weights": weights,
+                "constants": inspection.constants(network),
+                "ports": ports,
+                "values": values,
+            }
+        )
+        return
+    _print_notes(opened)
+    if text:
+        console.print(to_text(network), highlight=False, soft_wrap=True, markup=False)
+    console.print(tables.network_table(network))
+    console.print(tables.weight_table(weights))
+    console.print(tables.port_table(ports))
+    if values:
+        console.print(tables.value_table(values, tokens, sequences))
+    if drawing is not None:
+        console.print(f"Wrote {drawing}", highlight=False)
+
+
+@app.command()
+def denoise(
+    recording: Annotated[Path, typer.Argument(metavar="IN.wav", help="The noisy recording.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT.wav", help="The cleaned one to write.")],
+    model: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option("--bundle", help="A compiled denoiser. Default: the one that is shipped."),
+    ] = None,
+    backend: Annotated[
+        Optional[Backend],  # noqa: UP007, UP045
+        typer.Option("--backend", "-b", help="Default: lava-fused if Lava is installed."),
+    ] = None,
+    mode: Annotated[Mode, typer.Option(help="How tokens follow one another.")] = Mode.PIPELINED,
+    clean: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option(help="The clean recording, to measure SI-SNR with."),
+    ] = None,
+    picture: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option(help="Draw the spectrograms into this file (.png or .svg)."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Denoise a recording with a compiled network.
+
+    Any sample rate is resampled to 16 kHz (and said); channels are cleaned independently. All
+    backends give the same integers; 'interpreter' is the fastest.
+    """
+    from s5_to_loihi.demo import DENOISER
+
+    noisy = audio.resample(audio.read_wav(recording))
+    reference = None
+    if clean is not None:
+        reference = audio.resample(audio.read_wav(clean))
+        if reference.samples.shape != noisy.samples.shape:
+            raise InputError(
+                str(clean),
+                f"has {reference.samples.shape} channels and samples, {recording} has"
+                f" {noisy.samples.shape}",
+                "Give the clean version of the same recording",
+            )
+    if model is not None:
+        network = bundle.read(model).network
+    else:
+        network = compile_export(DENOISER).network
+    chosen = backend or (Backend.LAVA_FUSED if lava_shim.is_installed() else Backend.INTERPRETER)
+    with _progress(f"Denoising on {chosen.value}") as advance:
+        result = denoise_samples(network, noisy.samples, chosen, mode, advance)
+    clipped_samples = audio.write_wav(output, result.samples)
+    si_snr = None
+    if reference is not None:
+        si_snr = [
+            [audio.si_snr(channel, target) for channel in (before, after)]
+            for before, after, target in zip(
+                noisy.samples, result.samples, reference.samples, strict=True
+            )
+        ]
+    if picture is not None:
+        from s5_to_loihi.reports.spectrogram import draw_spectrograms
+
+        panels = [("noisy", noisy.samples[0]), ("denoised", result.samples[0])]
+        if reference is not None:
+            panels.append(("clean", reference.samples[0]))
+        draw_spectrograms(picture, panels, audio.RATE)
+    if as_json:
+        _print_json(
+            {
+                "output": str(output),
+                "backend": chosen.value,
+                "tokens": result.tokens,
+                "seconds": result.seconds,
+                "real_time_factor": result.real_time_factor,
+                "clipped_inputs": result.clipped_inputs,
+                "clipped_samples": clipped_samples,
+                "si_snr_db": si_snr,
+                "notes": noisy.notes,
+            }
+        )
+        return
+    for note in noisy.notes:
+        console.print(f"Note: {note}", highlight=False, markup=False)
+    console.print(
+        f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
+        f" {len(result.samples)} channel(s)) in {result.seconds:.1f} s on {chosen.value}:"
+        f" real-time factor {result.real_time_factor:.3f}",
+        highlight=False,
+    )
+    console.print(
+        f"Saturated: {result.clipped_inputs:,} inputs, {clipped_samples:,} output samples",
+        highlight=False,
+    )
+    for index, (before, after) in enumerate(si_snr or ()):
+        console.print(
+            f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised",
+            highlight=False,
+        )
+    for path in (output, picture):
+        if path is not None:
+            console.print(f"Wrote {path}", highlight=False)
+
+
+@app.command()
+def demo(
+    directory: Annotated[
+        Path, typer.Argument(help="Where to write the bundle, sound and pictures.")
+    ] = Path("demo_output"),
+) -> None:
+    """Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording."""
+    from s5_to_loihi import demo as steps
+
+    steps.run_demo(directory, console, _progress, _require_equal)
+
+
+# --- rendering -----------------------------------------------------------------------------------
+
+
+def _name_of(path: Path) -> str:
+    return path.resolve().name.removesuffix(".bundle") or "network"
+
+
+def _available_backends() -> list[Backend]:
+    if lava_shim.is_installed():
+        return list(Backend)
+    errors.print(
+        "Lava is not installed: verifying the interpreter only. To install it: "
+        + "; ".join(lava_shim.pip_commands(sys.version_info[:2])),
+        highlight=False,
+    )
+    return [Backend.INTERPRETER]
+
+
+def _vectors_for(opened: Bundle, backend: Backend, tokens: int | None):
+    if backend is Backend.LAVA:
+        return opened.vectors.first(tokens or FINE_GRAINED_TOKENS, 1)
+    return opened.vectors.first(tokens) if tokens else opened.vectors
+
+
+@contextmanager
+def _spinner(title: str):
+    with errors.status(f"{title} ..."):
+        yield
+
+
+@contextmanager
+def _progress(title: str):
+    """Show a progress bar on stderr; yields a function of (done, total)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("timesteps"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _print_notes(opened: Bundle) -> None:
+    for note in opened.notes:
+        console.print(f"Note: {note}", highlight=False, markup=False)
+
+
+def _print_changed(opened: Bundle) -> None:
+    for name in opened.changed:
+        console.print(f"[bold red]Changed since it was written:[/] {escape(name)}")
+
+
+def _result_json(result: verification.RunResult) -> dict:
+    return {**dataclasses.asdict(result), "equal": result.equal}
+
+
+def _print_json(content) -> None:
+    def plain(value):
+        if dataclasses.is_dataclass(value):
+            return dataclasses.asdict(value)
+        raise TypeError(f"no JSON for {type(value).__name__}")
+
+    print(json.dumps(content, indent=1, default=plain))
+
+
+def _require_equal(
+    results: list[verification.RunResult], changed: tuple[str, ...] = ()
+) -> None:
+    """Raise the error with exit code 3 if any integer differs, naming the first."""
+    found = verification.first_difference(results)
+    if found is None and not changed:
+        return
+    if found is None:
+        raise VerificationError(
+            changed[0],
+            f"was changed after the bundle was written ({len(changed)} tensors were), though no"
+            " recorded integer differs",
+            "Compile it again",
+        )
+    result, tensor = found
+    first = tensor.first
+    raise VerificationError(
+        f"{result.backend.value}, {result.mode.value}",
+        f"the first difference is in group {tensor.group}, {tensor.value}, at token {first.token}"
+        f" of sequence {first.sequence}, neuron {first.neuron}: got {first.got}, expected"
+        f" {first.expected}",
+        f"Look at the synapses and constants of {tensor.group}"
+        + (f"; changed since the bundle was written: {', '.join(changed)}" if changed else ""),
+    )
+
+
+def main() -> None:
+    """Run the command line; user errors end with a message and their exit code."""
+    try:
+        app()
+    except S5ToLoihiError as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        errors.print("interrupted; nothing is left running", highlight=False)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Speech denoising with a compiled network: sound to tokens, through a backend, and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from s5_to_loihi import audio
+from s5_to_loihi.backends.dispatch import Backend, run
+from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.fixed_point import to_floats, to_integers
+from s5_to_loihi.network.network import Network, Readout
+
+
+@dataclass(frozen=True, eq=False)
+class Denoised:
+    """A cleaned recording and how it came about.
+
+    Attributes:
+        samples: float64 (channels, samples) at ``audio.RATE``.
+        tokens: STFT frames of each channel.
+        clipped_inputs: token integers that were saturated on the way in.
+        seconds: wall-clock time in the backend.
+    """
+
+    samples: np.ndarray
+    tokens: int
+    clipped_inputs: int
+    seconds: float
+
+    @property
+    def audio_seconds(self) -> float:
+        """Duration of the recording."""
+        return self.samples.shape[1] / audio.RATE
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds in the backend for a second of sound (all channels); below 1 keeps up."""
+        return self.seconds / self.audio_seconds
+
+
+def tokens_of(network: Network, samples: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the tokens of a recording and how many integers were saturated.
+
+    Args:
+        network: a denoiser, 257 features in and out.
+        samples: (channels, samples) at ``audio.RATE``.
+
+    Returns:
+        ``((tokens, channels, 257) int64, saturated)``.
+    """
+    _check_denoiser(network)
+    features = [audio.features(audio.analyse(channel)) for channel in samples]
+    return to_integers(np.stack(features, axis=1), network.input_format)
+
+
+def denoise(
+    network: Network,
+    samples: np.ndarray,
+    backend: Backend,
+    mode: Mode = Mode.PIPELINED,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Denoised:
+    """Denoise a recording; channels are cleaned independently.
+
+    Args:
+        network: a denoiser: 257 STFT magnitudes in, 257 mask values out, one output a token.
+        samples: (channels, samples) at ``audio.RATE``.
+        backend: where to run it.
+        mode: how tokens follow one another.
+        on_progress: called with timesteps done and in all (Lava only).
+
+    Raises:
+        InputError: the network is no denoiser of this kind.
+        LavaError: see ``backends.lava.run``.
+    """
+    tokens, clipped = tokens_of(network, samples)
+    started = time.perf_counter()
+    outputs = run(network, tokens, backend, mode=mode, on_progress=on_progress).outputs
+    seconds = time.perf_counter() - started
+    masks = to_floats(outputs, network.output_format)
+    cleaned = [
+        audio.synthesise(
+            audio.apply_mask(audio.analyse(channel), masks[:, index]), samples.shape[1]
+        )
+        for index, channel in enumerate(samples)
+    ]
+    return Denoised(np.stack(cleaned), len(tokens), clipped, seconds)
+
+
+def _check_denoiser(network: Network) -> None:
+    sizes = (network.input_size, network.output_size)
+    if sizes != (audio.BINS, audio.BINS) or network.readout is not Readout.EACH_TOKEN:
+        raise InputError(
+            f"network {network.name}",
+            f"takes {sizes[0]} and gives {sizes[1]} features, readout {network.readout.value};"
+            f" a denoiser takes and gives {audio.BINS} each token",
+            "Use a network trained on STFT magnitudes (window 512, hop 128)",
+        )

@@ -1,0 +1,185 @@
+"""A drawing of a network: one row a block, boxes for groups, arrows for synapses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.files import replacing
+from s5_to_loihi.network.network import INPUT, Network, Synapses
+
+SUFFIXES = (".svg", ".png", ".pdf")
+#: One colour a kind of neuron.
+COLOURS = {
+    "input": "#f0f0f0",
+    "dense": "#cfe3f5",
+    "norm": "#e6e0f0",
+    "scaled_norm": "#e6e0f0",
+    "state": "#fbd9c5",
+    "output": "#d5ecd4",
+    "gate": "#fbeebc",
+    "full_gate": "#fbeebc",
+    "residual": "#fbeebc",
+    "mean": "#e0e0e0",
+}
+WIDTH, HEIGHT = 2.3, 0.95
+STEP_X, STEP_Y = 3.7, 2.3
+
+
+def draw_network(network: Network, path: Path) -> None:
+    """Draw a network into a file, SVG, PNG or PDF by its suffix.
+
+    The same network gives the same bytes.
+
+    Raises:
+        InputError: another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            str(path), f"has the suffix '{path.suffix}'", f"Use one of {', '.join(SUFFIXES)}"
+        )
+    positions = _positions(network)
+    columns = max(x for x, _ in positions.values()) + WIDTH
+    rows = -min(y for _, y in positions.values()) + HEIGHT
+    with rc_context({"svg.hashsalt": "s5_to_loihi", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(0.78 * (columns + 0.6), 0.78 * (rows + 1.1)))
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_xlim(-0.3, columns + 0.3)
+        axes.set_ylim(-rows - 0.2, 0.9)
+        axes.set_aspect("equal")
+        axes.axis("off")
+        _draw_title(axes, network)
+        for synapses in network.synapses:
+            _draw_synapses(axes, positions, synapses)
+        for name, position in positions.items():
+            _draw_group(axes, network, name, position)
+        with replacing(path) as temporary:
+            figure.savefig(
+                temporary,
+                format=path.suffix[1:].lower(),
+                dpi=150,
+                metadata={"Date": None} if path.suffix.lower() == ".svg" else None,
+            )
+
+
+def _positions(network: Network) -> dict[str, tuple[float, float]]:
+    """Place input and encoder, each block, and what follows it, in a row of its own."""
+    positions: dict[str, tuple[float, float]] = {INPUT: (0.0, 0.0)}
+    column, row, prefix = 1, 0, ""
+    for group in network.groups:
+        block = group.name.partition(".")[0]
+        if block != prefix and (group.name != block or prefix.startswith("block")):
+            column, row = 0, row + 1
+        prefix = block if group.name != block else ""
+        positions[group.name] = (column * STEP_X, -row * STEP_Y)
+        column += 1
+    return positions
+
+
+def _draw_title(axes, network: Network) -> None:
+    latency = "" if network.latency is None else f", latency {network.latency} timesteps"
+    axes.text(
+        0,
+        0.8,
+        f"{network.name}: {len(network.groups)} neuron groups,"
+        f" {network.synapse_count:,} synapses{latency}",
+        fontsize=11,
+        weight="bold",
+        va="top",
+    )
+
+
+def _draw_group(axes, network: Network, name: str, position: tuple[float, float]) -> None:
+    x, y = position
+    if name == INPUT:
+        kind, title, size = "input", "tokens", network.input_size
+        detail = str(network.input_format)
+    else:
+        group = network.group(name)
+        kind, title, size = group.kind.name, group.kind.title, group.size
+        detail = f"phase {group.phase}"
+    axes.add_patch(
+        FancyBboxPatch(
+            (x, y - HEIGHT),
+            WIDTH,
+            HEIGHT,
+            boxstyle="round,pad=0.02,rounding_size=0.08",
+            facecolor=COLOURS[kind],
+            edgecolor="#444444",
+            linewidth=0.8,
+            zorder=3,
+        )
+    )
+    middle = x + WIDTH / 2
+    axes.text(
+        middle, y - 0.22, name, ha="center", va="center", fontsize=8, weight="bold", zorder=4
+    )
+    axes.text(middle, y - 0.5, title, ha="center", va="center", fontsize=5.5, zorder=4)
+    axes.text(
+        middle,
+        y - 0.76,
+        f"{size} neurons · {detail}",
+        ha="center",
+        va="center",
+        fontsize=5.5,
+        zorder=4,
+    )
+
+
+def _draw_synapses(axes, positions, synapses: Synapses) -> None:
+    (x0, y0), (x1, y1) = positions[synapses.source.group], positions[synapses.target.group]
+    weights = synapses.weights
+    identity = weights.nnz == weights.shape[0] and (weights.data == 1).all()
+    label = synapses.name.rpartition(".")[2]
+    label = label if identity else f"{label} {weights.nnz:,} · {synapses.density:.0%}"
+    label += f" · delay {synapses.delay}" if synapses.delay else ""
+    neighbours = y0 == y1 and x1 - x0 < 1.5 * STEP_X
+    ports = {"bu_im": -1, "c_im": -1, "value": -1, "bu_re": 1, "c_re": 1, "gate": 1}
+    offset = 0.16 * ports.get(synapses.target.name, 0)
+    if neighbours:
+        start = (x0 + WIDTH + 0.02, y0 - HEIGHT / 2 + offset)
+        end = (x1 - 0.04, y1 - HEIGHT / 2 + offset)
+        text = ((start[0] + end[0]) / 2, start[1] + (0.1 if offset >= 0 else -0.1))
+        bend = 0.0
+    elif y0 == y1:
+        start = (x0 + WIDTH * 0.7, y0 + 0.04)
+        end = (x1 + WIDTH * 0.3, y1 + 0.06)
+        text = ((start[0] + end[0]) / 2, y0 + 0.17 * (x1 - x0) / STEP_X + 0.1)
+        bend = -0.18
+    else:
+        start = (x0 + WIDTH * 0.5, y0 - HEIGHT - 0.04)
+        end = (x1 + WIDTH * (0.5 if x1 == 0 else 0.35), y1 + 0.06)
+        text = (
+            start[0] + 0.3 * (end[0] - start[0]),
+            start[1] + 0.3 * (end[1] - start[1]) + 0.08,
+        )
+        bend = 0.0
+    axes.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=7,
+            linewidth=0.7 if identity else 1.1,
+            linestyle="--" if identity else "-",
+            color="#888888" if identity else "#333333",
+            connectionstyle=f"arc3,rad={bend}",
+            zorder=1,
+        )
+    )
+    axes.text(
+        *text,
+        label,
+        fontsize=5,
+        ha="center",
+        va="center",
+        zorder=2,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.85},
+    )

@@ -1,0 +1,203 @@
+"""Tables for people, as rich renderables; numbers come from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.inspection import PortSummary, ValueSummary, WeightSummary
+from s5_to_loihi.network.network import INPUT, Network
+from s5_to_loihi.passes.lower import ACCUMULATOR_BITS
+from s5_to_loihi.verification import RunResult, TensorResult
+
+
+def _table(title: str, *columns: tuple[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for heading, justify in columns:
+        table.add_column(heading, justify=justify, overflow="fold")
+    return table
+
+
+def _highlighted(count: int) -> Text:
+    return Text(f"{count:,}", style="yellow" if count else "dim")
+
+
+def network_table(network: Network) -> Table:
+    """One row a group: neurons, phase, and the synapses that end there."""
+    table = _table(
+        f"{network.name}: {len(network.groups)} groups,"
+        f" {sum(group.size for group in network.groups):,} neurons,"
+        f" {network.synapse_count:,} synapses, latency {network.latency} timesteps",
+        ("group", "left"),
+        ("kind", "left"),
+        ("neurons", "right"),
+        ("phase", "right"),
+        ("incoming synapses (density)", "left"),
+    )
+    for group in network.groups:
+        incoming = (
+            f"{synapses.name.rpartition('.')[2]} {synapses.weights.nnz:,} ({synapses.density:.0%})"
+            + (f" delay {synapses.delay}" if synapses.delay else "")
+            for synapses in network.synapses
+            if synapses.target.group == group.name
+        )
+        table.add_row(
+            group.name, group.kind.name, f"{group.size}", f"{group.phase}", ", ".join(incoming)
+        )
+    return table
+
+
+def weight_table(summaries: Sequence[WeightSummary]) -> Table:
+    """One row a weight matrix."""
+    table = _table(
+        "Weights",
+        ("synapses", "left"),
+        ("shape", "right"),
+        ("format", "left"),
+        ("stored", "right"),
+        ("density", "right"),
+        ("range", "right"),
+        ("saturated", "right"),
+        ("silent targets", "right"),
+        ("unused sources", "right"),
+    )
+    for row in summaries:
+        table.add_row(
+            row.name,
+            f"{row.shape[0]}x{row.shape[1]}",
+            str(row.format),
+            f"{row.synapses:,}",
+            f"{row.density:.1%}",
+            f"{row.lowest}..{row.highest}",
+            _highlighted(row.saturated),
+            _highlighted(row.silent_targets),
+            _highlighted(row.unused_sources),
+        )
+    return table
+
+
+def port_table(summaries: Sequence[PortSummary]) -> Table:
+    """One row an accumulator."""
+    table = _table(
+        f"Accumulators: proven worst case over all inputs (limit {ACCUMULATOR_BITS} bits)",
+        ("port", "left"),
+        ("exponent", "right"),
+        ("largest sum", "right"),
+        ("bits", "right"),
+    )
+    for row in summaries:
+        table.add_row(row.name, f"{row.exponent}", f"{row.worst_case:,}", f"{row.bits}")
+    return table
+
+
+def value_table(summaries: Sequence[ValueSummary], tokens: int, sequences: int) -> Table:
+    """One row a value of a group."""
+    table = _table(
+        f"Values over {sequences} x {tokens} tokens (dead: always zero; constant: never changes)",
+        ("value", "left"),
+        ("neurons", "right"),
+        ("format", "left"),
+        ("range used", "right"),
+        ("non-zero", "right"),
+        ("saturated", "right"),
+        ("dead", "right"),
+        ("constant", "right"),
+    )
+    for row in summaries:
+        table.add_row(
+            row.name,
+            f"{row.neurons}",
+            str(row.format),
+            f"{row.lowest}..{row.highest}",
+            f"{row.nonzero:.0%}",
+            _highlighted(row.saturated),
+            _highlighted(row.dead),
+            _highlighted(row.constant),
+        )
+    return table
+
+
+_SHORT = {
+    Backend.INTERPRETER: "interpreter",
+    Backend.LAVA_FUSED: "Lava, fused",
+    Backend.LAVA: "Lava, a process a group",
+}
+
+
+def run_table(results: Sequence[RunResult]) -> Table:
+    """One numbered row a run."""
+    table = _table(
+        "Runs",
+        ("run", "right"),
+        ("backend", "left"),
+        ("mode", "left"),
+        ("tokens", "right"),
+        ("tensors", "right"),
+        ("integers", "right"),
+        ("result", "left"),
+    )
+    for number, run in enumerate(results, start=1):
+        table.add_row(
+            f"{number}",
+            _SHORT[run.backend],
+            run.mode.value,
+            f"{run.sequences} x {run.tokens}",
+            f"{len(run.tensors)}",
+            f"{sum(tensor.compared for tensor in run.tensors):,}",
+            _result(sum(tensor.differing for tensor in run.tensors)),
+        )
+    return table
+
+
+def _result(differing: int) -> Text:
+    if differing:
+        return Text(f"{differing:,} differ", style="bold red")
+    return Text("all equal", style="green")
+
+
+def tensor_table(results: Sequence[RunResult]) -> Table:
+    """One row a tensor, one column a run, numbered as in ``run_table``."""
+    table = _table("Tensors (=: all integers equal in the run of that number)", ("tensor", "left"))
+    for number in range(1, len(results) + 1):
+        table.add_column(f"{number}", justify="right")
+    table.add_column("recorded as", no_wrap=True, overflow="ellipsis")
+    rows: dict[str, list[TensorResult | None]] = {}
+    for column, run in enumerate(results):
+        for tensor in run.tensors:
+            rows.setdefault(tensor.value, [None] * len(results))[column] = tensor
+    for value, cells in rows.items():
+        names = next(cell for cell in cells if cell).recorded_as
+        table.add_row(value, *(_cell(cell) for cell in cells), ", ".join(names))
+    return table
+
+
+def _cell(tensor: TensorResult | None) -> Text:
+    if tensor is None:
+        return Text("-", style="dim")
+    if tensor.differing == 0:
+        return Text("=", style="green")
+    return Text(f"{tensor.differing:,} differ (max {tensor.largest:,})", style="bold red")
+
+
+def group_table(results: Sequence[RunResult]) -> Table:
+    """One row a group, one column a run: how many of its tensors are equal."""
+    table = _table(
+        "Equal tensors by group, in the run of that number (a run compares what was recorded,"
+        " or everything)",
+        ("group", "left"),
+    )
+    for number in range(1, len(results) + 1):
+        table.add_column(f"{number}", justify="right")
+    groups = dict.fromkeys(tensor.group for run in results for tensor in run.tensors)
+    for group in groups:
+        cells = []
+        for run in results:
+            tensors = [tensor for tensor in run.tensors if tensor.group == group]
+            equal = sum(tensor.differing == 0 for tensor in tensors)
+            style = "green" if equal == len(tensors) else "bold red"
+            cells.append(Text(f"{equal} of {len(tensors)}", style=style))
+        table.add_row(group, *cells)
+    return table
