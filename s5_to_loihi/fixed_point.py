@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from s5_to_loihi.errors import InputError
+
 
 class Format(NamedTuple):
     """A signed fixed-point format: ``value = integer * 2**-exponent``.
@@ -126,8 +128,9 @@ def sigmoid(value, exponent):
         exponent: fractional bits of ``value``.
 
     Returns:
-        Integers in ``SIGMOID_FORMAT``. Beyond +-7 the last segment repeats, as in the reference:
-        the segment index is clipped there but the fraction is not (error up to 0.0016).
+        Integers in ``SIGMOID_FORMAT``, off by up to 0.0122 within +-7. Beyond, the last segment
+        repeats, as in the reference: the segment index is clipped there but the fraction is not
+        (error 0.0016 at 7, up to 0.0026 further out).
     """
     magnitude = np.abs(value)
     knot = np.minimum(magnitude >> exponent, 6)
@@ -142,12 +145,17 @@ def to_integers(values: np.ndarray, target: Format) -> tuple[np.ndarray, int]:
     """Quantize floats as the reference quantizes its input: floor, then clip.
 
     Args:
-        values: finite floats, any shape.
+        values: floats, any shape; infinities are clipped.
         target: the format of the result.
 
     Returns:
         ``(integers int64 of the same shape, how many were clipped)``.
+
+    Raises:
+        InputError: some values are not a number.
     """
+    if missing := np.count_nonzero(np.isnan(values)):
+        raise InputError("values", f"holds {missing} NaN", "Remove or replace them")
     floored = np.floor(np.ldexp(np.asarray(values, dtype=np.float64), target.exponent))
     lowest, highest = limits(target.bits)
     clipped = np.clip(floored, lowest, highest)

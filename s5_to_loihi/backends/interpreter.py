@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import limits
@@ -64,15 +65,24 @@ class Interpreter:
         """Prepare a verified network."""
         self.network = network
         self._edges = {
-            (group.name, port): tuple(
-                (synapses.source, synapses.weights.astype(np.int64), 1 + synapses.delay)
-                for synapses in network.synapses
-                if synapses.target == Endpoint(group.name, port)
+            group.name: tuple(
+                tuple(
+                    (synapses.source, _matrix(synapses.weights), 1 + synapses.delay)
+                    for synapses in network.synapses
+                    if synapses.target == Endpoint(group.name, port)
+                )
+                for port in group.kind.ports
             )
             for group in network.groups
-            for port in group.kind.ports
         }
-        self._sent = {synapses.source for synapses in network.synapses} | {network.output}
+        sent = {synapses.source for synapses in network.synapses} | {network.output}
+        self._results = {
+            group.name: tuple(
+                (str(endpoint), endpoint if endpoint in sent else None)
+                for endpoint in (Endpoint(group.name, name) for name in group.kind.values)
+            )
+            for group in network.groups
+        }
 
     def initial_state(self, batch: int = 1) -> State:
         """Return the state before the first token: all zero."""
@@ -122,22 +132,20 @@ class Interpreter:
         values, next_state = {}, {}
         for group in self.network.groups:
             active = slice(0, None) if mode is None else slice(group.phase, None, step)
-            accumulators = tuple(
-                accumulator[active]
-                for accumulator in self.accumulate(group, sent, timed=mode is not None)
-            )
+            accumulators = self.accumulate(group, sent, timed=mode is not None)
+            if mode is not None:
+                accumulators = tuple(accumulator[active] for accumulator in accumulators)
             registers, results = update_sequence(group, accumulators, state.get(group.name, ()))
             if group.kind.state:
                 next_state[group.name] = registers
-            for name, result in zip(group.kind.values, results, strict=True):
-                endpoint = Endpoint(group.name, name)
-                if endpoint in self._sent:
-                    sent[endpoint] = np.zeros((rows, batch, group.size), dtype=np.int64)
-                    sent[endpoint][active] = result
-                if keep is None or str(endpoint) in keep:
-                    values[str(endpoint)] = np.broadcast_to(
-                        result[:count], (count, batch, group.size)
-                    )
+            for (name, endpoint), result in zip(self._results[group.name], results, strict=True):
+                if endpoint is not None:
+                    sent[endpoint] = result
+                    if mode is not None:
+                        sent[endpoint] = np.zeros((rows, batch, group.size), dtype=np.int64)
+                        sent[endpoint][active] = result
+                if keep is None or name in keep:
+                    values[name] = np.broadcast_to(result[:count], (count, batch, group.size))
         outputs = sent[self.network.output]
         first = 0 if mode is None else self.network.latency
         return Evaluation(outputs[first::step][:count], values, next_state)
@@ -158,15 +166,40 @@ class Interpreter:
         """
         rows, batch, _ = sent[Endpoint(INPUT, TOKEN)].shape
         totals = []
-        for port in group.kind.ports:
-            total = np.zeros((rows, batch, group.size), dtype=np.int64)
-            for source, weights, travel in self._edges[group.name, port]:
-                late = min(travel, rows) if timed else 0
-                messages = sent[source][: rows - late].reshape((rows - late) * batch, -1)
-                products = (weights @ messages.T).T
-                total[late:] += products.reshape(rows - late, batch, group.size)
+        for edges in self._edges[group.name]:
+            total = None
+            for source, weights, travel in edges:
+                products = _products(weights, sent[source])
+                if timed:
+                    late = min(travel, rows)
+                    products = np.concatenate(
+                        [np.zeros_like(products[:late]), products[: rows - late]]
+                    )
+                total = products if total is None else total + products
+            if total is None:
+                total = np.zeros((rows, batch, group.size), dtype=np.int64)
             totals.append(total)
         return tuple(totals)
+
+
+def _matrix(weights: csr_matrix) -> csr_matrix | None:
+    """Return the weights as int64, or None for the identity, which needs no multiplication."""
+    rows, columns = weights.shape
+    if rows == columns == weights.nnz and (weights.data == 1).all():
+        if np.array_equal(weights.indices, np.arange(rows)):
+            return None
+    return weights.astype(np.int64)
+
+
+def _products(weights: csr_matrix | None, messages: np.ndarray) -> np.ndarray:
+    """Multiply messages (rows, batch, sources) by weights; return (rows, batch, targets)."""
+    if weights is None:
+        return messages
+    rows, batch, sources = messages.shape
+    if rows * batch == 1:
+        return (weights @ messages.reshape(sources)).reshape(1, 1, -1)
+    products = weights @ messages.reshape(rows * batch, sources).T
+    return products.T.reshape(rows, batch, -1)
 
 
 def update_sequence(

@@ -8,6 +8,7 @@ project's names. Format: IntelLabs/SparseRNNs, commit b623aea, ``fxpmodel.py`` a
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,7 +162,7 @@ def _read_arguments(path: Path) -> dict:
         if path.stat().st_size > 1 << 20:
             raise CheckpointError(str(path), "is larger than 1 MiB", "Remove it")
         arguments = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(str(path), f"is not JSON ({error})", "Remove or repair it") from None
     if not isinstance(arguments, dict):
         raise CheckpointError(str(path), "is not a JSON object", "Remove or repair it")
@@ -215,6 +216,9 @@ def _integers(where: str, value) -> np.ndarray:
         )
     if value.dtype.kind not in "iu":
         raise CheckpointError(where, f"holds {value.dtype}, not integers")
+    # Everything is computed in int64, where a larger one would turn into another number.
+    if value.dtype == np.uint64 and value.size and value.max() > np.iinfo(np.int64).max:
+        raise CheckpointError(where, f"holds {value.max()}, more than 64 bits with a sign")
     return value
 
 
@@ -223,7 +227,8 @@ def _checked_integer(where: str, value, lowest: int, highest: int) -> int:
         value = value.item()
     whole = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     if not whole or value != value or value in (np.inf, -np.inf) or int(value) != value:
-        raise CheckpointError(where, f"is {value!r}, not an integer", "Export again")
+        shown = reprlib.repr(value)
+        raise CheckpointError(where, f"is {shown}, not an integer", "Export again")
     if not lowest <= value <= highest:
         raise CheckpointError(where, f"is {int(value)} (allowed {lowest}..{highest})")
     return int(value)
@@ -345,6 +350,18 @@ def _check_widths(model: QuantizedS5, tokens: np.ndarray) -> None:
             f"{model.name}: recorded input",
             f"lies in {tokens.min()}..{tokens.max()} (limit {lowest}..{highest})",
         )
+    width = model.encoder.bias.data.size
+    taken = [
+        *((f"encoder/layers_{n}", block.ssm.d.data.size) for n, block in enumerate(model.blocks)),
+        ("decoder/weight", model.decoder.weight.data.shape[1]),
+    ]
+    for path, size in taken:
+        if size != width:
+            raise CheckpointError(
+                f"{model.name}/{MODEL_FILE}: {path}",
+                f"takes {size} features, the encoder gives {width}",
+                "Export again",
+            )
 
 
 def _frozen_exponents(export, build, tokens, notes) -> Mapping[tuple[int, str], int]:
@@ -399,7 +416,7 @@ class _Reader:
         entry = self._entry("params", path)
         if not isinstance(entry, dict):
             raise CheckpointError(self.where, f"'{path}' is not a dictionary", "Export again")
-        return tuple(entry)
+        return tuple(map(str, entry))
 
     def format(self, path: str) -> Format:
         """Read ``path_bits`` and ``path_exp``."""
@@ -486,8 +503,8 @@ def _state_space(reader: _Reader, path: str, symmetric: bool) -> StateSpace:
     states = a_re.data.size
     d = reader.tensor(f"{mixer}/D", (None,))
     width = d.data.size
-    c_shape = np.shape(reader._entry("params", f"{mixer}/C_real"))
-    if c_shape == (width, 2 * states):
+    c_re = reader._entry("params", f"{mixer}/C_real")
+    if getattr(c_re, "shape", None) == (width, 2 * states):
         raise CheckpointError(
             f"{reader.where}: {mixer}/C_real",
             f"has {2 * states} columns for {states} states, as a bidirectional model has: it reads"
@@ -623,7 +640,10 @@ def value_names(network: Network, recorded: Mapping[str, object]) -> dict[str, s
         }
         hidden = f"{block}.gate.hidden"
     names["encoder_output"] = hidden
-    return {name: value for name, value in names.items() if name in recorded}
+    values = {TOKEN_VALUE} | {
+        f"{group.name}.{value}" for group in network.groups for value in group.kind.values
+    }
+    return {name: value for name, value in names.items() if name in recorded and value in values}
 
 
 def to_vectors(export: IntelExport, network: Network) -> tuple[Vectors, list[str]]:

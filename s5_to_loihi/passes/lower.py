@@ -49,7 +49,7 @@ from s5_to_loihi.network.neurons.mean import MeanConstants
 from s5_to_loihi.network.neurons.norm import NormConstants, ScaledNormConstants
 from s5_to_loihi.network.neurons.output import OutputConstants
 from s5_to_loihi.network.neurons.state import StateConstants
-from s5_to_loihi.network.verifier import STATE_BITS
+from s5_to_loihi.network.verifier import LARGEST_SHIFT, STATE_BITS
 
 #: A port's sum stays below 2**30 in magnitude: Lava adds up doubled int8 weights in int32.
 ACCUMULATOR_BITS = 31
@@ -109,6 +109,13 @@ def _right_shift(where: str, source: int, target: int) -> int:
             f"would need a right shift by {source - target} bits (exponent {source} to {target});"
             " the reference computes only 0 and -1 there",
             "Lower the result's exponent, or raise the weights', and export again",
+        )
+    if source - target > LARGEST_SHIFT:
+        raise CheckpointError(
+            where,
+            f"would need a right shift by {source - target} bits (limit {LARGEST_SHIFT}), which"
+            " leaves nothing of any product",
+            "Raise the result's exponent, or lower the weights', and export again",
         )
     return source - target
 
