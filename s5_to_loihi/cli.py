@@ -36,7 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console()
+#: A file or a pipe has no width of its own; tables need about this much.
+console = Console(width=None if sys.stdout.isatty() else 100)
 #: Progress bars and notes go where they do not disturb output that a program reads.
 errors = Console(stderr=True)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.fixed_point import Format, limits
-from s5_to_loihi.network.network import Endpoint, Network
+from s5_to_loihi.network.network import Endpoint, Network, is_identity
 from s5_to_loihi.passes.check_ranges import worst_case
 
 
@@ -88,10 +88,12 @@ class ValueSummary:
 
 
 def weights(network: Network) -> tuple[WeightSummary, ...]:
-    """Summarise all weight matrices but identities."""
+    """Summarise all weight matrices but identities, which only hand messages on."""
     summaries = []
     for synapses in network.synapses:
         matrix = synapses.weights
+        if is_identity(matrix):
+            continue
         weight_format = Format(8, synapses.exponent)
         lowest, highest = limits(weight_format.bits)
         targets, sources = matrix.shape

@@ -17,7 +17,14 @@ from scipy.sparse import csr_matrix
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import limits
-from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup
+from s5_to_loihi.network.network import (
+    INPUT,
+    TOKEN,
+    Endpoint,
+    Network,
+    NeuronGroup,
+    is_identity,
+)
 
 #: The state of a network: for each group that has one, its registers, each (batch, neurons).
 State = Mapping[str, tuple[np.ndarray, ...]]
@@ -184,11 +191,7 @@ class Interpreter:
 
 def _matrix(weights: csr_matrix) -> csr_matrix | None:
     """Return the weights as int64, or None for the identity, which needs no multiplication."""
-    rows, columns = weights.shape
-    if rows == columns == weights.nnz and (weights.data == 1).all():
-        if np.array_equal(weights.indices, np.arange(rows)):
-            return None
-    return weights.astype(np.int64)
+    return None if is_identity(weights) else weights.astype(np.int64)
 
 
 def _products(weights: csr_matrix | None, messages: np.ndarray) -> np.ndarray:

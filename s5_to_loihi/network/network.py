@@ -179,3 +179,13 @@ def frozen_weights(matrix: np.ndarray | csr_matrix) -> csr_matrix:
 def identity_weights(size: int) -> csr_matrix:
     """Return the synapses that hand a message on unchanged."""
     return frozen_weights(csr_matrix(np.eye(size, dtype=np.int8)))
+
+
+def is_identity(weights: csr_matrix) -> bool:
+    """Tell whether synapses hand every message on unchanged."""
+    rows, columns = weights.shape
+    return (
+        rows == columns == weights.nnz
+        and bool((weights.data == 1).all())
+        and np.array_equal(weights.indices, np.arange(rows))
+    )

@@ -12,7 +12,8 @@ class AlignDelays:
     """Give every group its phase and every synapse its delay.
 
     The phase of a group is the longest path to it from the input, one timestep an edge; shorter
-    paths wait: ``delay = phase(target) - phase(source) - 1``.
+    paths wait: ``delay = phase(target) - phase(source) - 1``. A group that pruning has left
+    without synapses comes after those before it, as if it had some: the output stays the last.
     """
 
     name = "align_delays"
@@ -27,7 +28,7 @@ class AlignDelays:
                     for synapses in network.synapses
                     if synapses.target.group == group.name
                 ),
-                default=0,
+                default=max(phases.values()),
             )
         return replace(
             network,

@@ -11,7 +11,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files import replacing
-from s5_to_loihi.network.network import INPUT, Network, Synapses
+from s5_to_loihi.network.network import INPUT, Network, Synapses, is_identity
 
 SUFFIXES = (".svg", ".png", ".pdf")
 #: One colour a kind of neuron.
@@ -135,10 +135,9 @@ def _draw_group(axes, network: Network, name: str, position: tuple[float, float]
 
 def _draw_synapses(axes, positions, synapses: Synapses) -> None:
     (x0, y0), (x1, y1) = positions[synapses.source.group], positions[synapses.target.group]
-    weights = synapses.weights
-    identity = weights.nnz == weights.shape[0] and (weights.data == 1).all()
+    identity = is_identity(synapses.weights)
     label = synapses.name.rpartition(".")[2]
-    label = label if identity else f"{label} {weights.nnz:,} · {synapses.density:.0%}"
+    label = label if identity else f"{label} {synapses.weights.nnz:,} · {synapses.density:.0%}"
     label += f" · delay {synapses.delay}" if synapses.delay else ""
     neighbours = y0 == y1 and x1 - x0 < 1.5 * STEP_X
     ports = {"bu_im": -1, "c_im": -1, "value": -1, "bu_re": 1, "c_re": 1, "gate": 1}

@@ -15,9 +15,16 @@ from s5_to_loihi.verification import RunResult, TensorResult
 
 
 def _table(title: str, *columns: tuple[str, str]) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=f"\n{title}",
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for heading, justify in columns:
-        table.add_column(heading, justify=justify, overflow="fold")
+        table.add_column(heading, justify=justify, no_wrap=True)
     return table
 
 
@@ -35,8 +42,8 @@ def network_table(network: Network) -> Table:
         ("kind", "left"),
         ("neurons", "right"),
         ("phase", "right"),
-        ("incoming synapses (density)", "left"),
     )
+    table.add_column("incoming synapses (density)")
     for group in network.groups:
         incoming = (
             f"{synapses.name.rpartition('.')[2]} {synapses.weights.nnz:,} ({synapses.density:.0%})"
@@ -53,16 +60,16 @@ def network_table(network: Network) -> Table:
 def weight_table(summaries: Sequence[WeightSummary]) -> Table:
     """One row a weight matrix."""
     table = _table(
-        "Weights",
+        "Weights (at limit: saturated; targets and sources without a synapse)",
         ("synapses", "left"),
         ("shape", "right"),
         ("format", "left"),
         ("stored", "right"),
         ("density", "right"),
         ("range", "right"),
-        ("saturated", "right"),
-        ("silent targets", "right"),
-        ("unused sources", "right"),
+        ("at\nlimit", "right"),
+        ("silent\ntargets", "right"),
+        ("unused\nsources", "right"),
     )
     for row in summaries:
         table.add_row(
@@ -82,7 +89,7 @@ def weight_table(summaries: Sequence[WeightSummary]) -> Table:
 def port_table(summaries: Sequence[PortSummary]) -> Table:
     """One row an accumulator."""
     table = _table(
-        f"Accumulators: proven worst case over all inputs (limit {ACCUMULATOR_BITS} bits)",
+        f"Accumulators: worst case over all inputs, proven (limit {ACCUMULATOR_BITS} bits)",
         ("port", "left"),
         ("exponent", "right"),
         ("largest sum", "right"),
@@ -96,15 +103,16 @@ def port_table(summaries: Sequence[PortSummary]) -> Table:
 def value_table(summaries: Sequence[ValueSummary], tokens: int, sequences: int) -> Table:
     """One row a value of a group."""
     table = _table(
-        f"Values over {sequences} x {tokens} tokens (dead: always zero; constant: never changes)",
+        f"Values over {sequences} x {tokens} tokens (at limit: saturated; dead: neurons that are always"
+        " zero; stuck: that always have one other value)",
         ("value", "left"),
         ("neurons", "right"),
         ("format", "left"),
         ("range used", "right"),
-        ("non-zero", "right"),
-        ("saturated", "right"),
+        ("non-\nzero", "right"),
+        ("at\nlimit", "right"),
         ("dead", "right"),
-        ("constant", "right"),
+        ("stuck", "right"),
     )
     for row in summaries:
         table.add_row(
@@ -163,14 +171,15 @@ def tensor_table(results: Sequence[RunResult]) -> Table:
     table = _table("Tensors (=: all integers equal in the run of that number)", ("tensor", "left"))
     for number in range(1, len(results) + 1):
         table.add_column(f"{number}", justify="right")
-    table.add_column("recorded as", no_wrap=True, overflow="ellipsis")
+    table.add_column("recorded as")
     rows: dict[str, list[TensorResult | None]] = {}
     for column, run in enumerate(results):
         for tensor in run.tensors:
             rows.setdefault(tensor.value, [None] * len(results))[column] = tensor
     for value, cells in rows.items():
         names = next(cell for cell in cells if cell).recorded_as
-        table.add_row(value, *(_cell(cell) for cell in cells), ", ".join(names))
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        table.add_row(value, *(_cell(cell) for cell in cells), "".join(names[:1]) + others)
     return table
 
 

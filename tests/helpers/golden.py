@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from s5_to_loihi.checkpoints.intel_export import IntelExport, Recorded
+from s5_to_loihi.fixed_point import Format
+
 SETS = (
     "simple",
     "batchnorm",
@@ -50,6 +53,17 @@ def load(name: str) -> Golden:
         tensor: (entry["bits"], entry["exp"]) for tensor, entry in description["exponents"].items()
     }
     return Golden(_nested(weights), description["export_qconfig"], formats, tensors)
+
+
+def export(name: str, activations: bool = True) -> IntelExport:
+    """One of ``SETS`` as if it had been read from the files of an export."""
+    loaded = load(name)
+    recorded = {
+        tensor.removesuffix("_int"): Recorded(data[:, None], Format(*loaded.formats[tensor]))
+        for tensor, data in loaded.tensors.items()
+        if activations or tensor in ("INPUT_int", "OUTPUT_int")
+    }
+    return IntelExport(name, loaded.params, loaded.qconfig, recorded, activations, {}, ())
 
 
 def _below(prefix: str, arrays: np.lib.npyio.NpzFile) -> dict[str, np.ndarray]:
