@@ -77,7 +77,7 @@ def write(bundle: Bundle, path: Path) -> None:
         BundleError: the path is taken by something else, or cannot be written.
     """
     path = Path(path)
-    if path.exists() and not (path / MANIFEST).is_file():
+    if path.exists() and not _is_bundle(path):
         raise BundleError(
             str(path), "exists and is not a bundle", "Choose another name or remove it"
         )
@@ -91,12 +91,24 @@ def write(bundle: Bundle, path: Path) -> None:
         if path.exists():
             os.rename(path, temporary / "old")
         os.rename(temporary / "new", path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         if (temporary / "old").exists() and not path.exists():
             os.rename(temporary / "old", path)
-        raise BundleError(str(path), f"cannot be written ({error.strerror})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise BundleError(str(path), f"cannot be written ({reason})") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_bundle(path: Path) -> bool:
+    """Tell a bundle, damaged or not, from another program's directory with a manifest."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        return isinstance(manifest, dict) and manifest.get("schema") == SCHEMA
+    except OSError:
+        return False
+    except (ValueError, RecursionError):
+        return (path / WEIGHTS).is_file()
 
 
 def _write_files(bundle: Bundle, directory: Path) -> None:
@@ -115,10 +127,12 @@ def _write_files(bundle: Bundle, directory: Path) -> None:
         "tensors": {WEIGHTS: _digests(weights), VECTORS: _digests(vector_tensors)},
     }
     manifest["digest"] = _manifest_digest(manifest)
-    save_file(weights, directory / WEIGHTS)
-    save_file(vector_tensors, directory / VECTORS)
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
     (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    for name, tensors in ((WEIGHTS, weights), (VECTORS, vector_tensors)):
+        save_file(tensors, directory / name)
+        # safetensors makes files that nobody else may read.
+        shutil.copymode(directory / MANIFEST, directory / name)
 
 
 def _network_to_json(network: Network, tensors: dict[str, np.ndarray]) -> dict:
@@ -232,21 +246,21 @@ def read(path: Path, lenient: bool = False) -> Bundle:
     """
     path = Path(path)
     manifest = _read_manifest(path)
-    weights, changed = _read_tensors(path, WEIGHTS, manifest, lenient)
-    vector_tensors, changed_vectors = _read_tensors(path, VECTORS, manifest, lenient)
     try:
+        weights, changed = _read_tensors(path, WEIGHTS, manifest, lenient)
+        vector_tensors, changed_vectors = _read_tensors(path, VECTORS, manifest, lenient)
         network = _network_from_json(manifest["network"], weights)
         verify(network)
         return Bundle(
             network=network,
             vectors=_vectors_from_json(manifest["vectors"], vector_tensors),
-            source=manifest["source"],
+            source=dict(manifest["source"]),
             notes=tuple(manifest["notes"]),
             changed=changed + changed_vectors,
         )
     except NetworkError as error:
         raise BundleError(str(path), f"is damaged ({error})", "Compile it again") from None
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BundleError(
             str(path), f"is damaged ({type(error).__name__}: {error})", "Compile it again"
         ) from None
@@ -292,8 +306,13 @@ def _read_tensors(
         tensors = load_file(file)
     except FileNotFoundError:
         raise BundleError(str(file), "is missing", "Compile it again") from None
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
+        # The last two: a type that numpy does not have.
         raise BundleError(str(file), f"is damaged ({error})", "Compile it again") from None
+    for key, tensor in tensors.items():
+        if tensor.dtype.kind != "i":
+            what = f"is damaged ({key} holds {tensor.dtype}, not signed integers)"
+            raise BundleError(str(file), what, "Compile it again")
     recorded = manifest["tensors"].get(name, {})
     if set(recorded) != set(tensors):
         different = sorted(set(recorded) ^ set(tensors))

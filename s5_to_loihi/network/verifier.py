@@ -44,6 +44,8 @@ def verify(network: Network) -> None:
                 )
         known.add(group.name)
     _check_endpoint(network, "output", network.output)
+    if network.output.group == INPUT:
+        raise NetworkError("output", "is the network's own input")
 
 
 def _check_names(network: Network) -> None:
@@ -142,7 +144,8 @@ def storage_is_sound(
 ) -> bool:
     """Tell whether three arrays are a canonical csr matrix: in bounds, sorted, no duplicates."""
     rows, columns = shape
-    counts = np.diff(indptr)
+    # In int64: differences of narrower integers can wrap around.
+    counts = np.diff(np.asarray(indptr, dtype=np.int64))
     if (
         len(indptr) != rows + 1
         or indptr[0] != 0
