@@ -59,7 +59,7 @@ def main() -> None:
         "--timesteps", type=int, default=300, help="of the slow way; the fast runs 10 times more"
     )
     arguments = parser.parse_args()
-    console = Console()
+    console = Console(width=100)
     network = compile_export(DENOISER).network
     tokens, _ = tokens_of(network, audio.read_wav(NOISY).samples)
     few, many = tokens[: arguments.timesteps], tokens[: 10 * arguments.timesteps]
@@ -72,8 +72,8 @@ def main() -> None:
             alone = interpreter_milliseconds(network, few)
         rows.append((fine, fused, fine / fused, fine_start, fused_start, alone))
     delays = sum(synapses.delay > 0 for synapses in network.synapses)
-    processes = len(network.groups) + len(network.synapses) + delays + 2
-    table = Table(title=f"{network.name}: {processes} Lava processes against 3, pipelined")
+    processes = len(network.groups) + len(network.synapses) + delays + 1
+    table = Table(title=f"{network.name}: {processes} Lava processes against 2, pipelined")
     for heading in (
         "run",
         "fine-grained\nms/timestep",

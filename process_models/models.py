@@ -37,8 +37,7 @@ from process_models.process import (  # noqa: E402
     S5Network,
     ScaledNormNeurons,
     StateNeurons,
-    TokenRecorder,
-    TokenSource,
+    TokenStream,
 )
 from s5_to_loihi.backends import supervisor  # noqa: E402
 from s5_to_loihi.backends.interpreter import Interpreter, period  # noqa: E402
@@ -182,39 +181,33 @@ class PyDelayLine(PyLoihiProcessModel):
         self.waiting.append(self.inp.recv())
 
 
-@_cpu_model(TokenSource)
-class PyTokenSource(PyLoihiProcessModel):
-    """Sends a token in its timestep."""
+@_cpu_model(TokenStream)
+class PyTokenStream(PyLoihiProcessModel):
+    """Sends a token in its timestep, writes outputs to the file, says how far the run is."""
 
     out: PyOutPort = OUT
-
-    def run_spk(self):
-        """Send the next token, or zeros between tokens and after the last."""
-        tokens, period = self.proc_params["tokens"], self.proc_params["period"]
-        index, offset = divmod(self.time_step - 1, period)
-        due = offset == 0 and index < len(tokens)
-        self.out.send((tokens[index] if due else np.zeros(tokens.shape[1])).astype(np.int32))
-
-
-@_cpu_model(TokenRecorder)
-class PyTokenRecorder(PyLoihiProcessModel):
-    """Writes outputs to a file and says how far the run is."""
-
     inp: PyInPort = IN
 
     def __init__(self, proc_params):
         super().__init__(proc_params)
-        self.rows = np.load(proc_params["file"], mmap_mode="r+")
+        self.tokens = proc_params["tokens"].astype(np.int32)
+        self.idle = np.zeros(self.tokens.shape[1], dtype=np.int32)
+        self.outputs = np.load(proc_params["file"], mmap_mode="r+")
 
     def run_spk(self):
-        """Receive; write if an output is due; report progress."""
-        values = self.inp.recv()
-        timestep = self.time_step - 1
-        index, offset = divmod(timestep - self.proc_params["first"], self.proc_params["period"])
-        if offset == 0 and 0 <= index < len(self.rows):
-            self.rows[index] = values
+        """Send what is due, then receive and write what is due."""
+        timestep, latency = self.time_step - 1, self.proc_params["latency"]
+        index = self._due(timestep)
+        self.out.send(self.idle if index is None else self.tokens[index])
+        output, index = self.inp.recv(), self._due(timestep - latency)
+        if index is not None:
+            self.outputs[index] = output
         if self.proc_params["job"] is not None:
             supervisor.report_progress(Path(self.proc_params["job"]), self.time_step)
+
+    def _due(self, timestep):
+        index, offset = divmod(timestep, self.proc_params["period"])
+        return index if offset == 0 and 0 <= index < len(self.tokens) else None
 
 
 @_cpu_model(S5Network)

@@ -162,44 +162,38 @@ class DelayLine(AbstractProcess):
         self.out = OutPort(shape=(size,))
 
 
-class TokenSource(AbstractProcess):
-    """Sends one token every ``period`` timesteps from the first on, and zeros in between."""
+class TokenStream(AbstractProcess):
+    """Sends tokens to a network and writes its outputs into a file: both in one process, for speed.
+
+    Ports:
+        out: one token every ``period`` timesteps from the first on, zeros in between and after.
+        inp: outputs; every ``period``-th from timestep ``latency`` on is written.
+    """
 
     def __init__(
         self,
         *,
         tokens: np.ndarray,
-        period: int = 1,
-        job: str | None = None,
-        name: str = "token source",
-    ):
-        """Create the Process; ``tokens`` is (tokens, features) integers."""
-        super().__init__(tokens=tokens, period=period, job=job, name=name)
-        self.out = OutPort(shape=tokens.shape[1:])
-
-
-class TokenRecorder(AbstractProcess):
-    """Writes every ``period``-th vector from timestep ``first`` on into a .npy file."""
-
-    def __init__(
-        self,
-        *,
         file: str,
-        size: int,
-        first: int,
+        output_size: int,
+        latency: int,
         period: int = 1,
         job: str | None = None,
-        name: str = "token recorder",
+        name: str = "token stream",
     ):
         """Create the Process.
 
         Args:
-            file: an int32 .npy file of shape (tokens, size) that exists already.
-            size: values of a vector.
-            first: the timestep of the first one, counted from 0.
-            period: timesteps from one to the next.
+            tokens: (tokens, features) integers.
+            file: an int32 .npy file of shape (tokens, output_size) that exists already.
+            output_size: features of an output.
+            latency: timesteps from a token to its output.
+            period: timesteps from one token to the next.
             job: a folder in which progress and exceptions are reported, if given.
             name: of the Process.
         """
-        super().__init__(file=file, first=first, period=period, job=job, name=name)
-        self.inp = InPort(shape=(size,))
+        super().__init__(
+            tokens=tokens, file=file, latency=latency, period=period, job=job, name=name
+        )
+        self.out = OutPort(shape=tokens.shape[1:])
+        self.inp = InPort(shape=(output_size,))

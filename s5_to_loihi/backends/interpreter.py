@@ -220,15 +220,18 @@ def update_sequence(
     Returns:
         ``(registers after the last row, for each of kind.values an array (rows, batch, neurons))``.
     """
-    kind = group.kind
-    if not kind.state:
-        _, messages, probes = kind.update(accumulators, (), group.constants)
+    kind, constants = group.kind, group.constants
+    if kind.recurrence is None:
+        _, messages, probes = kind.update(accumulators, (), constants)
         return (), messages + probes
-    steps = []
-    for row in zip(*accumulators, strict=True):
-        registers, messages, probes = kind.update(row, registers, group.constants)
-        steps.append(registers + messages + probes)
-    return registers, tuple(np.stack(column) for column in zip(*steps, strict=True))
+    inputs = kind.recurrence.drive(accumulators, constants)
+    states = []
+    for row in zip(*inputs, strict=True):
+        registers = kind.recurrence.advance(row, registers, constants)
+        states.append(registers)
+    state = tuple(np.array(column) for column in zip(*states, strict=True))
+    messages, probes = kind.recurrence.emit(inputs, state, constants)
+    return registers, state + messages + probes
 
 
 def check_tokens(network: Network, tokens: np.ndarray, where: str = "input") -> np.ndarray:

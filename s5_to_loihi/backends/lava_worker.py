@@ -52,32 +52,32 @@ def main(job: Path) -> None:
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
 
-    from process_models.process import S5Network, TokenRecorder, TokenSource
+    from process_models.process import S5Network, TokenStream
 
     options = json.loads((job / "options.json").read_text())
     mode = Mode(options["mode"])
     network = bundle.read(job / "network").network
     tokens = np.load(job / "tokens.npy")
     step = period(network, mode)
-    source = TokenSource(tokens=tokens, period=step, job=str(job))
     process = S5Network(network=network, mode=mode, job=str(job))
-    recorder = TokenRecorder(
+    stream = TokenStream(
+        tokens=tokens,
         file=str(job / "outputs.npy"),
-        size=network.output_size,
-        first=network.latency,
+        output_size=network.output_size,
+        latency=network.latency,
         period=step,
         job=str(job),
     )
-    source.out.connect(process.inp)
-    process.out.connect(recorder.inp)
+    stream.out.connect(process.inp)
+    process.out.connect(stream.inp)
     configuration = Loihi2SimCfg(
         select_tag="fixed_pt", select_sub_proc_model=options["fine_grained"]
     )
     steps = timestep_count(network, mode, len(tokens))
     try:
-        recorder.run(condition=RunSteps(num_steps=steps), run_cfg=configuration)
+        stream.run(condition=RunSteps(num_steps=steps), run_cfg=configuration)
     finally:
-        recorder.stop()
+        stream.stop()
     supervisor.finish(job)
 
 

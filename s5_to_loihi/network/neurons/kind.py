@@ -7,6 +7,28 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Recurrence:
+    """The arithmetic of neurons with state, cut so that only one part needs tokens in order.
+
+    Attributes:
+        drive: ``(accumulators, constants) -> inputs``, what comes before the state.
+        advance: ``(inputs, state, constants) -> state``.
+        emit: ``(inputs, state, constants) -> (messages, probes)`` from the new state.
+    """
+
+    drive: Callable
+    advance: Callable
+    emit: Callable
+
+    def update(self, accumulators, state, constants):
+        """Do all three: the ``update`` of the kind."""
+        inputs = self.drive(accumulators, constants)
+        state = self.advance(inputs, state, constants)
+        messages, probes = self.emit(inputs, state, constants)
+        return state, messages, probes
+
+
+@dataclass(frozen=True)
 class NeuronKind:
     """A neuron program, shared by all neurons of a group.
 
@@ -25,6 +47,7 @@ class NeuronKind:
         constants: the named tuple of the program's constants: per-neuron integers as arrays (n,),
             formats and shift amounts as plain integers.
         update: the arithmetic.
+        recurrence: the parts of ``update``, for kinds with state.
     """
 
     name: str
@@ -35,6 +58,7 @@ class NeuronKind:
     probes: tuple[str, ...]
     constants: type
     update: Callable
+    recurrence: Recurrence | None = None
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from s5_to_loihi.fixed_point import Format, convert, multiply, saturate
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
 
 
 class MeanConstants(NamedTuple):
@@ -28,13 +28,24 @@ class MeanConstants(NamedTuple):
     lowered: Format
 
 
-def update(accumulators, state, constants):
-    """total = total + hidden; mean = total / length, complete at the sequence's last token."""
-    c = constants
-    total = saturate(state[0] + (accumulators[0] >> c.input_shift), c.sum_bits)
-    mean = multiply(total, c.reciprocal, c.reciprocal_shift, c.hidden.bits)
-    return (total,), (mean, convert(mean, c.hidden, c.lowered)), ()
+def drive(accumulators, constants):
+    """Return the hidden value, shifted so that the sum fits."""
+    return (accumulators[0] >> constants.input_shift,)
 
+
+def advance(inputs, state, constants):
+    """sum = sum + hidden."""
+    return (saturate(state[0] + inputs[0], constants.sum_bits),)
+
+
+def emit(inputs, state, constants):
+    """mean = sum / length, complete at the sequence's last token."""
+    c = constants
+    mean = multiply(state[0], c.reciprocal, c.reciprocal_shift, c.hidden.bits)
+    return (mean, convert(mean, c.hidden, c.lowered)), ()
+
+
+RECURRENCE = Recurrence(drive, advance, emit)
 
 MEAN = NeuronKind(
     name="mean",
@@ -44,5 +55,6 @@ MEAN = NeuronKind(
     messages=("mean", "lowered"),
     probes=(),
     constants=MeanConstants,
-    update=update,
+    update=RECURRENCE.update,
+    recurrence=RECURRENCE,
 )

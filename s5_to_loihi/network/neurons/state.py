@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
 
 
 class StateConstants(NamedTuple):
@@ -33,17 +33,25 @@ class StateConstants(NamedTuple):
     x_im: Format
 
 
-def update(accumulators, state, constants):
-    """x = a * x + B u, then g = x where x is lexicographically above zero, else 0.
+def drive(accumulators, constants):
+    """Return B u."""
+    c = constants
+    return (
+        saturate(accumulators[0] >> c.bu_re_shift, c.bu_re.bits),
+        saturate(accumulators[1] >> c.bu_im_shift, c.bu_im.bits),
+    )
+
+
+def advance(inputs, state, constants):
+    """x = a * x + B u.
 
     Each product is floored on its own. Like the reference, ``a_im * x_im`` is shifted by the
     exponent of ``a_re`` and the other state enters with its own exponent, unaligned, even where
     the exponents of the two parts differ.
     """
     c = constants
+    bu_re, bu_im = inputs
     x_re, x_im = state
-    bu_re = saturate(accumulators[0] >> c.bu_re_shift, c.bu_re.bits)
-    bu_im = saturate(accumulators[1] >> c.bu_im_shift, c.bu_im.bits)
     next_re = (
         ((c.a_re * x_re) >> c.a_re_exponent)
         - ((c.a_im * x_im) >> c.a_re_exponent)
@@ -54,10 +62,15 @@ def update(accumulators, state, constants):
         + ((c.a_im * x_re) >> c.a_im_exponent)
         + shift(bu_im, c.x_im.exponent - c.bu_im.exponent)
     )
-    next_re = saturate(next_re, c.x_re.bits)
-    next_im = saturate(next_im, c.x_im.bits)
-    return (next_re, next_im), rectify_complex(next_re, next_im), (bu_re, bu_im)
+    return saturate(next_re, c.x_re.bits), saturate(next_im, c.x_im.bits)
 
+
+def emit(inputs, state, constants):
+    """g = x where x is lexicographically above zero, else 0."""
+    return rectify_complex(*state), inputs
+
+
+RECURRENCE = Recurrence(drive, advance, emit)
 
 STATE = NeuronKind(
     name="state",
@@ -67,5 +80,6 @@ STATE = NeuronKind(
     messages=("g_re", "g_im"),
     probes=("drive_re", "drive_im"),
     constants=StateConstants,
-    update=update,
+    update=RECURRENCE.update,
+    recurrence=RECURRENCE,
 )
