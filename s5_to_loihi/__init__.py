@@ -1,3 +1,33 @@
-"""s5_to_loihi: compile quantized, sparse S5 models to Loihi 2 networks in Lava."""
+"""s5_to_loihi: compile quantized, sparse S5 models to Loihi 2 networks in Lava, and prove it."""
 
 __version__ = "0.1.0"
+
+from s5_to_loihi.backends.dispatch import Backend, run
+from s5_to_loihi.backends.interpreter import Interpreter, Mode
+from s5_to_loihi.bundle import Bundle, read, write
+from s5_to_loihi.checkpoints.intel_export import Options
+from s5_to_loihi.compiler import compile_export
+from s5_to_loihi.denoising import denoise
+from s5_to_loihi.errors import S5ToLoihiError
+from s5_to_loihi.model import GluVariant
+from s5_to_loihi.network.network import Network, Readout
+from s5_to_loihi.verification import verify_interpreter, verify_run
+
+__all__ = [
+    "Backend",
+    "Bundle",
+    "GluVariant",
+    "Interpreter",
+    "Mode",
+    "Network",
+    "Options",
+    "Readout",
+    "S5ToLoihiError",
+    "compile_export",
+    "denoise",
+    "read",
+    "run",
+    "verify_interpreter",
+    "verify_run",
+    "write",
+]

@@ -61,11 +61,11 @@ class ModeChoice(str, Enum):
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 GluOption = Annotated[
-    Optional[GluVariant],  # noqa: UP007, UP045 (typer resolves it at run time on Python 3.10)
+    Optional[GluVariant],  # noqa: UP045 (typer resolves it at run time on Python 3.10)
     typer.Option(help="Gated linear unit; found out or guessed (and said) if not given."),
 ]
 SymmetryOption = Annotated[
-    Optional[bool],  # noqa: UP007, UP045
+    Optional[bool],  # noqa: UP045
     typer.Option(
         "--conjugate-symmetry/--no-conjugate-symmetry",
         help="Whether the other half of the conjugate state pairs is implied.",
@@ -78,15 +78,15 @@ ReadoutOption = Annotated[
     ),
 ]
 LengthOption = Annotated[
-    Optional[int],  # noqa: UP007, UP045
+    Optional[int],  # noqa: UP045
     typer.Option("--sequence-length", min=1, help="Tokens a sequence, for --readout mean."),
 ]
 BackendsOption = Annotated[
-    Optional[list[Backend]],  # noqa: UP007, UP045
+    Optional[list[Backend]],  # noqa: UP045
     typer.Option("--backend", "-b", help="What to run on; may be repeated. Default: all there is."),
 ]
 TimeoutOption = Annotated[
-    Optional[float],  # noqa: UP007, UP045
+    Optional[float],  # noqa: UP045
     typer.Option(min=1, help="Seconds that one Lava run may take in all."),
 ]
 
@@ -178,7 +178,7 @@ def verify(
         ModeChoice.BOTH
     ),
     tokens: Annotated[
-        Optional[int],  # noqa: UP007, UP045
+        Optional[int],  # noqa: UP045
         typer.Option(
             min=1,
             help="Tokens to run. Default: all, and for 'lava' (slow: one process a group and"
@@ -228,7 +228,7 @@ def inspect(
         Path, typer.Argument(metavar="EXPORT|BUNDLE", help="An export directory or a bundle.")
     ],
     drawing: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Optional[Path],  # noqa: UP045
         typer.Option(help="Draw the network into this file (.svg, .png or .pdf)."),
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="Print the network's text form.")] = False,
@@ -288,20 +288,20 @@ def denoise(
     recording: Annotated[Path, typer.Argument(metavar="IN.wav", help="The noisy recording.")],
     output: Annotated[Path, typer.Argument(metavar="OUT.wav", help="The cleaned one to write.")],
     model: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Optional[Path],  # noqa: UP045
         typer.Option("--bundle", help="A compiled denoiser. Default: the one that is shipped."),
     ] = None,
     backend: Annotated[
-        Optional[Backend],  # noqa: UP007, UP045
+        Optional[Backend],  # noqa: UP045
         typer.Option("--backend", "-b", help="Default: lava-fused if Lava is installed."),
     ] = None,
     mode: Annotated[Mode, typer.Option(help="How tokens follow one another.")] = Mode.PIPELINED,
     clean: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Optional[Path],  # noqa: UP045
         typer.Option(help="The clean recording, to measure SI-SNR with."),
     ] = None,
     picture: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Optional[Path],  # noqa: UP045
         typer.Option(help="Draw the spectrograms into this file (.png or .svg)."),
     ] = None,
     as_json: JsonOption = False,

@@ -120,6 +120,13 @@ SIGMOID_FORMAT = Format(16, 14)
 SIGMOID_INPUT_EXPONENT = 6
 
 
+def look_up(table, index):
+    """Return the entries of a table of integers at ``index``, any shape."""
+    if hasattr(index, "look_up"):  # a symbol: arithmetic is being traced
+        return index.look_up(table)
+    return np.take(table, index)
+
+
 def sigmoid(value, exponent):
     """Evaluate the reference's piecewise-linear sigmoid.
 
@@ -135,8 +142,8 @@ def sigmoid(value, exponent):
     magnitude = np.abs(value)
     knot = np.minimum(magnitude >> exponent, 6)
     fraction = magnitude & ((1 << exponent) - 1)
-    half = ((((1 << exponent) - fraction) * np.take(SIGMOID_KNOTS, knot)) >> exponent) + (
-        (fraction * np.take(SIGMOID_KNOTS, knot + 1)) >> exponent
+    half = ((((1 << exponent) - fraction) * look_up(SIGMOID_KNOTS, knot)) >> exponent) + (
+        (fraction * look_up(SIGMOID_KNOTS, knot + 1)) >> exponent
     )
     return (1 << 13) + np.where(value > 0, half, -half)
 

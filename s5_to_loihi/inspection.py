@@ -9,7 +9,7 @@ import numpy as np
 from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import Endpoint, Network, is_identity
-from s5_to_loihi.passes.check_ranges import worst_case
+from s5_to_loihi.network.ranges import worst_case
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,8 @@ class Evaluation:
     Attributes:
         outputs: (tokens, batch, output features) int64.
         values: ``group.value`` -> (tokens, batch, neurons) int64, for the values asked for.
-        state: the state after the last token.
+        state: the state after the last token; empty after ``evaluate_timesteps`` (pipelined groups
+            go on updating behind the last token) and after Lava (it stays in its processes).
     """
 
     outputs: np.ndarray
@@ -155,7 +156,9 @@ class Interpreter:
                     values[name] = np.broadcast_to(result[:count], (count, batch, group.size))
         outputs = sent[self.network.output]
         first = 0 if mode is None else self.network.latency
-        return Evaluation(outputs[first::step][:count], values, next_state)
+        return Evaluation(
+            outputs[first::step][:count], values, next_state if mode is None else {}
+        )
 
     def accumulate(
         self, group: NeuronGroup, sent: Mapping[Endpoint, np.ndarray], timed: bool = False

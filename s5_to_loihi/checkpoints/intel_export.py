@@ -31,8 +31,9 @@ FLOATS_FILE = "fxpmodel_modeldict.pkl"
 #: Where the training code puts its arguments; read if it lies beside the pickles.
 ARGUMENTS_FILE = "args.json"
 
-#: Largest magnitude of an exponent that can be meant; 16-bit tensors stay far below.
-LARGEST_EXPONENT = 64
+#: Exponents that can be meant: 16-bit tensors use 0 to 15; the rule for data-dependent ones may go
+#: below zero. Within these, no alignment of 16-bit operands leaves 64 bits.
+LOWEST_EXPONENT, LARGEST_EXPONENT = -16, 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +201,7 @@ def _recorded(path: Path, name: str, value) -> Recorded:
         )
     batched = data if data.ndim == 3 else data[None]
     bits = _checked_integer(f"{where}.bits", value.bits, 1, 64)
-    exponent = _checked_integer(f"{where}.exp", value.exp, -LARGEST_EXPONENT, LARGEST_EXPONENT)
+    exponent = _checked_integer(f"{where}.exp", value.exp, LOWEST_EXPONENT, LARGEST_EXPONENT)
     return Recorded(batched.transpose(1, 0, 2), Format(bits, exponent))
 
 

@@ -302,7 +302,7 @@ class _Machine:
     def update_dict(self, items: list) -> None:
         keys, values = items[::2], items[1::2]
         # Wider integers can be chosen to have one hash, which makes a dict quadratically slow.
-        if not all(type(key) is str or type(key) is int and key.bit_length() < 64 for key in keys):
+        if not all(type(key) is str or (type(key) is int and key.bit_length() < 64) for key in keys):
             raise _Refused("a key of a dict is neither a str nor an int of 64 bits")
         if len(keys) != len(values):
             raise _Refused("a key of a dict has no value")
@@ -453,7 +453,7 @@ def _fields(state: object, *names: str) -> list:
 def _integer(value: object) -> int:
     # An exponent that Intel's code picks at run time may be an array without dimensions.
     is_scalar = isinstance(value, (np.ndarray, np.integer)) and value.shape == ()
-    if not (type(value) is int or is_scalar and value.dtype.kind in "iu"):
+    if not (type(value) is int or (is_scalar and value.dtype.kind in "iu")):
         raise _Refused("the bits or the exponent of an FxpArray are not an integer")
     return int(value)
 

@@ -188,4 +188,5 @@ def is_identity(weights: csr_matrix) -> bool:
         rows == columns == weights.nnz
         and bool((weights.data == 1).all())
         and np.array_equal(weights.indices, np.arange(rows))
+        and np.array_equal(weights.indptr, np.arange(rows + 1))
     )

@@ -27,6 +27,12 @@ def verify(network: Network) -> None:
         NetworkError: naming the group or synapses, what was found and what the rule is.
     """
     _check_names(network)
+    if network.input_size < 1 or not 1 < network.input_format.bits <= MESSAGE_BITS:
+        raise NetworkError(
+            "input",
+            f"has {network.input_size} features of {network.input_format.bits} bits"
+            f" (at least 1; limit {MESSAGE_BITS} bits)",
+        )
     for group in network.groups:
         _check_group(group)
     known = {INPUT}
@@ -46,6 +52,8 @@ def verify(network: Network) -> None:
     _check_endpoint(network, "output", network.output)
     if network.output.group == INPUT:
         raise NetworkError("output", "is the network's own input")
+    if len({group.phase is None for group in network.groups}) > 1:
+        raise NetworkError(network.name, "some groups have a phase and some have none")
 
 
 def _check_names(network: Network) -> None:

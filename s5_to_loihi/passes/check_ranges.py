@@ -1,34 +1,22 @@
-"""check_ranges: no accumulator can leave its width, whatever the input."""
+"""check_ranges: nothing can leave the width that it is computed in, whatever the input."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.network.network import Endpoint, Network
+from s5_to_loihi.network.ranges import worst_case
+from s5_to_loihi.network.tracing import trace
 from s5_to_loihi.passes.lower import ACCUMULATOR_BITS
 
-
-def worst_case(network: Network, port: Endpoint) -> int:
-    """Return the largest magnitude that a port can accumulate.
-
-    The sum over a neuron's synapses of |weight| times the largest magnitude of the message's
-    format, for the neuron where it is largest.
-    """
-    total = np.zeros(network.group(port.group).size, dtype=np.int64)
-    for synapses in network.synapses:
-        if synapses.target == port:
-            largest = 1 << (network.message_format(synapses.source).bits - 1)
-            weights = abs(synapses.weights.astype(np.int64))
-            total += np.asarray(weights.sum(axis=1)).ravel() * largest
-    return int(total.max())
+#: Every backend computes in 64-bit integers between the registers.
+ARITHMETIC_BITS = 64
 
 
 @dataclass(frozen=True)
 class CheckRanges:
-    """Refuse a network in which an accumulator could overflow; change nothing.
+    """Refuse a network in which a sum or an intermediate could overflow; change nothing.
 
     Attributes:
         accumulator_bits: width that every sum must fit in.
@@ -41,7 +29,7 @@ class CheckRanges:
         """Return the network unchanged.
 
         Raises:
-            CapacityError: naming the port, its worst case and the limit.
+            CapacityError: naming the port or group, its worst case and the limit.
         """
         limit = 1 << (self.accumulator_bits - 1)
         for group in network.groups:
@@ -52,5 +40,13 @@ class CheckRanges:
                         f"{group.name}.{name}",
                         f"can accumulate {largest} (limit {limit - 1}, {self.accumulator_bits} bits)",
                         "Use smaller weights, fewer inputs or a narrower message",
+                    )
+            for step in trace(network, group).steps:
+                needed = max(-step.lowest - 1, step.highest).bit_length() + 1
+                if needed > ARITHMETIC_BITS:
+                    raise CapacityError(
+                        group.name,
+                        f"an intermediate result needs {needed} bits (limit {ARITHMETIC_BITS})",
+                        "Bring the exponents of its operands closer together",
                     )
         return network

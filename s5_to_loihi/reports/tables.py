@@ -9,7 +9,7 @@ from rich.text import Text
 
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.inspection import PortSummary, ValueSummary, WeightSummary
-from s5_to_loihi.network.network import INPUT, Network
+from s5_to_loihi.network.network import Network
 from s5_to_loihi.passes.lower import ACCUMULATOR_BITS
 from s5_to_loihi.verification import RunResult, TensorResult
 

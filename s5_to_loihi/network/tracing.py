@@ -1,0 +1,287 @@
+"""Tracing a neuron's arithmetic: its one definition, executed on symbols, becomes a list of steps.
+
+``trace`` calls a kind's ``update`` with symbols in place of integers and writes down what happens
+to them: a straight line of operations without branches, since formats and shift amounts are plain
+integers that are known by then. Each step carries the interval that its result lies in, so whoever
+turns the list into something else (kernels, listings, C) knows the width that it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format, limits
+from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
+from s5_to_loihi.network.ranges import worst_case
+
+#: What gives a step its value from outside: an accumulator, a register, a per-neuron constant.
+SOURCES = ("accumulator", "register", "parameter")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation on earlier steps.
+
+    Attributes:
+        operation: one of ``SOURCES``, ``constant``, ``lookup``, or an arithmetic operation:
+            ``+ - * << >> & | > == min max abs select``.
+        operands: indices of earlier steps, in order.
+        immediate: the name of a source, the value of a constant, or the table of a lookup.
+        lowest, highest: the interval that the result lies in, for every input.
+    """
+
+    operation: str
+    operands: tuple[int, ...]
+    immediate: object
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """The arithmetic of a neuron as a list.
+
+    Attributes:
+        steps: in order of execution.
+        results: name of a register (its next value), message or probe -> index of a step.
+    """
+
+    steps: tuple[Step, ...]
+    results: dict[str, int]
+
+    def needed(self, names) -> set[int]:
+        """Return the steps that some results depend on."""
+        found: set[int] = set()
+        waiting = [self.results[name] for name in names]
+        while waiting:
+            index = waiting.pop()
+            if index not in found:
+                found.add(index)
+                waiting.extend(self.steps[index].operands)
+        return found
+
+
+def trace(network: Network, group: NeuronGroup) -> Program:
+    """Return the program of a group's neurons, for its formats and the ranges of its inputs.
+
+    Accumulators lie within the worst case over all inputs, registers within their format,
+    per-neuron constants within the values that they have.
+    """
+    tracer = _Tracer()
+    accumulators = tuple(
+        tracer.source("accumulator", port, -largest, largest)
+        for port in group.kind.ports
+        for largest in [worst_case(network, Endpoint(group.name, port))]
+    )
+    registers = tuple(
+        tracer.source("register", name, *limits(group.formats[name].bits))
+        for name in group.kind.state
+    )
+    constants = _symbolic(tracer, "", group.constants)
+    registers, messages, probes = group.kind.update(accumulators, registers, constants)
+    values = registers + messages + probes
+    results = {
+        name: tracer.symbol(value).index
+        for name, value in zip(group.kind.values, values, strict=True)
+    }
+    return Program(tuple(tracer.steps), results)
+
+
+def parameters(group: NeuronGroup) -> dict[str, np.ndarray]:
+    """Return the per-neuron constants under the names that ``trace`` gives them."""
+    found: dict[str, np.ndarray] = {}
+
+    def collect(prefix: str, constants: tuple) -> None:
+        for name, value in zip(constants._fields, constants, strict=True):
+            if isinstance(value, np.ndarray):
+                found[f"{prefix}{name}"] = value
+            elif isinstance(value, tuple) and not isinstance(value, Format):
+                collect(f"{prefix}{name}.", value)
+
+    collect("", group.constants)
+    return found
+
+
+def _symbolic(tracer: _Tracer, prefix: str, constants: tuple) -> tuple:
+    """Return constants with symbols in place of the per-neuron arrays."""
+    replaced = {}
+    for name, value in zip(constants._fields, constants, strict=True):
+        if isinstance(value, np.ndarray):
+            replaced[name] = tracer.source(
+                "parameter", f"{prefix}{name}", int(value.min()), int(value.max())
+            )
+        elif isinstance(value, tuple) and not isinstance(value, Format):
+            replaced[name] = _symbolic(tracer, f"{prefix}{name}.", value)
+    return constants._replace(**replaced)
+
+
+class _Tracer:
+    """Collects steps; equal steps are written down once."""
+
+    def __init__(self):
+        self.steps: list[Step] = []
+        self._known: dict[tuple, int] = {}
+
+    def source(self, operation: str, name: str, lowest: int, highest: int) -> Symbol:
+        if lowest == highest:
+            return self.symbol(lowest)
+        return self._add(operation, (), name, lowest, highest)
+
+    def symbol(self, value) -> Symbol:
+        if isinstance(value, Symbol):
+            return value
+        return self._add("constant", (), int(value), int(value), int(value))
+
+    def apply(self, operation: str, *values, immediate=None) -> Symbol:
+        operands = tuple(self.symbol(value) for value in values)
+        intervals = [operand.interval for operand in operands]
+        lowest, highest = _INTERVALS[operation](*intervals, immediate)
+        if lowest == highest:
+            return self.symbol(lowest)
+        for operand in operands:
+            if operation in _CAN_DO_NOTHING and _does_nothing(operation, operand, operands):
+                return operand
+        indices = tuple(operand.index for operand in operands)
+        return self._add(operation, indices, immediate, lowest, highest)
+
+    def _add(self, operation, operands, immediate, lowest, highest) -> Symbol:
+        key = (operation, operands, immediate)
+        if key not in self._known:
+            self._known[key] = len(self.steps)
+            self.steps.append(Step(operation, operands, immediate, lowest, highest))
+        return Symbol(self, self._known[key])
+
+
+class Symbol:
+    """Stands for an integer while a neuron's arithmetic is traced."""
+
+    def __init__(self, tracer: _Tracer, index: int):
+        self._tracer = tracer
+        self.index = index
+
+    @property
+    def interval(self) -> tuple[int, int]:
+        step = self._tracer.steps[self.index]
+        return step.lowest, step.highest
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        if method != "__call__" or keywords or ufunc not in _UFUNCS:
+            return NotImplemented
+        return self._tracer.apply(_UFUNCS[ufunc], *inputs)
+
+    def __array_function__(self, function, types, arguments, keywords):
+        if function is not np.where or keywords:
+            return NotImplemented
+        return self._tracer.apply("select", *arguments)
+
+    def look_up(self, table: np.ndarray) -> Symbol:
+        return self._tracer.apply("lookup", self, immediate=tuple(int(entry) for entry in table))
+
+    def __neg__(self):
+        return self._tracer.apply("-", 0, self)
+
+
+def _binary(operation: str, swapped: bool):
+    def method(self, other):
+        operands = (other, self) if swapped else (self, other)
+        return self._tracer.apply(operation, *operands)
+
+    return method
+
+
+for _name, _operation in {
+    "add": "+", "sub": "-", "mul": "*", "lshift": "<<", "rshift": ">>", "and": "&", "or": "|",
+}.items():  # fmt: skip
+    setattr(Symbol, f"__{_name}__", _binary(_operation, swapped=False))
+    setattr(Symbol, f"__r{_name}__", _binary(_operation, swapped=True))
+Symbol.__gt__ = _binary(">", swapped=False)
+Symbol.__lt__ = _binary(">", swapped=True)
+Symbol.__eq__ = _binary("==", swapped=False)
+Symbol.__hash__ = None
+
+_UFUNCS = {
+    np.add: "+", np.subtract: "-", np.multiply: "*", np.left_shift: "<<", np.right_shift: ">>",
+    np.bitwise_and: "&", np.bitwise_or: "|", np.minimum: "min", np.maximum: "max",
+    np.absolute: "abs", np.greater: ">", np.equal: "==",
+}  # fmt: skip
+
+
+_CAN_DO_NOTHING = ("+", "-", "<<", ">>", "min", "max", "abs")
+
+
+def _does_nothing(operation: str, operand: Symbol, operands: tuple[Symbol, ...]) -> bool:
+    """Tell whether an operation returns ``operand`` for every input: a shift by 0, say."""
+    if operation == "abs":
+        return operand.interval[0] >= 0
+    left, right = operands
+    if operation == "min":
+        other = right if operand is left else left
+        return operand.interval[1] <= other.interval[0]
+    if operation == "max":
+        other = right if operand is left else left
+        return operand.interval[0] >= other.interval[1]
+    return operand is left and right.interval == (0, 0)
+
+
+# --- intervals: of the operands and the immediate to that of the result --------------------------
+
+
+def _corners(function):
+    def interval(left, right, _):
+        corners = [function(a, b) for a in left for b in right]
+        return min(corners), max(corners)
+
+    return interval
+
+
+def _absolute(operand, _):
+    low, high = operand
+    return (max(low, -high, 0), max(-low, high))
+
+
+def _masked(left, right, _):
+    if right[0] != right[1] or right[0] < 0:
+        # Of two truth values; masks of integers are constants.
+        return 0, 1
+    return 0, right[0]
+
+
+def _compared(function):
+    def interval(left, right, _):
+        possible = function(left, right)
+        return min(possible), max(possible)
+
+    return interval
+
+
+def _greater(left, right):
+    return {int(left[0] > right[1]), int(left[1] > right[0])}
+
+
+def _equal(left, right):
+    apart = left[1] < right[0] or right[1] < left[0]
+    same = left == right and left[0] == left[1]
+    return {int(same), int(not apart)}
+
+
+_INTERVALS = {
+    "+": lambda left, right, _: (left[0] + right[0], left[1] + right[1]),
+    "-": lambda left, right, _: (left[0] - right[1], left[1] - right[0]),
+    "*": _corners(lambda a, b: a * b),
+    "<<": _corners(lambda a, b: a << b),
+    ">>": _corners(lambda a, b: a >> b),
+    "&": _masked,
+    "|": lambda left, right, _: (0, 1),
+    ">": _compared(_greater),
+    "==": _compared(_equal),
+    "min": lambda left, right, _: (min(left[0], right[0]), min(left[1], right[1])),
+    "max": lambda left, right, _: (max(left[0], right[0]), max(left[1], right[1])),
+    "abs": _absolute,
+    "select": lambda condition, left, right, _: (
+        min(left[0], right[0]),
+        max(left[1], right[1]),
+    ),
+    "lookup": lambda operand, table: (min(table), max(table)),
+}
