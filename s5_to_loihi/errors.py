@@ -1,6 +1,6 @@
 """The errors of the package: one family, each with the exit code of the command line.
 
-A message says where, what (got, limit) and what to do, so that it can be shown to the user as it is.
+A message says where, what (got, limit) and what to do: it can be shown to the user as it is.
 """
 
 

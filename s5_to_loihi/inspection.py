@@ -96,7 +96,7 @@ def weights(network: Network) -> tuple[WeightSummary, ...]:
             continue
         weight_format = Format(8, synapses.exponent)
         lowest, highest = limits(weight_format.bits)
-        targets, sources = matrix.shape
+        sources = matrix.shape[1]
         summaries.append(
             WeightSummary(
                 name=synapses.name,

@@ -36,10 +36,10 @@ from s5_to_loihi.network.network import (
     identity_weights,
     is_identity,
 )
+from s5_to_loihi.network.ranges import worst_case
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.network.verifier import LARGEST_SHIFT, LONGEST_DELAY, storage_is_sound, verify
 from s5_to_loihi.passes.align_delays import AlignDelays
-from s5_to_loihi.network.ranges import worst_case
 from s5_to_loihi.passes.check_ranges import CheckRanges
 from s5_to_loihi.passes.lower import ACCUMULATOR_BITS, lower, state_bits
 from s5_to_loihi.passes.pipeline import run_passes

@@ -672,19 +672,18 @@ def to_vectors(export: IntelExport, network: Network) -> tuple[Vectors, list[str
                 "Take all files from one export",
             )
         expected.setdefault(value, recorded.data)
-        recorded_as[value] = recorded_as.get(value, ()) + (name,)
+        recorded_as[value] = (*recorded_as.get(value, ()), name)
     return Vectors(tokens, expected, recorded_as, f"Intel fixed-point export {export.name}"), notes
 
 
 def _check_recorded(export, network, name, value, recorded: Recorded, token_shape) -> None:
     where = f"{export.name}: recorded {name}"
-    group, _, part = value.partition(".")
     if value == TOKEN_VALUE:
         size, exponent = network.input_size, network.input_format.exponent
     else:
-        block, _, part = value.rpartition(".")
-        size = network.group(block).size
-        exponent = network.group(block).formats[part].exponent
+        group, _, part = value.rpartition(".")
+        size = network.group(group).size
+        exponent = network.group(group).formats[part].exponent
     shape = (*token_shape[:2], size)
     if recorded.data.shape != shape:
         raise CheckpointError(

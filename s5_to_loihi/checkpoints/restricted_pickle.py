@@ -302,13 +302,15 @@ class _Machine:
     def update_dict(self, items: list) -> None:
         keys, values = items[::2], items[1::2]
         # Wider integers can be chosen to have one hash, which makes a dict quadratically slow.
-        if not all(type(key) is str or (type(key) is int and key.bit_length() < 64) for key in keys):
+        if not all(
+            type(key) is str or (type(key) is int and key.bit_length() < 64) for key in keys
+        ):
             raise _Refused("a key of a dict is neither a str nor an int of 64 bits")
         if len(keys) != len(values):
             raise _Refused("a key of a dict has no value")
         for value in values:
             self.store(value)
-        self.unsealed(dict).update(zip(keys, values))
+        self.unsealed(dict).update(zip(keys, values, strict=True))
 
     def unsealed(self, kind: type) -> list | dict:
         """The list or dict on top of the stack, which may still change."""

@@ -167,7 +167,11 @@ def frozen_weights(matrix: np.ndarray | csr_matrix) -> csr_matrix:
     if weights.nnz and (weights.data.min() < -128 or weights.data.max() > 127):
         raise ValueError("a weight is outside int8")
     weights = csr_matrix(
-        (weights.data.astype(np.int8), weights.indices.astype(np.int32), weights.indptr.astype(np.int32)),
+        (
+            weights.data.astype(np.int8),
+            weights.indices.astype(np.int32),
+            weights.indptr.astype(np.int32),
+        ),
         shape=weights.shape,
     )
     weights.sort_indices()

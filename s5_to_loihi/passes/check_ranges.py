@@ -38,7 +38,8 @@ class CheckRanges:
                 if largest >= limit:
                     raise CapacityError(
                         f"{group.name}.{name}",
-                        f"can accumulate {largest} (limit {limit - 1}, {self.accumulator_bits} bits)",
+                        f"can accumulate {largest} (limit {limit - 1}, {self.accumulator_bits}"
+                        " bits)",
                         "Use smaller weights, fewer inputs or a narrower message",
                     )
             for step in trace(network, group).steps:

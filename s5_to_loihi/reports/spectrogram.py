@@ -62,7 +62,7 @@ def _figure(panels: Sequence[tuple[str, npt.NDArray[np.float64]]], rate: int) ->
     figure = Figure(figsize=(10.0, 0.7 + 2.1 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     all_axes = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, level, (title, samples) in zip(all_axes, levels, panels):
+    for axes, level, (title, samples) in zip(all_axes, levels, panels, strict=True):
         image = axes.imshow(
             level,
             extent=(0.0, samples.size / rate, 0.0, rate / 2000.0),

@@ -103,8 +103,8 @@ def port_table(summaries: Sequence[PortSummary]) -> Table:
 def value_table(summaries: Sequence[ValueSummary], tokens: int, sequences: int) -> Table:
     """One row a value of a group."""
     table = _table(
-        f"Values over {sequences} x {tokens} tokens (at limit: saturated; dead: neurons that are always"
-        " zero; stuck: that always have one other value)",
+        f"Values over {sequences} x {tokens} tokens (at limit: saturated; dead: neurons that are"
+        " always zero; stuck: that always have one other value)",
         ("value", "left"),
         ("neurons", "right"),
         ("format", "left"),
@@ -168,7 +168,11 @@ def _result(differing: int) -> Text:
 
 def tensor_table(results: Sequence[RunResult]) -> Table:
     """One row a tensor, one column a run, numbered as in ``run_table``."""
-    table = _table("Tensors (=: all integers equal in the run of that number)", ("tensor", "left"))
+    table = _table(
+        "Tensors in the run of that number (= all integers equal; else how many differ, and the"
+        " largest difference)",
+        ("tensor", "left"),
+    )
     for number in range(1, len(results) + 1):
         table.add_column(f"{number}", justify="right")
     table.add_column("recorded as")
@@ -188,7 +192,7 @@ def _cell(tensor: TensorResult | None) -> Text:
         return Text("-", style="dim")
     if tensor.differing == 0:
         return Text("=", style="green")
-    return Text(f"{tensor.differing:,} differ (max {tensor.largest:,})", style="bold red")
+    return Text(f"{tensor.differing:,}, max {tensor.largest:,}", style="bold red")
 
 
 def group_table(results: Sequence[RunResult]) -> Table:
