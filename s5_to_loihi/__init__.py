@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 from s5_to_loihi.backends.dispatch import Backend, run
+from s5_to_loihi.backends.fast import FastSimulator
 from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.bundle import Bundle, read, write
 from s5_to_loihi.checkpoints.intel_export import Options
@@ -11,11 +12,13 @@ from s5_to_loihi.denoising import denoise
 from s5_to_loihi.errors import S5ToLoihiError
 from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Network, Readout
+from s5_to_loihi.simulation import simulate
 from s5_to_loihi.verification import verify_interpreter, verify_run
 
 __all__ = [
     "Backend",
     "Bundle",
+    "FastSimulator",
     "GluVariant",
     "Interpreter",
     "Mode",
@@ -27,6 +30,7 @@ __all__ = [
     "denoise",
     "read",
     "run",
+    "simulate",
     "verify_interpreter",
     "verify_run",
     "write",

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 from scipy.io import wavfile
 
 from s5_to_loihi.errors import InputError
@@ -176,6 +175,8 @@ def resample(audio: Audio, rate: int = RATE) -> Audio:
 
     The filter may overshoot full scale a little. A note names both rates.
     """
+    from scipy import signal  # takes half a second to import; only sound needs it
+
     if audio.rate == rate:
         return audio
     ratio = Fraction(rate, audio.rate)
@@ -204,6 +205,8 @@ def analyse(samples: Samples) -> Spectrum:
     Raises:
         InputError: not one channel, no samples, NaN or infinity.
     """
+    from scipy import signal  # takes half a second to import; only sound needs it
+
     _check_channel("samples", samples)
     # scipy shrinks its window to a signal shorter than that; the zeros' frames are dropped again.
     padded = np.pad(samples, (0, max(0, WINDOW - samples.size)))
@@ -246,6 +249,8 @@ def synthesise(spectrum: Spectrum, length: int) -> Samples:
     Raises:
         InputError: the spectrum does not belong to so many samples.
     """
+    from scipy import signal  # takes half a second to import; only sound needs it
+
     expected = (frame_count(length), BINS)
     if length < 1 or spectrum.shape != expected:
         raise InputError(

@@ -108,7 +108,7 @@ def test_verify_everything_there_is(call, compiled):
     code, output, _ = call("verify", compiled, "--tokens", 4, "--mode", "pipelined", "--json")
     runs = json.loads(output)["verification"]
     assert code == 0
-    assert [run["backend"] for run in runs] == ["interpreter", "lava-fused", "lava"]
+    assert [run["backend"] for run in runs] == ["fast", "interpreter", "lava-fused", "lava"]
     assert all(run["equal"] for run in runs)
 
 
@@ -185,7 +185,7 @@ def test_denoise(call, short_clip, tmp_path, backend):
 def test_all_backends_write_the_same_sound(call, short_clip, tmp_path):
     noisy, _ = short_clip
     written = []
-    for backend in ("interpreter", *(("lava-fused",) if lava_shim.is_installed() else ())):
+    for backend in ("fast", "interpreter", *(["lava-fused"] if lava_shim.is_installed() else [])):
         target = tmp_path / f"{backend}.wav"
         assert call("denoise", noisy, target, "--backend", backend)[0] == 0
         written.append(target.read_bytes())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import Enum
 
 import numpy as np
 
 from s5_to_loihi.backends import lava
+from s5_to_loihi.backends.fast import FastSimulator
 from s5_to_loihi.backends.interpreter import Evaluation, Interpreter, Mode
 from s5_to_loihi.network.network import Network
 
@@ -15,7 +17,8 @@ from s5_to_loihi.network.network import Network
 class Backend(str, Enum):
     """What runs a network."""
 
-    INTERPRETER = "interpreter"  #: numpy, in this process
+    FAST = "fast"  #: compiled loops, in this process
+    INTERPRETER = "interpreter"  #: numpy, in this process: the definition
     LAVA_FUSED = "lava-fused"  #: Lava's CPU simulator, one process for the network
     LAVA = "lava"  #: Lava's CPU simulator, one process a group and synapses, as on the chip
 
@@ -34,10 +37,10 @@ def run(
 
     Args:
         network: verified, with aligned delays.
-        tokens: (tokens, batch, input features), see ``interpreter.check_tokens``.
+        tokens: (tokens, batch, input features), see ``inputs.as_tokens``.
         backend: where to run.
-        mode: how tokens follow one another.
-        record: keep every value of every group.
+        mode: how tokens follow one another; the fast simulator knows tokens only.
+        record: keep every value of every group (the fast simulator: every message).
         timeout: seconds that Lava may take for one sequence.
         on_progress: called with timesteps done and in all, over all sequences.
 
@@ -47,6 +50,9 @@ def run(
     Raises:
         LavaError: Lava is missing, failed or did not answer.
     """
+    if backend is Backend.FAST:
+        result = FastSimulator(network).run(tokens, threads=os.cpu_count() or 1, record=record)
+        return Evaluation(result.outputs.astype(np.int64), result.messages, {})
     if backend is Backend.INTERPRETER:
         keep = None if record else ()
         return Interpreter(network).evaluate_timesteps(tokens, mode, keep)

@@ -15,8 +15,6 @@ from enum import Enum
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from s5_to_loihi.errors import InputError
-from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import (
     INPUT,
     TOKEN,
@@ -112,7 +110,7 @@ class Interpreter:
 
         Args:
             tokens: (tokens, batch, input features) integers within the input format, at least
-                one token; see ``check_tokens``.
+                one token; see ``inputs.as_tokens``.
             state: where to start; zero if not given.
             keep: names ``group.value`` to return; None for all.
 
@@ -235,42 +233,3 @@ def update_sequence(
     state = tuple(np.array(column) for column in zip(*states, strict=True))
     messages, probes = kind.recurrence.emit(inputs, state, constants)
     return registers, state + messages + probes
-
-
-def check_tokens(network: Network, tokens: np.ndarray, where: str = "input") -> np.ndarray:
-    """Return tokens as (tokens, batch, features) int64 after checking them.
-
-    Args:
-        network: the network that they are for.
-        tokens: integers, (tokens, features) or (tokens, batch, features).
-        where: what to call them in an error.
-
-    Raises:
-        InputError: not integers, wrong number of axes or features, no tokens, or values outside
-            the input format.
-    """
-    tokens = np.asarray(tokens)
-    if not np.issubdtype(tokens.dtype, np.integer):
-        raise InputError(
-            where, f"holds {tokens.dtype}, not integers", "Quantize it to the input format first"
-        )
-    if tokens.ndim not in (2, 3):
-        raise InputError(
-            where, f"has {tokens.ndim} axes", "Give (tokens, features) or (tokens, batch, features)"
-        )
-    if tokens.shape[-1] != network.input_size:
-        raise InputError(
-            where,
-            f"has {tokens.shape[-1]} features a token, the network takes {network.input_size}",
-        )
-    if 0 in tokens.shape:
-        raise InputError(where, f"is empty (shape {tokens.shape})")
-    lowest, highest = limits(network.input_format.bits)
-    if tokens.min() < lowest or tokens.max() > highest:
-        raise InputError(
-            where,
-            f"lies in {tokens.min()}..{tokens.max()} (limit {lowest}..{highest},"
-            f" {network.input_format})",
-            "Saturate it first",
-        )
-    return tokens.reshape(len(tokens), -1, network.input_size).astype(np.int64)

@@ -39,7 +39,7 @@ def run(
 
     Args:
         network: verified, with aligned delays.
-        tokens: (tokens, 1, input features) integers, see ``interpreter.check_tokens``.
+        tokens: (tokens, 1, input features) integers, see ``inputs.as_tokens``.
         mode: how tokens follow one another.
         fine_grained: one Lava process a group and synapses, instead of one for the network.
         record: keep every value of every group.

@@ -62,6 +62,14 @@ class Program:
                 waiting.extend(self.steps[index].operands)
         return found
 
+    def depending_on_registers(self) -> set[int]:
+        """Return the steps that cannot be computed before the token before is done."""
+        found: set[int] = set()
+        for index, step in enumerate(self.steps):
+            if step.operation == "register" or found.intersection(step.operands):
+                found.add(index)
+        return found
+
 
 def trace(network: Network, group: NeuronGroup) -> Program:
     """Return the program of a group's neurons, for its formats and the ranges of its inputs.
@@ -163,6 +171,7 @@ class Symbol:
 
     @property
     def interval(self) -> tuple[int, int]:
+        """The interval that the integer lies in."""
         step = self._tracer.steps[self.index]
         return step.lowest, step.highest
 
@@ -177,6 +186,7 @@ class Symbol:
         return self._tracer.apply("select", *arguments)
 
     def look_up(self, table: np.ndarray) -> Symbol:
+        """Stand for a table's entry; called by ``fixed_point.look_up``."""
         return self._tracer.apply("lookup", self, immediate=tuple(int(entry) for entry in table))
 
     def __neg__(self):

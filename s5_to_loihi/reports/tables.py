@@ -11,6 +11,7 @@ from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.inspection import PortSummary, ValueSummary, WeightSummary
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.passes.lower import ACCUMULATOR_BITS
+from s5_to_loihi.simulation import Totals
 from s5_to_loihi.verification import RunResult, TensorResult
 
 
@@ -129,6 +130,7 @@ def value_table(summaries: Sequence[ValueSummary], tokens: int, sequences: int) 
 
 
 _SHORT = {
+    Backend.FAST: "fast",
     Backend.INTERPRETER: "interpreter",
     Backend.LAVA_FUSED: "Lava, fused",
     Backend.LAVA: "Lava, a process a group",
@@ -157,6 +159,31 @@ def run_table(results: Sequence[RunResult]) -> Table:
             f"{sum(tensor.compared for tensor in run.tensors):,}",
             _result(sum(tensor.differing for tensor in run.tensors)),
         )
+    return table
+
+
+def activity_table(totals: Totals) -> Table:
+    """One row a group: its activity for each token, on average."""
+    table = _table(
+        "Activity, for each token on average",
+        ("group", "left"),
+        ("messages sent", "right"),
+        ("synaptic operations", "right"),
+        ("neuron updates", "right"),
+    )
+    tokens = totals.tokens * totals.sequences
+    rows = zip(totals.groups, totals.messages, totals.synops, totals.updates, strict=True)
+    for group, messages, synops, updates in rows:
+        table.add_row(
+            group, f"{messages / tokens:,.1f}", f"{synops / tokens:,.1f}", f"{updates:,}"
+        )
+    table.add_row(
+        "all",
+        f"{totals.messages.sum() / tokens:,.1f}",
+        f"{totals.synops.sum() / tokens:,.1f}",
+        f"{totals.updates.sum():,}",
+        style="bold",
+    )
     return table
 
 

@@ -1,0 +1,235 @@
+"""The fast simulator: the network as a few compiled loops, the same integers as everywhere.
+
+Streaming pushes: a message that is not zero is multiplied by its column of weights, so silent
+neurons cost nothing. Sequences pull: the rows of weights are multiplied by blocks of tokens, in
+vector code. Both run the arithmetic that is traced from the one definition of each neuron.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from s5_to_loihi.backends.activity import Activity
+from s5_to_loihi.backends.fast_layout import lay_out
+from s5_to_loihi.backends.fast_source import BLOCK, write_source
+from s5_to_loihi.network.network import Network
+
+#: Where compiled kernels are kept; by default below the user's cache directory.
+CACHE_VARIABLE = "S5_TO_LOIHI_CACHE"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run computed.
+
+    Attributes:
+        outputs: (tokens, batch, output features) int32.
+        state: (batch, registers) int32, to go on from.
+        activity: counts, if they were asked for.
+        messages: ``group.message`` -> (tokens, batch, neurons) int32 of all messages that synapses
+            carry or that leave the network, if they were asked for.
+    """
+
+    outputs: np.ndarray
+    state: np.ndarray
+    activity: Activity | None
+    messages: dict[str, np.ndarray]
+
+
+class FastSimulator:
+    """A network compiled to kernels; holds nothing that changes."""
+
+    def __init__(self, network: Network):
+        """Compile a verified network, or load what was compiled before."""
+        self.network = network
+        self._layout = lay_out(network)
+        self._kernels = _load(write_source(network, self._layout))
+        self.groups = ("input", *(group.name for group in network.groups))
+        self._updates = np.array([0, *(group.size for group in network.groups)])
+
+    def initial_state(self, batch: int = 1) -> np.ndarray:
+        """Return the state before the first token, (batch, registers) int32: all zero."""
+        return np.zeros((batch, self._layout.register_count), dtype=np.int32)
+
+    def stream(self, state: np.ndarray | None = None) -> Stream:
+        """Start a stream, from a saved state (registers,) if one is given."""
+        return Stream(self, self.initial_state()[0] if state is None else state.copy())
+
+    def run(
+        self,
+        tokens: np.ndarray,
+        state: np.ndarray | None = None,
+        threads: int = 1,
+        counting: bool = False,
+        record: bool = False,
+    ) -> Run:
+        """Run sequences.
+
+        Args:
+            tokens: (tokens, batch, input features) integers within the input format.
+            state: (batch, registers), where to start; zero if not given.
+            threads: sequences that run at the same time.
+            counting: count activity.
+            record: keep all messages.
+        """
+        count, batch, _ = tokens.shape
+        state = self.initial_state(batch) if state is None else state.copy()
+        outputs = np.empty((count, batch, self.network.output_size), dtype=np.int32)
+        sent, synops = (
+            np.zeros((count if counting else 0, batch, len(self.groups)), dtype=np.int32)
+            for _ in range(2)
+        )
+
+        rows = self._layout.message_rows if record else 0
+        recorded = np.empty((count, batch, rows), dtype=np.int32)
+
+        def run_one(index: int) -> None:
+            counts = (sent[:, index], synops[:, index]) if counting else None
+            results = (outputs[:, index], recorded[:, index])
+            self._run_sequence(tokens[:, index], state[index], results, counts)
+
+        if threads == 1 or batch == 1:
+            for index in range(batch):
+                run_one(index)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(run_one, range(batch)))
+        activity = Activity(self.groups, sent, synops, self._updates) if counting else None
+        messages = {}
+        if record:
+            for source, first in self._layout.messages.items():
+                size = self._layout.message_sizes[source]
+                messages[str(source)] = recorded[:, :, first : first + size]
+        return Run(outputs, state, activity, messages)
+
+    def _run_sequence(self, tokens, state, results, counts) -> None:
+        outputs, recorded = results
+        layout, network = self._layout, self.network
+        messages = np.zeros((layout.message_rows, BLOCK), dtype=np.int32)
+        accumulators = np.zeros((max(1, layout.accumulator_rows), BLOCK), dtype=np.int32)
+        sent, synops = (np.zeros((len(self.groups), BLOCK), dtype=np.int32) for _ in range(2))
+        unused = np.zeros(BLOCK, dtype=np.int32)
+        for start in range(0, len(tokens), BLOCK):
+            block = np.ascontiguousarray(tokens[start : start + BLOCK], dtype=np.int32)
+            count = len(block)
+            answers = np.empty((count, network.output_size), dtype=np.int32)
+            sent[:], synops[:] = 0, 0
+            self._kernels.block(
+                block,
+                messages,
+                accumulators,
+                state,
+                layout.parameter_values,
+                layout.row_pointers,
+                layout.row_sources,
+                layout.row_weights,
+                layout.fans,
+                counts is not None,
+                unused,
+                sent,
+                synops,
+                answers,
+            )
+            outputs[start : start + count] = answers
+            if recorded.shape[1]:
+                recorded[start : start + count] = messages[:, :count].T
+            if counts is not None:
+                counts[0][start : start + count] = sent[:, :count].T
+                counts[1][start : start + count] = synops[:, :count].T
+
+
+class Stream:
+    """One stream of tokens with its state.
+
+    Attributes:
+        state: (registers,) int32; a copy of it can be saved, and given to another stream.
+        sent, synops: (groups,) int64, counted since the stream began.
+    """
+
+    def __init__(self, simulator: FastSimulator, state: np.ndarray):
+        self.state = state
+        self._simulator = simulator
+        layout = simulator._layout
+        self._messages = np.zeros(layout.message_rows, dtype=np.int32)
+        self._accumulators = np.zeros(max(1, layout.accumulator_rows), dtype=np.int32)
+        self.sent, self.synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
+        self._arguments = (
+            layout.parameter_values,
+            layout.column_pointers,
+            layout.column_targets,
+            layout.column_weights,
+            self.sent,
+            self.synops,
+        )
+
+    def step(self, token: np.ndarray) -> np.ndarray:
+        """Evaluate one token (input features,) int32 and return its output, int32."""
+        out = np.empty(self._simulator.network.output_size, dtype=np.int32)
+        self._simulator._kernels.step(
+            token, self._messages, self._accumulators, self.state, *self._arguments, out
+        )
+        return out
+
+    def reset(self) -> None:
+        """Go back to the state before the first token."""
+        self.state[:] = 0
+
+    def fork(self) -> Stream:
+        """Return a stream that goes on from here on its own."""
+        return self._simulator.stream(self.state)
+
+
+# --- compiled once -------------------------------------------------------------------------------
+
+
+def cache_directory() -> Path:
+    """Return where kernels are kept: a directory that belongs to the user alone."""
+    if CACHE_VARIABLE in os.environ:
+        return Path(os.environ[CACHE_VARIABLE])
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "s5_to_loihi"
+
+
+def _load(source: str) -> ModuleType:
+    """Import a source from the cache directory, where numba keeps its machine code beside it."""
+    name = f"kernels_{hashlib.sha256(source.encode()).hexdigest()[:24]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    path = _stored(name, source)
+    specification = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    sys.modules[name] = module
+    return module
+
+
+def _stored(name: str, source: str) -> Path:
+    """Return the file of a source, writing it if it is not there or not what it should be."""
+    try:
+        directory = cache_directory()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return _written(directory, name, source)
+    except OSError:
+        # No home to write to: compile for this process only.
+        return _written(Path(tempfile.mkdtemp(prefix="s5_to_loihi_")), name, source)
+
+
+def _written(directory: Path, name: str, source: str) -> Path:
+    path = directory / f"{name}.py"
+    if not path.exists() or path.read_text(encoding="utf-8") != source:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=directory, suffix=".tmp", delete=False, encoding="utf-8"
+        ) as stream:
+            stream.write(source)
+        os.replace(stream.name, path)
+    return path

@@ -1,0 +1,227 @@
+"""Where the fast simulator keeps what: flat arrays for the whole network.
+
+Rows of messages (the input's first), rows of accumulators, registers and per-neuron constants are
+numbered through the network. A port that one identity edge feeds has no accumulator of its own:
+it reads the message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix, vstack
+
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, is_identity
+from s5_to_loihi.network.tracing import parameters
+
+
+@dataclass(frozen=True)
+class Push:
+    """The synapses from one message to one group.
+
+    Attributes:
+        source: the message.
+        target: index of the group; the input is 0, groups count from 1.
+        first, count: rows of the message.
+        fan: where its counts begin in ``Layout.fans``.
+        handed_on: identities among them whose port reads the message: nothing to add up there.
+        pointer: where its columns begin in ``Layout.column_pointers``; None if it has none.
+    """
+
+    source: Endpoint
+    target: int
+    first: int
+    count: int
+    fan: int
+    handed_on: int
+    pointer: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Offsets and synapses of a network.
+
+    Attributes:
+        messages, message_sizes: message -> its first row, and how many; ``message_rows`` in all.
+        ports: port -> ("accumulators" or "messages", first row).
+        registers, parameters: (group, name) -> first entry.
+        accumulator_rows, register_count, parameter_count: totals.
+        pushes: in the order of their sources.
+        column_pointers, column_targets, column_weights: synapses by source, csc: uint64, uint32
+            (accumulator row), int8. Unsigned: numba checks signed indices for being negative.
+        fans: for each push and row, the synapses from it to the group, int32.
+        row_pointers, row_sources, row_weights: the same synapses by target, csr; one row an
+            accumulator row: uint64, uint32 (message row), int8.
+        parameter_values: all per-neuron constants, int32.
+    """
+
+    messages: dict[Endpoint, int]
+    message_sizes: dict[Endpoint, int]
+    message_rows: int
+    ports: dict[Endpoint, tuple[str, int]]
+    accumulator_rows: int
+    registers: dict[tuple[str, str], int]
+    register_count: int
+    parameters: dict[tuple[str, str], int]
+    pushes: tuple[Push, ...]
+    column_pointers: np.ndarray
+    column_targets: np.ndarray
+    column_weights: np.ndarray
+    fans: np.ndarray
+    row_pointers: np.ndarray
+    row_sources: np.ndarray
+    row_weights: np.ndarray
+    parameter_values: np.ndarray
+
+    def rows_of(self, group: str) -> dict[Endpoint, tuple[int, int]]:
+        """Return the messages of a group (or the input) -> (first row, number of rows)."""
+        return {
+            source: (first, self.message_sizes[source])
+            for source, first in self.messages.items()
+            if source.group == group
+        }
+
+    def pushes_of(self, source: Endpoint) -> list[Push]:
+        """Return the pushes of a message."""
+        return [push for push in self.pushes if push.source == source]
+
+
+def lay_out(network: Network) -> Layout:
+    """Return the layout of a verified network."""
+    sent = {synapses.source for synapses in network.synapses} | {network.output}
+    token = Endpoint(INPUT, TOKEN)
+    messages, message_rows = {token: 0}, network.input_size
+    registers, register_count = {}, 0
+    places, values = {}, [np.zeros(0, dtype=np.int32)]
+    for group in network.groups:
+        for name in group.kind.messages:
+            if Endpoint(group.name, name) in sent:
+                messages[Endpoint(group.name, name)] = message_rows
+                message_rows += group.size
+        for name in group.kind.state:
+            registers[group.name, name] = register_count
+            register_count += group.size
+        for name, array in parameters(group).items():
+            places[group.name, name] = sum(map(len, values))
+            values.append(array.astype(np.int32))
+    ports, accumulator_rows = _place_ports(network, messages)
+    pushes, columns, fans = _place_synapses(network, messages, ports, accumulator_rows)
+    by_source = _concatenate(columns, accumulator_rows)
+    return Layout(
+        messages=messages,
+        message_sizes={source: network.message_size(source) for source in messages},
+        message_rows=message_rows,
+        ports=ports,
+        accumulator_rows=accumulator_rows,
+        registers=registers,
+        register_count=register_count,
+        parameters=places,
+        pushes=pushes,
+        column_pointers=by_source.indptr.astype(np.uint64),
+        column_targets=by_source.indices.astype(np.uint32),
+        column_weights=by_source.data.astype(np.int8),
+        fans=fans,
+        parameter_values=np.concatenate(values),
+        **_rows(network, messages, ports, accumulator_rows, message_rows),
+    )
+
+
+def _incoming(network: Network, port: Endpoint):
+    return [synapses for synapses in network.synapses if synapses.target == port]
+
+
+def _place_ports(network: Network, messages):
+    """Give every port its accumulator rows, or the rows of the message that it reads."""
+    ports, rows = {}, 0
+    for group in network.groups:
+        for name in group.kind.ports:
+            port = Endpoint(group.name, name)
+            incoming = _incoming(network, port)
+            if len(incoming) == 1 and is_identity(incoming[0].weights):
+                ports[port] = ("messages", messages[incoming[0].source])
+            else:
+                ports[port] = ("accumulators", rows)
+                rows += group.size
+    return ports, rows
+
+
+def _place_synapses(network: Network, messages, ports, accumulator_rows):
+    """Return the pushes, their columns and their fan-outs."""
+    pushes, columns, fans, pointer = [], [], [], 0
+    for source, first in messages.items():
+        count = network.message_size(source)
+        for target, group in enumerate(network.groups, start=1):
+            edges = [
+                synapses
+                for synapses in network.synapses
+                if synapses.source == source and synapses.target.group == group.name
+            ]
+            if not edges:
+                continue
+            adding = [edge for edge in edges if ports[edge.target][0] == "accumulators"]
+            matrix = _stacked(adding, ports, accumulator_rows, count)
+            handed_on = len(edges) - len(adding)
+            fan = sum(map(len, fans))
+            adds = matrix.nnz > 0
+            pushes.append(
+                Push(source, target, first, count, fan, handed_on, pointer if adds else None)
+            )
+            fans.append((np.diff(matrix.indptr) + handed_on).astype(np.int32))
+            if adds:
+                columns.append(matrix)
+                pointer += count
+    return tuple(pushes), columns, np.concatenate([np.zeros(0, dtype=np.int32), *fans])
+
+
+def _stacked(edges, ports, rows: int, columns: int) -> csc_matrix:
+    """Return edges as one matrix over all accumulator rows."""
+    total = csr_matrix((rows, columns), dtype=np.int8)
+    for edge in edges:
+        first = ports[edge.target][1]
+        above = csr_matrix((first, columns), dtype=np.int8)
+        below = csr_matrix((rows - first - edge.weights.shape[0], columns), dtype=np.int8)
+        total = total + vstack([above, edge.weights, below])
+    return csc_matrix(total)
+
+
+def _concatenate(columns, rows: int) -> csc_matrix:
+    if not columns:
+        return csc_matrix((rows, 0), dtype=np.int8)
+    pointers, offset = [np.zeros(1, dtype=np.int64)], 0
+    for matrix in columns:
+        pointers.append(matrix.indptr[1:].astype(np.int64) + offset)
+        offset += matrix.nnz
+    return csc_matrix(
+        (
+            np.concatenate([matrix.data for matrix in columns]),
+            np.concatenate([matrix.indices for matrix in columns]),
+            np.concatenate(pointers),
+        ),
+        shape=(rows, sum(matrix.shape[1] for matrix in columns)),
+    )
+
+
+def _rows(network: Network, messages, ports, accumulator_rows, message_rows):
+    """Return the synapses by target: accumulator rows over all message rows."""
+    entries = [
+        (
+            edge.weights.tocoo().row + ports[edge.target][1],
+            edge.weights.tocoo().col + messages[edge.source],
+            edge.weights.tocoo().data,
+        )
+        for edge in network.synapses
+        if ports[edge.target][0] == "accumulators"
+    ]
+    nothing = np.zeros(0, dtype=np.int64)
+    rows, columns, data = (
+        np.concatenate([nothing, *parts])
+        for parts in zip((nothing, nothing, nothing), *entries, strict=True)
+    )
+    shape = (accumulator_rows, message_rows)
+    by_target = csr_matrix((data.astype(np.int64), (rows, columns)), shape=shape)
+    return {
+        "row_pointers": by_target.indptr.astype(np.uint64),
+        "row_sources": by_target.indices.astype(np.uint32),
+        "row_weights": by_target.data.astype(np.int8),
+    }

@@ -1,0 +1,169 @@
+"""Simulating a network on data of any length: in memory, or from file to file in chunks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from s5_to_loihi import audio
+from s5_to_loihi.backends.activity import Activity
+from s5_to_loihi.backends.fast import FastSimulator
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.files import replacing
+from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.network.network import Network
+
+#: Tokens of all sequences together that are in memory at a time.
+CHUNK_TOKENS = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What a simulation computed.
+
+    Attributes:
+        outputs: (tokens, batch, output features) int32, in ``network.output_format``.
+        saturated: input values that were clipped.
+        activity: counts, if they were asked for.
+    """
+
+    outputs: np.ndarray
+    saturated: int
+    activity: Activity | None
+
+
+@dataclass(frozen=True, eq=False)
+class Totals:
+    """What a simulation from file to file counted.
+
+    Attributes:
+        tokens, sequences: how much was simulated.
+        saturated: input values that were clipped.
+        groups: ``input`` and the names of the groups.
+        messages, synops: (groups,) totals over all tokens and sequences.
+        updates: (groups,) neuron updates of one token.
+    """
+
+    tokens: int
+    sequences: int
+    saturated: int
+    groups: tuple[str, ...]
+    messages: np.ndarray
+    synops: np.ndarray
+    updates: np.ndarray
+
+
+def simulate(
+    network: Network,
+    inputs: np.ndarray,
+    *,
+    saturate: bool = False,
+    threads: int | None = None,
+    counting: bool = False,
+) -> Simulation:
+    """Simulate sequences that fit in memory, from a zero state, on the fast simulator.
+
+    Args:
+        network: of a bundle.
+        inputs: (tokens, features) or (tokens, batch, features); see ``inputs.as_tokens``.
+        saturate: clip values outside the input format instead of refusing them.
+        threads: sequences at the same time; by default as many as there are processors.
+        counting: count activity, for each token and group.
+
+    Raises:
+        InputError: the data does not suit the network.
+    """
+    tokens, saturated = as_tokens(network, inputs, saturate)
+    run = FastSimulator(network).run(
+        tokens, threads=threads or os.cpu_count() or 1, counting=counting
+    )
+    return Simulation(run.outputs, saturated, run.activity)
+
+
+def simulate_file(
+    network: Network,
+    source: Path,
+    target: Path,
+    *,
+    saturate: bool = False,
+    threads: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Totals:
+    """Simulate a file of any length in bounded memory.
+
+    Args:
+        network: of a bundle.
+        source: .npy, .npz (one array) or .wav (16 kHz STFT magnitudes of each channel).
+        target: the .npy to write, (tokens, batch, output features) int32; whole or not at all.
+        saturate: clip values outside the input format instead of refusing them.
+        threads: sequences at the same time.
+        on_progress: called with tokens done and in all.
+
+    Raises:
+        InputError: the data does not suit the network, or a file cannot be read or written.
+    """
+    data = read_array(source)
+    if target.suffix != ".npy":
+        raise InputError(str(target), f"has the suffix '{target.suffix}'", "Name it *.npy")
+    as_tokens(network, data[:1], saturate=True, where=str(source))
+    batch = data.shape[1] if data.ndim == 3 else 1
+    simulator = FastSimulator(network)
+    state, saturated = simulator.initial_state(batch), 0
+    messages, synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
+    shape = (len(data), batch, network.output_size)
+    with replacing(target) as temporary:
+        outputs = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int32, shape=shape)
+        for start, stop in _chunks(len(data), batch):
+            where = f"{source}, tokens {start} to {stop - 1}"
+            tokens, clipped = as_tokens(network, data[start:stop], saturate, where)
+            run = simulator.run(tokens, state, threads or os.cpu_count() or 1, counting=True)
+            outputs[start:stop], state = run.outputs, run.state
+            saturated += clipped
+            messages += run.activity.messages.sum(axis=(0, 1))
+            synops += run.activity.synops.sum(axis=(0, 1))
+            on_progress(stop, len(data))
+        outputs.flush()
+        updates = run.activity.updates
+    return Totals(len(data), batch, saturated, simulator.groups, messages, synops, updates)
+
+
+def _chunks(tokens: int, batch: int) -> Iterator[tuple[int, int]]:
+    step = max(1, CHUNK_TOKENS // batch)
+    for start in range(0, tokens, step):
+        yield start, min(start + step, tokens)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Open a file's data without loading all of it, where its format allows.
+
+    Returns:
+        The array of an .npy (memory-mapped) or of an .npz with one array, or the features of a
+        .wav: (tokens, channels, 257) floats.
+
+    Raises:
+        InputError: missing, damaged, of another kind, or several arrays.
+    """
+    path = Path(path)
+    if path.suffix == ".wav":
+        recording = audio.resample(audio.read_wav(path))
+        features = [audio.features(audio.analyse(channel)) for channel in recording.samples]
+        return np.stack(features, axis=1)
+    if path.suffix not in (".npy", ".npz"):
+        raise InputError(str(path), f"has the suffix '{path.suffix}'", "Give .npy, .npz or .wav")
+    if not path.is_file():
+        raise InputError(str(path), "is not a file" if path.exists() else "does not exist")
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            if len(loaded.files) != 1:
+                names = ", ".join(loaded.files) or "nothing"
+                raise InputError(str(path), f"holds {names}", "Give a file with one array")
+            return loaded[loaded.files[0]]
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise InputError(str(path), f"cannot be read ({error})", "Save it with numpy") from None
