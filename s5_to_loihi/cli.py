@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from s5_to_loihi import __version__, audio, bundle, inspection, verification
-from s5_to_loihi.backends import lava_shim
+from s5_to_loihi.backends import fast, lava_shim
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.bundle import Bundle
@@ -26,7 +26,7 @@ from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.denoising import denoise as denoise_samples
 from s5_to_loihi.errors import InputError, S5ToLoihiError, VerificationError
 from s5_to_loihi.model import GluVariant
-from s5_to_loihi.network.network import Readout
+from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.reports import tables
 from s5_to_loihi.simulation import simulate_file
@@ -199,6 +199,7 @@ def verify(
     if opened.vectors is None:
         raise InputError(str(path), "holds no vectors to verify with", "Compile it again")
     backends = backend or _available_backends()
+    _announce_compilation(opened.network, backends)
     results = []
     for chosen in backends:
         # The fast simulator knows tokens, not timesteps: modes make no difference to it.
@@ -330,6 +331,7 @@ def denoise(
         network = bundle.read(model).network
     else:
         network = compile_export(DENOISER).network
+    _announce_compilation(network, [backend])
     with _progress(f"Denoising on {backend.value}") as advance:
         result = denoise_samples(network, noisy.samples, backend, mode, advance)
     clipped_samples = audio.write_wav(output, result.samples)
@@ -367,8 +369,8 @@ def denoise(
         console.print(f"Note: {note}", highlight=False, markup=False)
     console.print(
         f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
-        f" {len(result.samples)} channel(s)) in {result.seconds:.1f} s on {backend.value}:"
-        f" real-time factor {result.real_time_factor:.3f}",
+        f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"
+        f" real-time factor {result.real_time_factor:.4f}",
         highlight=False,
     )
     console.print(
@@ -416,6 +418,7 @@ def run(
         s5-to-loihi run denoiser.bundle frames.npy -o masks.npy
     """
     network = bundle.read(path).network
+    _announce_compilation(network, [Backend.FAST])
     started = time.perf_counter()
     with _progress("Simulating", "tokens") as advance:
         totals = simulate_file(
@@ -462,7 +465,7 @@ def demo(
     """Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording."""
     from s5_to_loihi import demo as steps
 
-    steps.run_demo(directory, console, _progress, _require_equal)
+    steps.run_demo(directory, console, _progress, _announce_compilation, _require_equal)
 
 
 # --- rendering -----------------------------------------------------------------------------------
@@ -470,6 +473,12 @@ def demo(
 
 def _name_of(path: Path) -> str:
     return path.resolve().name.removesuffix(".bundle") or "network"
+
+
+def _announce_compilation(network: Network, backends) -> None:
+    """Say why the first run on the fast simulator takes seconds."""
+    if Backend.FAST in backends and not fast.is_cached(network):
+        errors.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 
 
 def _available_backends() -> list[Backend]:

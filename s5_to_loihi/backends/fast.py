@@ -7,6 +7,7 @@ vector code. Both run the arithmetic that is traced from the one definition of e
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -20,7 +21,7 @@ from types import ModuleType
 import numpy as np
 
 from s5_to_loihi.backends.activity import Activity
-from s5_to_loihi.backends.fast_layout import lay_out
+from s5_to_loihi.backends.fast_layout import Layout, lay_out
 from s5_to_loihi.backends.fast_source import BLOCK, write_source
 from s5_to_loihi.network.network import Network
 
@@ -52,8 +53,8 @@ class FastSimulator:
     def __init__(self, network: Network):
         """Compile a verified network, or load what was compiled before."""
         self.network = network
-        self._layout = lay_out(network)
-        self._kernels = _load(write_source(network, self._layout))
+        self._layout, source = _written_out(network)
+        self._kernels = _load(source)
         self.groups = ("input", *(group.name for group in network.groups))
         self._updates = np.array([0, *(group.size for group in network.groups)])
 
@@ -200,9 +201,25 @@ def cache_directory() -> Path:
     return Path(base) / "s5_to_loihi"
 
 
+def is_cached(network: Network) -> bool:
+    """Tell whether a network's kernels were made before; compiling them takes seconds."""
+    name = _module_name(_written_out(network)[1])
+    return (cache_directory() / f"{name}.py").exists()
+
+
+@functools.lru_cache(maxsize=4)
+def _written_out(network: Network) -> tuple[Layout, str]:
+    layout = lay_out(network)
+    return layout, write_source(network, layout)
+
+
+def _module_name(source: str) -> str:
+    return f"kernels_{hashlib.sha256(source.encode()).hexdigest()[:24]}"
+
+
 def _load(source: str) -> ModuleType:
     """Import a source from the cache directory, where numba keeps its machine code beside it."""
-    name = f"kernels_{hashlib.sha256(source.encode()).hexdigest()[:24]}"
+    name = _module_name(source)
     if name in sys.modules:
         return sys.modules[name]
     path = _stored(name, source)
