@@ -570,14 +570,14 @@ def set_formats(trees: dict, **exponents: int) -> None:
 @pytest.mark.parametrize(
     ("exponents", "where"),
     [
-        ({"mixer_Bu_re": 64}, "block1.B_re"),
-        ({"mixer_Bu_im": 64}, "block1.B_im"),
-        ({"mixer_y": 64}, "block1.C_re"),
+        ({"mixer_Bu_re": 31}, "block1.B_re"),
+        ({"mixer_Bu_im": 31}, "block1.B_im"),
+        ({"mixer_y": 31}, "block1.C_re"),
         ({"mixer_x_im": 0, "mixer_C_imag": 0}, "block1.C_im"),
         ({"mixer_u": 0, "mixer_D": 0, "mixer_Bu_re": 0, "mixer_Bu_im": 0}, "block1.D"),
-        ({"out1_out": 64}, "block1.W1"),
-        ({"out2_out": 64}, "block1.W2"),
-        ({"multgate_res": 64}, "block1.gate.product"),
+        ({"out1_out": 31}, "block1.W1"),
+        ({"out2_out": 31}, "block1.W2"),
+        ({"multgate_res": 31}, "block1.gate.product"),
     ],
 )
 def test_negative_right_shift_in_a_block(tmp_path, exponents, where):
@@ -591,7 +591,7 @@ def test_negative_right_shift_in_a_block(tmp_path, exponents, where):
 @pytest.mark.parametrize(("path", "where"), [("encoder/encoder", "encoder"), ("decoder",) * 2])
 def test_negative_right_shift_in_encoder_and_decoder(tmp_path, path, where):
     trees = small_trees()
-    replace_entry(trees[MODEL]["qconfig"], f"{path}/out_exp", 64)
+    replace_entry(trees[MODEL]["qconfig"], f"{path}/out_exp", 31)
     assert_refused(tmp_path, trees, f"{where}: would need a right shift by -", "export again")
 
 
@@ -601,15 +601,14 @@ def test_negative_right_shift_in_encoder_and_decoder(tmp_path, path, where):
 )
 def test_negative_right_shift_in_the_norm(tmp_path, step, where):
     trees = small_trees(FULL)
-    trees[ACTIVATIONS]["intermediates"]["encoder"]["layers_1"]["norm"][step].exp = 64
+    trees[ACTIVATIONS]["intermediates"]["encoder"]["layers_1"]["norm"][step].exp = 31
     assert_refused(tmp_path, trees, f"{where}: would need a right shift by -")
 
 
 def test_shift_that_no_product_has(tmp_path):
     trees = small_trees()
-    replace_entry(trees[MODEL]["qconfig"], "decoder/out_exp", 0)
-    replace_entry(trees[MODEL]["qconfig"], "decoder/weight_exp", 64)
-    assert_refused(tmp_path, trees, "decoder: would need a right shift by", "(limit 47)")
+    set_formats(trees, mixer_u=31, mixer_B_real=31, mixer_Bu_re=0)
+    assert_refused(tmp_path, trees, "block1.B_re: would need a right shift by 62", "(limit 47)")
 
 
 def test_accumulator_that_could_overflow(tmp_path):
