@@ -43,13 +43,10 @@ from s5_to_loihi.backends import supervisor  # noqa: E402
 from s5_to_loihi.backends.interpreter import Interpreter, period  # noqa: E402
 from s5_to_loihi.backends.recording import open_recording  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
+from s5_to_loihi.network.verifier import MESSAGE_BITS  # noqa: E402
 
 IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
 OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-
-#: Any value above zero makes Lava's Sparse treat messages as integers; zero would turn them into
-#: single bits. 24 is the width of our messages.
-MESSAGE_BITS = 24
 
 
 def _reported(run_spk):
@@ -309,7 +306,7 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
             weights=synapses.weights.astype(np.int32) * 2,
             weight_exp=-1,
             num_weight_bits=8,
-            num_message_bits=MESSAGE_BITS,
+            num_message_bits=MESSAGE_BITS,  # zero, the default, would make single bits of them
             sign_mode=SignMode.MIXED,
             name=synapses.name,
         )

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi import __version__
-from s5_to_loihi.errors import BundleError, NetworkError
+from s5_to_loihi.errors import BundleError, CapacityError, NetworkError
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.network.network import (
     Endpoint,
@@ -35,6 +35,7 @@ from s5_to_loihi.network.network import (
 )
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.verifier import storage_is_sound, verify
+from s5_to_loihi.passes.check_ranges import CheckRanges
 from s5_to_loihi.vectors import Vectors
 
 SCHEMA = "s5_to_loihi bundle"
@@ -92,11 +93,14 @@ def write(bundle: Bundle, path: Path) -> None:
             os.rename(path, temporary / "old")
         os.rename(temporary / "new", path)
     except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BundleError(
+            str(path), f"cannot be written ({reason})", "Free some space, or choose another place"
+        ) from None
+    finally:
+        # Also after an interrupt between the two renames.
         if (temporary / "old").exists() and not path.exists():
             os.rename(temporary / "old", path)
-        reason = getattr(error, "strerror", None) or error
-        raise BundleError(str(path), f"cannot be written ({reason})") from None
-    finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -251,6 +255,7 @@ def read(path: Path, lenient: bool = False) -> Bundle:
         vector_tensors, changed_vectors = _read_tensors(path, VECTORS, manifest, lenient)
         network = _network_from_json(manifest["network"], weights)
         verify(network)
+        CheckRanges()(network)
         return Bundle(
             network=network,
             vectors=_vectors_from_json(manifest["vectors"], vector_tensors),
@@ -258,7 +263,7 @@ def read(path: Path, lenient: bool = False) -> Bundle:
             notes=tuple(manifest["notes"]),
             changed=changed + changed_vectors,
         )
-    except NetworkError as error:
+    except (NetworkError, CapacityError) as error:
         raise BundleError(str(path), f"is damaged ({error})", "Compile it again") from None
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BundleError(

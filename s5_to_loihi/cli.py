@@ -254,6 +254,7 @@ def inspect(
             opened = compile_export(path, options)
     network = opened.network
     weights, ports = inspection.weights(network), inspection.ports(network)
+    constants = inspection.constants(network)
     values, tokens, sequences = (), 0, 0
     if opened.vectors is not None:
         shown = opened.vectors.first(verification.CHUNK)
@@ -269,7 +270,7 @@ def inspect(
                 "network": to_text(network).splitlines(),
                 "notes": opened.notes,
                 "weights": weights,
-                "constants": inspection.constants(network),
+                "constants": constants,
                 "ports": ports,
                 "values": values,
             }
@@ -280,6 +281,7 @@ def inspect(
         console.print(to_text(network), highlight=False, soft_wrap=True, markup=False)
     console.print(tables.network_table(network))
     console.print(tables.weight_table(weights))
+    console.print(tables.constant_table(constants))
     console.print(tables.port_table(ports))
     if values:
         console.print(tables.value_table(values, tokens, sequences))

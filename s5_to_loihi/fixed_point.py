@@ -148,12 +148,15 @@ def sigmoid(value, exponent):
     return (1 << 13) + np.where(value > 0, half, -half)
 
 
-def to_integers(values: np.ndarray, target: Format) -> tuple[np.ndarray, int]:
+def to_integers(
+    values: np.ndarray, target: Format, where: str = "values"
+) -> tuple[np.ndarray, int]:
     """Quantize floats as the reference quantizes its input: floor, then clip.
 
     Args:
         values: floats, any shape; infinities are clipped.
         target: the format of the result.
+        where: what to call the values in an error.
 
     Returns:
         ``(integers int64 of the same shape, how many were clipped)``.
@@ -162,8 +165,9 @@ def to_integers(values: np.ndarray, target: Format) -> tuple[np.ndarray, int]:
         InputError: some values are not a number.
     """
     if missing := np.count_nonzero(np.isnan(values)):
-        raise InputError("values", f"holds {missing} NaN", "Remove or replace them")
-    floored = np.floor(np.ldexp(np.asarray(values, dtype=np.float64), target.exponent))
+        raise InputError(where, f"holds {missing} NaN", "Remove or replace them")
+    with np.errstate(over="ignore"):  # an infinity is clipped like anything else that is large
+        floored = np.floor(np.ldexp(np.asarray(values, dtype=np.float64), target.exponent))
     lowest, highest = limits(target.bits)
     clipped = np.clip(floored, lowest, highest)
     return clipped.astype(np.int64), int(np.count_nonzero(clipped != floored))

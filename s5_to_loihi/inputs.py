@@ -25,8 +25,8 @@ def as_tokens(
         ``((tokens, batch, features) int32, number of clipped values)``.
 
     Raises:
-        InputError: neither integers nor floats, NaN or infinite, empty, wrong number of axes or
-            features, or values outside the input format.
+        InputError: neither integers nor floats, NaN, empty, wrong number of axes or features, or
+            values outside the input format, infinities among them.
     """
     inputs = np.asarray(inputs)
     if inputs.dtype.kind not in "iuf":
@@ -45,7 +45,7 @@ def as_tokens(
     if 0 in inputs.shape:
         raise InputError(where, f"is empty (shape {inputs.shape})")
     if inputs.dtype.kind == "f":
-        integers, clipped = to_integers(inputs, network.input_format)
+        integers, clipped = to_integers(inputs, network.input_format, where)
     else:
         lowest, highest = limits(network.input_format.bits)
         integers = np.clip(inputs, lowest, highest)

@@ -9,6 +9,7 @@ import numpy as np
 from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import Endpoint, Network, is_identity
+from s5_to_loihi.network.neurons.kind import constant_fields
 from s5_to_loihi.network.ranges import worst_case
 
 
@@ -42,12 +43,23 @@ class WeightSummary:
 
 @dataclass(frozen=True)
 class ConstantSummary:
-    """One array of per-neuron constants: its name, size, range and zeros."""
+    """One array of per-neuron constants.
+
+    Attributes:
+        name: ``group.constant``.
+        size: neurons.
+        format: of the integers.
+        lowest, highest: range used.
+        saturated: integers at the limit of the format.
+        zeros: integers that are zero.
+    """
 
     name: str
     size: int
+    format: Format
     lowest: int
     highest: int
+    saturated: int
     zeros: int
 
 
@@ -116,21 +128,25 @@ def weights(network: Network) -> tuple[WeightSummary, ...]:
 
 def constants(network: Network) -> tuple[ConstantSummary, ...]:
     """Summarise the per-neuron constants of all groups."""
-
-    def arrays(prefix: str, values: tuple):
-        for name, value in zip(values._fields, values, strict=True):
+    summaries = []
+    for group in network.groups:
+        fields = dict(constant_fields(group.constants))
+        for name, value in fields.items():
             if isinstance(value, np.ndarray):
-                yield f"{prefix}.{name}", value
-            elif isinstance(value, tuple) and not isinstance(value, Format):
-                yield from arrays(f"{prefix}.{name}", value)
-
-    return tuple(
-        ConstantSummary(
-            name, value.size, int(value.min()), int(value.max()), int((value == 0).sum())
-        )
-        for group in network.groups
-        for name, value in arrays(group.name, group.constants)
-    )
+                its_format = fields[f"{name}_format"]
+                lowest, highest = limits(its_format.bits)
+                summaries.append(
+                    ConstantSummary(
+                        name=f"{group.name}.{name}",
+                        size=value.size,
+                        format=its_format,
+                        lowest=int(value.min()),
+                        highest=int(value.max()),
+                        saturated=int(((value == lowest) | (value == highest)).sum()),
+                        zeros=int((value == 0).sum()),
+                    )
+                )
+    return tuple(summaries)
 
 
 def ports(network: Network) -> tuple[PortSummary, ...]:

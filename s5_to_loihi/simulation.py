@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -19,6 +21,11 @@ from s5_to_loihi.network.network import Network
 
 #: Tokens of all sequences together that are in memory at a time.
 CHUNK_TOKENS = 16_384
+
+#: What numpy raises for files that are damaged or of another kind.
+_DAMAGED = (
+    OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +116,7 @@ def simulate_file(
     data = read_array(source)
     if target.suffix != ".npy":
         raise InputError(str(target), f"has the suffix '{target.suffix}'", "Name it *.npy")
-    as_tokens(network, data[:1], saturate=True, where=str(source))
+    as_tokens(network, np.atleast_1d(data)[:1], saturate=True, where=str(source))
     batch = data.shape[1] if data.ndim == 3 else 1
     simulator = FastSimulator(network)
     state, saturated = simulator.initial_state(batch), 0
@@ -165,5 +172,5 @@ def read_array(path: Path) -> np.ndarray:
                 names = ", ".join(loaded.files) or "nothing"
                 raise InputError(str(path), f"holds {names}", "Give a file with one array")
             return loaded[loaded.files[0]]
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except _DAMAGED as error:
         raise InputError(str(path), f"cannot be read ({error})", "Save it with numpy") from None

@@ -11,6 +11,7 @@ import numpy as np
 from s5_to_loihi.backends import lava
 from s5_to_loihi.backends.fast import FastSimulator
 from s5_to_loihi.backends.interpreter import Evaluation, Interpreter, Mode
+from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
 
 
@@ -48,8 +49,10 @@ def run(
         Outputs and, if recorded, all values.
 
     Raises:
+        InputError: the tokens do not suit the network.
         LavaError: Lava is missing, failed or did not answer.
     """
+    tokens, _ = as_tokens(network, tokens)
     if backend is Backend.FAST:
         result = FastSimulator(network).run(tokens, threads=os.cpu_count() or 1, record=record)
         return Evaluation(result.outputs.astype(np.int64), result.messages, {})

@@ -8,9 +8,11 @@ vector code. Both run the arithmetic that is traced from the one definition of e
 from __future__ import annotations
 
 import functools
+import atexit
 import hashlib
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -204,7 +206,10 @@ def cache_directory() -> Path:
 def is_cached(network: Network) -> bool:
     """Tell whether a network's kernels were made before; compiling them takes seconds."""
     name = _module_name(_written_out(network)[1])
-    return (cache_directory() / f"{name}.py").exists()
+    try:
+        return (cache_directory() / f"{name}.py").exists()
+    except (OSError, RuntimeError):
+        return False
 
 
 @functools.lru_cache(maxsize=4)
@@ -236,17 +241,18 @@ def _stored(name: str, source: str) -> Path:
         directory = cache_directory()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         return _written(directory, name, source)
-    except OSError:
-        # No home to write to: compile for this process only.
-        return _written(Path(tempfile.mkdtemp(prefix="s5_to_loihi_")), name, source)
+    except (OSError, RuntimeError):
+        # No home, or none to write to: compile for this process only.
+        directory = Path(tempfile.mkdtemp(prefix="s5_to_loihi_"))
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        return _written(directory, name, source)
 
 
 def _written(directory: Path, name: str, source: str) -> Path:
     path = directory / f"{name}.py"
-    if not path.exists() or path.read_text(encoding="utf-8") != source:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=directory, suffix=".tmp", delete=False, encoding="utf-8"
-        ) as stream:
-            stream.write(source)
+    content = source.encode()
+    if not path.exists() or path.read_bytes() != content:
+        with tempfile.NamedTemporaryFile(dir=directory, suffix=".tmp", delete=False) as stream:
+            stream.write(content)
         os.replace(stream.name, path)
     return path

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csc_matrix, csr_matrix, vstack
 
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, is_identity
 from s5_to_loihi.network.tracing import parameters
@@ -106,8 +105,9 @@ def lay_out(network: Network) -> Layout:
             places[group.name, name] = sum(map(len, values))
             values.append(array.astype(np.int32))
     ports, accumulator_rows = _place_ports(network, messages)
-    pushes, columns, fans = _place_synapses(network, messages, ports, accumulator_rows)
-    by_source = _concatenate(columns, accumulator_rows)
+    pushes, columns, fans = _place_synapses(network, messages, ports)
+    column_pointers, column_targets, column_weights = _concatenate(columns)
+    row_pointers, row_sources, row_weights = _rows(network, messages, ports, accumulator_rows)
     return Layout(
         messages=messages,
         message_sizes={source: network.message_size(source) for source in messages},
@@ -118,12 +118,14 @@ def lay_out(network: Network) -> Layout:
         register_count=register_count,
         parameters=places,
         pushes=pushes,
-        column_pointers=by_source.indptr.astype(np.uint64),
-        column_targets=by_source.indices.astype(np.uint32),
-        column_weights=by_source.data.astype(np.int8),
+        column_pointers=column_pointers.astype(np.uint64),
+        column_targets=column_targets.astype(np.uint32),
+        column_weights=column_weights.astype(np.int8),
         fans=fans,
+        row_pointers=row_pointers.astype(np.uint64),
+        row_sources=row_sources.astype(np.uint32),
+        row_weights=row_weights.astype(np.int8),
         parameter_values=np.concatenate(values),
-        **_rows(network, messages, ports, accumulator_rows, message_rows),
     )
 
 
@@ -146,8 +148,8 @@ def _place_ports(network: Network, messages):
     return ports, rows
 
 
-def _place_synapses(network: Network, messages, ports, accumulator_rows):
-    """Return the pushes, their columns and their fan-outs."""
+def _place_synapses(network: Network, messages, ports):
+    """Return the pushes, the csc parts of their columns and their fan-outs."""
     pushes, columns, fans, pointer = [], [], [], 0
     for source, first in messages.items():
         count = network.message_size(source)
@@ -160,68 +162,56 @@ def _place_synapses(network: Network, messages, ports, accumulator_rows):
             if not edges:
                 continue
             adding = [edge for edge in edges if ports[edge.target][0] == "accumulators"]
-            matrix = _stacked(adding, ports, accumulator_rows, count)
+            rows, sources, weights = _entries(adding, ports, {source: 0})
+            pointers, targets, weights = _compressed(sources, rows, weights, count)
             handed_on = len(edges) - len(adding)
             fan = sum(map(len, fans))
-            adds = matrix.nnz > 0
+            adds = len(targets) > 0
             pushes.append(
                 Push(source, target, first, count, fan, handed_on, pointer if adds else None)
             )
-            fans.append((np.diff(matrix.indptr) + handed_on).astype(np.int32))
+            fans.append((np.diff(pointers) + handed_on).astype(np.int32))
             if adds:
-                columns.append(matrix)
+                columns.append((pointers, targets, weights))
                 pointer += count
     return tuple(pushes), columns, np.concatenate([np.zeros(0, dtype=np.int32), *fans])
 
 
-def _stacked(edges, ports, rows: int, columns: int) -> csc_matrix:
-    """Return edges as one matrix over all accumulator rows."""
-    total = csr_matrix((rows, columns), dtype=np.int8)
+def _entries(edges, ports, messages) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the accumulator rows, message rows and weights of all synapses of some edges."""
+    parts = [np.zeros((3, 0), dtype=np.int64)]
     for edge in edges:
-        first = ports[edge.target][1]
-        above = csr_matrix((first, columns), dtype=np.int8)
-        below = csr_matrix((rows - first - edge.weights.shape[0], columns), dtype=np.int8)
-        total = total + vstack([above, edge.weights, below])
-    return csc_matrix(total)
+        entries = edge.weights.tocoo()
+        rows = entries.row + ports[edge.target][1]
+        parts.append(np.stack([rows, entries.col + messages[edge.source], entries.data]))
+    return tuple(np.concatenate(parts, axis=1))
 
 
-def _concatenate(columns, rows: int) -> csc_matrix:
-    if not columns:
-        return csc_matrix((rows, 0), dtype=np.int8)
-    pointers, offset = [np.zeros(1, dtype=np.int64)], 0
-    for matrix in columns:
-        pointers.append(matrix.indptr[1:].astype(np.int64) + offset)
-        offset += matrix.nnz
-    return csc_matrix(
-        (
-            np.concatenate([matrix.data for matrix in columns]),
-            np.concatenate([matrix.indices for matrix in columns]),
-            np.concatenate(pointers),
-        ),
-        shape=(rows, sum(matrix.shape[1] for matrix in columns)),
-    )
+def _compressed(major, minor, weights, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return synapses as pointers, indices and weights, by ``major`` index.
+
+    Every synapse stays one: two of the same ends are not added up, none of weight zero is lost.
+    """
+    order = np.lexsort((minor, major))
+    pointers = np.concatenate([[0], np.cumsum(np.bincount(major, minlength=count))])
+    return pointers, minor[order], weights[order]
 
 
-def _rows(network: Network, messages, ports, accumulator_rows, message_rows):
-    """Return the synapses by target: accumulator rows over all message rows."""
-    entries = [
-        (
-            edge.weights.tocoo().row + ports[edge.target][1],
-            edge.weights.tocoo().col + messages[edge.source],
-            edge.weights.tocoo().data,
-        )
-        for edge in network.synapses
-        if ports[edge.target][0] == "accumulators"
-    ]
+def _concatenate(columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     nothing = np.zeros(0, dtype=np.int64)
-    rows, columns, data = (
-        np.concatenate([nothing, *parts])
-        for parts in zip((nothing, nothing, nothing), *entries, strict=True)
+    pointers, offset = [np.zeros(1, dtype=np.int64)], 0
+    for part, targets, _ in columns:
+        pointers.append(part[1:] + offset)
+        offset += len(targets)
+    return (
+        np.concatenate(pointers),
+        np.concatenate([nothing, *(targets for _, targets, _ in columns)]),
+        np.concatenate([nothing, *(weights for _, _, weights in columns)]),
     )
-    shape = (accumulator_rows, message_rows)
-    by_target = csr_matrix((data.astype(np.int64), (rows, columns)), shape=shape)
-    return {
-        "row_pointers": by_target.indptr.astype(np.uint64),
-        "row_sources": by_target.indices.astype(np.uint32),
-        "row_weights": by_target.data.astype(np.int8),
-    }
+
+
+def _rows(network: Network, messages, ports, accumulator_rows):
+    """Return the synapses by target: accumulator rows over all message rows."""
+    adding = [edge for edge in network.synapses if ports[edge.target][0] == "accumulators"]
+    rows, sources, weights = _entries(adding, ports, messages)
+    return _compressed(rows, sources, weights, accumulator_rows)

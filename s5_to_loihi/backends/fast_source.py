@@ -211,6 +211,7 @@ def _recurrent_loops(group, program, loads, stores) -> list[str]:
     messages = {
         program.results[result] for result, (_, (array, _)) in stores.items() if array == "messages"
     }
+    next_state = {program.results[name] for name in group.kind.state}
     views, reads = _row_views(loads, stores)
     waiting = {
         operand
@@ -218,12 +219,16 @@ def _recurrent_loops(group, program, loads, stores) -> list[str]:
         for operand in steps[index].operands
         if loop_of[operand] < loop_of[index]
     } | {index for index in messages if loop_of[index] < 2}
+    waiting |= {index for index in next_state if loop_of[index] < 1}
     waiting = {
         index: f"wait{index}[t]"
         for index in sorted(waiting)
         if steps[index].operation not in ("constant", "parameter") and not reads.get(index)
     }
-    registers = {name: f"v{index}" for name, index in _registers(program, group, reads).items()}
+    read = _registers(program, group, reads)
+    registers = {
+        name: f"v{read[name]}" if name in read else f"last_{name}" for name in group.kind.state
+    }
     lines = [
         f"    wait{index} = np.zeros({BLOCK}, {'i32' if _narrow(steps[index]) else 'i64'})"
         for index in waiting
@@ -232,11 +237,11 @@ def _recurrent_loops(group, program, loads, stores) -> list[str]:
     for loop, tokens in enumerate((BLOCK, "count", BLOCK)):
         own = {index for index in needed if loop_of[index] == loop}
         used = {operand for index in own for operand in steps[index].operands}
-        used |= messages if loop == 2 else set()
+        used |= (set(), next_state, messages)[loop]
         arriving = {index: text for index, text in waiting.items() if loop_of[index] < loop}
         body = _statements(program, own | used, reads | arriving, 12)
         body += [f"            wait{index}[t] = v{index}" for index in waiting if index in own]
-        if loop == 1 and registers:
+        if loop == 1:
             values = ", ".join(_result(program, name) for name in registers)
             body.append(f"            {', '.join(registers.values())} = {values}")
         if loop == 2:
@@ -248,7 +253,7 @@ def _recurrent_loops(group, program, loads, stores) -> list[str]:
 
 
 def _registers(program: Program, group: NeuronGroup, reads) -> dict[str, int]:
-    """Return register -> the step that stands for its value before a token."""
+    """Return register -> the step that stands for its value before a token, if any needs it."""
     steps = {
         program.steps[index].immediate: index
         for index in reads

@@ -109,8 +109,8 @@ class Interpreter:
         """Evaluate a sequence of tokens, token by token in meaning.
 
         Args:
-            tokens: (tokens, batch, input features) integers within the input format, at least
-                one token; see ``inputs.as_tokens``.
+            tokens: (tokens, batch, input features) integers as ``inputs.as_tokens`` makes them;
+                they are not checked here.
             state: where to start; zero if not given.
             keep: names ``group.value`` to return; None for all.
 

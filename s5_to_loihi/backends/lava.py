@@ -14,6 +14,7 @@ from s5_to_loihi.backends import lava_shim, supervisor
 from s5_to_loihi.backends.interpreter import Evaluation, Mode, timestep_count
 from s5_to_loihi.backends.recording import create_recordings, read_recordings
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
 
 WORKER = "s5_to_loihi.backends.lava_worker"
@@ -52,8 +53,9 @@ def run(
 
     Raises:
         LavaError: Lava is not installed, failed or did not answer; nothing of it is left running.
-        InputError: more than one sequence.
+        InputError: the tokens do not suit the network, or are more than one sequence.
     """
+    tokens, _ = as_tokens(network, tokens)
     if tokens.shape[1] != 1:
         raise InputError(
             "tokens", f"hold {tokens.shape[1]} sequences (limit 1 a Lava run)", "Run them in turn"
@@ -63,7 +65,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
         job = Path(folder)
         bundle.write(bundle.Bundle(network, None), job / "network")
-        np.save(job / "tokens.npy", tokens[:, 0].astype(np.int32))
+        np.save(job / "tokens.npy", tokens[:, 0])
         outputs = np.zeros((len(tokens), network.output_size), dtype=np.int32)
         np.save(job / "outputs.npy", outputs)
         options = {"mode": mode.value, "fine_grained": fine_grained}

@@ -6,6 +6,9 @@ import numpy as np
 
 from s5_to_loihi.network.network import Endpoint, Network
 
+#: A port's sum stays below 2**30 in magnitude: Lava adds up doubled int8 weights in int32.
+ACCUMULATOR_BITS = 31
+
 
 def worst_case(network: Network, port: Endpoint) -> int:
     """Return the largest magnitude that a port can accumulate.

@@ -14,6 +14,7 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
+from s5_to_loihi.network.neurons.kind import constant_fields
 from s5_to_loihi.network.ranges import worst_case
 
 #: What gives a step its value from outside: an accumulator, a register, a per-neuron constant.
@@ -99,17 +100,11 @@ def trace(network: Network, group: NeuronGroup) -> Program:
 
 def parameters(group: NeuronGroup) -> dict[str, np.ndarray]:
     """Return the per-neuron constants under the names that ``trace`` gives them."""
-    found: dict[str, np.ndarray] = {}
-
-    def collect(prefix: str, constants: tuple) -> None:
-        for name, value in zip(constants._fields, constants, strict=True):
-            if isinstance(value, np.ndarray):
-                found[f"{prefix}{name}"] = value
-            elif isinstance(value, tuple) and not isinstance(value, Format):
-                collect(f"{prefix}{name}.", value)
-
-    collect("", group.constants)
-    return found
+    return {
+        name: value
+        for name, value in constant_fields(group.constants)
+        if isinstance(value, np.ndarray)
+    }
 
 
 def _symbolic(tracer: _Tracer, prefix: str, constants: tuple) -> tuple:
@@ -251,11 +246,27 @@ def _absolute(operand, _):
     return (max(low, -high, 0), max(-low, high))
 
 
+_TRUTH = (0, 1)
+
+
+def _is_truth(interval) -> bool:
+    return interval[0] >= 0 and interval[1] <= 1
+
+
 def _masked(left, right, _):
-    if right[0] != right[1] or right[0] < 0:
-        # Of two truth values; masks of integers are constants.
-        return 0, 1
-    return 0, right[0]
+    """Of two truth values, or of anything and a mask that is not negative."""
+    if _is_truth(left) and _is_truth(right):
+        return _TRUTH
+    masks = [side[1] for side in (left, right) if side[0] >= 0]
+    if not masks:
+        raise TypeError("a mask that may be negative has no simple interval")
+    return 0, min(masks)
+
+
+def _either(left, right, _):
+    if not (_is_truth(left) and _is_truth(right)):
+        raise TypeError("'|' is traced for truth values only")
+    return _TRUTH
 
 
 def _compared(function):
@@ -283,7 +294,7 @@ _INTERVALS = {
     "<<": _corners(lambda a, b: a << b),
     ">>": _corners(lambda a, b: a >> b),
     "&": _masked,
-    "|": lambda left, right, _: (0, 1),
+    "|": _either,
     ">": _compared(_greater),
     "==": _compared(_equal),
     "min": lambda left, right, _: (min(left[0], right[0]), min(left[1], right[1])),

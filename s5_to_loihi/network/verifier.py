@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from s5_to_loihi.errors import NetworkError
-from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
+from s5_to_loihi.network.neurons.kind import constant_fields
 
 #: Widest message between neurons here; Loihi 2 carries graded spikes of 24 bits (up to 32).
 MESSAGE_BITS = 24
 #: Widest neuron state register of Loihi 2, in bits.
 STATE_BITS = 24
+#: Widest format of anything inside a neuron.
+WIDEST = 24
+#: Exponents beyond this are a mistake: operands are brought to common ones by shifting.
+LARGEST_EXPONENT = 64
 #: Longest synaptic delay of Loihi 2 in timesteps beyond the first (6 bits, 62 usable).
 LONGEST_DELAY = 62
 #: Right shifts beyond this are a mistake, not arithmetic: products have at most 48 bits.
@@ -66,14 +69,6 @@ def _check_names(network: Network) -> None:
             raise NetworkError(network.name, f"two {label} are called {twice[0]}")
 
 
-def _constant_fields(prefix: str, constants: tuple) -> Iterator[tuple[str, object]]:
-    for name, value in zip(constants._fields, constants, strict=True):
-        if isinstance(value, tuple) and not isinstance(value, Format):
-            yield from _constant_fields(f"{prefix}.{name}", value)
-        else:
-            yield f"{prefix}.{name}", value
-
-
 def _check_group(group: NeuronGroup) -> None:
     if group.size < 1:
         raise NetworkError(group.name, f"has {group.size} neurons")
@@ -91,13 +86,33 @@ def _check_group(group: NeuronGroup) -> None:
             raise NetworkError(
                 f"{group.name}.{name}", f"is {group.formats[name].bits} bits wide (limit {limit})"
             )
-    for name, value in _constant_fields(group.name, group.constants):
-        if isinstance(value, np.ndarray) and (
-            value.shape != (group.size,) or value.dtype != np.int64
-        ):
-            raise NetworkError(name, f"has {value.dtype}{value.shape}, not int64({group.size},)")
-        if name.endswith("_shift") and not 0 <= value <= LARGEST_SHIFT:
-            raise NetworkError(name, f"shifts right by {value} bits (allowed 0..{LARGEST_SHIFT})")
+    fields = dict(constant_fields(group.constants))
+    for field, value in fields.items():
+        where = f"{group.name}.{field}"
+        if isinstance(value, np.ndarray):
+            _check_constant(where, value, group.size, fields[f"{field}_format"])
+        if field.endswith("_shift") and not 0 <= value <= LARGEST_SHIFT:
+            raise NetworkError(where, f"shifts right by {value} bits (allowed 0..{LARGEST_SHIFT})")
+        if isinstance(value, Format):
+            if not 1 < value.bits <= WIDEST:
+                raise NetworkError(where, f"is {value.bits} bits wide (limit {WIDEST})")
+            if abs(value.exponent) > LARGEST_EXPONENT:
+                raise NetworkError(
+                    where, f"has exponent {value.exponent} (limit ±{LARGEST_EXPONENT})"
+                )
+
+
+def _check_constant(where: str, value: np.ndarray, size: int, its_format: Format) -> None:
+    if value.shape != (size,) or value.dtype != np.int64:
+        raise NetworkError(where, f"has {value.dtype}{value.shape}, not int64({size},)")
+    lowest, highest = limits(its_format.bits)
+    if value.min() < lowest or value.max() > highest:
+        raise NetworkError(
+            where,
+            f"lies in {value.min()}..{value.max()} (limit {lowest}..{highest}, {its_format})",
+        )
+    if its_format.exponent < 0:
+        raise NetworkError(where, f"has exponent {its_format.exponent} (at least 0)")
 
 
 def _check_endpoint(network: Network, where: str, endpoint: Endpoint) -> None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.network.network import Endpoint, Network
-from s5_to_loihi.network.ranges import worst_case
+from s5_to_loihi.network.ranges import ACCUMULATOR_BITS, worst_case
 from s5_to_loihi.network.tracing import trace
-from s5_to_loihi.passes.lower import ACCUMULATOR_BITS
 
 #: Every backend computes in 64-bit integers between the registers.
 ARITHMETIC_BITS = 64

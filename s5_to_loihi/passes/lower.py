@@ -49,10 +49,8 @@ from s5_to_loihi.network.neurons.mean import MeanConstants
 from s5_to_loihi.network.neurons.norm import NormConstants, ScaledNormConstants
 from s5_to_loihi.network.neurons.output import OutputConstants
 from s5_to_loihi.network.neurons.state import StateConstants
+from s5_to_loihi.network.ranges import ACCUMULATOR_BITS
 from s5_to_loihi.network.verifier import LARGEST_SHIFT, STATE_BITS
-
-#: A port's sum stays below 2**30 in magnitude: Lava adds up doubled int8 weights in int32.
-ACCUMULATOR_BITS = 31
 
 
 def lower(model: QuantizedS5) -> Network:
@@ -227,6 +225,7 @@ class _Builder:
             inverse_deviation=norm.inverse_deviation.data,
             hidden=hidden,
             minus_mean_format=norm.minus_mean.format,
+            inverse_deviation_format=norm.inverse_deviation.format,
             centred=norm.centred,
             normalised=norm.normalised,
             normalised_shift=_right_shift(
@@ -259,8 +258,8 @@ class _Builder:
         constants = StateConstants(
             a_re=ssm.a_re.data,
             a_im=ssm.a_im.data,
-            a_re_exponent=ssm.a_re.format.exponent,
-            a_im_exponent=ssm.a_im.format.exponent,
+            a_re_format=ssm.a_re.format,
+            a_im_format=ssm.a_im.format,
             bu_re_shift=_right_shift(f"{name}.B_re", ports["bu_re"], ssm.bu_re.exponent),
             bu_im_shift=_right_shift(f"{name}.B_im", ports["bu_im"], ssm.bu_im.exponent),
             bu_re=ssm.bu_re,
@@ -422,10 +421,11 @@ def _scaled_norm_constants(
         base=base,
         scale=scale.data,
         bias=bias.data,
+        scale_format=scale.format,
+        bias_format=bias.format,
         scaled=scaled,
         scaled_shift=_right_shift(
             f"{group}.scaled", norm.normalised.exponent + scale.format.exponent, scaled.exponent
         ),
-        bias_format=bias.format,
         shifted=shifted,
     )

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.inspection import PortSummary, ValueSummary, WeightSummary
+from s5_to_loihi.inspection import ConstantSummary, PortSummary, ValueSummary, WeightSummary
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.passes.lower import ACCUMULATOR_BITS
+from s5_to_loihi.network.ranges import ACCUMULATOR_BITS
 from s5_to_loihi.simulation import Totals
 from s5_to_loihi.verification import RunResult, TensorResult
 
@@ -83,6 +83,29 @@ def weight_table(summaries: Sequence[WeightSummary]) -> Table:
             _highlighted(row.saturated),
             _highlighted(row.silent_targets),
             _highlighted(row.unused_sources),
+        )
+    return table
+
+
+def constant_table(summaries: Sequence[ConstantSummary]) -> Table:
+    """One row an array of per-neuron constants."""
+    table = _table(
+        "Constants of each neuron (at limit: saturated)",
+        ("constant", "left"),
+        ("neurons", "right"),
+        ("format", "left"),
+        ("range", "right"),
+        ("at\nlimit", "right"),
+        ("zero", "right"),
+    )
+    for row in summaries:
+        table.add_row(
+            row.name,
+            f"{row.size}",
+            str(row.format),
+            f"{row.lowest}..{row.highest}",
+            _highlighted(row.saturated),
+            f"{row.zeros}",
         )
     return table
 

@@ -158,7 +158,13 @@ def expected_values(sample: Sample, network: Network, tokens: np.ndarray) -> dic
     }
     names = value_names(network, recorded)
     if case.readout == "mean":
-        names["mean"] = "mean.mean"
+        # Of the mean there are no recordings of Intel's; these names are the big-integer model's.
+        names |= {
+            "mean": "mean.mean",
+            "decoder/__call__": "decoder.affine",
+            "output": "decoder.affine",
+            "OUTPUT": "decoder.activation",
+        }
     assert set(names) == set(recorded), "a tensor has no counterpart in the network"
     values: dict[str, np.ndarray] = {}
     for name, value in names.items():

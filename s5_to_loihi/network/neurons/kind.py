@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from s5_to_loihi.fixed_point import Format
+
+
+def constant_fields(constants: tuple, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the fields of a named tuple of constants, those of nested ones as ``outer.inner``."""
+    for name, value in zip(constants._fields, constants, strict=True):
+        if isinstance(value, tuple) and not isinstance(value, Format):
+            yield from constant_fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,8 @@ class NeuronKind:
         state: registers that live from one update to the next, zero at the start.
         messages: what a neuron can send; a message that no synapses carry is never sent.
         probes: values in between, computed for verification only.
-        constants: the named tuple of the program's constants: per-neuron integers as arrays (n,),
-            formats and shift amounts as plain integers.
+        constants: the named tuple of the program's constants: per-neuron integers as arrays (n,)
+            ``x`` with their format ``x_format``; formats and shift amounts as plain integers.
         update: the arithmetic.
         recurrence: the parts of ``update``, for kinds with state.
     """

@@ -17,7 +17,7 @@ class NormConstants(NamedTuple):
         minus_mean: (n,) integers, the negated running mean.
         inverse_deviation: (n,) integers, ``1 / sqrt(variance + 1e-5)``.
         hidden: format of the incoming hidden value.
-        minus_mean_format: format of ``minus_mean``.
+        minus_mean_format, inverse_deviation_format: their formats.
         centred: frozen format of hidden - mean.
         normalised: frozen format of the product with ``inverse_deviation``.
         normalised_shift: right shift of that product, >= 0.
@@ -28,6 +28,7 @@ class NormConstants(NamedTuple):
     inverse_deviation: np.ndarray
     hidden: Format
     minus_mean_format: Format
+    inverse_deviation_format: Format
     centred: Format
     normalised: Format
     normalised_shift: int
@@ -39,20 +40,20 @@ class ScaledNormConstants(NamedTuple):
 
     Attributes:
         base: the constants of NORM.
-        scale: (n,) integers.
-        bias: (n,) integers in ``bias_format``.
+        scale, bias: (n,) integers.
+        scale_format, bias_format: their formats.
         scaled: frozen format of the product with ``scale``.
         scaled_shift: right shift of that product, >= 0.
-        bias_format: format of ``bias``.
         shifted: frozen format of the sum with ``bias``.
     """
 
     base: NormConstants
     scale: np.ndarray
     bias: np.ndarray
+    scale_format: Format
+    bias_format: Format
     scaled: Format
     scaled_shift: int
-    bias_format: Format
     shifted: Format
 
 

@@ -15,7 +15,7 @@ class StateConstants(NamedTuple):
 
     Attributes:
         a_re, a_im: (n,) integers, the discretized eigenvalues.
-        a_re_exponent, a_im_exponent: their exponents.
+        a_re_format, a_im_format: their formats.
         bu_re_shift, bu_im_shift: right shifts from the accumulators to ``bu_re`` and ``bu_im``.
         bu_re, bu_im: formats of the input drive.
         x_re, x_im: formats of the state registers, which saturate at these widths.
@@ -23,8 +23,8 @@ class StateConstants(NamedTuple):
 
     a_re: np.ndarray
     a_im: np.ndarray
-    a_re_exponent: int
-    a_im_exponent: int
+    a_re_format: Format
+    a_im_format: Format
     bu_re_shift: int
     bu_im_shift: int
     bu_re: Format
@@ -53,13 +53,13 @@ def advance(inputs, state, constants):
     bu_re, bu_im = inputs
     x_re, x_im = state
     next_re = (
-        ((c.a_re * x_re) >> c.a_re_exponent)
-        - ((c.a_im * x_im) >> c.a_re_exponent)
+        ((c.a_re * x_re) >> c.a_re_format.exponent)
+        - ((c.a_im * x_im) >> c.a_re_format.exponent)
         + shift(bu_re, c.x_re.exponent - c.bu_re.exponent)
     )
     next_im = (
-        ((c.a_re * x_im) >> c.a_im_exponent)
-        + ((c.a_im * x_re) >> c.a_im_exponent)
+        ((c.a_re * x_im) >> c.a_im_format.exponent)
+        + ((c.a_im * x_re) >> c.a_im_format.exponent)
         + shift(bu_im, c.x_im.exponent - c.bu_im.exponent)
     )
     return saturate(next_re, c.x_re.bits), saturate(next_im, c.x_im.bits)
