@@ -38,7 +38,7 @@ MAGNITUDE_OFFSET = 0.0007
 # What a file may be. Beyond these it is more likely a broken header than a recording.
 MIN_RATE, MAX_RATE = 8_000, 384_000  # Hz
 MAX_CHANNELS = 8
-MAX_SECONDS = 7200.0
+MAX_SECONDS = 1800.0  # the spectrum of more would not fit in the memory of a small machine
 MAX_FILE_BYTES = 2**32  # of a RIFF file: its size field has 32 bits
 
 _FULL_SCALE = 32768.0  # of 16-bit PCM

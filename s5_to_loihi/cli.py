@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, NoReturn, Optional
 
 import typer
 from rich.console import Console
@@ -24,12 +25,14 @@ from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.checkpoints.intel_export import Options
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.denoising import denoise as denoise_samples
-from s5_to_loihi.errors import InputError, S5ToLoihiError, VerificationError
+from s5_to_loihi.errors import InputError, LavaError, S5ToLoihiError, VerificationError
+from s5_to_loihi.files import check_target
 from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.reports import tables
 from s5_to_loihi.simulation import simulate_file
+from s5_to_loihi.vectors import TOKEN_VALUE
 
 app = typer.Typer(
     help="Compile quantized, sparse S5 models to Loihi 2 networks in Lava, and prove every integer."
@@ -40,9 +43,11 @@ app = typer.Typer(
 )
 #: A file or a pipe has no width of its own; tables need about this much.
 console = Console(width=None if sys.stdout.isatty() else 100)
-#: Progress bars and notes go where they do not disturb output that a program reads.
-errors = Console(stderr=True)
+#: Progress bars, notes and errors go where they do not disturb output that a program reads.
+stderr = Console(stderr=True)
 
+#: Exit codes that typer gives.
+WRONG_CALL, INTERRUPTED = 2, 130
 #: Tokens of the first sequence that Lava runs with one process a group by default: enough to fill
 #: the pipeline and see states evolve, few enough for seconds.
 FINE_GRAINED_TOKENS = 24
@@ -69,7 +74,7 @@ GluOption = Annotated[
 SymmetryOption = Annotated[
     Optional[bool],  # noqa: UP045
     typer.Option(
-        "--conjugate-symmetry/--no-conjugate-symmetry",
+        "--symmetric/--not-symmetric",
         help="Whether the other half of the conjugate state pairs is implied.",
     ),
 ]
@@ -81,7 +86,7 @@ ReadoutOption = Annotated[
 ]
 LengthOption = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--sequence-length", min=1, help="Tokens a sequence, for --readout mean."),
+    typer.Option("--length", metavar="N", min=1, help="Tokens a sequence, for --readout mean."),
 ]
 BackendsOption = Annotated[
     Optional[list[Backend]],  # noqa: UP045
@@ -122,13 +127,13 @@ def compile_command(
     readout: ReadoutOption = Readout.EACH_TOKEN,
     sequence_length: LengthOption = None,
     vector_tokens: Annotated[
-        int, typer.Option(min=1, help="Recorded tokens to keep in the bundle, from the first on.")
+        int, typer.Option("--tokens", metavar="N", min=1, help="Recorded tokens to keep, from the first.")
     ] = 128,
     vector_sequences: Annotated[
-        int, typer.Option(min=1, help="Recorded sequences to keep in the bundle.")
+        int, typer.Option("--sequences", metavar="N", min=1, help="Recorded sequences to keep.")
     ] = 2,
     print_between_passes: Annotated[
-        bool, typer.Option(help="Print the network's text form after every pass.")
+        bool, typer.Option("--passes", help="Print the network's text form after every pass.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -143,8 +148,8 @@ def compile_command(
 
     def observe(step, network):
         if print_between_passes:
-            console.print(f"--- after {step}", highlight=False)
-            console.print(to_text(network), highlight=False, soft_wrap=True, markup=False)
+            stderr.print(f"--- after {step}", highlight=False)
+            stderr.print(to_text(network), highlight=False, soft_wrap=True, markup=False)
 
     options = Options(glu, conjugate_symmetry, readout, sequence_length)
     with _spinner("Reading the export"):
@@ -157,7 +162,7 @@ def compile_command(
     if as_json:
         _print_json(
             {
-                "bundle": str(output),
+                "bundle": str(output) if result.equal else None,
                 "network": to_text(compiled.network).splitlines(),
                 "notes": compiled.notes,
                 "verification": [_result_json(result)],
@@ -201,16 +206,26 @@ def verify(
     backends = backend or _available_backends()
     _announce_compilation(opened.network, backends)
     results = []
+
+    def show() -> None:
+        _print_changed(opened)
+        console.print(tables.tensor_table(results))
+        console.print(tables.run_table(results))
+
     for chosen in backends:
         # The fast simulator knows tokens, not timesteps: modes make no difference to it.
         for one_mode in (Mode.PIPELINED,) if chosen is Backend.FAST else mode.modes:
             vectors = _vectors_for(opened, chosen, tokens)
             with _progress(f"{chosen.value}, {one_mode.value}") as advance:
-                results.append(
-                    verification.verify_run(
+                try:
+                    result = verification.verify_run(
                         opened.network, vectors, chosen, one_mode, timeout, advance
                     )
-                )
+                except LavaError:
+                    if results and not as_json:
+                        show()
+                    raise
+                results.append(result)
     if as_json:
         _print_json(
             {
@@ -220,9 +235,7 @@ def verify(
             }
         )
     else:
-        _print_changed(opened)
-        console.print(tables.tensor_table(results))
-        console.print(tables.run_table(results))
+        show()
     _require_equal(results, opened.changed)
 
 
@@ -246,6 +259,7 @@ def inspect(
 
     The options on what an export does not say (--glu ...) are used for exports only.
     """
+    check_target(drawing, (".svg", ".png", ".pdf"))
     if (path / bundle.MANIFEST).exists():
         opened = bundle.read(path)
     else:
@@ -318,6 +332,8 @@ def denoise(
     """
     from s5_to_loihi.demo import DENOISER
 
+    for path, suffixes in ((output, (".wav",)), (picture, (".png", ".svg"))):
+        check_target(path, suffixes)
     noisy = audio.resample(audio.read_wav(recording))
     reference = None
     if clean is not None:
@@ -362,7 +378,7 @@ def denoise(
                 "real_time_factor": result.real_time_factor,
                 "clipped_inputs": result.clipped_inputs,
                 "clipped_samples": clipped_samples,
-                "si_snr_db": si_snr,
+                "si_snr_db": si_snr and [[_finite(value) for value in pair] for pair in si_snr],
                 "notes": noisy.notes,
             }
         )
@@ -480,14 +496,14 @@ def _name_of(path: Path) -> str:
 def _announce_compilation(network: Network, backends) -> None:
     """Say why the first run on the fast simulator takes seconds."""
     if Backend.FAST in backends and not fast.is_cached(network):
-        errors.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
+        stderr.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 
 
 def _available_backends() -> list[Backend]:
     if lava_shim.is_installed():
         return list(Backend)
     backends = [Backend.FAST, Backend.INTERPRETER]
-    errors.print(
+    stderr.print(
         "Lava is not installed: verifying the simulators in this process only. To install it: "
         + "; ".join(lava_shim.pip_commands(sys.version_info[:2])),
         highlight=False,
@@ -503,7 +519,7 @@ def _vectors_for(opened: Bundle, backend: Backend, tokens: int | None):
 
 @contextmanager
 def _spinner(title: str):
-    with errors.status(f"{title} ..."):
+    with stderr.status(f"{title} ..."):
         yield
 
 
@@ -517,7 +533,7 @@ def _progress(title: str, unit: str = "timesteps"):
         TextColumn(unit),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors, transient=True) as progress:
+    with Progress(*columns, console=stderr, transient=True) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -536,13 +552,18 @@ def _result_json(result: verification.RunResult) -> dict:
     return {**dataclasses.asdict(result), "equal": result.equal}
 
 
+def _finite(value: float) -> float | None:
+    """Return a number as JSON can say it: an SI-SNR may be infinite."""
+    return value if math.isfinite(value) else None
+
+
 def _print_json(content) -> None:
     def plain(value):
         if dataclasses.is_dataclass(value):
             return dataclasses.asdict(value)
         raise TypeError(f"no JSON for {type(value).__name__}")
 
-    print(json.dumps(content, indent=1, default=plain))
+    print(json.dumps(content, indent=1, default=plain, allow_nan=False))
 
 
 def _require_equal(
@@ -566,21 +587,37 @@ def _require_equal(
         f"the first difference is in group {tensor.group}, {tensor.value}, at token {first.token}"
         f" of sequence {first.sequence}, neuron {first.neuron}: got {first.got}, expected"
         f" {first.expected}",
-        f"Look at the synapses and constants of {tensor.group}"
+        (
+            f"Look at the synapses and constants of {tensor.group}"
+            if tensor.value != TOKEN_VALUE
+            else "The recorded tokens themselves differ from their recording"
+        )
         + (f"; changed since the bundle was written: {', '.join(changed)}" if changed else ""),
     )
 
 
 def main() -> None:
-    """Run the command line; user errors end with a message and their exit code."""
+    """Run the command line; every error of the user's ends with a message and an exit code."""
     try:
         app()
+    except SystemExit as end:
+        # typer ends a wrong call with 2, which means "does not fit" here, and an interrupt with
+        # 130 and no word.
+        if end.code == INTERRUPTED:
+            stderr.print("interrupted; nothing is left running", highlight=False)
+        sys.exit(1 if end.code == WRONG_CALL else end.code)
     except S5ToLoihiError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}. Check the path", 1)
     except KeyboardInterrupt:
-        errors.print("interrupted; nothing is left running", highlight=False)
-        sys.exit(130)
+        stderr.print("interrupted; nothing is left running", highlight=False)
+        sys.exit(INTERRUPTED)
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    stderr.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.denoising import denoise
-from s5_to_loihi.errors import VerificationError
+from s5_to_loihi.errors import InputError, VerificationError
 from s5_to_loihi.reports import tables
 from s5_to_loihi.reports.drawing import draw_network
 from s5_to_loihi.reports.spectrogram import draw_spectrograms
@@ -38,12 +38,15 @@ def run_demo(directory: Path, console: Console, progress, announce, require_equa
         announce: says that kernels are being compiled, if they are; (network, backends).
         require_equal: raises if a verification differs.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            str(directory), f"cannot be made ({error.strerror})", "Choose another directory"
+        ) from None
     console.rule("1. Compile Intel's fixed-point export", align="left")
     compiled = compile_export(DENOISER)
     network = compiled.network
-    bundle_path = directory / "denoiser_small.bundle"
-    bundle.write(compiled, bundle_path)
     for note in compiled.notes:
         console.print(f"Note: {note}", highlight=False)
     console.print(tables.network_table(network))
@@ -62,6 +65,7 @@ def run_demo(directory: Path, console: Console, progress, announce, require_equa
     console.print(tables.run_table(results))
     console.print(tables.group_table(results))
     require_equal(results)
+    bundle.write(compiled, directory / "denoiser_small.bundle")
 
     console.rule("3. Denoise speech", align="left")
     noisy, clean = audio.read_wav(NOISY), audio.read_wav(CLEAN)

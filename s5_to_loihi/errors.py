@@ -20,7 +20,7 @@ class S5ToLoihiError(Exception):
             what: what is wrong, with the value found and the limit.
             do: what the user can do about it; empty if nothing can be said.
         """
-        super().__init__(f"{where}: {what}." + (f" {do}." if do else ""))
+        super().__init__(f"{where}: {what.rstrip('.')}." + (f" {do}." if do else ""))
 
 
 class CheckpointError(S5ToLoihiError):

@@ -9,6 +9,22 @@ from pathlib import Path
 from s5_to_loihi.errors import InputError
 
 
+def check_target(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Refuse a file to write before any work is done for it; None is fine.
+
+    Raises:
+        InputError: another suffix, or no such directory.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise InputError(
+            str(path), f"has the suffix '{path.suffix}'", f"Use one of {', '.join(suffixes)}"
+        )
+    if not path.parent.is_dir():
+        raise InputError(str(path), f"no directory {path.parent}", "Make the directory first")
+
+
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place if the block succeeds.
@@ -26,4 +42,6 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             yield temporary
             os.replace(temporary, path)
     except OSError as error:
-        raise InputError(str(path), f"cannot be written ({error.strerror or error})") from error
+        raise InputError(
+            str(path), f"cannot be written ({error.strerror or error})", "Choose another place"
+        ) from error

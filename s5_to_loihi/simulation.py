@@ -116,7 +116,7 @@ def simulate_file(
     data = read_array(source)
     if target.suffix != ".npy":
         raise InputError(str(target), f"has the suffix '{target.suffix}'", "Name it *.npy")
-    as_tokens(network, np.atleast_1d(data)[:1], saturate=True, where=str(source))
+    as_tokens(network, data[:1] if data.ndim else data, saturate=True, where=str(source))
     batch = data.shape[1] if data.ndim == 3 else 1
     simulator = FastSimulator(network)
     state, saturated = simulator.initial_state(batch), 0
@@ -171,6 +171,6 @@ def read_array(path: Path) -> np.ndarray:
             if len(loaded.files) != 1:
                 names = ", ".join(loaded.files) or "nothing"
                 raise InputError(str(path), f"holds {names}", "Give a file with one array")
-            return loaded[loaded.files[0]]
+            return np.asarray(loaded[loaded.files[0]])
     except _DAMAGED as error:
         raise InputError(str(path), f"cannot be read ({error})", "Save it with numpy") from None

@@ -2,18 +2,28 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from s5_to_loihi import audio, cli
-from s5_to_loihi.backends import lava_shim
+from s5_to_loihi.backends import lava_shim, supervisor
 from s5_to_loihi.demo import CLEAN, DENOISER, NOISY
 
 needs_lava = pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _same_directory():
+    before = os.getcwd()
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture
@@ -66,11 +76,12 @@ def test_compile_says_what_it_did(call, tmp_path):
 
 
 def test_compile_prints_the_network_between_passes(call, tmp_path):
-    code, output, _ = call("compile", DENOISER, "-o", tmp_path / "b", "--print-between-passes")
+    code, output, passes = call("compile", DENOISER, "-o", tmp_path / "b", "--passes", "--json")
     assert code == 0
     for step in ("lower", "prune", "align_delays", "check_ranges"):
-        assert f"--- after {step}" in output
-    assert "delay 3" in output
+        assert f"--- after {step}" in passes
+    assert "delay 3" in passes
+    json.loads(output)
 
 
 def test_compile_json(call, tmp_path):
@@ -215,22 +226,93 @@ def test_denoise_refuses_what_is_no_recording(call, tmp_path):
     assert not (tmp_path / "out.wav").exists()
 
 
-@pytest.mark.parametrize("command", ["compile", "verify", "inspect", "denoise", "demo"])
-def test_help_teaches(call, command):
+def test_the_mean_is_compiled_although_its_output_was_not_recorded(call, tmp_path):
+    target = tmp_path / "mean.bundle"
+    code, output, _ = call("compile", DENOISER, "-o", target, "--readout", "mean")
+    assert code == 0
+    assert "sequence length: 100 tokens" in output
+    assert "decoder/__call__" in output
+    assert call("verify", target, "--backend", "interpreter")[0] == 0
+
+
+def test_demo_without_lava(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(lava_shim, "is_installed", lambda: False)
+    code, output, _ = call("demo", tmp_path / "made")
+    assert code == 0
+    assert "lava-nc==0.10.0" in output
+    assert output.count("all equal") == 3
+    assert "+4.68 dB" in output
+    assert {file.name for file in (tmp_path / "made").iterdir()} == {
+        "denoiser_small.bundle",
+        "denoised.wav",
+        "spectrograms.png",
+        "network.svg",
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["demo", NOISY],
+        ["verify", "n" * 300],
+        ["inspect", "n" * 300],
+        ["compile", "n" * 300, "-o", "b"],
+        ["denoise", NOISY, "no/such/place.wav"],
+        ["denoise", NOISY, "out.wav", "--picture", "out.gif"],
+        ["simulate"],
+        ["verify", "b", "--mode", "sideways"],
+    ],
+)
+def test_a_mistake_of_the_users_is_a_message_and_exit_code_1(call, arguments, tmp_path):
+    os.chdir(tmp_path)
+    code, output, error = call(*arguments)
+    assert code == 1
+    assert error.strip()
+    assert "Traceback" not in output + error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_of_silence_is_json(call, tmp_path):
+    audio.write_wav(tmp_path / "silence.wav", np.zeros((1, 16_000)))
+    clean = audio.read_wav(CLEAN).samples[:, 160_000:176_000]
+    audio.write_wav(tmp_path / "clean.wav", clean)
+    code, output, _ = call(
+        "denoise", tmp_path / "silence.wav", tmp_path / "out.wav",
+        "--clean", tmp_path / "clean.wav", "--json",
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads(output, parse_constant=pytest.fail)["si_snr_db"][0][0] is None
+
+
+@needs_lava
+def test_an_interrupt_says_so_and_leaves_nothing(compiled):
+    program = subprocess.Popen(
+        [sys.executable, "-m", "s5_to_loihi.cli", "verify", compiled, "-b", "lava"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    workers = Path(f"/proc/{program.pid}/task/{program.pid}/children")
+    deadline = time.monotonic() + 60
+    while not workers.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    worker = int(workers.read_text().split()[0])
+    program.send_signal(signal.SIGINT)
+    _, error = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert "interrupted; nothing is left running" in error
+    assert supervisor.session_processes(worker) == []
+
+
+@pytest.mark.parametrize("command", ["compile", "verify", "inspect", "denoise", "run", "demo"])
+def test_help_shows_every_option_in_full(call, command):
     code, output, _ = call(command, "--help")
     assert code == 0
     assert "Usage" in output
+    assert "…" not in output
 
 
-def test_version_and_unknown_command(call):
-    assert call("--version")[1].startswith("s5_to_loihi ")
-    assert call("simulate")[0] != 0
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals")
-def test_the_program_is_installed():
+def test_version():
     finished = subprocess.run(
-        [sys.executable, "-m", "s5_to_loihi.cli", "--version"],
+        [Path(sys.executable).with_name("s5-to-loihi"), "--version"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert "s5_to_loihi" in finished.stdout
+    assert finished.stdout.startswith("s5_to_loihi ")

@@ -38,7 +38,7 @@ RECOMPUTED = (
     "exponents of batch norm and residual: recomputed with Intel's rule from fxpmodel_io.pkl"
 )
 GLU_GUESS = "GLU variant: half1, a guess (no file says half1 or half2; choose with --glu)"
-SYMMETRY_GUESS = "conjugate symmetry: on, a guess (no file says; choose with --conjugate-symmetry)"
+SYMMETRY_GUESS = "conjugate symmetry: on, a guess (no file says; choose with --symmetric)"
 BLOCK = "encoder/layers_1"
 
 

@@ -7,8 +7,8 @@ vector code. Both run the arithmetic that is traced from the one definition of e
 
 from __future__ import annotations
 
-import functools
 import atexit
+import functools
 import hashlib
 import importlib.util
 import os
@@ -25,6 +25,7 @@ import numpy as np
 from s5_to_loihi.backends.activity import Activity
 from s5_to_loihi.backends.fast_layout import Layout, lay_out
 from s5_to_loihi.backends.fast_source import BLOCK, write_source
+from s5_to_loihi.errors import InputError
 from s5_to_loihi.network.network import Network
 
 #: Where compiled kernels are kept; by default below the user's cache directory.
@@ -66,7 +67,7 @@ class FastSimulator:
 
     def stream(self, state: np.ndarray | None = None) -> Stream:
         """Start a stream, from a saved state (registers,) if one is given."""
-        return Stream(self, self.initial_state()[0] if state is None else state.copy())
+        return Stream(self, self._start(state, self.initial_state()[0].shape))
 
     def run(
         self,
@@ -84,9 +85,17 @@ class FastSimulator:
             threads: sequences that run at the same time.
             counting: count activity.
             record: keep all messages.
+
+        Raises:
+            InputError: tokens or state have another shape; their integers are not checked.
         """
-        count, batch, _ = tokens.shape
-        state = self.initial_state(batch) if state is None else state.copy()
+        count, batch, features = tokens.shape
+        if features != self.network.input_size:
+            raise InputError(
+                "tokens",
+                f"have {features} features, the network takes {self.network.input_size}",
+            )
+        state = self._start(state, self.initial_state(batch).shape)
         outputs = np.empty((count, batch, self.network.output_size), dtype=np.int32)
         sent, synops = (
             np.zeros((count if counting else 0, batch, len(self.groups)), dtype=np.int32)
@@ -114,6 +123,16 @@ class FastSimulator:
                 size = self._layout.message_sizes[source]
                 messages[str(source)] = recorded[:, :, first : first + size]
         return Run(outputs, state, activity, messages)
+
+    @staticmethod
+    def _start(state: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+        if state is None:
+            return np.zeros(shape, dtype=np.int32)
+        if state.shape != shape:  # kernels do not check where they read and write
+            raise InputError(
+                "state", f"has shape {state.shape}, expected {shape}", "Give one of this network"
+            )
+        return np.array(state, dtype=np.int32)
 
     def _run_sequence(self, tokens, state, results, counts) -> None:
         outputs, recorded = results
@@ -240,6 +259,8 @@ def _stored(name: str, source: str) -> Path:
     try:
         directory = cache_directory()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(directory, os.W_OK):  # numba would not read its machine code either
+            raise PermissionError(directory)
         return _written(directory, name, source)
     except (OSError, RuntimeError):
         # No home, or none to write to: compile for this process only.

@@ -45,12 +45,10 @@ def is_installed() -> bool:
 
 def pip_commands(python_version: tuple[int, int]) -> tuple[str, ...]:
     """Return the commands that install Lava on a Python given as (major, minor)."""
+    pip = f"{sys.executable} -m pip install"
     if python_version < FIRST_PYTHON_TO_REPAIR:
-        return ("pip install lava-nc==0.10.0",)
-    return (
-        "pip install asteval networkx",
-        "pip install --no-deps --ignore-requires-python lava-nc==0.10.0",
-    )
+        return (f"{pip} lava-nc==0.10.0",)
+    return (f"{pip} --no-deps --ignore-requires-python lava-nc==0.10.0",)
 
 
 def repair(source: str) -> str:

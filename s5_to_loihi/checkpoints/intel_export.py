@@ -325,7 +325,7 @@ def _find_symmetry(export: IntelExport, notes: list[str]) -> bool:
     if export.has_activations:
         return any(name.endswith("mixer/2Cxs") for name in export.recorded)
     notes.append(
-        "conjugate symmetry: on, a guess (no file says; choose with --conjugate-symmetry)"
+        "conjugate symmetry: on, a guess (no file says; choose with --symmetric)"
     )
     return True
 

@@ -9,11 +9,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from s5_to_loihi.errors import InputError
-from s5_to_loihi.files import replacing
+from s5_to_loihi.files import check_target, replacing
 from s5_to_loihi.network.network import INPUT, Network, Synapses, is_identity
 
-SUFFIXES = (".svg", ".png", ".pdf")
+#: Neither a date nor a version: the same network gives the same bytes.
+_METADATA = {
+    ".svg": {"Date": None, "Creator": None},
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 #: One colour a kind of neuron.
 COLOURS = {
     "input": "#f0f0f0",
@@ -40,10 +44,7 @@ def draw_network(network: Network, path: Path) -> None:
         InputError: another suffix, or the file cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(
-            str(path), f"has the suffix '{path.suffix}'", f"Use one of {', '.join(SUFFIXES)}"
-        )
+    check_target(path, tuple(_METADATA))
     positions = _positions(network)
     columns = max(x for x, _ in positions.values()) + WIDTH
     rows = -min(y for _, y in positions.values()) + HEIGHT
@@ -65,7 +66,7 @@ def draw_network(network: Network, path: Path) -> None:
                 temporary,
                 format=path.suffix[1:].lower(),
                 dpi=150,
-                metadata={"Date": None} if path.suffix.lower() == ".svg" else None,
+                metadata=_METADATA[path.suffix.lower()],
             )
 
 
