@@ -1,6 +1,6 @@
 """The arithmetic contract: formats, shifts, rounding, saturation and table lookup.
 
-Nothing else in the project rounds or clips. Every function is written with operators and numpy
+Nothing else in the project rounds or clips what a network computes. Every function is written with operators and numpy
 universal functions only, so that one definition runs on arrays of any shape, on scalars and under
 a just-in-time compiler. Integers are int64 inside; the widths of the chip are imposed by
 ``saturate``. All right shifts are arithmetic: they round toward minus infinity (floor).
@@ -50,6 +50,11 @@ def shift(value, left):
     return value >> -left
 
 
+def shift_right(value, bits):
+    """Shift right by ``bits`` >= 0 bits: floor of ``value / 2**bits``."""
+    return value >> bits
+
+
 def convert(value, source, target):
     """Bring integers of one format into another.
 
@@ -92,7 +97,7 @@ def add_widened(left, left_format, right, right_format, result):
 
 def multiply(left, right, right_shift, bits):
     """Multiply and shift right: ``sat((left * right) >> right_shift, bits)``."""
-    return saturate((left * right) >> right_shift, bits)
+    return saturate(shift_right(left * right, right_shift), bits)
 
 
 def rectify(value):

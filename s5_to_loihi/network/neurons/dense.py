@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, add, rectify, saturate
+from s5_to_loihi.fixed_point import Format, add, rectify, saturate, shift_right
 from s5_to_loihi.network.neurons.kind import NeuronKind
 
 
@@ -30,7 +30,7 @@ class DenseConstants(NamedTuple):
 
 def affine(accumulator, constants):
     """Return ``sat(sat(accumulator >> shift) + bias)`` in the format ``constants.result``."""
-    weighted = saturate(accumulator >> constants.accumulator_shift, constants.result.bits)
+    weighted = saturate(shift_right(accumulator, constants.accumulator_shift), constants.result.bits)
     return add(
         weighted, constants.result, constants.bias, constants.bias_format, constants.result
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from s5_to_loihi.fixed_point import Format, convert, multiply, saturate
+from s5_to_loihi.fixed_point import Format, convert, multiply, saturate, shift_right
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
 
 
@@ -30,7 +30,7 @@ class MeanConstants(NamedTuple):
 
 def drive(accumulators, constants):
     """Return the hidden value, shifted so that the sum fits."""
-    return (accumulators[0] >> constants.input_shift,)
+    return (shift_right(accumulators[0], constants.input_shift),)
 
 
 def advance(inputs, state, constants):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from s5_to_loihi.fixed_point import Format, convert, rectify, saturate
+from s5_to_loihi.fixed_point import Format, convert, rectify, saturate, shift, shift_right
 from s5_to_loihi.network.neurons.kind import NeuronKind
 
 
@@ -37,11 +37,11 @@ def update(accumulators, state, constants):
     c = constants
     c_re, c_im, d = accumulators
     projection = saturate(
-        saturate(c_re >> c.c_re_shift, c.y.bits) - saturate(c_im >> c.c_im_shift, c.y.bits),
+        saturate(shift_right(c_re, c.c_re_shift), c.y.bits) - saturate(shift_right(c_im, c.c_im_shift), c.y.bits),
         c.y.bits,
     )
-    doubled = projection << c.conjugate_shift
-    feedthrough = saturate(d >> c.d_shift, c.y.bits)
+    doubled = shift(projection, c.conjugate_shift)
+    feedthrough = saturate(shift_right(d, c.d_shift), c.y.bits)
     y = saturate(doubled + feedthrough, c.y.bits)
     activation = rectify(y)
     messages = (

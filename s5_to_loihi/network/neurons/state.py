@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift
+from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift, shift_right
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
 
 
@@ -37,8 +37,8 @@ def drive(accumulators, constants):
     """Return B u."""
     c = constants
     return (
-        saturate(accumulators[0] >> c.bu_re_shift, c.bu_re.bits),
-        saturate(accumulators[1] >> c.bu_im_shift, c.bu_im.bits),
+        saturate(shift_right(accumulators[0], c.bu_re_shift), c.bu_re.bits),
+        saturate(shift_right(accumulators[1], c.bu_im_shift), c.bu_im.bits),
     )
 
 
@@ -53,13 +53,13 @@ def advance(inputs, state, constants):
     bu_re, bu_im = inputs
     x_re, x_im = state
     next_re = (
-        ((c.a_re * x_re) >> c.a_re_format.exponent)
-        - ((c.a_im * x_im) >> c.a_re_format.exponent)
+        shift_right(c.a_re * x_re, c.a_re_format.exponent)
+        - shift_right(c.a_im * x_im, c.a_re_format.exponent)
         + shift(bu_re, c.x_re.exponent - c.bu_re.exponent)
     )
     next_im = (
-        ((c.a_re * x_im) >> c.a_im_format.exponent)
-        + ((c.a_im * x_re) >> c.a_im_format.exponent)
+        shift_right(c.a_re * x_im, c.a_im_format.exponent)
+        + shift_right(c.a_im * x_re, c.a_im_format.exponent)
         + shift(bu_im, c.x_im.exponent - c.bu_im.exponent)
     )
     return saturate(next_re, c.x_re.bits), saturate(next_im, c.x_im.bits)
