@@ -252,9 +252,7 @@ class PyS5NetworkFused(PyLoihiProcessModel):
     def _evaluate_arrived(self):
         tokens = np.array(self.arrived, dtype=np.int64)[:, None]
         self.arrived.clear()
-        result = self.interpreter.evaluate(
-            tokens, self.state, keep=None if self.recordings else ()
-        )
+        result = self.interpreter.evaluate(tokens, self.state, keep=None if self.recordings else ())
         self.state = result.state
         self.outputs.extend(result.outputs[:, 0].astype(np.int32))
         for name, recording in self.recordings.items():
@@ -317,9 +315,7 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         if synapses.delay == 0:
             return port
         name = f"{synapses.name} delay"
-        line = DelayLine(
-            size=synapses.weights.shape[0], steps=synapses.delay, job=job, name=name
-        )
+        line = DelayLine(size=synapses.weights.shape[0], steps=synapses.delay, job=job, name=name)
         line.out.connect(port)
         self.delays[name] = line
         return line.inp

@@ -201,9 +201,7 @@ def _narrow(array: np.ndarray) -> np.ndarray:
     """Store integers in the smallest signed type that holds them."""
     for dtype in (np.int8, np.int16, np.int32):
         information = np.iinfo(dtype)
-        if array.size == 0 or (
-            information.min <= array.min() and array.max() <= information.max
-        ):
+        if array.size == 0 or (information.min <= array.min() and array.max() <= information.max):
             return np.ascontiguousarray(array, dtype=dtype)
     return np.ascontiguousarray(array, dtype=np.int64)
 
@@ -322,12 +320,11 @@ def _read_tensors(
     if set(recorded) != set(tensors):
         different = sorted(set(recorded) ^ set(tensors))
         raise BundleError(
-            str(file), f"does not hold the tensors of the manifest ({different[0]})",
+            str(file),
+            f"does not hold the tensors of the manifest ({different[0]})",
             "Compile it again",
         )
-    changed = tuple(
-        key for key in sorted(tensors) if _digest(tensors[key]) != recorded[key]
-    )
+    changed = tuple(key for key in sorted(tensors) if _digest(tensors[key]) != recorded[key])
     if changed and not lenient:
         raise BundleError(
             str(file),
@@ -361,9 +358,7 @@ def _group_from_json(group: Mapping, tensors: Mapping[str, np.ndarray]) -> Neuro
         name=group["name"],
         kind=kind,
         size=group["size"],
-        constants=_constants_from_json(
-            kind.constants, group["constants"], group["name"], tensors
-        ),
+        constants=_constants_from_json(kind.constants, group["constants"], group["name"], tensors),
         formats={name: Format(*value) for name, value in group["formats"].items()},
         port_exponents=group["port_exponents"],
         phase=group["phase"],
@@ -406,18 +401,14 @@ def _synapses_from_json(entry: Mapping, tensors: Mapping[str, np.ndarray]) -> Sy
     )
 
 
-def _vectors_from_json(
-    entry: Mapping | None, tensors: Mapping[str, np.ndarray]
-) -> Vectors | None:
+def _vectors_from_json(entry: Mapping | None, tensors: Mapping[str, np.ndarray]) -> Vectors | None:
     if entry is None:
         return None
     prefix = "expected/"
     return Vectors(
         tokens=tensors["tokens"].astype(np.int64),
         expected={
-            name[len(prefix) :]: array
-            for name, array in tensors.items()
-            if name.startswith(prefix)
+            name[len(prefix) :]: array for name, array in tensors.items() if name.startswith(prefix)
         },
         recorded_as={name: tuple(names) for name, names in entry["recorded_as"].items()},
         origin=entry["origin"],

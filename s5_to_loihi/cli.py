@@ -127,7 +127,10 @@ def compile_command(
     readout: ReadoutOption = Readout.EACH_TOKEN,
     sequence_length: LengthOption = None,
     vector_tokens: Annotated[
-        int, typer.Option("--tokens", metavar="N", min=1, help="Recorded tokens to keep, from the first.")
+        int,
+        typer.Option(
+            "--tokens", metavar="N", min=1, help="Recorded tokens to keep, from the first."
+        ),
     ] = 128,
     vector_sequences: Annotated[
         int, typer.Option("--sequences", metavar="N", min=1, help="Recorded sequences to keep.")
@@ -566,9 +569,7 @@ def _print_json(content) -> None:
     print(json.dumps(content, indent=1, default=plain, allow_nan=False))
 
 
-def _require_equal(
-    results: list[verification.RunResult], changed: tuple[str, ...] = ()
-) -> None:
+def _require_equal(results: list[verification.RunResult], changed: tuple[str, ...] = ()) -> None:
     """Raise the error with exit code 3 if any integer differs, naming the first."""
     found = verification.first_difference(results)
     if found is None and not changed:

@@ -125,6 +125,4 @@ def _verify(network, vectors, lava: bool, progress):
     )
     for backend, mode, shown in runs:
         with progress(f"{backend.value}, {mode.value}") as advance:
-            yield verification.verify_run(
-                network, shown, backend, mode, on_progress=advance
-            )
+            yield verification.verify_run(network, shown, backend, mode, on_progress=advance)

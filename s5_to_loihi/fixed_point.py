@@ -1,9 +1,10 @@
 """The arithmetic contract: formats, shifts, rounding, saturation and table lookup.
 
-Nothing else in the project rounds or clips what a network computes. Every function is written with operators and numpy
-universal functions only, so that one definition runs on arrays of any shape, on scalars and under
-a just-in-time compiler. Integers are int64 inside; the widths of the chip are imposed by
-``saturate``. All right shifts are arithmetic: they round toward minus infinity (floor).
+Nothing else in the project rounds or clips what a network computes. Every function is written with
+operators and numpy universal functions only, so that one definition runs on arrays of any shape, on
+scalars, and on the symbols of ``network/tracing.py``. Integers are int64 inside; the widths of the
+chip are imposed by ``saturate``. All right shifts are arithmetic: they round toward minus infinity
+(floor).
 
 The rules reproduce the integer model of IntelLabs/SparseRNNs (``fxparray.py``, ``fxpmodel.py``,
 commit b623aea), which its exports rely on bit for bit.

@@ -151,9 +151,7 @@ def verify_interpreter(network: Network, vectors: Vectors) -> RunResult:
         expected = {name: array[chunk] for name, array in vectors.expected.items()}
         results = compare(network, values, expected, vectors.recorded_as, start)
         merged = tuple(map(_merge, merged, results)) if merged else results
-    return RunResult(
-        Backend.INTERPRETER, Mode.PIPELINED, len(tokens), tokens.shape[1], merged
-    )
+    return RunResult(Backend.INTERPRETER, Mode.PIPELINED, len(tokens), tokens.shape[1], merged)
 
 
 def _merge(before: TensorResult, after: TensorResult) -> TensorResult:

@@ -176,9 +176,7 @@ def test_inspect_refuses_another_kind_of_drawing(call, compiled, tmp_path):
     assert ".svg, .png, .pdf" in error
 
 
-@pytest.mark.parametrize(
-    "backend", ["interpreter", pytest.param("lava-fused", marks=needs_lava)]
-)
+@pytest.mark.parametrize("backend", ["interpreter", pytest.param("lava-fused", marks=needs_lava)])
 def test_denoise(call, short_clip, tmp_path, backend):
     noisy, clean = short_clip
     code, output, _ = call(
@@ -187,7 +185,7 @@ def test_denoise(call, short_clip, tmp_path, backend):
     )  # fmt: skip
     content = json.loads(output)
     assert code == 0
-    (before, after), = content["si_snr_db"]
+    ((before, after),) = content["si_snr_db"]
     assert after > before + 1
     assert audio.read_wav(tmp_path / "out.wav").samples.shape == (1, 32_000)
     assert (tmp_path / "out.png").exists()

@@ -116,9 +116,7 @@ def test_no_weight_loses_its_lowest_bit():
     tokens = random_tokens(4, 6, 1, network.input_size)
     expected = Interpreter(odd).evaluate(tokens, keep=None)
     got = lava.run(odd, tokens, fine_grained=True, record=True)
-    np.testing.assert_array_equal(
-        got.values["encoder.affine"], expected.values["encoder.affine"]
-    )
+    np.testing.assert_array_equal(got.values["encoder.affine"], expected.values["encoder.affine"])
     assert (expected.values["encoder.affine"] % 2 == 1).any()
 
 

@@ -187,9 +187,11 @@ def test_exponent_as_a_jax_scalar(scratch):
 NUMBERS = st.booleans() | st.integers() | st.floats(allow_nan=False)
 TREES = st.recursive(
     st.none() | NUMBERS | st.text() | st.binary(),
-    lambda children: st.lists(children)
-    | st.lists(children).map(tuple)
-    | st.dictionaries(st.text() | st.integers(-(2**62), 2**62), children),
+    lambda children: (
+        st.lists(children)
+        | st.lists(children).map(tuple)
+        | st.dictionaries(st.text() | st.integers(-(2**62), 2**62), children)
+    ),
 )
 
 

@@ -154,9 +154,7 @@ class Interpreter:
                     values[name] = np.broadcast_to(result[:count], (count, batch, group.size))
         outputs = sent[self.network.output]
         first = 0 if mode is None else self.network.latency
-        return Evaluation(
-            outputs[first::step][:count], values, next_state if mode is None else {}
-        )
+        return Evaluation(outputs[first::step][:count], values, next_state if mode is None else {})
 
     def accumulate(
         self, group: NeuronGroup, sent: Mapping[Endpoint, np.ndarray], timed: bool = False

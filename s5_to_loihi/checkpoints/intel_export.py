@@ -324,9 +324,7 @@ def _find_symmetry(export: IntelExport, notes: list[str]) -> bool:
         return export.arguments["conj_sym"]
     if export.has_activations:
         return any(name.endswith("mixer/2Cxs") for name in export.recorded)
-    notes.append(
-        "conjugate symmetry: on, a guess (no file says; choose with --symmetric)"
-    )
+    notes.append("conjugate symmetry: on, a guess (no file says; choose with --symmetric)")
     return True
 
 
@@ -427,9 +425,7 @@ class _Reader:
             _checked_integer(f"{self.where}: {path}_exp", exponent, 0, LARGEST_EXPONENT),
         )
 
-    def tensor(
-        self, path: str, shape: tuple[int | None, ...], negated: bool = False
-    ) -> Tensor:
+    def tensor(self, path: str, shape: tuple[int | None, ...], negated: bool = False) -> Tensor:
         """Read an integer tensor with its format; ``negated`` if the file holds its negative."""
         where = f"{self.where}: {path}"
         data = _integers(where, self._entry("params", path))
@@ -462,9 +458,7 @@ class _Reader:
         bias = Tensor(np.zeros(outputs, dtype=np.int64), result)
         if "bias" in self.keys(path):
             bias = self.tensor(f"{path}/bias", (outputs,))
-        return Dense(
-            replace(weight, data=weight.data.T), bias, self.format(f"{path}/inp"), result
-        )
+        return Dense(replace(weight, data=weight.data.T), bias, self.format(f"{path}/inp"), result)
 
 
 def _block(

@@ -140,9 +140,7 @@ def mean_constants(hidden: Format, lowered: Format, length: int) -> MeanConstant
     input_shift = max(0, math.ceil(math.log2(length)) - headroom)
     mantissa, exponent = math.frexp(2**input_shift / length)
     reciprocal = min(round(mantissa * 2 * 2**14), 2**15 - 1)
-    return MeanConstants(
-        hidden, input_shift, STATE_BITS, reciprocal, 14 - (exponent - 1), lowered
-    )
+    return MeanConstants(hidden, input_shift, STATE_BITS, reciprocal, 14 - (exponent - 1), lowered)
 
 
 class _Builder:
@@ -186,9 +184,7 @@ class _Builder:
     ) -> Endpoint:
         constants, exponent = _dense_constants(name, dense, source_format, rectified)
         formats = {"activation": dense.result, "affine": dense.result}
-        self.group(
-            name, DENSE, dense.bias.data.size, constants, formats, {"weighted": exponent}
-        )
+        self.group(name, DENSE, dense.bias.data.size, constants, formats, {"weighted": exponent})
         self.connect(f"{name}.weight", source, name, "weighted", dense.weight)
         return Endpoint(name, "activation")
 
@@ -197,8 +193,9 @@ class _Builder:
     ) -> Endpoint:
         if not length or length < 1:
             raise CheckpointError(
-                "readout", "the mean over the tokens needs their number", "Give the length of a"
-                " sequence in tokens"
+                "readout",
+                "the mean over the tokens needs their number",
+                "Give the length of a sequence in tokens",
             )
         size = self.groups[-1].size
         constants = mean_constants(hidden, lowered, length)
@@ -216,9 +213,7 @@ class _Builder:
         output = self.output(name, block, u, g_re, g_im)
         return self.gate(name, block, source, residual, lowered, output)
 
-    def norm(
-        self, name: str, norm: Norm, source: Endpoint, hidden: Format, u: Format
-    ) -> Endpoint:
+    def norm(self, name: str, norm: Norm, source: Endpoint, hidden: Format, u: Format) -> Endpoint:
         group = f"{name}.norm"
         base = NormConstants(
             minus_mean=norm.minus_mean.data,
@@ -280,9 +275,7 @@ class _Builder:
         self.connect(f"{name}.B_im", u, group, "bu_im", ssm.b_im)
         return Endpoint(group, "g_re"), Endpoint(group, "g_im")
 
-    def output(
-        self, name: str, block: Block, u: Endpoint, g_re: Endpoint, g_im: Endpoint
-    ) -> str:
+    def output(self, name: str, block: Block, u: Endpoint, g_re: Endpoint, g_im: Endpoint) -> str:
         group = f"{name}.output"
         ssm, glu = block.ssm, block.glu
         ports = {
@@ -399,9 +392,7 @@ def _dense_constants(
 ) -> tuple[DenseConstants, int]:
     exponent = source.exponent + dense.weight.format.exponent
     shift = _right_shift(f"{where}", exponent, dense.result.exponent)
-    constants = DenseConstants(
-        dense.bias.data, dense.bias.format, shift, dense.result, rectified
-    )
+    constants = DenseConstants(dense.bias.data, dense.bias.format, shift, dense.result, rectified)
     return constants, exponent
 
 

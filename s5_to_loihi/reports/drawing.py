@@ -119,9 +119,7 @@ def _draw_group(axes, network: Network, name: str, position: tuple[float, float]
         )
     )
     middle = x + WIDTH / 2
-    axes.text(
-        middle, y - 0.22, name, ha="center", va="center", fontsize=8, weight="bold", zorder=4
-    )
+    axes.text(middle, y - 0.22, name, ha="center", va="center", fontsize=8, weight="bold", zorder=4)
     axes.text(middle, y - 0.5, title, ha="center", va="center", fontsize=5.5, zorder=4)
     axes.text(
         middle,

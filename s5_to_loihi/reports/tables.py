@@ -197,9 +197,7 @@ def activity_table(totals: Totals) -> Table:
     tokens = totals.tokens * totals.sequences
     rows = zip(totals.groups, totals.messages, totals.synops, totals.updates, strict=True)
     for group, messages, synops, updates in rows:
-        table.add_row(
-            group, f"{messages / tokens:,.1f}", f"{synops / tokens:,.1f}", f"{updates:,}"
-        )
+        table.add_row(group, f"{messages / tokens:,.1f}", f"{synops / tokens:,.1f}", f"{updates:,}")
     table.add_row(
         "all",
         f"{totals.messages.sum() / tokens:,.1f}",

@@ -10,8 +10,12 @@ from functools import partial
 import numpy as np
 
 SIGMOID_KNOTS = [0, 3786, 6239, 7415, 7897, 8082, 8151, 8177]
-NORM_STEPS = [("mean", "norm_input_minus_mean"), ("invsq_var", "norm_output_raw"),
-              ("scale", "norm_output_scaled"), ("bias", "norm_output_scaled_bias")]
+NORM_STEPS = [
+    ("mean", "norm_input_minus_mean"),
+    ("invsq_var", "norm_output_raw"),
+    ("scale", "norm_output_scaled"),
+    ("bias", "norm_output_scaled_bias"),
+]
 
 
 def saturate(value, bits):
@@ -39,8 +43,9 @@ def lower_product(product, product_exponent, result_exponent):
 def add_frozen(left, left_exponent, right, right_exponent, result_exponent):
     """ADD*(v1, v2, 16), result exponent given: align to the larger (saturating), add, shift."""
     common = max(left_exponent, right_exponent)
-    total = (change_exponent(left, left_exponent, common)
-             + change_exponent(right, right_exponent, common))
+    total = change_exponent(left, left_exponent, common) + change_exponent(
+        right, right_exponent, common
+    )
     return saturate(shift_exponent(total, common, result_exponent), 16)
 
 
@@ -51,20 +56,29 @@ def sigmoid(value, exponent):
     index = min(abs(value) >> lut_exponent, 6)
     fraction = abs(value) & ((1 << lut_exponent) - 1)
     half = ((((1 << lut_exponent) - fraction) * SIGMOID_KNOTS[index]) >> lut_exponent) + (
-        (fraction * SIGMOID_KNOTS[index + 1]) >> lut_exponent)
+        (fraction * SIGMOID_KNOTS[index + 1]) >> lut_exponent
+    )
     return (1 << 13) + (half if value > 0 else -half)
 
 
 def sparse_rows(matrix):
     """[[(column, weight), ...] for each row] of a matrix, without the zero weights."""
-    return [[(column, int(weight)) for column, weight in enumerate(row) if int(weight) != 0]
-            for row in matrix]
+    return [
+        [(column, int(weight)) for column, weight in enumerate(row) if int(weight) != 0]
+        for row in matrix
+    ]
 
 
 def multiply_matrix(rows, values, product_exponent, result_exponent):
     """MM: one exact sum per row, one shift, one saturation."""
-    return [lower_product(sum(weight * values[column] for column, weight in row),
-                          product_exponent, result_exponent) for row in rows]
+    return [
+        lower_product(
+            sum(weight * values[column] for column, weight in row),
+            product_exponent,
+            result_exponent,
+        )
+        for row in rows
+    ]
 
 
 def prepare_dense(params):
@@ -89,8 +103,10 @@ def dense(layer, config, values, exponent):
     lowered, out_exp = min(exponent, config["inp_exp"]), config["out_exp"]
     values = [change_exponent(value, exponent, lowered) for value in values]
     products = multiply_matrix(layer["rows"], values, lowered + config["weight_exp"], out_exp)
-    return [saturate(product + change_exponent(bias, config["bias_exp"], out_exp), 16)
-            for product, bias in zip(products, layer["bias"])]
+    return [
+        saturate(product + change_exponent(bias, config["bias_exp"], out_exp), 16)
+        for product, bias in zip(products, layer["bias"])
+    ]
 
 
 def run_norm(norm, config, exponents, values, exponent, prefix, record):
@@ -99,11 +115,15 @@ def run_norm(norm, config, exponents, values, exponent, prefix, record):
     for parameter, name in (step for step in NORM_STEPS if step[0] in norm):
         own, result = config[parameter + "_exp"], exponents[f"{prefix}norm/{name}"]
         if parameter in ("mean", "bias"):
-            values = [add_frozen(value, exponent, other, own, result)
-                      for value, other in zip(values, norm[parameter])]
+            values = [
+                add_frozen(value, exponent, other, own, result)
+                for value, other in zip(values, norm[parameter])
+            ]
         else:
-            values = [lower_product(value * other, exponent + own, result)
-                      for value, other in zip(values, norm[parameter])]
+            values = [
+                lower_product(value * other, exponent + own, result)
+                for value, other in zip(values, norm[parameter])
+            ]
         exponent = result
         record(values, "norm/" + name)
     record(values, "norm/norm_output", "pre_s5")
@@ -113,21 +133,43 @@ def run_norm(norm, config, exponents, values, exponent, prefix, record):
 def next_state(x_real, x_imag, a_real, a_imag, bu_real, bu_imag, config, bits):
     """The recurrence: each product is floored by itself; the sum saturates at the state's width."""
     real_exp, imag_exp = config["A_real_exp"], config["A_imag_exp"]
-    return (saturate(((a_real * x_real) >> real_exp) - ((a_imag * x_imag) >> real_exp)
-                     + shift_exponent(bu_real, config["Bu_re_exp"], config["x_re_exp"]), bits),
-            saturate(((a_real * x_imag) >> imag_exp) + ((a_imag * x_real) >> imag_exp)
-                     + shift_exponent(bu_imag, config["Bu_im_exp"], config["x_im_exp"]), bits))
+    return (
+        saturate(
+            ((a_real * x_real) >> real_exp)
+            - ((a_imag * x_imag) >> real_exp)
+            + shift_exponent(bu_real, config["Bu_re_exp"], config["x_re_exp"]),
+            bits,
+        ),
+        saturate(
+            ((a_real * x_imag) >> imag_exp)
+            + ((a_imag * x_real) >> imag_exp)
+            + shift_exponent(bu_imag, config["Bu_im_exp"], config["x_im_exp"]),
+            bits,
+        ),
+    )
 
 
 def run_mixer(block, config, values, exponent, conjugate_symmetric, record):
     """The state-space layer on one token: u, Bu, x, complex ReLU, C, doubling, D; returns y."""
     y_exp, u_exp = config["y_exp"], config["u_exp"]
     u = [change_exponent(value, exponent, u_exp) for value in values]
-    bu = {part: multiply_matrix(block["B_" + part], u, u_exp + config[f"B_{part}_exp"],
-                                config[f"Bu_{part[:2]}_exp"]) for part in ("real", "imag")}
-    states = [next_state(*one, config, block["state_bits"]) for one in zip(
-        block["x_real"], block["x_imag"], block["A_real"], block["A_imag"],
-        bu["real"], bu["imag"])]
+    bu = {
+        part: multiply_matrix(
+            block["B_" + part], u, u_exp + config[f"B_{part}_exp"], config[f"Bu_{part[:2]}_exp"]
+        )
+        for part in ("real", "imag")
+    }
+    states = [
+        next_state(*one, config, block["state_bits"])
+        for one in zip(
+            block["x_real"],
+            block["x_imag"],
+            block["A_real"],
+            block["A_imag"],
+            bu["real"],
+            bu["imag"],
+        )
+    ]
     rectified = [x if x[0] > 0 or (x[0] == 0 and x[1] > 0) else (0, 0) for x in states]
     products = []
     for index, part in enumerate(("real", "imag")):
@@ -142,8 +184,9 @@ def run_mixer(block, config, values, exponent, conjugate_symmetric, record):
     if conjugate_symmetric:
         y = [2 * value for value in y]
         record(y, "mixer/2Cxs")
-    direct = [lower_product(d * value, config["D_exp"] + u_exp, y_exp)
-              for d, value in zip(block["D"], u)]
+    direct = [
+        lower_product(d * value, config["D_exp"] + u_exp, y_exp) for d, value in zip(block["D"], u)
+    ]
     y = [saturate(value + other, 16) for value, other in zip(y, direct)]
     record(direct, "mixer/Du")
     record(y, "mixer/ys", "pre_GLU")
@@ -165,9 +208,14 @@ def run_gate(block, config, y, glu, record):
             exponent = config["out1"]["out_exp"]
             record(left, "out1/__call__")
         l_exp, r_exp, res_exp = (config["multgate"][key] for key in ("l_exp", "r_exp", "res_exp"))
-        left = [lower_product(
-            change_exponent(value, exponent, l_exp) * change_exponent(factor, 14, r_exp),
-            l_exp + r_exp, res_exp) for value, factor in zip(left, gate)]
+        left = [
+            lower_product(
+                change_exponent(value, exponent, l_exp) * change_exponent(factor, 14, r_exp),
+                l_exp + r_exp,
+                res_exp,
+            )
+            for value, factor in zip(left, gate)
+        ]
         exponent = res_exp
     record(left, "post_GLU")
     return left, exponent
@@ -185,8 +233,18 @@ def mean_constants(sequence_length):
     return p, min(reciprocal, (1 << 15) - 1), q
 
 
-def evaluate(params, qconfig, exponents, tokens, *, glu="half1", conjugate_symmetric=True,
-             readout="each_token", sequence_length=None, state_bits=None):
+def evaluate(
+    params,
+    qconfig,
+    exponents,
+    tokens,
+    *,
+    glu="half1",
+    conjugate_symmetric=True,
+    readout="each_token",
+    sequence_length=None,
+    state_bits=None,
+):
     """Every recorded tensor (tokens, features) of the network on one sequence from a zero state.
 
     `exponents`: the frozen exponents of the norm and residual tensors by recorded name.
@@ -200,8 +258,10 @@ def evaluate(params, qconfig, exponents, tokens, *, glu="half1", conjugate_symme
         for name in names:
             recorded.setdefault(prefix + name, []).append(list(values))
 
-    blocks = [prepare_block(params["encoder"][f"layers_{index}"], (state_bits or {}).get(index, 24))
-              for index in range(sum(name.startswith("layers_") for name in params["encoder"]))]
+    blocks = [
+        prepare_block(params["encoder"][f"layers_{index}"], (state_bits or {}).get(index, 24))
+        for index in range(sum(name.startswith("layers_") for name in params["encoder"]))
+    ]
     encoder, decoder = prepare_dense(params["encoder"]["encoder"]), prepare_dense(params["decoder"])
     encoder_config = qconfig["encoder"]["encoder"]
     sums = [0] * len(params["decoder"]["weight"])
@@ -245,15 +305,18 @@ def with_bits(exps):
     """A section of qconfig from {name: exponent}: 8 bits for weights, 16 for everything else."""
     weights = {"weight", "B_real", "B_imag", "C_real", "C_imag", "D"}
     signed = weights | {"A_real", "A_imag"} | ({"bias"} if "weight" in exps else set())
-    return ({f"{name}_exp": int(exponent) for name, exponent in exps.items()}
-            | {f"{name}_bits": 8 if name in weights else 16 for name in exps}
-            | {f"{name}_signed": True for name in exps if name in signed})
+    return (
+        {f"{name}_exp": int(exponent) for name, exponent in exps.items()}
+        | {f"{name}_bits": 8 if name in weights else 16 for name in exps}
+        | {f"{name}_signed": True for name in exps if name in signed}
+    )
 
 
 def random_int16(rng, size, log2):
     """int16 values of root mean square 2**log2, one in twenty of them anywhere in the range."""
-    values = np.where(rng.random(size) < 0.05, rng.uniform(-(2**15), 2**15, size),
-                      rng.normal(0, 2.0**log2, size))
+    values = np.where(
+        rng.random(size) < 0.05, rng.uniform(-(2**15), 2**15, size), rng.normal(0, 2.0**log2, size)
+    )
     return np.clip(np.round(values), -(2**15), 2**15 - 1).astype(np.int32)
 
 
@@ -273,7 +336,8 @@ def random_dense(rng, inputs, outputs, exponent, density, wanted, inp_exp=None, 
     inp_exp = near(rng, exponent, 3, 2) if inp_exp is None else inp_exp
     lowered = min(inp_exp, exponent)
     weight, weight_exp, out_exp = random_int8(
-        rng, (inputs, outputs), density, lowered, 12.5 - (exponent - lowered), wanted, goal)
+        rng, (inputs, outputs), density, lowered, 12.5 - (exponent - lowered), wanted, goal
+    )
     bias_exp = near(rng, out_exp, 4, 3)
     bias = random_int16(rng, outputs, goal - 1 + bias_exp - out_exp)
     config = with_bits({"weight": weight_exp, "bias": bias_exp, "inp": inp_exp, "out": out_exp})
@@ -306,19 +370,21 @@ def random_mixer(rng, width, states, exponent, density, wanted):
     exps["A_imag"] = exps["A_real"] if rng.random() < 0.5 else other
     # |A| < 2**(smaller exponent): the state shrinks even where the two exponents differ
     a = rng.uniform(0.3, 0.97, states) * np.exp(1j * rng.uniform(-np.pi, np.pi, states))
-    a *= 2.0**min(exps["A_real"], exps["A_imag"])
+    a *= 2.0 ** min(exps["A_real"], exps["A_imag"])
     gap = int(rng.choice([-4, -3, -2, -1, 0, 1, 2, 3, 4, 6]))  # from the exponent of Bu to x's
     for part in ("real", "imag"):
         params["A_" + part] = np.trunc(getattr(a, part)).astype(np.int32)
         weight, exps["B_" + part], exps[f"Bu_{part[:2]}"] = random_int8(
-            rng, (width, states), density, exps["u"], 12.5, near(rng, wanted - gap, 1, 3))
+            rng, (width, states), density, exps["u"], 12.5, near(rng, wanted - gap, 1, 3)
+        )
         params["B_" + part] = weight.T.copy()
         exps["x_" + part[:2]] = near(rng, exps[f"Bu_{part[:2]}"] + gap, 1, 1)
     level = 13.5 + max(exps["x_re"] - exps["Bu_re"], exps["x_im"] - exps["Bu_im"])
     exps["y"] = exps["u"] + 7
     for part in ("real", "imag"):
         weight, exps["C_" + part], reached = random_int8(
-            rng, (states, width), density, exps["x_" + part[:2]], level, wanted, 11)
+            rng, (states, width), density, exps["x_" + part[:2]], level, wanted, 11
+        )
         params["C_" + part], exps["y"] = weight.T.copy(), min(exps["y"], reached)
     exps["D"] = int(np.clip(exps["y"] + 6 - exps["u"], 0, 7))
     limit = 127 >> int(np.clip(6 - (exps["u"] + exps["D"] - exps["y"]), 0, 4))
@@ -326,8 +392,9 @@ def random_mixer(rng, width, states, exponent, density, wanted):
     return params, with_bits(exps)
 
 
-def random_model(rng, *, features_in, width, states, blocks, features_out, glu, norm_scale_bias,
-                 density):
+def random_model(
+    rng, *, features_in, width, states, blocks, features_out, glu, norm_scale_bias, density
+):
     """(params, qconfig, exponents) of a random network of int8 weights and int16 biases.
 
     No product's shift e1 + e2 - eo is negative; apart from that the exponents vary widely and from
@@ -336,24 +403,33 @@ def random_model(rng, *, features_in, width, states, blocks, features_out, glu, 
     params, qconfig, exponents = {"encoder": {}}, {"encoder": {}}, {}
     inp_exp, wanted = int(rng.integers(8, 16)), int(rng.integers(7, 15))
     params["encoder"]["encoder"], config = random_dense(
-        rng, features_in, width, inp_exp, density, wanted, inp_exp)
+        rng, features_in, width, inp_exp, density, wanted, inp_exp
+    )
     qconfig["encoder"]["encoder"], exponent = config, config["out_exp"]
     for index in range(blocks):
         prefix, layer, config = f"encoder/layers_{index}/", {}, {}
         layer["norm"], config["norm"], v_exp = random_norm(
-            rng, width, exponent, NORM_STEPS[:4 if norm_scale_bias else 2], prefix, exponents)
+            rng, width, exponent, NORM_STEPS[: 4 if norm_scale_bias else 2], prefix, exponents
+        )
         layer["mixer"], config["mixer"] = random_mixer(
-            rng, width, states, v_exp, density, near(rng, exponent, 2, 3, 5))
+            rng, width, states, v_exp, density, near(rng, exponent, 2, 3, 5)
+        )
         z_exp = left_exp = y_exp = config["mixer"]["y_exp"]
         if glu != "none":
             gate_exp = int(rng.integers(3, 13))  # the gate's input is a few units, whatever this is
             layer["out2"], config["out2"] = random_dense(
-                rng, width, width, y_exp, density, gate_exp, goal=min(gate_exp + 1.5, 13))
-            config["sigmoid"] = {"x_exp": min(config["out2"]["out_exp"], 6), "y_exp": 14,
-                                 "x_extra": 3, "n_exp": 3}
+                rng, width, width, y_exp, density, gate_exp, goal=min(gate_exp + 1.5, 13)
+            )
+            config["sigmoid"] = {
+                "x_exp": min(config["out2"]["out_exp"], 6),
+                "y_exp": 14,
+                "x_extra": 3,
+                "n_exp": 3,
+            }
             if glu == "full":
                 layer["out1"], config["out1"] = random_dense(
-                    rng, width, width, y_exp, density, near(rng, exponent, 2, 2))
+                    rng, width, width, y_exp, density, near(rng, exponent, 2, 2)
+                )
                 left_exp = config["out1"]["out_exp"]
             l_exp, r_exp = near(rng, left_exp, 2, 2), int(rng.integers(11, 16))
             z_exp = near(rng, left_exp, 0, 2)
@@ -361,5 +437,6 @@ def random_model(rng, *, features_in, width, states, blocks, features_out, glu, 
         exponents[prefix + "residadd"] = exponent = near(rng, max(z_exp, exponent), 3, 0, 4)
         params["encoder"][f"layers_{index}"], qconfig["encoder"][f"layers_{index}"] = layer, config
     params["decoder"], qconfig["decoder"] = random_dense(
-        rng, width, features_out, exponent, density, int(rng.integers(6, 15)))
+        rng, width, features_out, exponent, density, int(rng.integers(6, 15))
+    )
     return params, qconfig, exponents

@@ -30,10 +30,10 @@ class DenseConstants(NamedTuple):
 
 def affine(accumulator, constants):
     """Return ``sat(sat(accumulator >> shift) + bias)`` in the format ``constants.result``."""
-    weighted = saturate(shift_right(accumulator, constants.accumulator_shift), constants.result.bits)
-    return add(
-        weighted, constants.result, constants.bias, constants.bias_format, constants.result
+    weighted = saturate(
+        shift_right(accumulator, constants.accumulator_shift), constants.result.bits
     )
+    return add(weighted, constants.result, constants.bias, constants.bias_format, constants.result)
 
 
 def update(accumulators, state, constants):

@@ -37,7 +37,8 @@ def update(accumulators, state, constants):
     c = constants
     c_re, c_im, d = accumulators
     projection = saturate(
-        saturate(shift_right(c_re, c.c_re_shift), c.y.bits) - saturate(shift_right(c_im, c.c_im_shift), c.y.bits),
+        saturate(shift_right(c_re, c.c_re_shift), c.y.bits)
+        - saturate(shift_right(c_im, c.c_im_shift), c.y.bits),
         c.y.bits,
     )
     doubled = shift(projection, c.conjugate_shift)
