@@ -1,6 +1,7 @@
 """Lava's CPU simulator against the interpreter and Intel's recorded integers, 0 LSB."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -158,6 +159,23 @@ def test_an_interrupt_in_the_middle_leaves_nothing():
 
     with pytest.raises(KeyboardInterrupt):
         lava.run(network, random_tokens(1, 100_000, 1, 3), on_progress=interrupt)
+
+
+@pytest.mark.usefixtures("_nothing_left")
+@pytest.mark.parametrize("fine_grained", [False, True], ids=["fused", "fine-grained"])
+def test_a_killed_process_is_reported(fine_grained):
+    """By the kernel, for want of memory, say: Lava itself would wait for it for ever."""
+    network = sample(Case()).network
+    killed = []
+
+    def kill_one(done, total):
+        if done > 20 and not killed:
+            killed.append(max(int(worker) for worker in our_workers()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    with pytest.raises(LavaError, match=r"process \d+ was killed by SIGKILL"):
+        lava.run(network, random_tokens(1, 100_000, 1, 3), fine_grained=fine_grained,
+                 on_progress=kill_one, stall_timeout=60)  # fmt: skip
 
 
 def test_more_than_one_sequence_is_refused():

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +29,23 @@ def report_killed_children(job: Path) -> None:
     Looks at the children that have ended without collecting them, which is Lava's business.
     """
 
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+
     def watch():
-        while True:
+        while children.exists():
             time.sleep(0.5)
-            try:
-                child = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                continue
-            if child is not None and child.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
-                name = signal.Signals(child.si_status).name
-                try:
-                    raise ChildProcessError(f"process {child.si_pid} was killed by {name}")
-                except ChildProcessError:
-                    supervisor.report_error(job, "one of Lava's processes")
+            for child in map(int, children.read_text().split()):
+                with suppress(ChildProcessError):
+                    end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                    if end is not None and end.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+                        name = signal.Signals(end.si_status).name
+                        report(f"process {child} was killed by {name}")
+
+    def report(what):
+        try:
+            raise RuntimeError(what)
+        except RuntimeError:
+            supervisor.report_error(job, "one of Lava's processes")
 
     threading.Thread(target=watch, name="report_killed_children", daemon=True).start()
 
