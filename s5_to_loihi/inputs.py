@@ -48,8 +48,10 @@ def as_tokens(
         integers, clipped = to_integers(inputs, network.input_format, where)
     else:
         lowest, highest = limits(network.input_format.bits)
-        integers = np.clip(inputs, lowest, highest)
-        clipped = int(np.count_nonzero(integers != inputs))
+        integers, clipped = inputs, 0
+        if inputs.min() < lowest or inputs.max() > highest:
+            integers = np.clip(inputs, lowest, highest)
+            clipped = int(np.count_nonzero(integers != inputs))
     if clipped and not saturate:
         raise InputError(
             where,

@@ -14,6 +14,7 @@ import numpy as np
 from s5_to_loihi import audio
 from s5_to_loihi.backends.activity import Activity
 from s5_to_loihi.backends.fast import FastSimulator
+from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files import replacing
 from s5_to_loihi.inputs import as_tokens
@@ -65,7 +66,7 @@ class Totals:
 
 
 def simulate(
-    network: Network,
+    bundle: Bundle,
     inputs: np.ndarray,
     *,
     saturate: bool = False,
@@ -75,7 +76,7 @@ def simulate(
     """Simulate sequences that fit in memory, from a zero state, on the fast simulator.
 
     Args:
-        network: of a bundle.
+        bundle: whose network to simulate.
         inputs: (tokens, features) or (tokens, batch, features); see ``inputs.as_tokens``.
         saturate: clip values outside the input format instead of refusing them.
         threads: sequences at the same time; by default as many as there are processors.
@@ -84,8 +85,8 @@ def simulate(
     Raises:
         InputError: the data does not suit the network.
     """
-    tokens, saturated = as_tokens(network, inputs, saturate)
-    run = FastSimulator(network).run(
+    tokens, saturated = as_tokens(bundle.network, inputs, saturate)
+    run = FastSimulator(bundle.network).run(
         tokens, threads=threads or os.cpu_count() or 1, counting=counting
     )
     return Simulation(run.outputs, saturated, run.activity)

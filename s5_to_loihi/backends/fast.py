@@ -26,6 +26,7 @@ from s5_to_loihi.backends.activity import Activity
 from s5_to_loihi.backends.fast_layout import Layout, lay_out
 from s5_to_loihi.backends.fast_source import BLOCK, write_source
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
 
 #: Where compiled kernels are kept; by default below the user's cache directory.
@@ -80,21 +81,17 @@ class FastSimulator:
         """Run sequences.
 
         Args:
-            tokens: (tokens, batch, input features) integers within the input format.
+            tokens: (tokens, batch, input features) integers, see ``inputs.as_tokens``.
             state: (batch, registers), where to start; zero if not given.
             threads: sequences that run at the same time.
             counting: count activity.
             record: keep all messages.
 
         Raises:
-            InputError: tokens or state have another shape; their integers are not checked.
+            InputError: the tokens do not suit the network, or the state has another shape.
         """
-        count, batch, features = tokens.shape
-        if features != self.network.input_size:
-            raise InputError(
-                "tokens",
-                f"have {features} features, the network takes {self.network.input_size}",
-            )
+        tokens, _ = as_tokens(self.network, tokens, where="tokens")
+        count, batch, _ = tokens.shape
         state = self._start(state, self.initial_state(batch).shape)
         outputs = np.empty((count, batch, self.network.output_size), dtype=np.int32)
         sent, synops = (
@@ -195,11 +192,25 @@ class Stream:
         )
 
     def step(self, token: np.ndarray) -> np.ndarray:
-        """Evaluate one token (input features,) int32 and return its output, int32."""
-        out = np.empty(self._simulator.network.output_size, dtype=np.int32)
-        self._simulator._kernels.step(
+        """Evaluate one token.
+
+        Args:
+            token: (input features,) integers within the input format; int32 is fastest.
+
+        Returns:
+            (output features,) int32.
+
+        Raises:
+            InputError: the token does not suit the network; the state stays as it is.
+        """
+        network = self._simulator.network
+        if token.dtype != np.int32 or token.shape != (network.input_size,):
+            token = as_tokens(network, token[None], where="token")[0][0, 0]
+        out = np.empty(network.output_size, dtype=np.int32)
+        if not self._simulator._kernels.step(
             token, self._messages, self._accumulators, self.state, *self._arguments, out
-        )
+        ):
+            as_tokens(network, token[None], where="token")
         return out
 
     def reset(self) -> None:

@@ -7,6 +7,7 @@ one shape share it; it is compiled by numba and cached by its digest.
 from __future__ import annotations
 
 from s5_to_loihi.backends.fast_layout import Layout, Push
+from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.tracing import Program, Step, trace
 
@@ -374,11 +375,17 @@ def _result(program: Program, name: str) -> str:
 
 
 def _step(network: Network, layout: Layout, calls) -> str:
+    lowest, highest = limits(network.input_format.bits)
     lines = [
         "\n@_jit",
         "def step(token, messages, accumulators, state, parameters, column_pointers, targets,"
         " weights, sent, synops, out):",
-        '    """Evaluate one token."""',
+        '    """Evaluate one token; return False, and do nothing, if it leaves its format."""',
+        f"    lowest, highest = i32({lowest}), i32({highest})",
+        "    for j in range(len(token)):",
+        "        lowest, highest = min(lowest, token[j]), max(highest, token[j])",
+        f"    if lowest < {lowest} or highest > {highest}:",
+        "        return False",
         "    accumulators[:] = 0",
         f"    messages[0:{network.input_size}] = token",
     ]
@@ -388,6 +395,7 @@ def _step(network: Network, layout: Layout, calls) -> str:
         lines += _token_pushes(layout, index, group.name)
     first = layout.messages[network.output]
     lines.append(f"    out[:] = messages[{first}:{first + network.output_size}]")
+    lines.append("    return True")
     return "\n".join(lines) + "\n"
 
 
