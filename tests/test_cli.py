@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -287,6 +288,7 @@ def test_an_interrupt_says_so_and_leaves_nothing(compiled):
     program = subprocess.Popen(
         [sys.executable, "-m", "s5_to_loihi.cli", "verify", compiled, "-b", "lava"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell may ignore it
     )  # fmt: skip
     workers = Path(f"/proc/{program.pid}/task/{program.pid}/children")
     deadline = time.monotonic() + 60
