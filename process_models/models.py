@@ -40,6 +40,7 @@ from process_models.process import (  # noqa: E402
     TokenStream,
 )
 from s5_to_loihi.backends import supervisor  # noqa: E402
+from s5_to_loihi.backends.fast import FastSimulator  # noqa: E402
 from s5_to_loihi.backends.interpreter import Interpreter, period  # noqa: E402
 from s5_to_loihi.backends.recording import open_recording  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
@@ -49,15 +50,17 @@ IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
 OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
 
 
-def _reported(run_spk):
-    """Wrap ``run_spk`` so that its exceptions are seen: Lava itself would wait for ever."""
+def _reported(method):
+    """Wrap a model's method so that its exceptions are seen: Lava itself would wait for ever."""
 
-    @functools.wraps(run_spk)
-    def wrapped(self):
+    @functools.wraps(method)
+    def wrapped(self, *arguments):
         try:
-            run_spk(self)
+            method(self, *arguments)
         except Exception:
-            name, job = self.proc_params["name"], self.proc_params["job"]
+            # While the model is being made, its parameters are the method's argument.
+            parameters = arguments[0] if arguments else self.proc_params
+            name, job = parameters["name"], parameters["job"]
             if job is None:
                 print(f"Lava process '{name}' failed:", file=sys.stderr)
                 traceback.print_exc()
@@ -79,6 +82,7 @@ def _cpu_model(process, kind=None):
                 setattr(cls, message, OUT)
             for register in kind.state:
                 setattr(cls, register, LavaPyType(np.ndarray, np.int32, precision=24))
+        cls.__init__ = _reported(cls.__init__)
         cls.run_spk = _reported(cls.run_spk)
         decorated = implements(proc=process, protocol=LoihiProtocol)(cls)
         return tag("fixed_pt")(requires(CPU)(decorated))
@@ -209,10 +213,9 @@ class PyTokenStream(PyLoihiProcessModel):
 
 @_cpu_model(S5Network)
 class PyS5NetworkFused(PyLoihiProcessModel):
-    """The whole network in one process.
+    """The whole network in one process: evaluates a token when it arrives, sends it when due.
 
-    An output is due ``latency`` timesteps after its token, so tokens are gathered until the first
-    output is due and evaluated together: far cheaper than one by one, and the same integers.
+    On the fast simulator; where values are recorded, on the interpreter, which has them all.
     """
 
     inp: PyInPort = IN
@@ -220,46 +223,43 @@ class PyS5NetworkFused(PyLoihiProcessModel):
 
     def __init__(self, proc_params):
         super().__init__(proc_params)
-        self.network = proc_params["network"]
-        self.interpreter = Interpreter(self.network)
-        self.state = self.interpreter.initial_state()
-        self.period = period(self.network, proc_params["mode"])
-        self.idle = np.zeros(self.network.output_size, dtype=np.int32)
-        self.arrived = []
-        self.outputs = deque()
-        self.evaluated = 0
+        network = proc_params["network"]
+        self.network = network
+        self.period = period(network, proc_params["mode"])
+        self.idle = np.zeros(network.output_size, dtype=np.int32)
+        self.waiting = deque([self.idle] * network.latency)
         self.recordings = {
             group.name: recording
-            for group in self.network.groups
+            for group in network.groups
             if (recording := open_recording(proc_params["job"], group)) is not None
         }
+        if self.recordings:
+            self.interpreter = Interpreter(network)
+            self.state = self.interpreter.initial_state()
+        else:
+            self.stream = FastSimulator(network).stream()
 
     def run_spk(self):
-        """Send the output that is due, if one is; keep the token that arrives, if one is due."""
-        timestep = self.time_step - 1
-        self.out.send(self._due_output(timestep - self.network.latency))
+        """Send the output that is due; evaluate the token that arrives, if one is due."""
+        self.out.send(self.waiting.popleft())
         token = self.inp.recv()
-        if timestep % self.period == 0:
-            self.arrived.append(token)
+        index, offset = divmod(self.time_step - 1, self.period)
+        if offset != 0:
+            self.waiting.append(self.idle)
+        elif self.recordings:
+            self.waiting.append(self._evaluate_recording(token, index))
+        else:
+            self.waiting.append(self.stream.step(token))
 
-    def _due_output(self, age):
-        if age < 0 or age % self.period != 0:
-            return self.idle
-        if not self.outputs:
-            self._evaluate_arrived()
-        return self.outputs.popleft()
-
-    def _evaluate_arrived(self):
-        tokens = np.array(self.arrived, dtype=np.int64)[:, None]
-        self.arrived.clear()
-        result = self.interpreter.evaluate(tokens, self.state, keep=None if self.recordings else ())
+    def _evaluate_recording(self, token, index):
+        tokens = token.astype(np.int64).reshape(1, 1, -1)
+        result = self.interpreter.evaluate(tokens, self.state, keep=None)
         self.state = result.state
-        self.outputs.extend(result.outputs[:, 0].astype(np.int32))
         for name, recording in self.recordings.items():
-            rows = recording[self.evaluated : self.evaluated + len(tokens)]
-            for index, value in enumerate(self.network.group(name).kind.values):
-                rows[:, index] = result.values[f"{name}.{value}"][: len(rows), 0]
-        self.evaluated += len(tokens)
+            if index < len(recording):
+                for row, value in enumerate(self.network.group(name).kind.values):
+                    recording[index, row] = result.values[f"{name}.{value}"][0, 0]
+        return result.outputs[0, 0].astype(np.int32)
 
 
 @implements(proc=S5Network, protocol=LoihiProtocol)

@@ -35,8 +35,8 @@ class S5Network(AbstractProcess):
 
     The output of the token that arrives in timestep t leaves in timestep ``t + network.latency``.
     In the mode ``fall-through`` tokens are taken every ``network.latency`` timesteps from the
-    first on; what arrives in between is ignored. The fused process evaluates tokens together
-    when the first of their outputs is due; what leaves, and when, is the same.
+    first on; what arrives in between is ignored. The fused process runs the fast simulator, whose
+    kernels are compiled the first time that a network runs, for some seconds.
 
     Ports:
         inp: (input features,) integers of ``network.input_format``.

@@ -498,7 +498,7 @@ def _name_of(path: Path) -> str:
 
 def _announce_compilation(network: Network, backends) -> None:
     """Say why the first run on the fast simulator takes seconds."""
-    if Backend.FAST in backends and not fast.is_cached(network):
+    if {Backend.FAST, Backend.LAVA_FUSED} & set(backends) and not fast.is_cached(network):
         stderr.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 
 

@@ -60,4 +60,5 @@ def as_tokens(
             "Scale the data, or saturate it (--saturate)",
         )
     tokens = integers.reshape(len(inputs), -1, network.input_size)
-    return np.ascontiguousarray(tokens, dtype=np.int32), clipped
+    # Writable, since kernels would be compiled once more for arrays that are not.
+    return np.require(tokens, np.int32, ["C", "W"]), clipped

@@ -83,6 +83,9 @@ def test_every_recorded_integer_fused(name, mode):
     result = verify_run(network, vectors, Backend.LAVA_FUSED, mode)
     assert result.first is None
     assert result.tokens == len(vectors.tokens)
+    # What is recorded runs on the interpreter, anything else on the fast simulator.
+    outputs = lava.run(network, vectors.tokens, mode=mode).outputs
+    np.testing.assert_array_equal(outputs, vectors.expected["decoder.activation"])
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ def test_an_exception_in_a_process_model_comes_back_with_its_name(fine_grained, 
     monkeypatch.setattr(lava, "WORKER", "unverified_lava_worker")
     with pytest.raises(LavaError) as caught:
         lava.run(replace(network, groups=groups), random_tokens(1, 30, 1, 3),
-                 fine_grained=fine_grained, stall_timeout=60)  # fmt: skip
+                 fine_grained=fine_grained, record=True, stall_timeout=60)  # fmt: skip
     message = str(caught.value)
     assert "broadcast" in message
     assert "Traceback" in message

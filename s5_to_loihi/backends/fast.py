@@ -129,7 +129,7 @@ class FastSimulator:
             raise InputError(
                 "state", f"has shape {state.shape}, expected {shape}", "Give one of this network"
             )
-        return np.array(state, dtype=np.int32)
+        return np.array(state, dtype=np.int32, order="C")
 
     def _run_sequence(self, tokens, state, results, counts) -> None:
         outputs, recorded = results
@@ -204,7 +204,12 @@ class Stream:
             InputError: the token does not suit the network; the state stays as it is.
         """
         network = self._simulator.network
-        if token.dtype != np.int32 or token.shape != (network.input_size,):
+        # Kernels are compiled for one type: writable, in one piece.
+        if (
+            token.dtype != np.int32
+            or token.shape != (network.input_size,)
+            or not token.flags.carray
+        ):
             token = as_tokens(network, token[None], where="token")[0][0, 0]
         out = np.empty(network.output_size, dtype=np.int32)
         if not self._simulator._kernels.step(

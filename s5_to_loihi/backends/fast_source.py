@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from s5_to_loihi.backends.fast_layout import Layout, Push
 from s5_to_loihi.fixed_point import limits
-from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
+from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.tracing import Program, Step, trace
 
 #: Tokens that a sequence kernel handles at a time. Measured: twice as fast as 32, as fast as 256.
@@ -118,6 +118,8 @@ def write_source(network: Network, layout: Layout) -> str:
     kernels: dict[str, str] = {}
     token_calls, block_calls = [], []
     for index, group in enumerate(network.groups, start=1):
+        if not _connected(layout, group):  # whatever it computes goes nowhere
+            continue
         program = trace(network, group)
         for calls, write in ((token_calls, _token_kernel), (block_calls, _block_kernel)):
             body, arguments = write(network, layout, group, program)
@@ -387,25 +389,32 @@ def _step(network: Network, layout: Layout, calls) -> str:
         f"    if lowest < {lowest} or highest > {highest}:",
         "        return False",
         "    accumulators[:] = 0",
-        f"    messages[0:{network.input_size}] = token",
+        f"    for j in range({network.input_size}):",
+        "        messages[j] = token[j]",
     ]
-    lines += _token_pushes(layout, 0, "input")
+    lines += _token_pushes(layout, 0, INPUT)
     for index, group, call in calls:
         lines.append(call)
         lines += _token_pushes(layout, index, group.name)
     first = layout.messages[network.output]
-    lines.append(f"    out[:] = messages[{first}:{first + network.output_size}]")
-    lines.append("    return True")
+    lines += [
+        f"    for j in range({network.output_size}):",
+        f"        out[j] = messages[{first} + j]",
+        "    return True",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _token_pushes(layout: Layout, index: int, group: str) -> list[str]:
     lines = []
     for source, (first, count) in layout.rows_of(group).items():
+        pushes = layout.pushes_of(source)
+        if group == INPUT and not pushes:
+            continue
         rows = f"messages[{first}:{first + count}]"
         lines.append(f"    hits = count_sent({rows})")
         lines.append(f"    sent[{index}] += hits")
-        for push in layout.pushes_of(source):
+        for push in pushes:
             if push.handed_on:
                 lines.append(f"    synops[{push.target}] += {push.handed_on} * hits")
             if push.pointer is not None:
@@ -432,7 +441,7 @@ def _block(network: Network, layout: Layout, calls) -> str:
         "        for t in range(count):",
         "            row[t] = tokens[t, j]",
     ]
-    lines += _block_counts(layout, 0, "input")
+    lines += _block_counts(layout, 0, INPUT)
     for index, group, call in calls:
         for name in group.kind.ports:
             kind, first = layout.ports[Endpoint(group.name, name)]
@@ -457,8 +466,10 @@ def _block(network: Network, layout: Layout, calls) -> str:
 def _block_counts(layout: Layout, index: int, group: str) -> list[str]:
     lines = ["    if counting:"]
     for source, (first, count) in layout.rows_of(group).items():
+        pushes = layout.pushes_of(source)
+        if group == INPUT and not pushes:
+            continue
         rows = f"messages[{first}:{first + count}]"
-        pushes = list(layout.pushes_of(source))
         pairs, rest = pushes[:2], pushes[2:]
         counts = "".join(
             f", fans[{push.fan}:{push.fan + count}], synops[{push.target}]" for push in pairs
