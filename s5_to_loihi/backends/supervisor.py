@@ -33,6 +33,8 @@ PARENT_POLL_SECONDS = 0.5
 TRACKER_SECONDS = 1.0  # granted to Python's resource tracker to end by itself
 KILL_SECONDS = 10.0  # after which a process that the kernel holds is given up
 LOG_LINES = 20
+#: multiprocessing makes sockets below the temporary directory; their paths end at 107 characters.
+LONGEST_TEMPORARY = 60
 LOG_BYTES = 16384
 PARENT_VARIABLE = "S5_TO_LOIHI_PARENT"
 PROC = Path("/proc")
@@ -178,6 +180,9 @@ def _start(module: str, job: Path) -> subprocess.Popen:
         "PYTHONFAULTHANDLER": "1",
         PARENT_VARIABLE: str(os.getpid()),
     }
+    if len(str(job)) < LONGEST_TEMPORARY:
+        # What a killed worker leaves in its temporary directory then goes with the job.
+        environment["TMPDIR"] = str(job)
     with open(job / "log.txt", "wb") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
         command = [sys.executable, "-m", module, str(job)]
