@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -22,11 +20,6 @@ from s5_to_loihi.network.network import Network
 
 #: Tokens of all sequences together that are in memory at a time.
 CHUNK_TOKENS = 16_384
-
-#: What numpy raises for files that are damaged or of another kind.
-_DAMAGED = (
-    OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,13 +158,14 @@ def read_array(path: Path) -> np.ndarray:
     if not path.is_file():
         raise InputError(str(path), "is not a file" if path.exists() else "does not exist")
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            if len(loaded.files) != 1:
-                names = ", ".join(loaded.files) or "nothing"
-                raise InputError(str(path), f"holds {names}", "Give a file with one array")
-            return np.asarray(loaded[loaded.files[0]])
-    except _DAMAGED as error:
+        if path.suffix == ".npy":
+            return np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream) as archive:
+            names = archive.files
+            if len(names) == 1:
+                return np.asarray(archive[names[0]])
+    except Exception as error:  # a broken header surfaces as almost any exception
         raise InputError(str(path), f"cannot be read ({error})", "Save it with numpy") from None
+    raise InputError(
+        str(path), f"holds {', '.join(names) or 'nothing'}", "Give a file with one array"
+    )
