@@ -337,20 +337,21 @@ def _expression(program: Program, step: Step) -> str:
     cast = "i32" if _narrow(step) else "i64"
     if not _narrow(step) and step.operation in ("*", "+", "-", "<<"):
         operands = [f"i64({operand})" for operand in operands]
-    match_text = {
-        "min": "min({0}, {1})",
-        "max": "max({0}, {1})",
-        "abs": "abs({0})",
-        "select": "{1} if {0} != 0 else {2}",
-        "lookup": "_table({0})",
-    }
     if step.operation == "lookup":
         text = _lookup(operands[0], step.immediate)
-    elif step.operation in match_text:
-        text = match_text[step.operation].format(*operands)
     else:
-        text = f"{operands[0]} {step.operation} {operands[1]}"
+        form = _FORMS.get(step.operation, f"{{0}} {step.operation} {{1}}")
+        text = form.format(*operands)
     return f"{cast}({text})"
+
+
+#: How operations are written that are not infix operators.
+_FORMS = {
+    "min": "min({0}, {1})",
+    "max": "max({0}, {1})",
+    "abs": "abs({0})",
+    "select": "{1} if {0} != 0 else {2}",
+}
 
 
 def _lookup(index: str, table: tuple[int, ...]) -> str:
