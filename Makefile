@@ -2,6 +2,7 @@
 # Another Python: `make test PYTHON=python3.10 VENV=.venv310`.
 PYTHON ?= python3
 VENV ?= .venv
+TESTS ?= tests
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .PHONY: demo test bench clean
@@ -10,7 +11,7 @@ demo: $(VENV)/.ready
 	$(VENV)/bin/s5-to-loihi demo demo_output
 
 test: $(VENV)/.ready
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(TESTS)
 
 bench: $(VENV)/.ready
 	$(VENV)/bin/python benchmarks/lava_timesteps.py
