@@ -83,7 +83,13 @@ def test_every_recorded_integer_fused(name, mode):
     result = verify_run(network, vectors, Backend.LAVA_FUSED, mode)
     assert result.first is None
     assert result.tokens == len(vectors.tokens)
-    # What is recorded runs on the interpreter, anything else on the fast simulator.
+
+
+@pytest.mark.usefixtures("_nothing_left")
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("name", ["stress_simple", "denoiser_small"])
+def test_fused_without_recording_runs_the_fast_simulator_to_the_same_outputs(name, mode):
+    network, vectors = golden_network(name)
     outputs = lava.run(network, vectors.tokens, mode=mode).outputs
     np.testing.assert_array_equal(outputs, vectors.expected["decoder.activation"])
 
