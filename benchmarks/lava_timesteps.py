@@ -19,6 +19,7 @@ from rich.table import Table
 
 from s5_to_loihi import audio
 from s5_to_loihi.backends import lava
+from s5_to_loihi.backends.fast import FastSimulator
 from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER, NOISY
@@ -63,6 +64,8 @@ def main() -> None:
     network = compile_export(DENOISER).network
     tokens, _ = tokens_of(network, audio.read_wav(NOISY).samples)
     few, many = tokens[: arguments.timesteps], tokens[: 10 * arguments.timesteps]
+    with console.status("compiling kernels"):
+        FastSimulator(network).stream().step(few[0, 0])
     rows = []
     for run in range(arguments.runs):
         with console.status(f"run {run + 1} of {arguments.runs}"):

@@ -9,6 +9,7 @@ lava_shim.install()
 
 import functools  # noqa: E402
 import sys  # noqa: E402
+import time  # noqa: E402
 import traceback  # noqa: E402
 from collections import deque  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -47,6 +48,8 @@ from s5_to_loihi.network.network import INPUT  # noqa: E402
 from s5_to_loihi.network.verifier import MESSAGE_BITS  # noqa: E402
 
 IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+#: How often progress is reported: a report costs a file opened and closed.
+REPORT_SECONDS = 0.02
 OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
 
 
@@ -193,7 +196,8 @@ class PyTokenStream(PyLoihiProcessModel):
         super().__init__(proc_params)
         self.tokens = proc_params["tokens"].astype(np.int32)
         self.idle = np.zeros(self.tokens.shape[1], dtype=np.int32)
-        self.outputs = np.load(proc_params["file"], mmap_mode="r+")
+        self.outputs = np.asarray(np.load(proc_params["file"], mmap_mode="r+"))
+        self.reported = 0.0
 
     def run_spk(self):
         """Send what is due, then receive and write what is due."""
@@ -203,8 +207,10 @@ class PyTokenStream(PyLoihiProcessModel):
         output, index = self.inp.recv(), self._due(timestep - latency)
         if index is not None:
             self.outputs[index] = output
-        if self.proc_params["job"] is not None:
-            supervisor.report_progress(Path(self.proc_params["job"]), self.time_step)
+        job, now = self.proc_params["job"], time.monotonic()
+        if job is not None and now > self.reported + REPORT_SECONDS:
+            supervisor.report_progress(job, self.time_step)
+            self.reported = now
 
     def _due(self, timestep):
         index, offset = divmod(timestep, self.proc_params["period"])
