@@ -29,6 +29,16 @@ class Activity:
     updates: np.ndarray
 
 
+def joined(parts: list[Activity]) -> Activity:
+    """Return the activity of runs that follow one another in time."""
+    return Activity(
+        parts[0].groups,
+        np.concatenate([part.messages for part in parts]),
+        np.concatenate([part.synops for part in parts]),
+        parts[0].updates,
+    )
+
+
 def count(network: Network, messages: Mapping[str, np.ndarray]) -> Activity:
     """Count the activity of recorded messages.
 
