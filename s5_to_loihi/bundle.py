@@ -34,6 +34,7 @@ from s5_to_loihi.network.network import (
     frozen_weights,
 )
 from s5_to_loihi.network.neurons import KINDS
+from s5_to_loihi.network.neurons.kind import is_nested
 from s5_to_loihi.network.verifier import storage_is_sound, verify
 from s5_to_loihi.passes.check_ranges import CheckRanges
 from s5_to_loihi.vectors import Vectors
@@ -168,7 +169,7 @@ def _constants_to_json(constants: tuple, prefix: str, tensors: dict[str, np.ndar
         key = f"{prefix}/{name}"
         if isinstance(value, np.ndarray):
             tensors[key] = _narrow(value)
-        elif isinstance(value, tuple) and not isinstance(value, Format):
+        elif is_nested(value):
             encoded[name] = _constants_to_json(value, key, tensors)
         else:
             encoded[name] = value
@@ -379,6 +380,8 @@ def _constants_from_json(
             values[name] = Format(*encoded[name])
         elif hint is int:
             values[name] = int(encoded[name])
+        elif hint is tuple:
+            values[name] = tuple(int(entry) for entry in encoded[name])
         else:
             values[name] = _constants_from_json(hint, encoded[name], key, tensors)
     return cls(**values)

@@ -223,7 +223,8 @@ def evaluate(
             ``encoder.affine``, ``block0.hidden`` (what enters the block), ``block0.u``,
             ``block0.drive`` (B u, before the gain), ``block0.x``, ``block0.g``, ``block0.y``,
             ``block0.activation``, ``block0.value``, ``block0.gate`` (before the sigmoid),
-            ``block0.product``, ``block0.total`` (before a ReLU), ``decoder.input``.
+            ``block0.product``, ``block0.total`` (before a ReLU), ``decoder.hidden`` (of every
+            token), ``decoder.input`` (after the readout).
 
     Returns:
         (T, N, outputs) floats; with a readout other than ``each_token``, (1, N, outputs).
@@ -237,6 +238,7 @@ def evaluate(
     for index, block in enumerate(model.blocks):
         run = _feed_forward_block if isinstance(block, FeedForwardBlock) else _s5_block
         hidden = run(block, hidden, _prefixed(observe, f"block{index}."))
+    observe("decoder.hidden", hidden)
     if model.readout is Readout.LAST:
         hidden = hidden[-1:]
     elif model.readout is Readout.MEAN:

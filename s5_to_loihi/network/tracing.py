@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, limits
+from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
-from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.neurons.kind import constant_fields, is_nested
 from s5_to_loihi.network.ranges import worst_case
 
 #: What gives a step its value from outside: an accumulator, a register, a per-neuron constant.
@@ -115,7 +115,7 @@ def _symbolic(tracer: _Tracer, prefix: str, constants: tuple) -> tuple:
             replaced[name] = tracer.source(
                 "parameter", f"{prefix}{name}", int(value.min()), int(value.max())
             )
-        elif isinstance(value, tuple) and not isinstance(value, Format):
+        elif is_nested(value):
             replaced[name] = _symbolic(tracer, f"{prefix}{name}.", value)
     return constants._replace(**replaced)
 

@@ -21,6 +21,8 @@ LARGEST_EXPONENT = 64
 LONGEST_DELAY = 62
 #: Right shifts beyond this are a mistake, not arithmetic: products have at most 48 bits.
 LARGEST_SHIFT = 47
+#: Entries of a table that all neurons of a group share; more would crowd a neurocore.
+LONGEST_TABLE = 4097
 
 
 def verify(network: Network) -> None:
@@ -91,8 +93,10 @@ def _check_group(group: NeuronGroup) -> None:
         where = f"{group.name}.{field}"
         if isinstance(value, np.ndarray):
             _check_constant(where, value, group.size, fields[f"{field}_format"])
-        if field.endswith("_shift") and not 0 <= value <= LARGEST_SHIFT:
-            raise NetworkError(where, f"shifts right by {value} bits (allowed 0..{LARGEST_SHIFT})")
+        if field.endswith("shift"):
+            _check_shift(where, value)
+        if isinstance(value, tuple) and not isinstance(value, Format):
+            _check_table(where, value)
         if isinstance(value, Format):
             if not 1 < value.bits <= WIDEST:
                 raise NetworkError(where, f"is {value.bits} bits wide (limit {WIDEST})")
@@ -100,6 +104,22 @@ def _check_group(group: NeuronGroup) -> None:
                 raise NetworkError(
                     where, f"has exponent {value.exponent} (limit ±{LARGEST_EXPONENT})"
                 )
+
+
+def _check_shift(where: str, value: int | np.ndarray) -> None:
+    for bits in (np.min(value), np.max(value)):
+        if not 0 <= bits <= LARGEST_SHIFT:
+            raise NetworkError(where, f"shifts right by {bits} bits (allowed 0..{LARGEST_SHIFT})")
+
+
+def _check_table(where: str, table: tuple) -> None:
+    lowest, highest = limits(WIDEST)
+    if not 1 < len(table) <= LONGEST_TABLE:
+        raise NetworkError(where, f"has {len(table)} entries (allowed 2..{LONGEST_TABLE})")
+    if min(table) < lowest or max(table) > highest:
+        raise NetworkError(
+            where, f"lies in {min(table)}..{max(table)} (limit {lowest}..{highest}, {WIDEST} bits)"
+        )
 
 
 def _check_constant(where: str, value: np.ndarray, size: int, its_format: Format) -> None:
@@ -111,8 +131,6 @@ def _check_constant(where: str, value: np.ndarray, size: int, its_format: Format
             where,
             f"lies in {value.min()}..{value.max()} (limit {lowest}..{highest}, {its_format})",
         )
-    if its_format.exponent < 0:
-        raise NetworkError(where, f"has exponent {its_format.exponent} (at least 0)")
 
 
 def _check_endpoint(network: Network, where: str, endpoint: Endpoint) -> None:

@@ -43,7 +43,15 @@ def run_passes(
         NetworkError: a pass broke a rule (a defect of the pass).
         CapacityError: the network exceeds a width.
     """
-    network = lower(model)
+    return run_network_passes(lower(model), passes, observe)
+
+
+def run_network_passes(
+    network: Network,
+    passes: Sequence[Pass] = DEFAULT_PASSES,
+    observe: Callable[[str, Network], None] = lambda name, network: None,
+) -> Network:
+    """Run passes over a network that has just been built, as ``run_passes`` does."""
     verify(network)
     observe("lower", network)
     for step in passes:

@@ -1,0 +1,60 @@
+"""SCALED_DENSE: an affine map with a factor for each neuron and an optional ReLU."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format, rectify, saturate, shift_right
+from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.rescaling import Rescaling, chained, rescale
+
+
+class AffineConstants(NamedTuple):
+    """Constants of an affine map: part of SCALED_DENSE and of the gates.
+
+    Attributes:
+        weighted: from the accumulator to the fine format.
+        bias: (n,) integers in ``bias_format``, the fine format; holds the half of the rounding.
+        bias_format: its format.
+        rounding_shift: right shift from the fine format to the result.
+        result: format of the affine value.
+    """
+
+    weighted: Rescaling
+    bias: np.ndarray
+    bias_format: Format
+    rounding_shift: int
+    result: Format
+
+
+class ScaledDenseConstants(NamedTuple):
+    """Constants of SCALED_DENSE: the affine map; ``rectified`` is 1 if a ReLU follows, else 0."""
+
+    affine: AffineConstants
+    rectified: int
+
+
+def scaled_affine(low, high, c):
+    """Return the affine value before it saturates at ``c.result.bits``."""
+    return shift_right(rescale(chained(low, high), c.weighted) + c.bias, c.rounding_shift)
+
+
+def update(accumulators, state, constants):
+    """activation = relu(affine) or affine."""
+    affine = scaled_affine(*accumulators, constants.affine)
+    activation = rectify(affine) if constants.rectified else affine
+    return (), (saturate(activation, constants.affine.result.bits),), (affine,)
+
+
+SCALED_DENSE = NeuronKind(
+    name="scaled_dense",
+    title="scaled affine map",
+    ports=("weighted", "weighted_high"),
+    state=(),
+    messages=("activation",),
+    probes=("affine",),
+    constants=ScaledDenseConstants,
+    update=update,
+)

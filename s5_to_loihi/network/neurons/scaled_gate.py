@@ -1,0 +1,147 @@
+"""The end of a block of our own quantizer: gated linear unit, residual addition, optional ReLU.
+
+SCALED_GATE serves the variants ``half1`` and ``half2`` (the value arrives as a message),
+SCALED_FULL_GATE the variant ``full`` (the value is an affine map of its own), SCALED_RESIDUAL the
+variant ``none``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import (
+    Format,
+    Interpolation,
+    interpolate,
+    rectify,
+    saturate,
+    shift,
+    shift_right,
+    shift_right_rounded,
+)
+from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, scaled_affine
+
+#: Fractional bits of the gate's opening.
+OPENING_EXPONENT = 15
+
+
+class SumConstants(NamedTuple):
+    """Constants of the residual addition.
+
+    Attributes:
+        value_shift: (n,) right shifts of the value times the opening to the fine format.
+        residual_shift: (n,) likewise of the residual times ``2**OPENING_EXPONENT``.
+        value_shift_format, residual_shift_format: their formats.
+        fine: format in which they are added up.
+        rounding_shift: right shift from it to ``hidden``.
+        hidden: format of the message.
+        rectified: 1 if a ReLU follows, else 0.
+    """
+
+    value_shift: np.ndarray
+    residual_shift: np.ndarray
+    value_shift_format: Format
+    residual_shift_format: Format
+    fine: Format
+    rounding_shift: int
+    hidden: Format
+    rectified: int
+
+
+class ScaledGateConstants(NamedTuple):
+    """Constants of SCALED_GATE.
+
+    Attributes:
+        gate: the affine map whose sigmoid is the gate.
+        sigmoid: ``sigmoid(v) - 1/2`` of |v|, with ``OPENING_EXPONENT`` fractional bits.
+        end: the residual addition of the product of value and opening.
+    """
+
+    gate: AffineConstants
+    sigmoid: Interpolation
+    end: SumConstants
+
+
+class ScaledFullGateConstants(NamedTuple):
+    """Constants of SCALED_FULL_GATE: the value's affine map, then those of SCALED_GATE."""
+
+    value: AffineConstants
+    base: ScaledGateConstants
+
+
+def _close(product, residual, c):
+    """Add a product of value and opening to the residual."""
+    widened = shift(residual, OPENING_EXPONENT)
+    fine = saturate(shift_right(product, c.value_shift), c.fine.bits)
+    fine = fine + saturate(shift_right(widened, c.residual_shift), c.fine.bits)
+    total = shift_right_rounded(fine, c.rounding_shift)
+    hidden = rectify(total) if c.rectified else total
+    return saturate(hidden, c.hidden.bits), total
+
+
+def _opening(low, high, c):
+    gate = saturate(scaled_affine(low, high, c.gate), c.gate.result.bits)
+    half = interpolate(np.abs(gate), c.sigmoid)
+    return gate, (1 << (OPENING_EXPONENT - 1)) + np.where(gate > 0, half, -half)
+
+
+def update_residual(accumulators, state, constants):
+    """hidden = value + residual, rectified or not."""
+    value, residual = accumulators
+    hidden, total = _close(shift(value, OPENING_EXPONENT), residual, constants)
+    return (), (hidden,), (total,)
+
+
+def update_gate(accumulators, state, constants):
+    """hidden = value * sigmoid(W2 a + b2) + residual, rectified or not."""
+    low, high, value, residual = accumulators
+    gate, opening = _opening(low, high, constants)
+    hidden, total = _close(value * opening, residual, constants.end)
+    return (), (hidden,), (gate, opening, total)
+
+
+def update_full_gate(accumulators, state, constants):
+    """hidden = (W1 a + b1) * sigmoid(W2 a + b2) + residual, rectified or not."""
+    low, high, value_low, value_high, residual = accumulators
+    value = scaled_affine(value_low, value_high, constants.value)
+    kept = saturate(value, constants.value.result.bits)
+    gate, opening = _opening(low, high, constants.base)
+    hidden, total = _close(kept * opening, residual, constants.base.end)
+    return (), (hidden,), (value, gate, opening, total)
+
+
+SCALED_RESIDUAL = NeuronKind(
+    name="scaled_residual",
+    title="scaled residual",
+    ports=("value", "residual"),
+    state=(),
+    messages=("hidden",),
+    probes=("total",),
+    constants=SumConstants,
+    update=update_residual,
+)
+
+SCALED_GATE = NeuronKind(
+    name="scaled_gate",
+    title="scaled sigmoid gate, residual",
+    ports=("gate", "gate_high", "value", "residual"),
+    state=(),
+    messages=("hidden",),
+    probes=("gate_affine", "opening", "total"),
+    constants=ScaledGateConstants,
+    update=update_gate,
+)
+
+SCALED_FULL_GATE = NeuronKind(
+    name="scaled_full_gate",
+    title="scaled affine value, sigmoid gate, residual",
+    ports=("gate", "gate_high", "value", "value_high", "residual"),
+    state=(),
+    messages=("hidden",),
+    probes=("value_affine", "gate_affine", "opening", "total"),
+    constants=ScaledFullGateConstants,
+    update=update_full_gate,
+)

@@ -1,0 +1,99 @@
+"""SCALED_STATE: the recurrence of S5 with a complex gain and scales of its own for each state."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift_right_rounded
+from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
+from s5_to_loihi.network.neurons.rescaling import chained
+
+
+class ScaledStateConstants(NamedTuple):
+    """Constants of SCALED_STATE.
+
+    The eigenvalue is stored as ``a - 1``: with a shift for each state, slow states keep as many
+    digits of their decay as fast ones.
+
+    Attributes:
+        decay_re, decay_im: (n,) integers, ``(a - 1) * 2**decay_shift``.
+        decay_shift: (n,).
+        gain_re, gain_im: (n,) integers, the factor between accumulator and state, with
+            ``gain_shift`` (n,): the gain of the discretization, the scale of the weights, the
+            scale of the state.
+        bias_re, bias_im: (n,) integers added to the drive.
+        message_shift: (n,) right shifts from the state to the message.
+        decay_re_format ...: their formats.
+        x: format of the state registers and of the drive, which saturate there.
+        g: format of the messages, which saturate there.
+        rectified: 1 if the complex ReLU is applied, else 0.
+    """
+
+    decay_re: np.ndarray
+    decay_im: np.ndarray
+    decay_shift: np.ndarray
+    gain_re: np.ndarray
+    gain_im: np.ndarray
+    gain_shift: np.ndarray
+    bias_re: np.ndarray
+    bias_im: np.ndarray
+    message_shift: np.ndarray
+    decay_re_format: Format
+    decay_im_format: Format
+    decay_shift_format: Format
+    gain_re_format: Format
+    gain_im_format: Format
+    gain_shift_format: Format
+    bias_re_format: Format
+    bias_im_format: Format
+    message_shift_format: Format
+    x: Format
+    g: Format
+    rectified: int
+
+
+def drive(accumulators, constants):
+    """Return gain * B u + bias."""
+    c = constants
+    bu_re, bu_re_high, bu_im, bu_im_high = accumulators
+    bu_re, bu_im = chained(bu_re, bu_re_high), chained(bu_im, bu_im_high)
+    drive_re = shift_right_rounded(c.gain_re * bu_re - c.gain_im * bu_im, c.gain_shift) + c.bias_re
+    drive_im = shift_right_rounded(c.gain_re * bu_im + c.gain_im * bu_re, c.gain_shift) + c.bias_im
+    return saturate(drive_re, c.x.bits), saturate(drive_im, c.x.bits)
+
+
+def advance(inputs, state, constants):
+    """x = x + (a - 1) * x + drive, rounded once."""
+    c = constants
+    x_re, x_im = state
+    next_re = x_re + inputs[0]
+    next_re = next_re + shift_right_rounded(c.decay_re * x_re - c.decay_im * x_im, c.decay_shift)
+    next_im = x_im + inputs[1]
+    next_im = next_im + shift_right_rounded(c.decay_re * x_im + c.decay_im * x_re, c.decay_shift)
+    return saturate(next_re, c.x.bits), saturate(next_im, c.x.bits)
+
+
+def emit(inputs, state, constants):
+    """g = x, or where x is lexicographically above zero x, else 0."""
+    c = constants
+    kept = rectify_complex(*state) if c.rectified else state
+    scaled_re, scaled_im = (shift_right_rounded(part, c.message_shift) for part in kept)
+    messages = (saturate(scaled_re, c.g.bits), saturate(scaled_im, c.g.bits))
+    return messages, (*inputs, scaled_re, scaled_im)
+
+
+RECURRENCE = Recurrence(drive, advance, emit)
+
+SCALED_STATE = NeuronKind(
+    name="scaled_state",
+    title="complex recurrence with gain",
+    ports=("bu_re", "bu_re_high", "bu_im", "bu_im_high"),
+    state=("x_re", "x_im"),
+    messages=("g_re", "g_im"),
+    probes=("drive_re", "drive_im", "scaled_re", "scaled_im"),
+    constants=ScaledStateConstants,
+    update=RECURRENCE.update,
+    recurrence=RECURRENCE,
+)

@@ -1,0 +1,97 @@
+"""How many bits each tensor gets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.network.verifier import MESSAGE_BITS, STATE_BITS
+
+#: What may be chosen for each role: (fewest bits, most bits).
+ALLOWED = {
+    "weight": (2, 16),
+    "activation": (8, MESSAGE_BITS),
+    "input": (8, MESSAGE_BITS),
+    "eigenvalue": (8, STATE_BITS),
+    "state": (16, STATE_BITS),
+}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bits of every tensor, sign included.
+
+    Attributes:
+        weights: of matrices; more than 8 bits become two chained synapses.
+        activations: of messages between groups.
+        inputs: of the tokens; by default as many as activations, at least 16, since tokens cost
+            no synaptic memory and spectra span many octaves.
+        eigenvalues: of ``a - 1``, the real and the imaginary part.
+        states: of the state registers.
+        knots: segments of the tables of sigmoid and GELU, a power of two.
+        overrides: pattern of tensor names -> bits, for example ``{"block0.B": 6, "*.C": 4}``; the
+            last that matches counts. Names: ``input``, ``encoder.weight``, ``blockN.B``,
+            ``blockN.C``, ``blockN.W1``, ``blockN.W2``, ``decoder.weight``, ``encoder.activation``,
+            ``blockN.g``, ``blockN.y``, ``blockN.hidden``, ``decoder.activation``,
+            ``blockN.eigenvalues``, ``blockN.x``.
+    """
+
+    weights: int = 8
+    activations: int = 16
+    inputs: int | None = None
+    eigenvalues: int = 16
+    states: int = STATE_BITS
+    knots: int = 64
+    overrides: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self):
+        for role, bits in (
+            ("weight", self.weights),
+            ("activation", self.activations),
+            ("input", self.input_bits),
+            ("eigenvalue", self.eigenvalues),
+            ("state", self.states),
+        ):
+            _check(f"{role} bits", role, bits)
+        if not (2 <= self.knots <= 1024 and math.log2(self.knots).is_integer()):
+            raise InputError(
+                "knots", f"are {self.knots} (allowed: powers of two from 2 to 1024)", "Use 64"
+            )
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of a token's integers."""
+        return max(16, self.activations) if self.inputs is None else self.inputs
+
+    def bits(self, role: str, tensor: str) -> int:
+        """Return the bits of a tensor.
+
+        Args:
+            role: ``weight``, ``activation``, ``input``, ``eigenvalue`` or ``state``.
+            tensor: its name.
+
+        Raises:
+            InputError: an override is outside what the role allows.
+        """
+        bits = {
+            "weight": self.weights,
+            "activation": self.activations,
+            "input": self.input_bits,
+            "eigenvalue": self.eigenvalues,
+            "state": self.states,
+        }[role]
+        for pattern, chosen in self.overrides.items():
+            if fnmatchcase(tensor, pattern):
+                bits = chosen
+        _check(tensor, role, bits)
+        return bits
+
+
+def _check(where: str, role: str, bits: int) -> None:
+    fewest, most = ALLOWED[role]
+    if not isinstance(bits, int) or not fewest <= bits <= most:
+        raise InputError(where, f"is given {bits} bits (allowed {fewest} to {most} for a {role})")

@@ -1,0 +1,199 @@
+"""Rounding of weight matrices: each row on a grid of its own, errors compensated by one another.
+
+For a row of weights w and messages m, the expected squared error of the row's sum is
+``(q s - w)^T K (q s - w)`` with integers q, the grid's step s and the covariance K of the messages.
+It is minimised by Babai's nearest plane on the Cholesky factor of K, which is what GPTQ does
+(Frantar et al., arXiv 2210.17323), then by single steps of one integer at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from s5_to_loihi.network.neurons.rescaling import DIGIT_BITS
+
+#: The ridge that keeps a covariance well conditioned, relative to its diagonal.
+DAMPING = 1e-2
+#: Sweeps of single integer steps.
+SWEEPS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What calibration data say about an affine map.
+
+    Attributes:
+        covariance: (in, in) of the messages; mean: (in,).
+        cross: (out, in) covariance of the wanted results with the messages.
+        wanted: (out,) mean of the results.
+    """
+
+    covariance: np.ndarray
+    mean: np.ndarray
+    cross: np.ndarray
+    wanted: np.ndarray
+
+
+def moments(messages: np.ndarray, results: np.ndarray) -> Moments:
+    """Return the moments of messages (samples, in) and wanted results (samples, out)."""
+    mean, wanted = messages.mean(axis=0), results.mean(axis=0)
+    centred, target = messages - mean, results - wanted
+    count = len(messages)
+    return Moments(centred.T @ centred / count, mean, target.T @ centred / count, wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class RoundedRows:
+    """Weights as integers.
+
+    Attributes:
+        integers: (out, in) int64; zero wherever the original is zero.
+        steps: (out,) value of one integer, for messages counted as integers; zero for a row of
+            zeros.
+    """
+
+    integers: np.ndarray
+    steps: np.ndarray
+
+
+def round_rows(weight: np.ndarray, data: Moments, bits: int, largest_sum: float) -> RoundedRows:
+    """Round a matrix to integers of ``bits`` bits, a step a row.
+
+    The target of each row is first moved, on its own non-zero entries, to where it best maps the
+    quantized messages to the wanted results: errors made before are compensated here.
+
+    Args:
+        weight: (out, in) per integer of a message; zeros stay zero. With (out, parts * in) a row
+            holds several sums that share a step, a complex one say; ``data.cross`` likewise.
+        data: of the quantized messages and the wanted results.
+        bits: 2 to 16; integers are symmetric, see ``largest_integer``.
+        largest_sum: bound on the sum of the absolute integers of one sum (of each of the two
+            digits if ``bits`` > 8); a step grows until it holds.
+    """
+    integers = np.zeros(weight.shape, dtype=np.int64)
+    steps = np.zeros(len(weight))
+    rows, stretch = np.arange(len(weight)), 1.0
+    while len(rows):
+        part = np.ascontiguousarray(weight[rows], dtype=np.float64)
+        found, steps[rows] = _round_all(
+            part,
+            np.concatenate([[0], np.cumsum(np.count_nonzero(part, axis=1))]),
+            np.nonzero(part)[1],
+            np.ascontiguousarray(data.covariance),
+            np.ascontiguousarray(data.cross[rows]),
+            _ridge(data.covariance),
+            largest_integer(bits),
+            _step_fractions(bits) * stretch,
+        )
+        integers[rows] = found.astype(np.int64)
+        # Another step gives other digits, so a few tries are enough where sums are chained.
+        sums = [_part_sums(digit, len(data.covariance)) for digit in digits(integers, bits)]
+        rows = np.flatnonzero(np.maximum.reduce(sums) > largest_sum)
+        stretch *= 1.1 if bits <= DIGIT_BITS else 1.01
+    return RoundedRows(integers, steps)
+
+
+def digits(integers: np.ndarray, bits: int) -> tuple[np.ndarray, ...]:
+    """Return weights of ``bits`` bits as int8 digits, the lowest first: one, or two if chained."""
+    if bits <= DIGIT_BITS:
+        return (integers,)
+    half = 1 << (DIGIT_BITS - 1)
+    low = ((integers + half) & (2 * half - 1)) - half
+    return low, (integers - low) >> DIGIT_BITS
+
+
+def _part_sums(integers: np.ndarray, inputs: int) -> np.ndarray:
+    """Return the largest sum of absolute integers among the parts of each row."""
+    return np.abs(integers).reshape(len(integers), -1, inputs).sum(axis=2).max(axis=1)
+
+
+def _ridge(covariance: np.ndarray) -> np.ndarray:
+    """Return what is added to each variance: in proportion to it, a little to one that is zero."""
+    variances = np.diag(covariance)
+    return DAMPING * variances + 1e-6 * variances.mean() + np.finfo(float).tiny
+
+
+def largest_integer(bits: int) -> int:
+    """Return the largest weight of a symmetric format whose digits fit into int8."""
+    both_digits = 127 * (1 << DIGIT_BITS) + 127
+    return min((1 << (bits - 1)) - 1, both_digits)
+
+
+def _step_fractions(bits: int) -> np.ndarray:
+    """Return the steps that are tried, relative to the one that clips nothing."""
+    if bits > DIGIT_BITS:
+        return np.array([1.0])
+    return np.linspace(1.0, {2: 0.4, 3: 0.45, 4: 0.5, 5: 0.6, 6: 0.7, 7: 0.8, 8: 0.85}[bits], 12)
+
+
+@njit(cache=True, error_model="numpy")
+def _round_all(weight, pointers, columns, covariance, cross, ridge, highest, fractions):
+    integers = np.zeros(weight.shape)
+    steps = np.zeros(len(weight))
+    for row in range(len(weight)):
+        support = columns[pointers[row] : pointers[row + 1]]
+        if len(support) == 0:
+            continue
+        order, matrix, factor, target = _prepare(
+            weight[row], support, covariance, cross[row], ridge
+        )
+        widest = np.abs(weight[row]).max() / highest
+        least = np.inf
+        for fraction in fractions:
+            step = widest * fraction
+            q, error = _nearest(matrix, factor, target, step, highest)
+            if error < least:
+                least = error
+                steps[row] = step
+                for k in range(len(order)):
+                    integers[row, order[k]] = q[k]
+    return integers, steps
+
+
+@njit(cache=True, error_model="numpy")
+def _prepare(weight, support, covariance, cross, ridge):
+    """Return a row's entries in the order of the factor, their covariance, factor and target."""
+    size, inputs = len(support), len(covariance)
+    # The largest variances are rounded first, which is last in the factor.
+    order = support[np.argsort(np.array([covariance[j % inputs, j % inputs] for j in support]))]
+    matrix = np.zeros((size, size))
+    right = np.empty(size)
+    for i in range(size):
+        for j in range(size):
+            if order[i] // inputs == order[j] // inputs:
+                matrix[i, j] = covariance[order[i] % inputs, order[j] % inputs]
+        matrix[i, i] += ridge[order[i] % inputs]
+        right[i] = cross[order[i]]
+    # Only what differs from the original weights is solved for: the ridge pulls towards them.
+    original = np.array([weight[j] for j in order])
+    for i in range(size):
+        right[i] -= np.dot(matrix[i], original) - ridge[order[i] % inputs] * original[i]
+    return order, matrix, np.linalg.cholesky(matrix), original + np.linalg.solve(matrix, right)
+
+
+@njit(cache=True, error_model="numpy")
+def _nearest(matrix, factor, target, step, highest):
+    """Return a row's integers and their quadratic error."""
+    size = len(target)
+    q = np.zeros(size)
+    for k in range(size - 1, -1, -1):
+        wanted = target[k]
+        for j in range(k + 1, size):
+            wanted += factor[j, k] / factor[k, k] * (target[j] - step * q[j])
+        q[k] = min(max(np.rint(wanted / step), -highest), highest)
+    gradient = matrix @ (step * q - target)
+    for _ in range(SWEEPS):
+        moved = False
+        for k in range(size):
+            change = np.rint(-gradient[k] / (matrix[k, k] * step))
+            change = min(max(q[k] + change, -highest), highest) - q[k]
+            if change != 0.0:
+                q[k] += change
+                moved = True
+                gradient += matrix[k] * (step * change)
+        if not moved:
+            break
+    return q, np.dot(step * q - target, gradient)

@@ -1,0 +1,100 @@
+"""Tables for sigmoid and GELU: piecewise-linear functions with the least squared error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy.linalg import solveh_banded
+from scipy.special import expit
+
+from s5_to_loihi.fixed_point import Format, Interpolation, interpolate
+from s5_to_loihi.float_model import Activation, activate
+from s5_to_loihi.network.neurons.scaled_gate import OPENING_EXPONENT
+
+#: Beyond this the sigmoid is flat to within 2**-23.
+SIGMOID_RANGE = 16
+#: Beyond this GELU is a ReLU to within 1.3e-4.
+GELU_RANGE = 4
+#: Magnitudes at which a table is fitted and its error is measured: at most this many.
+LARGEST_GRID = 1 << 16
+
+
+def sigmoid_table(largest: float, knots: int) -> tuple[Interpolation, Format, float]:
+    """Return a table of ``sigmoid(v) - 1/2`` over |v|.
+
+    Args:
+        largest: magnitude that it should cover; beyond, the table and v itself saturate.
+        knots: segments.
+
+    Returns:
+        ``(table, format of v, largest absolute error over all v)``.
+    """
+    reach = SIGMOID_RANGE if largest > SIGMOID_RANGE / 2 else SIGMOID_RANGE // 2
+    source = Format(16, 15 - int(math.log2(reach)))
+    shift = 15 - int(math.log2(knots))
+    table, error = _fit(
+        lambda magnitude: expit(magnitude) - 0.5, source.exponent, knots, shift, OPENING_EXPONENT
+    )
+    beyond = 0.5 - math.ldexp(table.knots[-1], -OPENING_EXPONENT)
+    return table, source, max(error, abs(beyond))
+
+
+def gelu_table(activation: Activation, source: Format, knots: int) -> tuple[Interpolation, float]:
+    """Return a table of ``gelu(y) - relu(y)`` over |y|, which is even in y.
+
+    Args:
+        activation: which GELU.
+        source: format of y and of the table's entries.
+        knots: segments over the range in which GELU differs from ReLU; fewer if ``source`` does
+            not have that many integers there.
+
+    Returns:
+        ``(table, largest absolute error over all y)``.
+    """
+    reach_bits = source.exponent + int(math.log2(GELU_RANGE))
+    reach_bits = max(1, min(reach_bits, source.bits - 1))
+    knots = min(knots, 1 << reach_bits)
+    shift = reach_bits - int(math.log2(knots))
+    table, error = _fit(
+        lambda magnitude: activate(-magnitude, activation),
+        source.exponent,
+        knots,
+        shift,
+        source.exponent,
+    )
+    return table, error
+
+
+def _fit(
+    function: Callable[[np.ndarray], np.ndarray],
+    source_exponent: int,
+    knots: int,
+    segment_shift: int,
+    exponent: int,
+) -> tuple[Interpolation, float]:
+    """Fit knots by least squares; the first stays at ``function(0)`` = 0: silence is silence."""
+    total = knots << segment_shift
+    magnitudes = np.arange(0, total, max(1, total // LARGEST_GRID))
+    wanted = function(np.ldexp(magnitudes.astype(np.float64), -source_exponent))
+    segment = magnitudes >> segment_shift
+    fraction = np.ldexp((magnitudes - (segment << segment_shift)).astype(float), -segment_shift)
+    # Normal equations of hat functions: tridiagonal, the first knot left out.
+    diagonal = np.zeros(knots + 1)
+    np.add.at(diagonal, segment, (1 - fraction) ** 2)
+    np.add.at(diagonal, segment + 1, fraction**2)
+    beside = np.zeros(knots + 1)
+    np.add.at(beside, segment + 1, fraction * (1 - fraction))
+    right = np.zeros(knots + 1)
+    np.add.at(right, segment, (1 - fraction) * wanted)
+    np.add.at(right, segment + 1, fraction * wanted)
+    # With one magnitude a segment nothing ends in the last knot: it is then left at the one before.
+    diagonal[-1] += 1e-9
+    right[-1] += 1e-9 * wanted[-1]
+    bands = np.stack([beside, diagonal])[:, 1:]
+    fitted = solveh_banded(bands, right[1:])
+    entries = (0, *np.rint(np.ldexp(fitted, exponent)).astype(np.int64).tolist())
+    table = Interpolation(entries, segment_shift)
+    error = np.ldexp(interpolate(magnitudes, table).astype(float), -exponent) - wanted
+    return table, float(np.abs(error).max())
