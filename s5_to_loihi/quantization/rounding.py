@@ -13,10 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from s5_to_loihi.network.neurons.rescaling import DIGIT_BITS
+from s5_to_loihi.network.neurons.rescaling import MOST_DIGITS
+
+#: Widest digit: an int8 synapse carries it.
+WIDEST_DIGIT = 8
+#: By how much the sums of the final integers may exceed those of plainly rounded ones.
+SUM_MARGIN = 1.05
 
 #: The ridge that keeps a covariance well conditioned, relative to its diagonal.
-DAMPING = 1e-2
+DAMPING = 0.1
 #: Sweeps of single integer steps.
 SWEEPS = 8
 
@@ -45,6 +50,30 @@ def moments(messages: np.ndarray, results: np.ndarray) -> Moments:
     return Moments(centred.T @ centred / count, mean, target.T @ centred / count, wanted)
 
 
+@dataclass(frozen=True)
+class Digits:
+    """How a weight is written: ``count`` signed digits of ``bits`` bits each."""
+
+    count: int
+    bits: int
+
+    def largest(self, weight_bits: int) -> int:
+        """Return the largest weight: the digits and the weight are symmetric."""
+        digit = (1 << (self.bits - 1)) - 1
+        return min(
+            (1 << (weight_bits - 1)) - 1, sum(digit << (k * self.bits) for k in range(self.count))
+        )
+
+    def split(self, integers: np.ndarray) -> list[np.ndarray]:
+        """Return the digits of integers within ``largest``, the lowest first."""
+        half, found = 1 << (self.bits - 1), []
+        for _ in range(self.count - 1):
+            low = ((integers + half) & (2 * half - 1)) - half
+            found.append(low)
+            integers = (integers - low) >> self.bits
+        return [*found, integers]
+
+
 @dataclass(frozen=True, eq=False)
 class RoundedRows:
     """Weights as integers.
@@ -53,10 +82,37 @@ class RoundedRows:
         integers: (out, in) int64; zero wherever the original is zero.
         steps: (out,) value of one integer, for messages counted as integers; zero for a row of
             zeros.
+        digits: how the integers are written.
     """
 
     integers: np.ndarray
     steps: np.ndarray
+    digits: Digits
+
+
+def choose_digits(
+    weight: np.ndarray, inputs: int, bits: int, largest_sum: float
+) -> tuple[Digits, float]:
+    """Choose the fewest digits with which sums fit; the most if none do.
+
+    Args:
+        weight: (out, parts * inputs) floats.
+        inputs: entries of one sum.
+        bits: of the weights.
+        largest_sum: that the absolute integers of a digit may add up to.
+
+    Returns:
+        ``(digits, what they add up to in the worst row, estimated with plain rounding)``.
+    """
+    peaks = np.abs(weight).max(axis=1, initial=0, keepdims=True)
+    for count in range(-(-bits // WIDEST_DIGIT), MOST_DIGITS + 1):
+        digits = Digits(count, max(2, -(-bits // count)))
+        steps = np.where(peaks > 0, peaks, 1) / digits.largest(bits)
+        split = digits.split(np.rint(weight / steps).astype(np.int64))
+        total = SUM_MARGIN * max(_part_sums(digit, inputs).max(initial=0) for digit in split)
+        if total <= largest_sum:
+            break
+    return digits, total
 
 
 def round_rows(weight: np.ndarray, data: Moments, bits: int, largest_sum: float) -> RoundedRows:
@@ -69,10 +125,11 @@ def round_rows(weight: np.ndarray, data: Moments, bits: int, largest_sum: float)
         weight: (out, in) per integer of a message; zeros stay zero. With (out, parts * in) a row
             holds several sums that share a step, a complex one say; ``data.cross`` likewise.
         data: of the quantized messages and the wanted results.
-        bits: 2 to 16; integers are symmetric, see ``largest_integer``.
-        largest_sum: bound on the sum of the absolute integers of one sum (of each of the two
-            digits if ``bits`` > 8); a step grows until it holds.
+        bits: 2 to 16.
+        largest_sum: bound on the sum of the absolute integers of each digit of one sum; a step
+            grows until it holds.
     """
+    digits, _ = choose_digits(weight, len(data.covariance), bits, largest_sum)
     integers = np.zeros(weight.shape, dtype=np.int64)
     steps = np.zeros(len(weight))
     rows, stretch = np.arange(len(weight)), 1.0
@@ -85,24 +142,21 @@ def round_rows(weight: np.ndarray, data: Moments, bits: int, largest_sum: float)
             np.ascontiguousarray(data.covariance),
             np.ascontiguousarray(data.cross[rows]),
             _ridge(data.covariance),
-            largest_integer(bits),
+            digits.largest(bits),
             _step_fractions(bits) * stretch,
         )
         integers[rows] = found.astype(np.int64)
-        # Another step gives other digits, so a few tries are enough where sums are chained.
-        sums = [_part_sums(digit, len(data.covariance)) for digit in digits(integers, bits)]
+        sums = [_part_sums(digit, len(data.covariance)) for digit in digits.split(integers)]
         rows = np.flatnonzero(np.maximum.reduce(sums) > largest_sum)
-        stretch *= 1.1 if bits <= DIGIT_BITS else 1.01
-    return RoundedRows(integers, steps)
+        # Another step gives other digits, so a few tries are enough where there are several.
+        stretch *= 1.1 if digits.count == 1 else 1.01
+    return RoundedRows(integers, steps, digits)
 
 
-def digits(integers: np.ndarray, bits: int) -> tuple[np.ndarray, ...]:
-    """Return weights of ``bits`` bits as int8 digits, the lowest first: one, or two if chained."""
-    if bits <= DIGIT_BITS:
-        return (integers,)
-    half = 1 << (DIGIT_BITS - 1)
-    low = ((integers + half) & (2 * half - 1)) - half
-    return low, (integers - low) >> DIGIT_BITS
+def _step_fractions(bits: int) -> np.ndarray:
+    """Return the steps that are tried, relative to the one that clips nothing."""
+    lowest = {2: 0.4, 3: 0.45, 4: 0.5, 5: 0.6, 6: 0.7, 7: 0.8, 8: 0.85}.get(bits)
+    return np.array([1.0]) if lowest is None else np.linspace(1.0, lowest, 12)
 
 
 def _part_sums(integers: np.ndarray, inputs: int) -> np.ndarray:
@@ -114,19 +168,6 @@ def _ridge(covariance: np.ndarray) -> np.ndarray:
     """Return what is added to each variance: in proportion to it, a little to one that is zero."""
     variances = np.diag(covariance)
     return DAMPING * variances + 1e-6 * variances.mean() + np.finfo(float).tiny
-
-
-def largest_integer(bits: int) -> int:
-    """Return the largest weight of a symmetric format whose digits fit into int8."""
-    both_digits = 127 * (1 << DIGIT_BITS) + 127
-    return min((1 << (bits - 1)) - 1, both_digits)
-
-
-def _step_fractions(bits: int) -> np.ndarray:
-    """Return the steps that are tried, relative to the one that clips nothing."""
-    if bits > DIGIT_BITS:
-        return np.array([1.0])
-    return np.linspace(1.0, {2: 0.4, 3: 0.45, 4: 0.5, 5: 0.6, 6: 0.7, 7: 0.8, 8: 0.85}[bits], 12)
 
 
 @njit(cache=True, error_model="numpy")

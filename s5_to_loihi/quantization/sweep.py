@@ -7,7 +7,6 @@ group's own weights and biases can.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -38,7 +37,7 @@ from s5_to_loihi.network.neurons import (
     SCALED_STATE,
     NeuronKind,
 )
-from s5_to_loihi.network.neurons.rescaling import DIGIT_BITS, Rescaling
+from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, ScaledDenseConstants
 from s5_to_loihi.network.neurons.scaled_gate import (
     OPENING_EXPONENT,
@@ -66,10 +65,10 @@ from s5_to_loihi.quantization.formats import (
 )
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
+    Digits,
     Moments,
     RoundedRows,
-    digits,
-    largest_integer,
+    choose_digits,
     moments,
     round_rows,
 )
@@ -77,8 +76,6 @@ from s5_to_loihi.quantization.tables import gelu_table, sigmoid_table
 
 #: Bits that a state register keeps above the largest value of the calibration data.
 STATE_HEADROOM_BITS = 3
-#: By how much the sums of the final integers may exceed those of plainly rounded ones.
-SUM_MARGIN = 1.05
 #: Bits of a state's resolution that may be given up so that its range is proven for every input.
 BITS_FOR_PROOF = 4
 
@@ -229,7 +226,9 @@ class Sweep:
             # All outputs share a format: they leave the network.
             exponents = np.full(len(exponents), exponents.min())
         constants = _affine(name, rows, bias, bits, exponents)
-        self._connect(f"{name}.weight", rows.integers, source, name, "weighted")
+        self._connect(
+            f"{name}.weight", rows.integers, rows.digits, source, Endpoint(name, "weighted")
+        )
         formats = {"activation": constants.result, "affine": constants.result}
         constants = ScaledDenseConstants(constants, int(rectified))
         self._add(name, SCALED_DENSE, constants, formats, {"activation": exponents})
@@ -255,7 +254,7 @@ class Sweep:
         )
         scaled = np.exp2(-self._exponents[hidden])
         weight = np.concatenate([folded.b.real * scaled, folded.b.imag * scaled], axis=1)
-        rows = self._rounded(f"{name}.B", weight, data, bits, self._largest_sum([hidden]))
+        rows = self._rounded(f"{name}.B", weight, data, bits, [hidden])
         b_re, b_im = np.split(rows.integers, 2, axis=1)
         fitted = rows.steps[:, None] * (b_re + 1j * b_im)
         bias = both.wanted[:count] + 1j * both.wanted[count:] - fitted @ both.mean
@@ -281,8 +280,7 @@ class Sweep:
             np.stack([gains.real, gains.imag], axis=1), f"{name}.gain", MULTIPLIER.bits
         )
         bias_integers = np.rint(np.exp2(exponents) * (folded.gain * bias))
-        g = self._reference[f"{name}.g"]
-        message_bits, message_shift = self._state_messages(name, folded, g, exponents, state_bits)
+        message_bits, message_shift = self._state_messages(name, folded, x, exponents, state_bits)
         register = Format(state_bits, int(exponents.min()))
         message = Format(message_bits, int((exponents - message_shift).min()))
         rectified = int(folded.block.rectified)
@@ -309,9 +307,10 @@ class Sweep:
             x=register,
             g=message,
             rectified=rectified,
+            digit_bits=rows.digits.bits,
         )
-        self._connect(f"{name}.B_re", b_re, hidden, group, "bu_re")
-        self._connect(f"{name}.B_im", b_im, hidden, group, "bu_im")
+        self._connect(f"{name}.B_re", b_re, rows.digits, hidden, Endpoint(group, "bu_re"))
+        self._connect(f"{name}.B_im", b_im, rows.digits, hidden, Endpoint(group, "bu_im"))
         formats = {name: register for name in ("x_re", "x_im", "drive_re", "drive_im")}
         formats |= {name: message for name in ("g_re", "g_im", "scaled_re", "scaled_im")}
         sent = exponents - message_shift
@@ -347,15 +346,18 @@ class Sweep:
             exponents.append(min(measured, proven) if near else measured)
         return np.array(exponents, dtype=np.int64)
 
-    def _state_messages(self, name, folded, g, exponents, state_bits) -> tuple[int, np.ndarray]:
-        """Return the bits of the messages and each state's right shift to them."""
+    def _state_messages(self, name, folded, x, exponents, state_bits) -> tuple[int, np.ndarray]:
+        """Return the bits of the messages and each state's right shift to them.
+
+        They cover the state before its ReLU: one that was negative may not always be.
+        """
         requested = self._precision.bits("activation", f"{name}.g")
-        largest = np.maximum(np.abs(g.real), np.abs(g.imag)).max(axis=(0, 1))
+        largest = np.maximum(np.abs(x.real), np.abs(x.imag)).max(axis=(0, 1))
         combined = np.concatenate([folded.c.real * largest, folded.c.imag * largest], axis=1)
         bits = self._capped(f"{name}.g", requested, [(combined, f"{name}.C")])
         wanted = [
-            best_exponent(np.stack([g[..., p].real, g[..., p].imag]), bits)
-            for p in range(g.shape[-1])
+            best_exponent(np.stack([x[..., p].real, x[..., p].imag]), bits)
+            for p in range(x.shape[-1])
         ]
         shifts = np.maximum(exponents - np.array(wanted), 0)
         return bits, np.minimum(shifts, state_bits - 1).astype(np.int64)
@@ -391,12 +393,13 @@ class Sweep:
             folded.d * scale * np.exp2(exponents + fine), f"{name}.D"
         )
         c_re, minus_c_im = np.split(rows.integers, 2, axis=1)
-        self._connect(f"{name}.C_re", c_re, g_re, group, "projection")
-        self._connect(f"{name}.C_im", minus_c_im, g_im, group, "projection")
+        projection = Endpoint(group, "projection")
+        self._connect(f"{name}.C_re", c_re, rows.digits, g_re, projection)
+        self._connect(f"{name}.C_im", minus_c_im, rows.digits, g_im, projection)
         self._hand_on(f"{name}.D", hidden, group, "feedthrough")
         constants = ScaledOutputConstants(
             projection=affine.weighted,
-            feedthrough=Rescaling(through, through_shift, MULTIPLIER, SHIFT, affine.weighted.fine),
+            feedthrough=affine.weighted._replace(multiplier=through, shift=through_shift),
             bias=affine.bias,
             bias_format=affine.bias_format,
             rounding_shift=fine,
@@ -486,7 +489,7 @@ class Sweep:
         """Quantize an affine map; ``names`` are those of its matrix, its group and its port."""
         name, group, port = names
         rows, bias = self._round(name, affine.weight, [source], wanted)
-        self._connect(name, rows.integers, source, group, port)
+        self._connect(name, rows.integers, rows.digits, source, Endpoint(group, port))
         return _affine(name, rows, bias, bits, exponents)
 
     # --- matrices --------------------------------------------------------------------------------
@@ -508,22 +511,18 @@ class Sweep:
         data = moments(self._flat(*sources), wanted.reshape(-1, wanted.shape[-1]))
         exponents = np.concatenate([self._exponents[source] for source in sources])
         bits = self._precision.bits("weight", name)
-        rows = self._rounded(
-            name, weight * np.exp2(-exponents), data, bits, self._largest_sum(sources)
-        )
+        rows = self._rounded(name, weight * np.exp2(-exponents), data, bits, sources)
         return rows, data.wanted - rows.steps * (rows.integers @ data.mean)
 
-    def _rounded(self, name, scaled, data: Moments, bits: int, largest_sum: float) -> RoundedRows:
-        rows = round_rows(scaled, data, bits, largest_sum)
+    def _rounded(self, name, scaled, data: Moments, bits: int, sources) -> RoundedRows:
+        rows = round_rows(scaled, data, bits, _largest_sum(self._widest(sources)))
         parameters = int(np.count_nonzero(scaled))
         kept = int(np.count_nonzero(rows.integers))
         self.matrices.append(RoundedMatrix(name, bits, parameters, parameters - kept))
         return rows
 
-    def _largest_sum(self, sources) -> float:
-        """Return the largest sum of absolute integers that an accumulator can take."""
-        bits = max(self._formats[source].bits for source in sources)
-        return ((1 << (ACCUMULATOR_BITS - 1)) - 1) >> (bits - 1)
+    def _widest(self, sources) -> int:
+        return max(self._formats[source].bits for source in sources)
 
     def _message(
         self, tensor: str, values: np.ndarray, matrices, expected: np.ndarray | float = 0.0
@@ -536,8 +535,10 @@ class Sweep:
         """Return as many of a message's bits as the accumulators behind its matrices can take."""
         for matrix, name in matrices:
             weight_bits = self._precision.bits("weight", name)
-            largest = _largest_row_sum(matrix, weight_bits)
-            most = ACCUMULATOR_BITS - math.ceil(math.log2(largest + 1))
+            _, total = choose_digits(matrix, matrix.shape[1], weight_bits, _largest_sum(bits))
+            most = bits
+            while total > _largest_sum(most):
+                most -= 1
             if most < bits:
                 self.notes.append(
                     f"{tensor}: {most} bits instead of {bits}, more could overflow the"
@@ -548,16 +549,21 @@ class Sweep:
 
     # --- the network -----------------------------------------------------------------------------
 
-    def _connect(self, name, integers, source: Endpoint, group: str, port: str) -> None:
+    def _connect(
+        self, name: str, integers: np.ndarray, digits: Digits, source: Endpoint, target: Endpoint
+    ) -> None:
         """Add the synapses of a matrix: one for each digit."""
-        bits = DIGIT_BITS if np.abs(integers).max(initial=0) < 1 << (DIGIT_BITS - 1) else 16
-        suffixes = ("", "_high")
-        for suffix, digit in zip(suffixes, digits(integers, bits), strict=False):
-            digit_name, digit_port = f"{name}{suffix}", f"{port}{suffix}"
-            exponent = -DIGIT_BITS if digit_port != port else 0
-            weights = frozen_weights(csr_matrix(digit))
-            target = Endpoint(group, digit_port)
-            self.synapses.append(Synapses(digit_name, source, target, weights, exponent))
+        suffixes = digit_ports("")
+        for place, digit in enumerate(digits.split(integers)):
+            self.synapses.append(
+                Synapses(
+                    f"{name}{suffixes[place]}",
+                    source,
+                    Endpoint(target.group, f"{target.name}{suffixes[place]}"),
+                    frozen_weights(csr_matrix(digit)),
+                    -place * digits.bits,
+                )
+            )
 
     def _hand_on(self, name: str, source: Endpoint, group: str, port: str) -> None:
         size = self._sent[source].shape[-1]
@@ -627,6 +633,11 @@ def _decaying(parts: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, np.nda
     return decay_re, decay_im
 
 
+def _largest_sum(message_bits: int) -> int:
+    """Return what absolute weights may add up to, so that no accumulator can overflow."""
+    return ((1 << (ACCUMULATOR_BITS - 1)) - 1) >> (message_bits - 1)
+
+
 def _limited(exponents: np.ndarray, bits: int, bias: np.ndarray, *steps: np.ndarray) -> np.ndarray:
     """Limit fractional bits to what the operands resolve and to what the bias leaves room for."""
     extra = fine_bits(bits)
@@ -654,7 +665,11 @@ def _affine(name, rows: RoundedRows, bias, bits, exponents, floors: int = 1) -> 
     half = ((1 << extra) >> 1) + floors / 2
     integers = _within(np.rint(bias * np.exp2(exponents + extra) + half), fine, f"{name} bias")
     return AffineConstants(
-        Rescaling(multiplier, shift, MULTIPLIER, SHIFT, fine), integers, fine, extra, result
+        Rescaling(multiplier, shift, MULTIPLIER, SHIFT, fine, rows.digits.bits),
+        integers,
+        fine,
+        extra,
+        result,
     )
 
 
@@ -678,12 +693,3 @@ def _within(integers: np.ndarray, target: Format, where: str) -> np.ndarray:
             "Calibrate with louder data, or give the tensor fewer bits",
         )
     return integers.astype(np.int64)
-
-
-def _largest_row_sum(matrix: np.ndarray, bits: int) -> float:
-    """Estimate the largest sum of a row's absolute integers, of the larger digit if chained."""
-    peaks = np.abs(matrix).max(axis=1, initial=0, keepdims=True)
-    steps = np.where(peaks > 0, peaks, 1) / largest_integer(bits)
-    integers = np.rint(matrix / steps).astype(np.int64)
-    sums = [np.abs(digit).sum(axis=1).max(initial=0) for digit in digits(integers, bits)]
-    return SUM_MARGIN * float(max(sums))

@@ -1,7 +1,8 @@
 """Rescaling: from a dendritic accumulator to a value, with a factor for each neuron.
 
-What all neurons of our own quantizer share. Weights of more than eight bits are two chained
-synapses: the high digit arrives in a port of its own and counts ``2**DIGIT_BITS`` times.
+What all neurons of our own quantizer share. A weight may be several chained synapses, one for each
+of its digits: weights of more than eight bits are, and those of messages so wide that a sum of
+eight-bit weights would not fit an accumulator. Each digit has a port of its own.
 """
 
 from __future__ import annotations
@@ -12,8 +13,13 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import Format, saturate, shift, shift_right
 
-#: Bits of the low digit of a chained weight: an int8 synapse carries it.
-DIGIT_BITS = 8
+#: Most digits of a weight, each in a port of its own.
+MOST_DIGITS = 4
+
+
+def digit_ports(name: str) -> tuple[str, ...]:
+    """Return the ports of a matrix, that of the lowest digit first."""
+    return (name, *(f"{name}_{digit}" for digit in range(1, MOST_DIGITS)))
 
 
 class Rescaling(NamedTuple):
@@ -24,6 +30,7 @@ class Rescaling(NamedTuple):
         shift: (n,) right shifts of the product, >= 0.
         multiplier_format, shift_format: their formats.
         fine: format of the product, with bits more than the value that it becomes.
+        digit_bits: bits of a digit of the weights.
     """
 
     multiplier: np.ndarray
@@ -31,13 +38,21 @@ class Rescaling(NamedTuple):
     multiplier_format: Format
     shift_format: Format
     fine: Format
+    digit_bits: int
 
 
-def rescale(value, c):
-    """Return ``sat((value * multiplier) >> shift)`` in the format ``c.fine``."""
-    return saturate(shift_right(value * c.multiplier, c.shift), c.fine.bits)
+def chained(accumulators, digit_bits):
+    """Return the sum that the accumulators of a weight's digits stand for, the lowest first."""
+    total = accumulators[0]
+    for digit, accumulator in enumerate(accumulators[1:], start=1):
+        total = total + shift(accumulator, digit * digit_bits)
+    return total
 
 
-def chained(low, high):
-    """Return the accumulator of chained weights from those of its two digits."""
-    return low + shift(high, DIGIT_BITS)
+def rescale(accumulators, c):
+    """Return ``sat((accumulator * multiplier) >> shift)`` in the format ``c.fine``.
+
+    ``accumulators`` are those of the digits of the weights, the lowest first.
+    """
+    accumulator = chained(accumulators, c.digit_bits)
+    return saturate(shift_right(accumulator * c.multiplier, c.shift), c.fine.bits)

@@ -8,7 +8,7 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import Format, rectify, saturate, shift_right
 from s5_to_loihi.network.neurons.kind import NeuronKind
-from s5_to_loihi.network.neurons.rescaling import Rescaling, chained, rescale
+from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports, rescale
 
 
 class AffineConstants(NamedTuple):
@@ -36,14 +36,14 @@ class ScaledDenseConstants(NamedTuple):
     rectified: int
 
 
-def scaled_affine(low, high, c):
+def scaled_affine(accumulators, c):
     """Return the affine value before it saturates at ``c.result.bits``."""
-    return shift_right(rescale(chained(low, high), c.weighted) + c.bias, c.rounding_shift)
+    return shift_right(rescale(accumulators, c.weighted) + c.bias, c.rounding_shift)
 
 
 def update(accumulators, state, constants):
     """activation = relu(affine) or affine."""
-    affine = scaled_affine(*accumulators, constants.affine)
+    affine = scaled_affine(accumulators, constants.affine)
     activation = rectify(affine) if constants.rectified else affine
     return (), (saturate(activation, constants.affine.result.bits),), (affine,)
 
@@ -51,7 +51,7 @@ def update(accumulators, state, constants):
 SCALED_DENSE = NeuronKind(
     name="scaled_dense",
     title="scaled affine map",
-    ports=("weighted", "weighted_high"),
+    ports=digit_ports("weighted"),
     state=(),
     messages=("activation",),
     probes=("affine",),

@@ -22,6 +22,7 @@ from s5_to_loihi.fixed_point import (
     shift_right_rounded,
 )
 from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.rescaling import MOST_DIGITS, digit_ports
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, scaled_affine
 
 #: Fractional bits of the gate's opening.
@@ -82,8 +83,8 @@ def _close(product, residual, c):
     return saturate(hidden, c.hidden.bits), total
 
 
-def _opening(low, high, c):
-    gate = saturate(scaled_affine(low, high, c.gate), c.gate.result.bits)
+def _opening(accumulators, c):
+    gate = saturate(scaled_affine(accumulators, c.gate), c.gate.result.bits)
     half = interpolate(np.abs(gate), c.sigmoid)
     return gate, (1 << (OPENING_EXPONENT - 1)) + np.where(gate > 0, half, -half)
 
@@ -97,19 +98,18 @@ def update_residual(accumulators, state, constants):
 
 def update_gate(accumulators, state, constants):
     """hidden = value * sigmoid(W2 a + b2) + residual, rectified or not."""
-    low, high, value, residual = accumulators
-    gate, opening = _opening(low, high, constants)
+    *weighted, value, residual = accumulators
+    gate, opening = _opening(weighted, constants)
     hidden, total = _close(value * opening, residual, constants.end)
     return (), (hidden,), (gate, opening, total)
 
 
 def update_full_gate(accumulators, state, constants):
     """hidden = (W1 a + b1) * sigmoid(W2 a + b2) + residual, rectified or not."""
-    low, high, value_low, value_high, residual = accumulators
-    value = scaled_affine(value_low, value_high, constants.value)
+    value = scaled_affine(accumulators[MOST_DIGITS : 2 * MOST_DIGITS], constants.value)
     kept = saturate(value, constants.value.result.bits)
-    gate, opening = _opening(low, high, constants.base)
-    hidden, total = _close(kept * opening, residual, constants.base.end)
+    gate, opening = _opening(accumulators[:MOST_DIGITS], constants.base)
+    hidden, total = _close(kept * opening, accumulators[-1], constants.base.end)
     return (), (hidden,), (value, gate, opening, total)
 
 
@@ -127,7 +127,7 @@ SCALED_RESIDUAL = NeuronKind(
 SCALED_GATE = NeuronKind(
     name="scaled_gate",
     title="scaled sigmoid gate, residual",
-    ports=("gate", "gate_high", "value", "residual"),
+    ports=(*digit_ports("gate"), "value", "residual"),
     state=(),
     messages=("hidden",),
     probes=("gate_affine", "opening", "total"),
@@ -138,7 +138,7 @@ SCALED_GATE = NeuronKind(
 SCALED_FULL_GATE = NeuronKind(
     name="scaled_full_gate",
     title="scaled affine value, sigmoid gate, residual",
-    ports=("gate", "gate_high", "value", "value_high", "residual"),
+    ports=(*digit_ports("gate"), *digit_ports("value"), "residual"),
     state=(),
     messages=("hidden",),
     probes=("value_affine", "gate_affine", "opening", "total"),

@@ -15,7 +15,7 @@ from s5_to_loihi.fixed_point import (
     shift_right,
 )
 from s5_to_loihi.network.neurons.kind import NeuronKind
-from s5_to_loihi.network.neurons.rescaling import Rescaling, chained, rescale
+from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports, rescale
 
 
 class ScaledOutputConstants(NamedTuple):
@@ -50,9 +50,9 @@ class GeluOutputConstants(NamedTuple):
 
 
 def _total(accumulators, c):
-    projection, projection_high, feedthrough = accumulators
-    fine = rescale(chained(projection, projection_high), c.projection)
-    return shift_right(fine + rescale(feedthrough, c.feedthrough) + c.bias, c.rounding_shift)
+    *projection, feedthrough = accumulators
+    fine = rescale(projection, c.projection) + rescale((feedthrough,), c.feedthrough)
+    return shift_right(fine + c.bias, c.rounding_shift)
 
 
 def update_output(accumulators, state, constants):
@@ -72,7 +72,7 @@ def update_gelu_output(accumulators, state, constants):
 SCALED_OUTPUT = NeuronKind(
     name="scaled_output",
     title="scaled projection, feedthrough, ReLU",
-    ports=("projection", "projection_high", "feedthrough"),
+    ports=(*digit_ports("projection"), "feedthrough"),
     state=(),
     messages=("y", "activation"),
     probes=("total",),
@@ -83,7 +83,7 @@ SCALED_OUTPUT = NeuronKind(
 GELU_OUTPUT = NeuronKind(
     name="gelu_output",
     title="scaled projection, feedthrough, GELU",
-    ports=("projection", "projection_high", "feedthrough"),
+    ports=(*digit_ports("projection"), "feedthrough"),
     state=(),
     messages=("y", "activation"),
     probes=("total",),

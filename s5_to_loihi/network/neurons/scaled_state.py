@@ -8,7 +8,7 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift_right_rounded
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
-from s5_to_loihi.network.neurons.rescaling import chained
+from s5_to_loihi.network.neurons.rescaling import MOST_DIGITS, chained, digit_ports
 
 
 class ScaledStateConstants(NamedTuple):
@@ -29,6 +29,7 @@ class ScaledStateConstants(NamedTuple):
         x: format of the state registers and of the drive, which saturate there.
         g: format of the messages, which saturate there.
         rectified: 1 if the complex ReLU is applied, else 0.
+        digit_bits: bits of a digit of the weights.
     """
 
     decay_re: np.ndarray
@@ -52,13 +53,14 @@ class ScaledStateConstants(NamedTuple):
     x: Format
     g: Format
     rectified: int
+    digit_bits: int
 
 
 def drive(accumulators, constants):
     """Return gain * B u + bias."""
     c = constants
-    bu_re, bu_re_high, bu_im, bu_im_high = accumulators
-    bu_re, bu_im = chained(bu_re, bu_re_high), chained(bu_im, bu_im_high)
+    bu_re = chained(accumulators[:MOST_DIGITS], c.digit_bits)
+    bu_im = chained(accumulators[MOST_DIGITS:], c.digit_bits)
     drive_re = shift_right_rounded(c.gain_re * bu_re - c.gain_im * bu_im, c.gain_shift) + c.bias_re
     drive_im = shift_right_rounded(c.gain_re * bu_im + c.gain_im * bu_re, c.gain_shift) + c.bias_im
     return saturate(drive_re, c.x.bits), saturate(drive_im, c.x.bits)
@@ -89,7 +91,7 @@ RECURRENCE = Recurrence(drive, advance, emit)
 SCALED_STATE = NeuronKind(
     name="scaled_state",
     title="complex recurrence with gain",
-    ports=("bu_re", "bu_re_high", "bu_im", "bu_im_high"),
+    ports=(*digit_ports("bu_re"), *digit_ports("bu_im")),
     state=("x_re", "x_im"),
     messages=("g_re", "g_im"),
     probes=("drive_re", "drive_im", "scaled_re", "scaled_im"),
