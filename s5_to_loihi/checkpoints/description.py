@@ -39,7 +39,7 @@ SCHEMA = "s5_to_loihi model"
 SCHEMA_VERSION = 1
 DESCRIPTION, WEIGHTS = "model.yaml", "model.safetensors"
 #: A description has about ten lines a block.
-_LARGEST_DESCRIPTION = 1 << 20
+_LARGEST_DESCRIPTION = 1 << 18
 _READS = "the tensors that docs/checkpoints.md lists for the kinds of blocks in the description"
 
 

@@ -61,30 +61,20 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         where: the file or directory, for messages.
         name: of the model.
         arrays: path -> array, as in ``params/encoder/layers_0/mixer/B`` (P, H, 2); paths outside
-            ``params/``, ``batch_stats/`` and the pruner's target sparsities are ignored. A tree
-            that was saved without ``params/`` on top is taken as parameters.
+            ``params/``, ``batch_stats/`` and the pruner's target sparsities are ignored. Without
+            ``params/`` on top, everything is taken as parameters; what is above it, as in
+            ``state/params/``, is left out.
         chooser: answers what the tree does not say.
 
     Raises:
         CheckpointError: missing, unknown or unsuitable parameters.
     """
-    if not any(path.startswith(PARAMETERS) for path in arrays):
-        arrays = {
-            path if path.startswith(STATISTICS) else PARAMETERS + path: array
-            for path, array in arrays.items()
-        }
-    parameters = Parameters(
-        where,
-        {
-            path: array
-            for path, array in arrays.items()
-            if path.startswith((PARAMETERS, STATISTICS))
-        },
-    )
+    arrays = _rooted(arrays)
+    parameters = Parameters(where, _of_the_model(arrays))
     intel = any("/layers_0/mixer/" in path for path in arrays)
     if intel:
         # After the check above: ordering by magnitude relies on finite numbers.
-        parameters = Parameters(where, _pruned(arrays, chooser))
+        parameters = Parameters(where, _pruned(where, arrays, chooser))
     else:
         known = {field.name for field in fields(LoadOptions)}
         chooser.options.refuse_all_but(where, *known - {"rectified", "pruning_sparsity"})
@@ -104,6 +94,28 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
     return model
 
 
+def _of_the_model(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        path: array for path, array in arrays.items() if path.startswith((PARAMETERS, STATISTICS))
+    }
+
+
+def _rooted(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays with ``params/`` on top."""
+    tops = {
+        top
+        for path in arrays
+        if PARAMETERS in path and "opt_state/" not in (top := path.split(PARAMETERS)[0])
+    }
+    if not tops:
+        return {
+            path if path.startswith(STATISTICS) else PARAMETERS + path: array
+            for path, array in arrays.items()
+        }
+    top = min(tops)
+    return {path.removeprefix(top): array for path, array in arrays.items() if path.startswith(top)}
+
+
 def _count_blocks(where: str, arrays: Mapping) -> int:
     numbers = {
         int(match[1])
@@ -120,18 +132,18 @@ def _count_blocks(where: str, arrays: Mapping) -> int:
 # --- pruning -------------------------------------------------------------------------------------
 
 
-def _pruned(arrays: Mapping[str, np.ndarray], chooser: Chooser) -> dict[str, np.ndarray]:
+def _pruned(
+    where: str, arrays: Mapping[str, np.ndarray], chooser: Chooser
+) -> dict[str, np.ndarray]:
     """Return parameters and statistics with the pruning mask applied."""
-    kept = {
-        path: array for path, array in arrays.items() if path.startswith((PARAMETERS, STATISTICS))
-    }
+    kept = _of_the_model(arrays)
     # jaxpruner's rule for what is pruned: everything with more than one axis.
     weights = {
         path: array
         for path, array in kept.items()
         if path.startswith(PARAMETERS) and array.ndim > 1
     }
-    shares = _sparsities(arrays, weights, chooser)
+    shares = _sparsities(where, arrays, weights, chooser)
     if not shares:
         return kept
     smallest = min((gap(weights[path], share) for path, share in shares.items()), default=np.inf)
@@ -144,22 +156,26 @@ def _pruned(arrays: Mapping[str, np.ndarray], chooser: Chooser) -> dict[str, np.
     return kept | {path: masked(weights[path], share) for path, share in shares.items()}
 
 
-def _sparsities(arrays: Mapping, weights: Mapping, chooser: Chooser) -> dict[str, float]:
+def _sparsities(
+    where: str, arrays: Mapping, weights: Mapping, chooser: Chooser
+) -> dict[str, float]:
     """Return the share of zeros of each pruned array; nothing if there is no pruning."""
     recorded = {
-        path: float(arrays[SPARSITIES + path[len(PARAMETERS) :]])
+        path: arrays[record]
         for path in weights
-        if arrays.get(SPARSITIES + path[len(PARAMETERS) :], np.ones(2)).shape == ()
+        if (record := path.replace(PARAMETERS, SPARSITIES, 1)) in arrays
     }
     if chooser.options.pruning_sparsity is None and recorded:
-        bad = [path for path, share in recorded.items() if not 0 <= share < 1]
-        if bad:
-            raise CheckpointError(bad[0], f"has a target sparsity of {recorded[bad[0]]}")
+        for path, share in recorded.items():
+            if share.shape != () or not 0 <= share < 1:
+                raise CheckpointError(
+                    f"{where}: {path}", f"has a target sparsity of {str(share)[:50]}"
+                )
         chooser.notes.append(
             "pruning: mask applied again by magnitude, with the sparsities that the checkpoint's"
             " optimizer state records"
         )
-        return recorded
+        return {path: float(share) for path, share in recorded.items()}
     recipe = None
     if chooser.options.pruning_sparsity is None and chooser.known.pruning_sparsity is None:
         recipe = find_recipe(weights)

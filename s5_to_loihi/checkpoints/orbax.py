@@ -26,20 +26,23 @@ _ARRAY_FILES = {".zarray": "zarr", "zarr.json": "zarr3"}
 _SAVE_AGAIN = "Copy the whole directory again; Orbax writes it in one piece"
 
 
-def find(path: Path) -> Path | None:
+def find(path: Path, levels: int = 2) -> Path | None:
     """Find the directory of arrays, from any level of a checkpoint.
 
     Args:
         path: the directory of a run (with one directory a step, of which the newest is taken), of a
             step, or of the arrays themselves.
+        levels: how far down to look; more than a checkpoint has could be a loop of links.
 
     Returns:
         The directory of arrays; None if there is no Orbax checkpoint.
     """
     if (path / DATABASE).is_file() or next(path.glob("*/.zarray"), None):
         return path
+    if not levels:
+        return None
     for item in ITEMS:
-        if (path / item).is_dir() and (found := find(path / item)):
+        if (path / item).is_dir() and (found := find(path / item, levels - 1)):
             return found
     steps = {
         int(match[1]): child
@@ -47,7 +50,7 @@ def find(path: Path) -> Path | None:
         if child.is_dir() and (match := re.fullmatch(r"(?:checkpoint_)?(\d{1,18})", child.name))
     }
     for number in sorted(steps, reverse=True):
-        if found := find(steps[number]):
+        if found := find(steps[number], levels - 1):
             return found
     return None
 
@@ -131,12 +134,16 @@ def _has_every_piece(directory: Path) -> bool:
 
 
 def _largest_size(path: str, metadata: bytes) -> int:
-    """Return the most bytes that an array of this description takes, before it is read."""
-    description = json.loads(metadata)
-    shape = description.get("shape") if isinstance(description, dict) else None
-    if not isinstance(shape, list) or not all(
-        type(length) is int and 0 <= length < 2**63 for length in shape
-    ):
-        raise ValueError(f"{path} has the shape {str(shape)[:50]}")
+    """Return the most bytes that an array, or a piece of it, takes: before it is read."""
+    try:
+        description = json.loads(metadata)
+        shape = description["shape"]
+        grid = description.get("chunk_grid", {"configuration": {}})["configuration"]
+        pieces = description.get("chunks") or grid.get("chunk_shape", [])
+        for lengths in (shape, pieces):
+            if not all(type(length) is int and 0 <= length < 2**63 for length in lengths):
+                raise ValueError(f"{path} has the shape {str(lengths)[:50]}")
+    except (LookupError, TypeError, AttributeError):
+        raise ValueError(f"the description of {path} cannot be read") from None
     # No type is wider than complex128.
-    return 16 * math.prod(shape)
+    return 16 * max(math.prod(shape), math.prod(pieces))

@@ -14,6 +14,8 @@ LARGEST_BYTES = 4 << 30
 #: The most arrays that are read: a block has about 20, and an optimizer keeps two copies of each.
 MOST_ARRAYS = 20_000
 
+_TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", "c8", "c16")))
+
 
 class Parameters:
     """The parameters of one model.
@@ -35,7 +37,7 @@ class Parameters:
         self._arrays = dict(arrays)
         self._read: set[str] = set()
         for name, array in self._arrays.items():
-            if array.dtype.kind not in "fc":
+            if array.dtype not in _TYPES:
                 raise CheckpointError(
                     f"{where}: {name}", f"holds {array.dtype}, not floating-point numbers"
                 )

@@ -69,7 +69,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         "liquid: guessed no, and degree: guessed 1, because both are S5Block's defaults and its"
         " tensors are the same with and without"
     )
-    width = parameters.shape(f"{prefixes[0]}s5.seq.D")[0]
+    width = len(parameters.real(f"{prefixes[0]}s5.seq.D", (None,)))
     before, after = _linear_maps(arrays, stem, prefixes)
     model = S5Model(
         name=name,
@@ -133,8 +133,9 @@ def _block(
     discretization: Discretization,
     chooser: Chooser,
 ) -> FeedForwardBlock:
-    hidden = parameters.shape(f"{prefix}ff_dec.weight")[-1]
-    rows = parameters.shape(f"{prefix}ff_enc.weight")[0]
+    decode = parameters.real(f"{prefix}ff_dec.weight", (width, None))
+    expand = parameters.real(f"{prefix}ff_enc.weight", (None, width))
+    rows, hidden = len(expand), decode.shape[1]
     if rows not in (hidden, 2 * hidden):
         raise CheckpointError(
             f"{parameters.where}: {prefix}ff_enc.weight",
@@ -144,8 +145,8 @@ def _block(
         norm=_layer_norm(parameters, f"{prefix}attn_norm", width),
         ssm=_state_space(parameters, f"{prefix}s5.seq", width, discretization, chooser),
         feed_forward_norm=_layer_norm(parameters, f"{prefix}ff_norm", width),
-        expand=parameters.real(f"{prefix}ff_enc.weight", (rows, width)),
-        decode=parameters.real(f"{prefix}ff_dec.weight", (width, hidden)),
+        expand=expand,
+        decode=decode,
         gated=rows == 2 * hidden,
     )
 
