@@ -304,13 +304,18 @@ def test_trees_inside_of_other_trees(tmp_path, top):
 
 
 def test_bare_parameters(tmp_path):
-    arrays = {
+    """Without statistics, batch norm cannot be told from layer norm."""
+    bare = {
         name.removeprefix("params/"): array
         for name, array in flat_arrays().items()
         if name.startswith("params/")
     }
-    model = load(write_npz(tmp_path / "bare.npz", arrays)).model
-    assert isinstance(model.blocks[0].norm, LayerNorm)
+    path = write_npz(tmp_path / "bare.npz", bare)
+    assert "has batch norm statistics (batch_stats) of 0 blocks of 2" in message(path)
+    write_npz(path, {name.replace("mixer", "seq"): array for name, array in bare.items()})
+    loaded = load(path, LoadOptions(clip_eigenvalues=True))
+    assert isinstance(loaded.model.blocks[0].norm, LayerNorm)
+    assert any(note.startswith("norm: guessed layer norm") for note in loaded.notes)
 
 
 def test_loops_of_links_end(tmp_path):

@@ -79,6 +79,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         known = {field.name for field in fields(LoadOptions)}
         chooser.options.refuse_all_but(where, *known - {"rectified", "pruning_sparsity"})
     count = _count_blocks(where, arrays)
+    _check_statistics(parameters, chooser, count, intel)
     encoder = _dense(parameters, "params/encoder/encoder", None, None)
     width = len(encoder.bias)
     rectified = intel and _is_rectified(parameters, chooser, count)
@@ -122,11 +123,31 @@ def _count_blocks(where: str, arrays: Mapping) -> int:
         for path in arrays
         if (match := re.match(r"params/encoder/layers_(\d+)/", path))
     }
-    if numbers != set(range(len(numbers))):
+    if not numbers or numbers != set(range(len(numbers))):
         raise CheckpointError(
             where, f"has blocks {sorted(numbers)}, not 0 to n - 1", "Save it again"
         )
     return len(numbers)
+
+
+def _check_statistics(parameters: Parameters, chooser: Chooser, count: int, intel: bool) -> None:
+    """Refuse a lack of batch norm statistics, or note that it is taken for layer norm."""
+    present = sum(
+        f"batch_stats/encoder/layers_{index}/norm/mean" in parameters for index in range(count)
+    )
+    if present == count:
+        return
+    if intel or present:
+        # Layer norm exists in Intel's code, and fails there before a first step.
+        raise CheckpointError(
+            parameters.where,
+            f"has batch norm statistics (batch_stats) of {present} blocks of {count}",
+            "Save batch_stats beside params",
+        )
+    chooser.notes.append(
+        "norm: guessed layer norm because there are no batch norm statistics; if it is batch norm,"
+        " save batch_stats beside params"
+    )
 
 
 # --- pruning -------------------------------------------------------------------------------------
@@ -203,12 +224,9 @@ def _dense(parameters: Parameters, path: str, outputs: int | None, inputs: int |
 def _is_rectified(parameters: Parameters, chooser: Chooser, count: int) -> bool:
     """Find out whether a ReLU stands before every block, by the means that batch norm saw."""
     means = [
-        parameters.real(path, (None,))
+        parameters.real(f"batch_stats/encoder/layers_{index}/norm/mean", (None,))
         for index in range(count)
-        if (path := f"batch_stats/encoder/layers_{index}/norm/mean") in parameters
     ]
-    if not means:
-        return chooser.choose("rectified", False, "there are no batch norm means to tell it by")
     lowest, highest = min(map(np.min, means)), max(map(np.max, means))
     # A tenth leaves room for rounding; GELU gives about as much below zero as above.
     above = bool(lowest > -0.1 * highest)
@@ -229,8 +247,6 @@ def _readout(chooser: Chooser, intel: bool) -> Readout:
 def _blocks(
     parameters: Parameters, chooser: Chooser, count: int, width: int, rectified: bool, ssm: str
 ) -> tuple[S5Block, ...]:
-    if not count:
-        return ()
     paths = [f"params/encoder/layers_{index}" for index in range(count)]
     default = "both code bases use it unless told otherwise"
     discretization = chooser.choose("discretization", Discretization.ZERO_ORDER_HOLD, default)
