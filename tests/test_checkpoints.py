@@ -139,6 +139,12 @@ def test_torch_and_safetensors_hold_the_same_model(name):
     )
 
 
+def test_parameters_beside_an_optimizer():
+    model = load(RECORDED / "s5_pytorch_training.pt").model
+    want = load_recorded("s5_pytorch_sequential").model
+    assert_same_model(model, replace(want, name="s5_pytorch_training"))
+
+
 def test_models_are_in_double_precision():
     for name in RECORDINGS:
         for block in load_recorded(name).model.blocks:
@@ -274,6 +280,12 @@ def test_arguments_that_make_no_sense(tmp_path, key, value, what):
     arguments = json.loads((directory / "args.json").read_text())
     (directory / "args.json").write_text(json.dumps(arguments | {key: value}))
     assert what in message(directory)
+
+
+def test_conversion_without_statistics(tmp_path):
+    directory = copy_tree("tiny_batchnorm_conversion", tmp_path / "conversion")
+    (directory / "sc_cal_stats.pkl").unlink()
+    assert "sc_cal_stats.pkl: does not exist" in message(directory)
 
 
 def test_every_guess_is_noted_with_its_option():

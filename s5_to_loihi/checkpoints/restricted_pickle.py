@@ -120,7 +120,8 @@ class Dialect:
 
     Args:
         headers: the first two bytes: which protocols there are.
-        functions: name -> what stands in for the function, and its number of arguments.
+        functions: name -> what stands in for the function, and its number of arguments (None for
+            any).
         classes: likewise for classes.
         names: names that are arguments only.
         persistent: makes a value of a persistent id; None if there are none. With it come the
@@ -128,8 +129,8 @@ class Dialect:
     """
 
     headers: tuple[bytes, ...]
-    functions: Mapping[str, tuple[Callable, int]]
-    classes: Mapping[str, tuple[Callable, int]]
+    functions: Mapping[str, tuple[Callable, int | None]]
+    classes: Mapping[str, tuple[Callable, int | None]]
     names: frozenset[str]
     persistent: Callable[[object], object] | None = None
 
@@ -421,8 +422,8 @@ def _shown(value: object) -> str:
     return value.text if isinstance(value, _Name) else f"a value of type {type(value).__name__}"
 
 
-def _unpack(value: object, count: int) -> tuple:
-    if not (isinstance(value, tuple) and len(value) == count):
+def _unpack(value: object, count: int | None) -> tuple:
+    if not (isinstance(value, tuple) and count in (None, len(value))):
         raise Refused(f"{_shown(value)} is in the place of a tuple of {count}")
     return value
 

@@ -34,6 +34,8 @@ _STORAGES = {
     "torch.ByteStorage": "<u1",
     "torch.BoolStorage": "|b1",
 }
+#: Under which training programs keep the parameters beside the optimizer's state.
+_PARAMETERS = ("state_dict", "model_state_dict", "model")
 _DO = "Nothing of it was run. Save the parameters only: torch.save(model.state_dict(), PATH)"
 
 
@@ -46,7 +48,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Read the tensors of a ``.pt`` file.
 
     Args:
-        path: the file, with a ``state_dict`` or a dictionary that has one somewhere.
+        path: the file, with a ``state_dict``, or a dictionary that has it as ``state_dict``,
+            ``model_state_dict`` or ``model``; the rest of that dictionary is left out.
 
     Returns:
         Name -> array; names of nested dictionaries are joined with dots. Numbers and texts beside
@@ -66,6 +69,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise CheckpointError(
             str(path), f"is damaged or no PyTorch file ({str(error)[:200]})", "Save it again"
         ) from None
+    if isinstance(tree, dict):
+        tree = next((tree[key] for key in _PARAMETERS if isinstance(tree.get(key), dict)), tree)
     tensors = dict(_flatten(tree, ""))
     if not tensors:
         raise CheckpointError(str(path), "holds no tensors", "Save model.state_dict()")
@@ -118,7 +123,7 @@ def _dialect(read_storage: Callable[[str], bytes]) -> Dialect:
         headers=(b"\x80\x02",),
         functions={
             "collections.OrderedDict": (dict, 0),
-            "torch._utils._rebuild_tensor_v2": (_tensor, 6),
+            "torch._utils._rebuild_tensor_v2": (_tensor, None),
             "torch._utils._rebuild_parameter": (lambda tensor, *_: tensor, 3),
         },
         classes={},
@@ -127,8 +132,13 @@ def _dialect(read_storage: Callable[[str], bytes]) -> Dialect:
     )
 
 
-def _tensor(storage: object, offset: object, size: object, stride: object, *_) -> np.ndarray:
+def _tensor(*parts: object) -> np.ndarray:
     """Return the view of a storage that a tensor is; bounds are checked, strides may be any."""
+    if len(parts) == 7:
+        raise Refused("a tensor is marked as conjugate or negative; call resolve_conj() on it")
+    if len(parts) != 6:
+        raise Refused(f"a tensor has {len(parts)} parts, not 6")
+    storage, offset, size, stride, *_ = parts
     if not isinstance(storage, _Storage):
         raise Refused("a tensor has no storage")
     lengths = (size, stride)
