@@ -78,7 +78,7 @@ def read(directory: Path, wanted: Callable[[str], bool]) -> dict[str, np.ndarray
         ) from None
     try:
         return _read(tensorstore, directory, wanted)
-    except (ValueError, KeyError, OSError, MemoryError, OverflowError) as error:
+    except (ValueError, KeyError, OSError, MemoryError, OverflowError, RecursionError) as error:
         reason = re.sub(r"\s+", " ", str(error).split("[source locations")[0]).strip()
         raise CheckpointError(str(directory), f"is damaged ({reason[:200]})", _SAVE_AGAIN) from None
 

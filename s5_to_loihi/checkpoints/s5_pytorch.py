@@ -71,6 +71,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
     )
     width = len(parameters.real(f"{prefixes[0]}s5.seq.D", (None,)))
     before, after = _linear_maps(arrays, stem, prefixes)
+    _note_gaps(stem, [place for place in (before, *prefixes, after) if place], chooser.notes)
     model = S5Model(
         name=name,
         encoder=_linear(parameters, before, width, None) if before else None,
@@ -93,9 +94,9 @@ def _in_order(where: str, prefixes: list[str]) -> tuple[str, list[str]]:
             "holds a bare S5 layer, without the norm and the feed-forward map of an S5Block",
             "Save a stack of S5Blocks",
         )
-    if len(prefixes) == 1 and not re.search(r"\d+\.$", prefixes[0]):
+    if len(prefixes) == 1 and not re.search(r"(^|\.)\d{1,9}\.$", prefixes[0]):
         return prefixes[0], prefixes
-    parts = [re.fullmatch(r"(.*?)(\d+)\.", prefix) for prefix in prefixes]
+    parts = [re.fullmatch(r"(|.*\.)(\d{1,9})\.", prefix) for prefix in prefixes]
     if not all(parts) or len({part[1] for part in parts}) != 1:
         raise CheckpointError(
             where, f"has S5Blocks in different places: {', '.join(sorted(prefixes)[:3])}",
@@ -107,19 +108,34 @@ def _in_order(where: str, prefixes: list[str]) -> tuple[str, list[str]]:
 def _linear_maps(arrays: Mapping, stem: str, prefixes: list[str]) -> tuple[str | None, str | None]:
     """Find the prefixes of the linear maps before and after the blocks."""
     parent = re.sub(r"[^.]+\.$", "", stem)
+    numbers = [_number(stem, prefix) for prefix in prefixes]
     before = after = None
     for path, array in arrays.items():
         prefix = path.removesuffix("weight")
-        if array.ndim != 2 or prefix == path or "ff_" in prefix:
+        if array.ndim != 2 or prefix == path:
             continue
-        number = re.fullmatch(re.escape(stem) + r"(\d+)\.", prefix)
-        first = re.fullmatch(re.escape(stem) + r"(\d+)\.", prefixes[0])
-        is_first = number and first and int(number[1]) < int(first[1])
-        if prefix == f"{parent}encoder." or is_first:
+        number = _number(stem, prefix)
+        if prefix == f"{parent}encoder." or (number is not None and number < numbers[0]):
             before = prefix
-        elif prefix == f"{parent}decoder." or number:
+        elif prefix == f"{parent}decoder." or (number is not None and number > numbers[-1]):
             after = prefix
     return before, after
+
+
+def _number(stem: str, prefix: str) -> int | None:
+    """Return the number of a module in its container; None if it has none."""
+    match = re.fullmatch(re.escape(stem) + r"(\d{1,9})\.", prefix)
+    return int(match[1]) if match else None
+
+
+def _note_gaps(stem: str, places: list[str], notes: list[str]) -> None:
+    """Note numbers in between that hold no parameters."""
+    numbers = [number for place in places if (number := _number(stem, place)) is not None]
+    if numbers and len(numbers) <= numbers[-1] - numbers[0]:
+        notes.append(
+            f"modules without parameters stand between {places[0]}* and {places[-1]}*: guessed that"
+            " they do nothing, as dropout does"
+        )
 
 
 def _linear(parameters: Parameters, prefix: str, outputs: int | None, inputs: int | None) -> Affine:
