@@ -7,7 +7,6 @@ project's names. Format: IntelLabs/SparseRNNs, commit b623aea, ``fxpmodel.py`` a
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import numpy as np
 
 from s5_to_loihi.checkpoints.intel_exponents import freeze, frozen_names
 from s5_to_loihi.checkpoints.restricted_pickle import ComplexFxpArray, FxpArray, read_pickle
+from s5_to_loihi.checkpoints.training_arguments import ARGUMENTS_FILE, read_arguments
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.model import Block, Dense, Glu, GluVariant, Norm, QuantizedS5, StateSpace, Tensor
@@ -28,8 +28,6 @@ ACTIVATIONS_FILE = "fxpmodel_activations.pkl"
 IO_FILE = "fxpmodel_io.pkl"
 QCONFIG_FILE = "fxpmodel_fxp_qconfig.pkl"
 FLOATS_FILE = "fxpmodel_modeldict.pkl"
-#: Where the training code puts its arguments; read if it lies beside the pickles.
-ARGUMENTS_FILE = "args.json"
 
 #: Exponents that can be meant: 16-bit tensors use 0 to 15; the rule for data-dependent ones may go
 #: below zero. Within these, no alignment of 16-bit operands leaves 64 bits.
@@ -146,7 +144,7 @@ def read(directory: Path) -> IntelExport:
         qconfig=_child(found[MODEL_FILE], model, "qconfig"),
         recorded=recorded,
         has_activations=ACTIVATIONS_FILE in trees,
-        arguments=_read_arguments(arguments_path) if arguments_path.exists() else {},
+        arguments=read_arguments(arguments_path) if arguments_path.exists() else {},
         files=tuple(found.values()),
     )
 
@@ -156,18 +154,6 @@ def _read_dict(path: Path) -> dict:
     if not isinstance(tree, dict):
         raise CheckpointError(str(path), f"holds a {type(tree).__name__}, not a dictionary")
     return tree
-
-
-def _read_arguments(path: Path) -> dict:
-    try:
-        if path.stat().st_size > 1 << 20:
-            raise CheckpointError(str(path), "is larger than 1 MiB", "Remove it")
-        arguments = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(str(path), f"is not JSON ({error})", "Remove or repair it") from None
-    if not isinstance(arguments, dict):
-        raise CheckpointError(str(path), "is not a JSON object", "Remove or repair it")
-    return arguments
 
 
 def _child(path: Path, tree: dict, key: str):

@@ -2,14 +2,15 @@
 
 A pickle is a program for a small stack machine. The one here knows only the operations and names
 that a checkpoint needs, builds numpy arrays from their bytes itself, and refuses everything else by
-name and byte position. Neither jax nor Intel's package has to be installed.
+name and byte position. Neither jax nor Intel's package has to be installed. ``torch_archive`` runs
+the index of PyTorch's files on the same machine, with names of its own.
 """
 
 import math
 import os
 import pickletools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -81,14 +82,14 @@ def read_pickle(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> object:
     try:
         if not path.is_file():
             what = "is not a regular file" if path.exists() else "does not exist"
-            raise _Refused(what, "Give the path of a .pkl file of the checkpoint")
+            raise Refused(what, "Give the path of a .pkl file of the checkpoint")
         with path.open("rb") as file:
-            source = _Source(file, os.fstat(file.fileno()).st_size)
+            source = Source(file, os.fstat(file.fileno()).st_size)
             if source.size > max_bytes:
                 what = f"the file has {source.size} bytes, more than the limit of {max_bytes}"
-                raise _Refused(what, "Export fewer time steps, or raise the limit")
-            return _run(source)
-    except _Refused as refusal:
+                raise Refused(what, "Export fewer time steps, or raise the limit")
+            return run(source, INTEL, source.size)
+    except Refused as refusal:
         what, do = refusal.args
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
@@ -101,20 +102,41 @@ def read_pickle(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> object:
     raise CheckpointError(f"{path}, byte {start}" if start else f"{path}", what, do)
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """What is wrong and what to do about it; ``read_pickle`` adds where."""
 
     def __init__(self, what: str, do: str = _EXPORT_AGAIN):
         super().__init__(what[:300], do)
 
 
-def _unknown_operation(name: str) -> _Refused:
+def _unknown_operation(name: str) -> Refused:
     what = f"the pickle uses {name}, which a checkpoint has no reason to use"
-    return _Refused(what, _DISTRUST)
+    return Refused(what, _DISTRUST)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What the pickles of one program may use.
+
+    Args:
+        headers: the first two bytes: which protocols there are.
+        functions: name -> what stands in for the function, and its number of arguments (None for
+            any).
+        classes: likewise for classes.
+        names: names that are arguments only.
+        persistent: makes a value of a persistent id; None if there are none. With it come the
+            operations of protocol 2.
+    """
+
+    headers: tuple[bytes, ...]
+    functions: Mapping[str, tuple[Callable, int | None]]
+    classes: Mapping[str, tuple[Callable, int | None]]
+    names: frozenset[str]
+    persistent: Callable[[object], object] | None = None
 
 
 @dataclass
-class _Source:
+class Source:
     """The file as ``genops`` reads it: a false length costs no more than the rest of the file.
 
     The file is read, not mapped: arrays over a map would be unaligned, and shortening a mapped file
@@ -123,20 +145,29 @@ class _Source:
 
     file: BinaryIO
     size: int
+    has_lines: bool = False
     position: int = 0
     operation_start: int = 0
     latest: bytes = b""
 
     def tell(self) -> int:
+        """Return the position."""
         return self.position
 
     def read(self, count: int) -> bytes:
+        """Return the next bytes, fewer at the end of the file."""
         self.latest = self.file.read(min(count, self.size - self.position))
         self.position += len(self.latest)
         return self.latest
 
     def readline(self) -> bytes:
         """Called for the operations of protocol 0, right after the byte that says which."""
+        if self.has_lines and self.latest in (b"c", b""):
+            # A GLOBAL has two lines, and only names that are on the list are of any use.
+            line = self.file.readline(200)
+            self.position += len(line)
+            self.latest = b""
+            return line
         raise _unknown_operation(pickletools.code2op[self.latest.decode("latin-1")].name)
 
 
@@ -159,16 +190,26 @@ class _Arguments(tuple):
     """A tuple that holds parts of objects, not data: good for REDUCE and BUILD only."""
 
 
-_PARTS = (_Name, _Unfinished, _Arguments, np.dtype, bytearray)
+class Part:
+    """Base of what persistent ids stand for: part of an object, not data."""
 
 
-def _run(source: _Source) -> object:
-    """Run the operations of a pickle and return the one value that they leave."""
+_PARTS = (_Name, _Unfinished, _Arguments, Part, np.dtype, bytearray)
+
+
+def run(source: Source, dialect: Dialect, max_array_bytes: int) -> object:
+    """Run the operations of a pickle and return the one value that they leave.
+
+    Raises:
+        Refused: the pickle uses something else than the dialect has.
+        ValueError, OverflowError, struct.error: it is damaged.
+    """
     header = source.read(2)
-    if header not in (b"\x80\x04", b"\x80\x05"):
+    if header not in dialect.headers:
         found = f"it begins with {header!r}" if header else "it is empty"
-        raise _Refused(f"the file is not a pickle of protocol 4 or 5: {found}")
-    machine = _Machine(source.size)
+        protocols = " or ".join(str(header[1]) for header in dialect.headers)
+        raise Refused(f"the file is not a pickle of protocol {protocols}: {found}")
+    machine = _Machine(dialect, max_array_bytes)
     operations = pickletools.genops(source)
     for _ in range(MAX_OPERATIONS):
         source.operation_start = source.position
@@ -178,12 +219,12 @@ def _run(source: _Source) -> object:
             continue
         result = machine.pop()
         if machine.stack or machine.marks:
-            raise _Refused("the pickle ends with values left over")
+            raise Refused("the pickle ends with values left over")
         if source.position != source.size:
-            raise _Refused(f"{source.size - source.position} bytes follow the end of the pickle")
+            raise Refused(f"{source.size - source.position} bytes follow the end of the pickle")
         machine.store(result)
         return result
-    raise _Refused(f"the pickle has more than {MAX_OPERATIONS} operations")
+    raise Refused(f"the pickle has more than {MAX_OPERATIONS} operations")
 
 
 class _Machine:
@@ -193,7 +234,8 @@ class _Machine:
     containers before it stores them, so nothing is lost, and no container can contain itself.
     """
 
-    def __init__(self, max_array_bytes: int) -> None:
+    def __init__(self, dialect: Dialect, max_array_bytes: int) -> None:
+        self.dialect = dialect
         self.stack: list = []
         self.marks: list[int] = []
         self.memo: list = []
@@ -239,21 +281,33 @@ class _Machine:
                 self.memo.append(value)
             case "BINGET" | "LONG_BINGET":
                 if argument >= len(self.memo):
-                    raise _Refused(f"stored value {argument} is used, of {len(self.memo)}")
+                    raise Refused(f"stored value {argument} is used, of {len(self.memo)}")
                 self.stack.append(self.memo[argument])
             case "STACK_GLOBAL":
                 name, module = self.pop(), self.pop()
-                self.stack.append(_name(module, name))
+                self.stack.append(_name(self.dialect, module, name))
             case "REDUCE":
                 arguments, function = self.pop(), self.pop()
-                self.push_object(_call(_FUNCTIONS, function, arguments))
+                self.push_object(_call(self.dialect.functions, function, arguments))
             case "NEWOBJ":
                 arguments, kind = self.pop(), self.pop()
-                self.stack.append(_call(_CLASSES, kind, arguments))
+                self.stack.append(_call(self.dialect.classes, kind, arguments))
+            case "GLOBAL" if self.dialect.persistent:
+                self.stack.append(_name(self.dialect, *argument.split(" ", 1)))
+            case "BINPUT" | "LONG_BINPUT" if self.dialect.persistent:
+                if argument != len(self.memo):
+                    raise Refused(f"value {argument} is stored after {len(self.memo)} others")
+                self.step("MEMOIZE", None)
+            case "BINPERSID" if self.dialect.persistent:
+                self.stack.append(self.dialect.persistent(self.pop()))
             case "BUILD":
                 state, target = self.pop(), self.pop()
+                if self.dialect.persistent and type(target) is dict and isinstance(state, dict):
+                    # PyTorch hangs the versions of its modules on an OrderedDict.
+                    self.stack.append(target)
+                    return
                 if not isinstance(target, _Unfinished):
-                    raise _Refused(f"the state of {_shown(target)} is set, which has none")
+                    raise Refused(f"the state of {_shown(target)} is set, which has none")
                 value = target.build(state)
                 for position in target.memo_positions:
                     self.memo[position] = value
@@ -263,7 +317,7 @@ class _Machine:
 
     def top(self) -> object:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise _Refused("a value is used that is not on the stack")
+            raise Refused("a value is used that is not on the stack")
         return self.stack[-1]
 
     def pop(self) -> object:
@@ -273,7 +327,7 @@ class _Machine:
 
     def pop_to_mark(self) -> list:
         if not self.marks:
-            raise _Refused("a mark is used that is not on the stack")
+            raise Refused("a mark is used that is not on the stack")
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
@@ -291,7 +345,7 @@ class _Machine:
         if isinstance(value, np.ndarray):
             self.array_bytes_left -= value.nbytes
             if self.array_bytes_left < 0:
-                raise _Refused("the arrays have more bytes than the file")
+                raise Refused("the arrays have more bytes than the file")
         self.stack.append(value)
 
     def extend_list(self, items: list) -> None:
@@ -305,9 +359,9 @@ class _Machine:
         if not all(
             type(key) is str or (type(key) is int and key.bit_length() < 64) for key in keys
         ):
-            raise _Refused("a key of a dict is neither a str nor an int of 64 bits")
+            raise Refused("a key of a dict is neither a str nor an int of 64 bits")
         if len(keys) != len(values):
-            raise _Refused("a key of a dict has no value")
+            raise Refused("a key of a dict has no value")
         for value in values:
             self.store(value)
         self.unsealed(dict).update(zip(keys, values, strict=True))
@@ -316,15 +370,15 @@ class _Machine:
         """The list or dict on top of the stack, which may still change."""
         container = self.top()
         if type(container) is not kind:
-            raise _Refused(f"items are added to {_shown(container)} as if to a {kind.__name__}")
+            raise Refused(f"items are added to {_shown(container)} as if to a {kind.__name__}")
         if id(container) in self.sealed:
-            raise _Refused(f"a {kind.__name__} contains itself, or changes after its use")
+            raise Refused(f"a {kind.__name__} contains itself, or changes after its use")
         return container
 
     def store(self, value: object) -> None:
         """Seal a value that becomes part of the result."""
         if isinstance(value, _PARTS):
-            raise _Refused(f"{_shown(value)} is in the place of a value")
+            raise Refused(f"{_shown(value)} is in the place of a value")
         self.seal(value)
 
     def seal(self, value: object) -> tuple[int, int]:
@@ -339,27 +393,27 @@ class _Machine:
             elements = 1 + sum(elements for _, elements in measures)
             if depth > MAX_DEPTH or elements > MAX_ELEMENTS:
                 limits = f"the limits are {MAX_DEPTH} levels and {MAX_ELEMENTS} elements"
-                raise _Refused(f"containers are nested {depth} deep with {elements}; {limits}")
+                raise Refused(f"containers are nested {depth} deep with {elements}; {limits}")
             self.sealed[id(value)] = (value, depth, elements)
         return self.sealed[id(value)][1:]
 
 
-def _name(module: object, name: object) -> _Name:
+def _name(dialect: Dialect, module: object, name: object) -> _Name:
     """The whitelisted name; both spellings of numpy's inner package become the older one."""
     if not (isinstance(module, str) and isinstance(name, str)):
-        raise _Refused("a name is not a str")
+        raise Refused("a name is not a str")
     text = f"{module}.{name}".replace("numpy._core.", "numpy.core.", 1)
-    if text not in _FUNCTIONS and text not in _CLASSES and text != "numpy.ndarray":
+    if not any(text in known for known in (dialect.functions, dialect.classes, dialect.names)):
         shown = ascii(f"{module}.{name}"[:100])[1:-1]
         what = f"the pickle refers to {shown}, which a checkpoint has no reason to use"
-        raise _Refused(what, _DISTRUST)
+        raise Refused(what, _DISTRUST)
     return _Name(text)
 
 
-def _call(callables: dict[str, tuple[Callable, int]], name: object, arguments: object) -> object:
+def _call(callables: Mapping[str, tuple[Callable, int]], name: object, arguments: object) -> object:
     function, count = callables.get(_shown(name), (None, 0))
     if function is None:
-        raise _Refused(f"{_shown(name)} is called or made into an object")
+        raise Refused(f"{_shown(name)} is called or made into an object")
     return function(*_unpack(arguments, count))
 
 
@@ -368,31 +422,31 @@ def _shown(value: object) -> str:
     return value.text if isinstance(value, _Name) else f"a value of type {type(value).__name__}"
 
 
-def _unpack(value: object, count: int) -> tuple:
-    if not (isinstance(value, tuple) and len(value) == count):
-        raise _Refused(f"{_shown(value)} is in the place of a tuple of {count}")
+def _unpack(value: object, count: int | None) -> tuple:
+    if not (isinstance(value, tuple) and count in (None, len(value))):
+        raise Refused(f"{_shown(value)} is in the place of a tuple of {count}")
     return value
 
 
 def _dtype(name: object, align: object, copy: object) -> _Unfinished:
     if not (isinstance(name, str) and name in ARRAY_TYPES):
         shown = ascii(name)[:50] if isinstance(name, str) else _shown(name)
-        raise _Refused(f"an array has the type {shown}; only {', '.join(ARRAY_TYPES)} are read")
+        raise Refused(f"an array has the type {shown}; only {', '.join(ARRAY_TYPES)} are read")
     return _Unfinished(partial(_dtype_from_state, name))
 
 
 def _dtype_from_state(name: str, state: object) -> np.dtype:
     _, order, subarray, names, fields, *_ = _unpack(state, 8)
     if not (isinstance(order, str) and order in ("<", ">", "|", "=")):
-        raise _Refused("the byte order of an array is unknown")
+        raise Refused("the byte order of an array is unknown")
     if not (subarray is None and names is None and fields is None):
-        raise _Refused("an array has fields or a subarray as elements, not numbers")
+        raise Refused("an array has fields or a subarray as elements, not numbers")
     return np.dtype(name).newbyteorder(order)
 
 
 def _reconstruct(kind: object, shape: object, code: object) -> _Unfinished:
     if _shown(kind) != "numpy.ndarray":
-        raise _Refused(f"an array is made of {_shown(kind)}")
+        raise Refused(f"an array is made of {_shown(kind)}")
     return _Unfinished(_array_from_state)
 
 
@@ -403,7 +457,7 @@ def _array_from_state(state: object) -> np.ndarray:
 
 def _jax_array(function: object, arguments: object, state: object, aval: object) -> np.ndarray:
     if _shown(function) != "numpy.core.multiarray._reconstruct":
-        raise _Refused(f"a jax array is made with {_shown(function)}")
+        raise Refused(f"a jax array is made with {_shown(function)}")
     return _reconstruct(*_unpack(arguments, 3)).build(state)
 
 
@@ -414,16 +468,16 @@ def _scalar(dtype: object, data: object) -> np.generic:
 def _array(data: object, dtype: object, shape: object, order: object) -> np.ndarray:
     """The read-only array over ``data`` itself; a copy only if the byte order is foreign."""
     if not (isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS):
-        raise _Refused(f"the shape of an array is not a tuple of at most {MAX_DIMENSIONS}")
+        raise Refused(f"the shape of an array is not a tuple of at most {MAX_DIMENSIONS}")
     if not all(type(length) is int and 0 <= length < 2**63 for length in shape):
-        raise _Refused("the shape of an array is not made of lengths")
+        raise Refused("the shape of an array is not made of lengths")
     if not (isinstance(dtype, np.dtype) and isinstance(data, (bytes, bytearray))):
-        raise _Refused(f"an array has {_shown(data)} as its bytes and {_shown(dtype)} as its type")
+        raise Refused(f"an array has {_shown(data)} as its bytes and {_shown(dtype)} as its type")
     if not (isinstance(order, str) and order in ("C", "F")):
-        raise _Refused("the axes of an array are in neither C nor Fortran order")
+        raise Refused("the axes of an array are in neither C nor Fortran order")
     expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:
-        raise _Refused(f"an array {shape} of {dtype} has {len(data)} bytes instead of {expected}")
+        raise Refused(f"an array {shape} of {dtype} has {len(data)} bytes instead of {expected}")
     array = np.frombuffer(data, dtype).reshape(shape, order=order)
     array = array.astype(dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
@@ -433,22 +487,22 @@ def _array(data: object, dtype: object, shape: object, order: object) -> np.ndar
 def _fxp_array(state: object) -> FxpArray:
     data, bits, exponent, signed = _fields(state, "data", "bits", "exp", "signed")
     if not (isinstance(data, np.ndarray) and data.dtype.kind in "iu"):
-        raise _Refused("the data of an FxpArray are not an array of integers")
+        raise Refused("the data of an FxpArray are not an array of integers")
     if not isinstance(signed, (bool, np.bool_)):
-        raise _Refused("the sign flag of an FxpArray is not a bool")
+        raise Refused("the sign flag of an FxpArray is not a bool")
     return FxpArray(data, _integer(bits), _integer(exponent), bool(signed))
 
 
 def _complex_fxp_array(state: object) -> ComplexFxpArray:
     real, imag = _fields(state, "real", "imag")
     if not (isinstance(real, FxpArray) and isinstance(imag, FxpArray)):
-        raise _Refused("the parts of a ComplexFxpArray are not FxpArrays")
+        raise Refused("the parts of a ComplexFxpArray are not FxpArrays")
     return ComplexFxpArray(real, imag)
 
 
 def _fields(state: object, *names: str) -> list:
     if not (isinstance(state, dict) and set(state) == set(names)):
-        raise _Refused(f"an object does not have the fields {', '.join(names)} and no other")
+        raise Refused(f"an object does not have the fields {', '.join(names)} and no other")
     return [state[name] for name in names]
 
 
@@ -456,7 +510,7 @@ def _integer(value: object) -> int:
     # An exponent that Intel's code picks at run time may be an array without dimensions.
     is_scalar = isinstance(value, (np.ndarray, np.integer)) and value.shape == ()
     if not (type(value) is int or (is_scalar and value.dtype.kind in "iu")):
-        raise _Refused("the bits or the exponent of an FxpArray are not an integer")
+        raise Refused("the bits or the exponent of an FxpArray are not an integer")
     return int(value)
 
 
@@ -473,3 +527,11 @@ _CLASSES: dict[str, tuple[Callable, int]] = {
     "sparseRNNs.fxparray.FxpArray": (lambda: _Unfinished(_fxp_array), 0),
     "sparseRNNs.fxparray.ComplexFxpArray": (lambda: _Unfinished(_complex_fxp_array), 0),
 }
+
+#: The pickles of IntelLabs/SparseRNNs: numpy and jax arrays, and its fixed-point arrays.
+INTEL = Dialect(
+    headers=(b"\x80\x04", b"\x80\x05"),
+    functions=_FUNCTIONS,
+    classes=_CLASSES,
+    names=frozenset(["numpy.ndarray"]),
+)

@@ -1,0 +1,381 @@
+"""This project's own float format: parameters in a ``.safetensors`` file, the rest in a ``.yaml``.
+
+``docs/checkpoints.md`` describes it for programs that want to write it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from s5_to_loihi.checkpoints import safetensors_file
+from s5_to_loihi.checkpoints.parameters import Parameters, affine, state_space
+from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.float_model import (
+    Activation,
+    Affine,
+    BatchNorm,
+    Discretization,
+    FeedForwardBlock,
+    LayerNorm,
+    S5Block,
+    S5Model,
+    StateSpaceModel,
+)
+from s5_to_loihi.model import GluVariant
+from s5_to_loihi.network.network import Readout
+
+SCHEMA = "s5_to_loihi model"
+SCHEMA_VERSION = 1
+DESCRIPTION, WEIGHTS = "model.yaml", "model.safetensors"
+#: A description has about ten lines a block.
+_LARGEST_DESCRIPTION = 1 << 18
+_READS = "the tensors that docs/checkpoints.md lists for the kinds of blocks in the description"
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def save_model(model: S5Model, directory: str | os.PathLike) -> None:
+    """Write a model as ``model.yaml`` and ``model.safetensors``.
+
+    Tensors are stored in float32 where that loses nothing, else in float64: reading gives the same
+    numbers back.
+
+    Args:
+        model: any.
+        directory: made if it is not there; files of these two names in it are replaced.
+
+    Raises:
+        CheckpointError: the directory or a file cannot be written.
+    """
+    directory = Path(directory)
+    tensors: dict[str, np.ndarray] = {}
+    description = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "name": model.name,
+        "weights": WEIGHTS,
+        "readout": model.readout.value,
+        "rectified_encoder": model.rectified_encoder,
+        "blocks": [
+            _describe_block(block, f"blocks.{index}", tensors)
+            for index, block in enumerate(model.blocks)
+        ],
+    }
+    for name, part in (("encoder", model.encoder), ("decoder", model.decoder)):
+        _add_affine(tensors, name, part)
+    text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # Both files or neither: written beside, then moved.
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".writing-") as temporary:
+            written = Path(temporary)
+            (written / DESCRIPTION).write_text(text, encoding="utf-8")
+            save_file({name: _narrow(array) for name, array in tensors.items()}, written / WEIGHTS)
+            # safetensors makes files that nobody else may read.
+            os.chmod(written / WEIGHTS, (written / DESCRIPTION).stat().st_mode)
+            for name in (WEIGHTS, DESCRIPTION):
+                os.replace(written / name, directory / name)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(
+            str(directory), f"cannot be written ({reason})", "Choose another place"
+        ) from None
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """Return complex numbers as pairs, and everything in float32 if that loses nothing."""
+    if np.iscomplexobj(array):
+        array = np.stack([array.real, array.imag], axis=-1)
+    with np.errstate(over="ignore"):
+        narrow = array.astype(np.float32)
+    return np.ascontiguousarray(narrow if np.array_equal(narrow, array) else array)
+
+
+def _add_affine(tensors: dict[str, np.ndarray], prefix: str, part: Affine | None) -> None:
+    if part is not None:
+        tensors |= {f"{prefix}.weight": part.weight, f"{prefix}.bias": part.bias}
+
+
+def _describe_block(
+    block: S5Block | FeedForwardBlock, prefix: str, tensors: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    ssm = block.ssm
+    tensors |= {
+        f"{prefix}.ssm.{name}": getattr(ssm, name)
+        for name in ("eigenvalues", "step", "b", "c", "d")
+    }
+    if ssm.bidirectional_c is not None:
+        tensors[f"{prefix}.ssm.bidirectional_c"] = ssm.bidirectional_c
+    shared = {
+        "discretization": ssm.discretization.value,
+        "conjugate_symmetric": ssm.conjugate_symmetric,
+        "norm": _describe_norm(block.norm, f"{prefix}.norm", tensors),
+    }
+    if isinstance(block, FeedForwardBlock):
+        tensors |= {f"{prefix}.expand": block.expand, f"{prefix}.decode": block.decode}
+        second = _describe_norm(block.feed_forward_norm, f"{prefix}.feed_forward_norm", tensors)
+        return {"kind": "feed_forward", **shared, "feed_forward_norm": second, "gated": block.gated}
+    _add_affine(tensors, f"{prefix}.value", block.value)
+    _add_affine(tensors, f"{prefix}.gate", block.gate)
+    return {
+        "kind": "s5",
+        **shared,
+        "prenorm": block.prenorm,
+        "activation": block.activation.value,
+        "glu": block.glu.value,
+        "rectified": block.rectified,
+    }
+
+
+def _describe_norm(
+    norm: BatchNorm | LayerNorm, prefix: str, tensors: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    tensors |= {f"{prefix}.scale": norm.scale, f"{prefix}.bias": norm.bias}
+    if isinstance(norm, LayerNorm):
+        return {"kind": "layer", "epsilon": norm.epsilon}
+    tensors |= {f"{prefix}.mean": norm.mean, f"{prefix}.variance": norm.variance}
+    return {"kind": "batch", "epsilon": norm.epsilon}
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def is_description(path: Path) -> bool:
+    """Tell whether a file begins as a description of this format does, damaged or not."""
+    try:
+        with path.open("rb") as file:
+            return SCHEMA.encode() in file.read(4096)
+    except OSError:
+        return False
+
+
+def load_model(path: Path) -> tuple[S5Model, tuple[Path, ...]]:
+    """Read a model.
+
+    Args:
+        path: the ``.yaml`` file; the ``.safetensors`` file that it names lies beside it.
+
+    Returns:
+        The model and the files that were read.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or description and tensors do not agree.
+    """
+    root = _Entry(str(path), _read_yaml(path))
+    if root.take("schema", str) != SCHEMA:
+        raise root.error("schema", f"is not '{SCHEMA}'")
+    version = root.take("schema_version", int)
+    if version != SCHEMA_VERSION:
+        raise root.error(
+            "schema_version", f"is {version} (this program reads {SCHEMA_VERSION})",
+            "Update s5_to_loihi",
+        )  # fmt: skip
+    weights = root.take("weights", str)
+    if not re.fullmatch(r"[^/\\]+\.safetensors", weights):
+        raise root.error("weights", "is not the name of a .safetensors file beside this one")
+    file = path.parent / weights
+    parameters = Parameters(str(file), safetensors_file.read(file))
+    has = {name: f"{name}.weight" in parameters for name in ("encoder", "decoder")}
+    entries = root.entries("blocks")
+    encoder = _affine(parameters, "encoder", None, None) if has["encoder"] else None
+    width = len(encoder.bias) if encoder else None
+    blocks = []
+    for index, entry in enumerate(entries):
+        blocks.append(_block(parameters, f"blocks.{index}", entry, width))
+        width = len(blocks[-1].ssm.d)
+    model = S5Model(
+        name=root.take("name", str),
+        encoder=encoder,
+        rectified_encoder=root.take("rectified_encoder", bool, False),
+        blocks=tuple(blocks),
+        decoder=_affine(parameters, "decoder", None, width) if has["decoder"] else None,
+        readout=root.choice("readout", Readout, Readout.EACH_TOKEN),
+    )
+    root.refuse_rest()
+    parameters.refuse_unread(_READS)
+    return model, (path, file)
+
+
+def _read_yaml(path: Path) -> dict:
+    try:
+        if path.stat().st_size > _LARGEST_DESCRIPTION:
+            raise CheckpointError(str(path), f"is larger than {_LARGEST_DESCRIPTION} bytes")
+        text = path.read_text(encoding="utf-8")
+        # Aliases could make a small file huge; a description needs none.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise CheckpointError(str(path), "uses YAML aliases", "Write it out")
+        tree = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = re.sub(r"\s+", " ", str(error))[:200]
+        raise CheckpointError(str(path), f"cannot be read as YAML ({reason})") from None
+    if not isinstance(tree, dict):
+        raise CheckpointError(str(path), "is not a mapping", "See docs/checkpoints.md")
+    return tree
+
+
+class _Entry:
+    """A mapping of the description: typed access, with errors that name the key."""
+
+    def __init__(self, where: str, values: Mapping):
+        self.where = where
+        self._rest = dict(values)
+
+    def error(self, key: str, what: str, do: str = "See docs/checkpoints.md") -> CheckpointError:
+        return CheckpointError(f"{self.where}: {key}", what, do)
+
+    def take(self, key: str, kind: type, default: Any = None) -> Any:
+        value = self._rest.pop(key, default)
+        if value is None:
+            raise self.error(key, "is missing")
+        if type(value) is not kind:
+            raise self.error(key, f"is {value!r:.50}, not of type {kind.__name__}")
+        return value
+
+    def choice(self, key: str, kind: type[Enum], default: Enum | None = None) -> Any:
+        value = self._rest.pop(key, default)
+        if value is None:
+            raise self.error(key, "is missing")
+        try:
+            return kind(value)
+        except ValueError:
+            known = ", ".join(member.value for member in kind)
+            raise self.error(key, f"is {value!r:.50} (known: {known})") from None
+
+    def number(self, key: str, default: float) -> float:
+        value = self._rest.pop(key, default)
+        try:
+            # YAML reads 1e-5, without a point, as text.
+            number = float(value)
+        except (TypeError, ValueError):
+            raise self.error(key, f"is {value!r:.50}, not a number") from None
+        if not 0 <= number < float("inf"):
+            raise self.error(key, f"is {number} (allowed 0 and above)")
+        return number
+
+    def entry(self, key: str) -> _Entry:
+        return _Entry(f"{self.where}: {key}", self.take(key, dict))
+
+    def entries(self, key: str) -> list[_Entry]:
+        values = self.take(key, list)
+        for index, value in enumerate(values):
+            if not isinstance(value, dict):
+                raise self.error(key, f"entry {index} is not a mapping")
+        return [
+            _Entry(f"{self.where}: {key}[{index}]", value) for index, value in enumerate(values)
+        ]
+
+    def refuse_rest(self) -> None:
+        if self._rest:
+            raise self.error(str(next(iter(self._rest)))[:50], "is an unknown key")
+
+
+def _affine(parameters: Parameters, prefix: str, outputs: int | None, inputs: int | None) -> Affine:
+    return affine(parameters, f"{prefix}.weight", f"{prefix}.bias", outputs, inputs)
+
+
+def _block(
+    parameters: Parameters, prefix: str, entry: _Entry, width: int | None
+) -> S5Block | FeedForwardBlock:
+    kind = entry.take("kind", str)
+    if kind not in ("s5", "feed_forward"):
+        raise entry.error("kind", f"is {kind!r:.50} (known: s5, feed_forward)")
+    ssm = _state_space(parameters, f"{prefix}.ssm", entry, width)
+    width = len(ssm.d)
+    norm = _norm(parameters, f"{prefix}.norm", entry.entry("norm"), width)
+    if kind == "feed_forward":
+        block = _feed_forward_block(parameters, prefix, entry, norm, ssm)
+    else:
+        glu = entry.choice("glu", GluVariant)
+        maps = [
+            _affine(parameters, f"{prefix}.{name}", width, width) if needed else None
+            for name, needed in (
+                ("value", glu is GluVariant.FULL),
+                ("gate", glu is not GluVariant.NONE),
+            )
+        ]
+        block = S5Block(
+            norm=norm,
+            ssm=ssm,
+            activation=entry.choice("activation", Activation),
+            glu=glu,
+            value=maps[0],
+            gate=maps[1],
+            prenorm=entry.take("prenorm", bool, True),
+            rectified=entry.take("rectified", bool, False),
+        )
+    entry.refuse_rest()
+    return block
+
+
+def _feed_forward_block(
+    parameters: Parameters, prefix: str, entry: _Entry, norm, ssm: StateSpaceModel
+) -> FeedForwardBlock:
+    width = len(ssm.d)
+    second = _norm(
+        parameters, f"{prefix}.feed_forward_norm", entry.entry("feed_forward_norm"), width
+    )
+    if not isinstance(norm, LayerNorm) or not isinstance(second, LayerNorm):
+        raise entry.error("norm", "is not a layer norm, as both norms of a feed_forward block are")
+    gated = entry.take("gated", bool)
+    decode = parameters.real(f"{prefix}.decode", (width, None))
+    rows = decode.shape[1] * (2 if gated else 1)
+    expand = parameters.real(f"{prefix}.expand", (rows, width))
+    return FeedForwardBlock(norm, ssm, second, expand, decode, gated)
+
+
+def _state_space(
+    parameters: Parameters, prefix: str, entry: _Entry, width: int | None
+) -> StateSpaceModel:
+    d = parameters.real(f"{prefix}.d", (width,))
+    eigenvalues = parameters.complex(f"{prefix}.eigenvalues", (None,))
+    states, width = len(eigenvalues), len(d)
+    c = parameters.complex(f"{prefix}.c", (width, states))
+    if f"{prefix}.bidirectional_c" in parameters:
+        backward = parameters.complex(f"{prefix}.bidirectional_c", (width, states))
+        c = np.concatenate([c, backward], axis=1)
+    return state_space(
+        f"{parameters.where}: {prefix}",
+        eigenvalues=eigenvalues,
+        step=parameters.real(f"{prefix}.step", (states,)),
+        b=parameters.complex(f"{prefix}.b", (states, width)),
+        c=c,
+        d=d,
+        discretization=entry.choice("discretization", Discretization),
+        conjugate_symmetric=entry.take("conjugate_symmetric", bool),
+    )
+
+
+def _norm(parameters: Parameters, prefix: str, entry: _Entry, width: int) -> BatchNorm | LayerNorm:
+    kind = entry.take("kind", str)
+    epsilon = entry.number("epsilon", 1e-5)
+    entry.refuse_rest()
+
+    def vector(name: str, missing: float) -> np.ndarray:
+        if f"{prefix}.{name}" in parameters:
+            return parameters.real(f"{prefix}.{name}", (width,))
+        return np.full(width, missing)
+
+    scale, bias = vector("scale", 1.0), vector("bias", 0.0)
+    if kind == "layer":
+        return LayerNorm(scale, bias, epsilon)
+    if kind != "batch":
+        raise entry.error("kind", f"is {kind!r:.50} (known: batch, layer)")
+    mean = parameters.real(f"{prefix}.mean", (width,))
+    variance = parameters.real(f"{prefix}.variance", (width,))
+    if (variance < 0).any():
+        raise CheckpointError(
+            f"{parameters.where}: {prefix}.variance", f"goes down to {variance.min():g}"
+        )
+    return BatchNorm(mean, variance, scale, bias, epsilon)

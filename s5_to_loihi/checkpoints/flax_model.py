@@ -1,0 +1,373 @@
+"""The parameter tree of S5 models in Flax: IntelLabs/SparseRNNs and lindermanlab/S5.
+
+Both name parameters alike; Intel calls the state-space model of a block ``mixer``, lindermanlab/S5
+``seq``. Sources: IntelLabs/SparseRNNs (commit b623aea) ``model/``, lindermanlab/S5 (commit 3c18fdb)
+``s5/ssm.py``, ``s5/layers.py``, ``s5/seq_model.py``. H: width, P: states, F: features.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+
+import numpy as np
+
+from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
+from s5_to_loihi.checkpoints.parameters import (
+    LARGEST_REAL_PART,
+    Parameters,
+    affine,
+    clipped,
+    state_space,
+)
+from s5_to_loihi.checkpoints.pruning import (
+    CLEAR_GAP,
+    erdos_renyi_sparsities,
+    find_recipe,
+    gap,
+    masked,
+)
+from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.float_model import (
+    Activation,
+    BatchNorm,
+    Discretization,
+    LayerNorm,
+    S5Block,
+    S5Model,
+    StateSpaceModel,
+)
+from s5_to_loihi.model import GluVariant
+from s5_to_loihi.network.network import Readout
+
+PARAMETERS, STATISTICS, SPARSITIES = "params/", "batch_stats/", "opt_state/target_sparsities/"
+
+#: Flax's own default epsilons, which neither project changes.
+BATCH_NORM_EPSILON, LAYER_NORM_EPSILON = 1e-5, 1e-6
+
+_READS = "encoder/encoder, encoder/layers_N/{norm, mixer or seq, out1, out2} and decoder"
+
+
+def is_tree(names) -> bool:
+    """Tell whether names of arrays are those of such a model."""
+    return any(re.search(r"(^|/)encoder/layers_0/(mixer|seq)/", name) for name in names)
+
+
+def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: Chooser) -> S5Model:
+    """Return the model of a parameter tree.
+
+    Args:
+        where: the file or directory, for messages.
+        name: of the model.
+        arrays: path -> array, as in ``params/encoder/layers_0/mixer/B`` (P, H, 2); paths outside
+            ``params/``, ``batch_stats/`` and the pruner's target sparsities are ignored. Without
+            ``params/`` on top, everything is taken as parameters; what is above it, as in
+            ``state/params/``, is left out.
+        chooser: answers what the tree does not say.
+
+    Raises:
+        CheckpointError: missing, unknown or unsuitable parameters.
+    """
+    arrays = _rooted(arrays)
+    parameters = Parameters(where, _of_the_model(arrays))
+    intel = any("/layers_0/mixer/" in path for path in arrays)
+    if intel:
+        # After the check above: ordering by magnitude relies on finite numbers.
+        parameters = Parameters(where, _pruned(where, arrays, chooser))
+    else:
+        known = {field.name for field in fields(LoadOptions)}
+        chooser.options.refuse_all_but(where, *known - {"rectified", "pruning_sparsity"})
+    count = _count_blocks(where, arrays)
+    _check_statistics(parameters, chooser, count, intel)
+    encoder = _dense(parameters, "params/encoder/encoder", None, None)
+    width = len(encoder.bias)
+    rectified = intel and _is_rectified(parameters, chooser, count)
+    model = S5Model(
+        name=name,
+        encoder=encoder,
+        rectified_encoder=rectified,
+        blocks=_blocks(parameters, chooser, count, width, rectified, "mixer" if intel else "seq"),
+        decoder=_dense(parameters, "params/decoder", None, width),
+        readout=_readout(chooser, intel),
+    )
+    parameters.refuse_unread(_READS)
+    return model
+
+
+def _of_the_model(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        path: array for path, array in arrays.items() if path.startswith((PARAMETERS, STATISTICS))
+    }
+
+
+def _rooted(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays with ``params/`` on top."""
+    tops = {
+        top
+        for path in arrays
+        if PARAMETERS in path and "opt_state/" not in (top := path.split(PARAMETERS)[0])
+    }
+    if not tops:
+        return {
+            path if path.startswith(STATISTICS) else PARAMETERS + path: array
+            for path, array in arrays.items()
+        }
+    top = min(tops)
+    return {path.removeprefix(top): array for path, array in arrays.items() if path.startswith(top)}
+
+
+def _count_blocks(where: str, arrays: Mapping) -> int:
+    numbers = {
+        int(match[1])
+        for path in arrays
+        if (match := re.match(r"params/encoder/layers_(\d+)/", path))
+    }
+    if not numbers or numbers != set(range(len(numbers))):
+        raise CheckpointError(
+            where, f"has blocks {sorted(numbers)}, not 0 to n - 1", "Save it again"
+        )
+    return len(numbers)
+
+
+def _check_statistics(parameters: Parameters, chooser: Chooser, count: int, intel: bool) -> None:
+    """Refuse a lack of batch norm statistics, or note that it is taken for layer norm."""
+    present = sum(
+        f"batch_stats/encoder/layers_{index}/norm/mean" in parameters for index in range(count)
+    )
+    if present == count:
+        return
+    if intel or present:
+        # Layer norm exists in Intel's code, and fails there before a first step.
+        raise CheckpointError(
+            parameters.where,
+            f"has batch norm statistics (batch_stats) of {present} blocks of {count}",
+            "Save batch_stats beside params",
+        )
+    chooser.notes.append(
+        "norm: guessed layer norm because there are no batch norm statistics; if it is batch norm,"
+        " save batch_stats beside params"
+    )
+
+
+# --- pruning -------------------------------------------------------------------------------------
+
+
+def _pruned(
+    where: str, arrays: Mapping[str, np.ndarray], chooser: Chooser
+) -> dict[str, np.ndarray]:
+    """Return parameters and statistics with the pruning mask applied."""
+    kept = _of_the_model(arrays)
+    # jaxpruner's rule for what is pruned: everything with more than one axis.
+    weights = {
+        path: array
+        for path, array in kept.items()
+        if path.startswith(PARAMETERS) and array.ndim > 1
+    }
+    shares = _sparsities(where, arrays, weights, chooser)
+    if not shares:
+        return kept
+    smallest = min((gap(weights[path], share) for path, share in shares.items()), default=np.inf)
+    if smallest < CLEAR_GAP:
+        chooser.notes.append(
+            f"pruning: some removed weights are only {smallest:.3g} times smaller than some that"
+            " stay, so perhaps training had not reached this sparsity yet (option"
+            " pruning_sparsity)"
+        )
+    return kept | {path: masked(weights[path], share) for path, share in shares.items()}
+
+
+def _sparsities(
+    where: str, arrays: Mapping, weights: Mapping, chooser: Chooser
+) -> dict[str, float]:
+    """Return the share of zeros of each pruned array; nothing if there is no pruning."""
+    recorded = {
+        path: arrays[record]
+        for path in weights
+        if (record := path.replace(PARAMETERS, SPARSITIES, 1)) in arrays
+    }
+    if chooser.options.pruning_sparsity is None and recorded:
+        for path, share in recorded.items():
+            if share.shape != () or not 0 <= share < 1:
+                raise CheckpointError(
+                    f"{where}: {path}", f"has a target sparsity of {str(share)[:50]}"
+                )
+        chooser.notes.append(
+            "pruning: mask applied again by magnitude, with the sparsities that the checkpoint's"
+            " optimizer state records"
+        )
+        return {path: float(share) for path, share in recorded.items()}
+    recipe = None
+    if chooser.options.pruning_sparsity is None and chooser.known.pruning_sparsity is None:
+        recipe = find_recipe(weights)
+    sparsity = chooser.choose(
+        "pruning_sparsity",
+        recipe or 0.0,
+        f"the mask of that recipe separates weights by a factor of {CLEAR_GAP:.0f} or more"
+        if recipe
+        else "no pruning recipe leaves a clear gap between small and large weights",
+    )
+    if not 0 <= sparsity < 1:
+        raise CheckpointError("option pruning_sparsity", f"is {sparsity} (allowed 0 to below 1)")
+    if sparsity == 0:
+        return {}
+    return erdos_renyi_sparsities({path: array.shape for path, array in weights.items()}, sparsity)
+
+
+# --- the parts -----------------------------------------------------------------------------------
+
+
+def _dense(parameters: Parameters, path: str, outputs: int | None, inputs: int | None):
+    return affine(parameters, f"{path}/kernel", f"{path}/bias", outputs, inputs, transposed=True)
+
+
+def _is_rectified(parameters: Parameters, chooser: Chooser, count: int) -> bool:
+    """Find out whether a ReLU stands before every block, by the means that batch norm saw."""
+    means = [
+        parameters.real(f"batch_stats/encoder/layers_{index}/norm/mean", (None,))
+        for index in range(count)
+    ]
+    lowest, highest = min(map(np.min, means)), max(map(np.max, means))
+    # A tenth leaves room for rounding; GELU gives about as much below zero as above.
+    above = bool(lowest > -0.1 * highest)
+    if above:
+        reason = "the means of all blocks' inputs are above zero"
+    else:
+        reason = f"means of blocks' inputs go down to {lowest:.3g} (up to {highest:.3g})"
+    return chooser.choose("rectified", above, reason)
+
+
+def _readout(chooser: Chooser, intel: bool) -> Readout:
+    if intel:
+        return chooser.choose("readout", Readout.EACH_TOKEN, "Intel's models are denoisers")
+    chooser.notes.append("log softmax after the decoder is left out: outputs are logits")
+    return chooser.choose("readout", Readout.MEAN, "pooling is the default of lindermanlab/S5")
+
+
+def _blocks(
+    parameters: Parameters, chooser: Chooser, count: int, width: int, rectified: bool, ssm: str
+) -> tuple[S5Block, ...]:
+    paths = [f"params/encoder/layers_{index}" for index in range(count)]
+    default = "both code bases use it unless told otherwise"
+    discretization = chooser.choose("discretization", Discretization.ZERO_ORDER_HOLD, default)
+    symmetric = _is_symmetric(parameters, chooser, [f"{path}/{ssm}" for path in paths])
+    clip = _clips(parameters, chooser, [f"{path}/{ssm}" for path in paths], ssm == "mixer")
+    activation = _activation(chooser, rectified, ssm == "mixer")
+    glu = _glu_variant(parameters, chooser, paths[0])
+    prenorm = chooser.choose("prenorm", True, default)
+    return tuple(
+        S5Block(
+            norm=_norm(parameters, f"encoder/layers_{index}/norm", width),
+            ssm=_state_space(parameters, f"{path}/{ssm}", width, discretization, symmetric, clip),
+            activation=activation,
+            glu=glu,
+            value=_dense(parameters, f"{path}/out1", width, width)
+            if glu is GluVariant.FULL
+            else None,
+            gate=None
+            if glu is GluVariant.NONE
+            else _dense(parameters, f"{path}/out2", width, width),
+            prenorm=prenorm,
+            rectified=rectified,
+        )
+        for index, path in enumerate(paths)
+    )
+
+
+def _activation(chooser: Chooser, rectified: bool, intel: bool) -> Activation:
+    if not intel:
+        return chooser.choose("activation", Activation.GELU_TANH, "lindermanlab/S5 has no other")
+    known = Activation.RELU if rectified else Activation.GELU_TANH
+    reason = f"the model is {'' if rectified else 'not '}rectified, and Intel's code ties the two"
+    return chooser.choose("activation", known, reason)
+
+
+def _glu_variant(parameters: Parameters, chooser: Chooser, path: str) -> GluVariant:
+    """Find the gated linear unit; which maps there are leaves only two of them open."""
+    maps = tuple(f"{path}/{name}/kernel" in parameters for name in ("out1", "out2"))
+    possible = {
+        (True, True): (GluVariant.FULL,),
+        (False, True): (GluVariant.HALF1, GluVariant.HALF2),
+        (False, False): (GluVariant.NONE,),
+    }.get(maps, ())
+    if not possible:
+        raise CheckpointError(parameters.where, f"{path} has out1 but no out2", "Save it again")
+    said = chooser.options.glu or chooser.known.glu
+    if said is not None and said not in possible:
+        fits = " or ".join(variant.value for variant in possible)
+        raise CheckpointError(
+            parameters.where, f"glu is {said.value}, but the parameters are those of {fits}"
+        )
+    if len(possible) == 1:
+        return possible[0]
+    return chooser.choose("glu", GluVariant.HALF1, "half1 and half2 have the same parameters")
+
+
+def _is_symmetric(parameters: Parameters, chooser: Chooser, paths: list[str]) -> bool:
+    imaginary = np.concatenate([parameters.real(f"{path}/Lambda_im", (None,)) for path in paths])
+    positive = float((imaginary > 0).mean())
+    one_sided = min(positive, 1 - positive) < 0.25
+    share = f"{positive:.0%} of the eigenvalues have a positive imaginary part"
+    return chooser.choose("conjugate_symmetric", one_sided, share)
+
+
+def _clips(parameters: Parameters, chooser: Chooser, paths: list[str], intel: bool) -> bool:
+    highest = max(parameters.real(f"{path}/Lambda_re", (None,)).max() for path in paths)
+    if highest <= LARGEST_REAL_PART:
+        return False
+    reason = "Intel's recipes do" if intel else "lindermanlab/S5 does not unless told to"
+    reason += f"; the largest real part is {highest:.3g}"
+    return chooser.choose("clip_eigenvalues", intel, reason)
+
+
+def _state_space(
+    parameters: Parameters,
+    path: str,
+    width: int,
+    discretization: Discretization,
+    symmetric: bool,
+    clip: bool,
+) -> StateSpaceModel:
+    real = parameters.real(f"{path}/Lambda_re", (None,))
+    states = len(real)
+    eigenvalues = real + 1j * parameters.real(f"{path}/Lambda_im", (states,))
+    with np.errstate(over="ignore"):
+        step = np.exp(parameters.real(f"{path}/log_step", (states, 1))[:, 0])
+    return state_space(
+        f"{parameters.where}: {path}",
+        eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
+        step=step,
+        b=parameters.complex(f"{path}/B", (states, width)),
+        c=_output_matrix(parameters, path, width, states),
+        d=parameters.real(f"{path}/D", (width,)),
+        discretization=discretization,
+        conjugate_symmetric=symmetric,
+    )
+
+
+def _output_matrix(parameters: Parameters, path: str, width: int, states: int) -> np.ndarray:
+    """Return C (H, P), or (H, 2P) of a bidirectional model, which may store it as C1 and C2."""
+    if f"{path}/C1" in parameters:
+        halves = [parameters.complex(f"{path}/{name}", (width, states)) for name in ("C1", "C2")]
+        return np.concatenate(halves, axis=1)
+    doubled = parameters.shape(f"{path}/C")[:2] == (width, 2 * states)
+    return parameters.complex(f"{path}/C", (width, 2 * states if doubled else states))
+
+
+def _norm(parameters: Parameters, path: str, width: int) -> BatchNorm | LayerNorm:
+    def vector(name: str, missing: float) -> np.ndarray:
+        if f"params/{path}/{name}" in parameters:
+            return parameters.real(f"params/{path}/{name}", (width,))
+        return np.full(width, missing)
+
+    scale, bias = vector("scale", 1.0), vector("bias", 0.0)
+    if f"batch_stats/{path}/mean" not in parameters:
+        return LayerNorm(scale, bias, LAYER_NORM_EPSILON)
+    mean, variance = (
+        parameters.real(f"batch_stats/{path}/{name}", (width,)) for name in ("mean", "var")
+    )
+    if (variance < 0).any():
+        raise CheckpointError(
+            f"{parameters.where}: batch_stats/{path}/var", f"goes down to {variance.min():g}"
+        )
+    return BatchNorm(mean, variance, scale, bias, BATCH_NORM_EPSILON)

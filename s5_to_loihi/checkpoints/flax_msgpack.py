@@ -1,0 +1,94 @@
+"""Arrays of a Flax ``msgpack`` file, as ``flax.serialization.to_bytes`` writes it.
+
+A tree of maps; an array is an extension of code 1: shape, name of the type, bytes. Source:
+google/flax, ``flax/serialization.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from s5_to_loihi.checkpoints.parameters import LARGEST_BYTES, MOST_ARRAYS
+from s5_to_loihi.errors import CheckpointError
+
+_ARRAY_CODE = 1
+_TYPES = frozenset(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64"
+    " complex128".split()
+)
+_MAX_DEPTH = 64
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a Flax file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Names, as in ``params/encoder/encoder/kernel``, -> array. Numbers and None are left out.
+
+    Raises:
+        CheckpointError: msgpack is missing, or the file is damaged, too large, or holds something
+            other than arrays of numbers.
+    """
+    try:
+        import msgpack
+    except ImportError:
+        raise CheckpointError(
+            str(path),
+            "is a Flax file, and msgpack, which reads it, is not installed",
+            "Install it with: pip install 's5_to_loihi[flax]'",
+        ) from None
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise CheckpointError(str(path), f"is larger than {LARGEST_BYTES} bytes")
+
+        def decode(code: int, data: bytes):
+            if code != _ARRAY_CODE:
+                return None
+            return _array(*msgpack.unpackb(data, raw=False))
+
+        tree = msgpack.unpackb(path.read_bytes(), raw=False, ext_hook=decode)
+        arrays: dict[str, np.ndarray] = {}
+        _flatten(tree, "", 0, arrays)
+        return arrays
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        MemoryError,
+        OverflowError,
+        RecursionError,
+        msgpack.UnpackException,
+    ) as error:
+        raise CheckpointError(
+            str(path), f"is damaged or no Flax file ({str(error)[:200]})", "Save it again"
+        ) from None
+
+
+def _array(shape: object, dtype: object, data: object) -> np.ndarray:
+    if not isinstance(shape, list) or not all(type(length) is int for length in shape):
+        raise ValueError("the shape of an array is no list of lengths")
+    if dtype not in _TYPES:
+        raise ValueError(f"an array of {str(dtype)[:50]}, which is not read")
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if min(shape, default=0) < 0 or not isinstance(data, bytes) or size != len(data):
+        raise ValueError(f"an array {shape} of {dtype} does not have {size} bytes")
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _flatten(tree: object, prefix: str, depth: int, arrays: dict[str, np.ndarray]) -> None:
+    if isinstance(tree, np.ndarray):
+        arrays[prefix] = tree
+    if not isinstance(tree, dict):
+        return
+    if depth > _MAX_DEPTH or len(arrays) > MOST_ARRAYS:
+        raise ValueError(f"more than {_MAX_DEPTH} levels or {MOST_ARRAYS} arrays")
+    if "__msgpack_chunked_array__" in tree:
+        raise ValueError(f"{prefix} is an array of more than 1 GiB in pieces")
+    for key, value in tree.items():
+        _flatten(value, f"{prefix}/{key}" if prefix else str(key), depth + 1, arrays)

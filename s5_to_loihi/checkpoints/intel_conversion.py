@@ -1,0 +1,61 @@
+"""Intel's conversion: pickles of float parameters and calibration statistics.
+
+Written by ``main.py --convert`` of IntelLabs/SparseRNNs (commit b623aea). Beside the parameters
+lie the scales of its quantization and the ranges that its observers saw: both are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from s5_to_loihi.checkpoints.restricted_pickle import read_pickle
+from s5_to_loihi.errors import CheckpointError
+
+PARAMETERS_FILE, STATISTICS_FILE = "sc_calibrated_params.pkl", "sc_cal_stats.pkl"
+
+
+def read(directory: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:
+    """Read parameters and batch norm statistics.
+
+    Returns:
+        Path, as in ``params/encoder/layers_0/mixer/B``, -> array; and the files that were read.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    files = (directory / PARAMETERS_FILE, directory / STATISTICS_FILE)
+    parameters, statistics = (dict(_flatten(_tree(file), "")) for file in files)
+    arrays = {f"params/{path}": array for path, array in parameters.items() if not _is_scale(path)}
+    arrays |= {
+        f"batch_stats/{path}": array
+        for path, array in statistics.items()
+        if path.endswith(("norm/mean", "norm/var"))
+    }
+    return arrays, files
+
+
+def _tree(file: Path) -> dict:
+    tree = read_pickle(file)
+    if not isinstance(tree, dict):
+        raise CheckpointError(str(file), f"holds a {type(tree).__name__}, not a dictionary")
+    return tree
+
+
+def _is_scale(path: str) -> bool:
+    *_, parent, name = f"/{path}".split("/")
+    return (
+        name in ("act_scale", "weight_scale", "out_scale")
+        or "/quant_" in path
+        or (name == "scale" and parent != "norm")
+    )
+
+
+def _flatten(tree: object, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+    if isinstance(tree, np.ndarray):
+        yield prefix, tree
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _flatten(value, f"{prefix}/{key}" if prefix else str(key))

@@ -1,0 +1,231 @@
+"""The arrays of a checkpoint by name: typed access, with errors that name the array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.float_model import Affine, Discretization, StateSpaceModel
+
+#: The largest checkpoint that is read, counted unpacked: about 2000 times Intel's published model.
+LARGEST_BYTES = 4 << 30
+#: The most arrays that are read: a block has about 20, and an optimizer keeps two copies of each.
+MOST_ARRAYS = 20_000
+
+_TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", "c8", "c16")))
+
+
+class Parameters:
+    """The parameters of one model.
+
+    Every array is checked when this is made: floating-point and finite, or complex and finite.
+    """
+
+    def __init__(self, where: str, arrays: Mapping[str, np.ndarray]):
+        """Check the arrays.
+
+        Args:
+            where: the file or directory, for messages.
+            arrays: name -> array of any shape.
+
+        Raises:
+            CheckpointError: an array that is not of finite floating-point numbers, or is empty.
+        """
+        self.where = where
+        self._arrays = dict(arrays)
+        self._read: set[str] = set()
+        for name, array in self._arrays.items():
+            if array.dtype not in _TYPES:
+                raise CheckpointError(
+                    f"{where}: {name}", f"holds {array.dtype}, not floating-point numbers"
+                )
+            if array.size == 0:
+                raise CheckpointError(f"{where}: {name}", f"is empty (shape {array.shape})")
+            bad = int(np.count_nonzero(~np.isfinite(array)))
+            if bad:
+                raise CheckpointError(
+                    f"{where}: {name}",
+                    f"holds {bad} NaN or infinite values of {array.size}",
+                    "Take an earlier checkpoint, from before the training diverged",
+                )
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array.
+
+        Raises:
+            CheckpointError: there is none of this name.
+        """
+        return self._get(name).shape
+
+    def real(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """Return an array in float64.
+
+        Args:
+            name: which.
+            shape: what it has to be; None for any length.
+
+        Raises:
+            CheckpointError: missing, of another shape, or complex.
+        """
+        array = self._get(name)
+        if array.dtype.kind == "c":
+            raise self._error(name, "holds complex numbers where real ones are needed")
+        self._check_shape(name, array.shape, shape)
+        return array.astype(np.float64)
+
+    def complex(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """Return an array in complex128.
+
+        It may be stored as complex numbers, or as real ones with a last axis of length 2 for real
+        and imaginary part.
+
+        Args:
+            name: which.
+            shape: what it has to be, without that last axis; None for any length.
+
+        Raises:
+            CheckpointError: missing, of another shape, or real without that last axis.
+        """
+        array = self._get(name)
+        if array.dtype.kind != "c":
+            if array.ndim == len(shape) and _fits(array.shape, shape):
+                raise self._error(
+                    name,
+                    f"holds real numbers of shape {array.shape} where complex ones are needed",
+                    f"Store complex numbers, or real ones of shape {(*array.shape, 2)} with real"
+                    " and imaginary part",
+                )
+            self._check_shape(name, array.shape, (*shape, 2))
+            return array[..., 0].astype(np.float64) + 1j * array[..., 1].astype(np.float64)
+        self._check_shape(name, array.shape, shape)
+        return array.astype(np.complex128)
+
+    def refuse_unread(self, reads: str) -> None:
+        """Refuse arrays that nothing asked for: they belong to a layer that is not known.
+
+        Args:
+            reads: what the loader reads, for the message.
+
+        Raises:
+            CheckpointError: there are some.
+        """
+        unread = sorted(set(self._arrays) - self._read)
+        if unread:
+            names = ", ".join(unread[:3]) + (f" and {len(unread) - 3} more" if unread[3:] else "")
+            raise CheckpointError(
+                self.where,
+                f"holds {len(unread)} unknown parameters: {names}",
+                f"This loader reads {reads}",
+            )
+
+    def _get(self, name: str) -> np.ndarray:
+        if name not in self._arrays:
+            raise CheckpointError(self.where, f"has no parameter '{name}'", "Save it again")
+        self._read.add(name)
+        return self._arrays[name]
+
+    def _check_shape(self, name: str, got: tuple, expected: tuple) -> None:
+        if len(got) == len(expected) and _fits(got, expected):
+            return
+        text = str(tuple("any" if size is None else size for size in expected)).replace("'", "")
+        swapped = (expected[1], expected[0], *expected[2:]) if len(expected) > 1 else None
+        if swapped and len(got) == len(expected) and _fits(got, swapped):
+            raise self._error(
+                name, f"has shape {got}, expected {text}: it is transposed", "Swap its axes"
+            )
+        raise self._error(name, f"has shape {got}, expected {text}")
+
+    def _error(self, name: str, what: str, do: str = "") -> CheckpointError:
+        return CheckpointError(f"{self.where}: {name}", what, do)
+
+
+def _fits(got: Iterable, expected: Iterable) -> bool:
+    return all(want in (None, size) for size, want in zip(got, expected, strict=True))
+
+
+def affine(
+    parameters: Parameters,
+    weight: str,
+    bias: str,
+    outputs: int | None,
+    inputs: int | None,
+    transposed: bool = False,
+) -> Affine:
+    """Read an affine map.
+
+    Args:
+        parameters: where from.
+        weight, bias: names; a missing bias is zero.
+        outputs, inputs: sizes; None for any.
+        transposed: True if the weight is stored (in, out), as Flax does.
+
+    Raises:
+        CheckpointError: missing, or of another shape.
+    """
+    shape = (inputs, outputs) if transposed else (outputs, inputs)
+    matrix = parameters.real(weight, shape)
+    matrix = np.ascontiguousarray(matrix.T) if transposed else matrix
+    rows = len(matrix)
+    return Affine(matrix, parameters.real(bias, (rows,)) if bias in parameters else np.zeros(rows))
+
+
+#: Training keeps real parts of eigenvalues at or below this (``clip_eigs``; in float32).
+LARGEST_REAL_PART = np.float32(-1e-4)
+
+
+def clipped(eigenvalues: np.ndarray) -> np.ndarray:
+    """Return complex eigenvalues with real parts of at most ``LARGEST_REAL_PART``."""
+    return np.minimum(eigenvalues.real, LARGEST_REAL_PART) + 1j * eigenvalues.imag
+
+
+def state_space(
+    where: str,
+    eigenvalues: np.ndarray,
+    step: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    d: np.ndarray,
+    discretization: Discretization,
+    conjugate_symmetric: bool,
+) -> StateSpaceModel:
+    """Put a state-space model together from checked parts.
+
+    Args:
+        where: the block, for messages.
+        eigenvalues: (P,) complex.
+        step: (P,).
+        b: (P, H) complex.
+        c: (H, P) complex; (H, 2P) for a bidirectional model: first the columns of the states of the
+            sequence, then those of the reversed one.
+        d: (H,).
+        discretization, conjugate_symmetric: as in ``StateSpaceModel``.
+
+    Raises:
+        CheckpointError: an unstable eigenvalue, or a step that is no positive number.
+    """
+    unstable = int(np.count_nonzero(eigenvalues.real >= 0))
+    if unstable:
+        raise CheckpointError(
+            where,
+            f"{unstable} of {len(eigenvalues)} eigenvalues have a real part of 0 or more (largest"
+            f" {eigenvalues.real.max():g}): the state grows without limit",
+            "Load with clip_eigenvalues if the model was trained with it, or train it with it",
+        )
+    if not (np.isfinite(step) & (step > 0)).all():
+        raise CheckpointError(where, f"has time steps from {step.min():g} to {step.max():g}")
+    states = len(eigenvalues)
+    return StateSpaceModel(
+        eigenvalues=eigenvalues,
+        step=step,
+        b=b,
+        c=c[:, :states],
+        d=d,
+        discretization=discretization,
+        conjugate_symmetric=conjugate_symmetric,
+        bidirectional_c=c[:, states:] if c.shape[1] > states else None,
+    )

@@ -1,0 +1,199 @@
+"""The ``state_dict`` of a stack of ``S5Block`` of i404788/s5-pytorch.
+
+Source: i404788/s5-pytorch (commit c74be72, published as 0.2.1), ``s5/s5_model.py``. H: width,
+P: states, K: hidden width of the feed-forward map.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from s5_to_loihi.checkpoints.options import Chooser
+from s5_to_loihi.checkpoints.parameters import (
+    Parameters,
+    affine,
+    clipped,
+    state_space,
+)
+from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.float_model import (
+    Affine,
+    Discretization,
+    FeedForwardBlock,
+    LayerNorm,
+    S5Model,
+    StateSpaceModel,
+)
+from s5_to_loihi.network.network import Readout
+
+_EIGENVALUES = "s5.seq.Lambda"
+#: The default of ``torch.nn.LayerNorm``.
+LAYER_NORM_EPSILON = 1e-5
+_READS = (
+    "S5Blocks numbered in a torch.nn.Sequential or ModuleList, with at most one torch.nn.Linear"
+    " before them ('encoder', or its number) and one after ('decoder', or its number)"
+)
+
+
+def is_state_dict(names) -> bool:
+    """Tell whether names of tensors are those of such a stack, or of a part of one."""
+    return any(re.search(r"(^|\.)(s5\.seq|seq)\.(Lambda|BH|BP)$", name) for name in names)
+
+
+def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: Chooser) -> S5Model:
+    """Return the model of a stack of blocks.
+
+    Args:
+        where: the file, for messages.
+        name: of the model.
+        arrays: name -> tensor, as in ``0.s5.seq.B`` (P, H, 2).
+        chooser: answers what the tensors do not say.
+
+    Raises:
+        CheckpointError: missing, unknown or unsuitable tensors.
+    """
+    chooser.options.refuse_all_but(where, "discretization", "readout", "clip_eigenvalues")
+    if any(re.search(r"s5\.seq\.(BH|BP)$", path) for path in arrays):
+        raise CheckpointError(where, "has B and C in low-rank factors, which are not read",
+                              "Multiply them, or train with bcInit='dense'")  # fmt: skip
+    prefixes = [path.removesuffix(_EIGENVALUES) for path in arrays if path.endswith(_EIGENVALUES)]
+    stem, prefixes = _in_order(where, prefixes)
+    parameters = Parameters(where, arrays)
+    discretization = chooser.choose(
+        "discretization", Discretization.ZERO_ORDER_HOLD, "S5Block leaves no choice"
+    )
+    chooser.notes.append(
+        "liquid: guessed no, and degree: guessed 1, because both are S5Block's defaults and its"
+        " tensors are the same with and without"
+    )
+    width = len(parameters.real(f"{prefixes[0]}s5.seq.D", (None,)))
+    before, after = _linear_maps(arrays, stem, prefixes)
+    _note_gaps(stem, [place for place in (before, *prefixes, after) if place], chooser.notes)
+    model = S5Model(
+        name=name,
+        encoder=_linear(parameters, before, width, None) if before else None,
+        rectified_encoder=False,
+        blocks=tuple(
+            _block(parameters, prefix, width, discretization, chooser) for prefix in prefixes
+        ),
+        decoder=_linear(parameters, after, None, width) if after else None,
+        readout=chooser.choose("readout", Readout.EACH_TOKEN, "S5Block gives one output a token"),
+    )
+    parameters.refuse_unread(_READS)
+    return model
+
+
+def _in_order(where: str, prefixes: list[str]) -> tuple[str, list[str]]:
+    """Return what comes before the number of every block, and the blocks' prefixes in order."""
+    if not prefixes:
+        raise CheckpointError(
+            where,
+            "holds a bare S5 layer, without the norm and the feed-forward map of an S5Block",
+            "Save a stack of S5Blocks",
+        )
+    if len(prefixes) == 1 and not re.search(r"(^|\.)\d{1,9}\.$", prefixes[0]):
+        return prefixes[0], prefixes
+    parts = [re.fullmatch(r"(|.*\.)(\d{1,9})\.", prefix) for prefix in prefixes]
+    if not all(parts) or len({part[1] for part in parts}) != 1:
+        raise CheckpointError(
+            where, f"has S5Blocks in different places: {', '.join(sorted(prefixes)[:3])}",
+            f"This loader reads {_READS}",
+        )  # fmt: skip
+    return parts[0][1], [part[0] for part in sorted(parts, key=lambda part: int(part[2]))]
+
+
+def _linear_maps(arrays: Mapping, stem: str, prefixes: list[str]) -> tuple[str | None, str | None]:
+    """Find the prefixes of the linear maps before and after the blocks."""
+    parent = re.sub(r"[^.]+\.$", "", stem)
+    numbers = [_number(stem, prefix) for prefix in prefixes]
+    before = after = None
+    for path, array in arrays.items():
+        prefix = path.removesuffix("weight")
+        if array.ndim != 2 or prefix == path:
+            continue
+        number = _number(stem, prefix)
+        if prefix == f"{parent}encoder." or (number is not None and number < numbers[0]):
+            before = prefix
+        elif prefix == f"{parent}decoder." or (number is not None and number > numbers[-1]):
+            after = prefix
+    return before, after
+
+
+def _number(stem: str, prefix: str) -> int | None:
+    """Return the number of a module in its container; None if it has none."""
+    match = re.fullmatch(re.escape(stem) + r"(\d{1,9})\.", prefix)
+    return int(match[1]) if match else None
+
+
+def _note_gaps(stem: str, places: list[str], notes: list[str]) -> None:
+    """Note numbers in between that hold no parameters."""
+    numbers = [number for place in places if (number := _number(stem, place)) is not None]
+    if numbers and len(numbers) <= numbers[-1] - numbers[0]:
+        notes.append(
+            f"modules without parameters stand between {places[0]}* and {places[-1]}*: guessed that"
+            " they do nothing, as dropout does"
+        )
+
+
+def _linear(parameters: Parameters, prefix: str, outputs: int | None, inputs: int | None) -> Affine:
+    return affine(parameters, f"{prefix}weight", f"{prefix}bias", outputs, inputs)
+
+
+def _block(
+    parameters: Parameters,
+    prefix: str,
+    width: int,
+    discretization: Discretization,
+    chooser: Chooser,
+) -> FeedForwardBlock:
+    decode = parameters.real(f"{prefix}ff_dec.weight", (width, None))
+    expand = parameters.real(f"{prefix}ff_enc.weight", (None, width))
+    rows, hidden = len(expand), decode.shape[1]
+    if rows not in (hidden, 2 * hidden):
+        raise CheckpointError(
+            f"{parameters.where}: {prefix}ff_enc.weight",
+            f"gives {rows} values, {prefix}ff_dec.weight takes {hidden} (or twice that with GLU)",
+        )
+    return FeedForwardBlock(
+        norm=_layer_norm(parameters, f"{prefix}attn_norm", width),
+        ssm=_state_space(parameters, f"{prefix}s5.seq", width, discretization, chooser),
+        feed_forward_norm=_layer_norm(parameters, f"{prefix}ff_norm", width),
+        expand=expand,
+        decode=decode,
+        gated=rows == 2 * hidden,
+    )
+
+
+def _layer_norm(parameters: Parameters, path: str, width: int) -> LayerNorm:
+    scale, bias = (parameters.real(f"{path}.{name}", (width,)) for name in ("weight", "bias"))
+    return LayerNorm(scale, bias, LAYER_NORM_EPSILON)
+
+
+def _state_space(
+    parameters: Parameters,
+    path: str,
+    width: int,
+    discretization: Discretization,
+    chooser: Chooser,
+) -> StateSpaceModel:
+    eigenvalues = parameters.complex(f"{path}.Lambda", (None,))
+    states = len(eigenvalues)
+    if chooser.options.clip_eigenvalues:
+        eigenvalues = clipped(eigenvalues)
+    columns = 2 * states if parameters.shape(f"{path}.C")[1:2] == (2 * states,) else states
+    with np.errstate(over="ignore"):
+        step = np.exp(parameters.real(f"{path}.log_step", (states,)))
+    return state_space(
+        f"{parameters.where}: {path}",
+        eigenvalues=eigenvalues,
+        step=step,
+        b=parameters.complex(f"{path}.B", (states, width)),
+        c=parameters.complex(f"{path}.C", (width, columns)),
+        d=parameters.real(f"{path}.D", (width,)),
+        discretization=discretization,
+        # S5 of s5-pytorch keeps both of each pair.
+        conjugate_symmetric=False,
+    )

@@ -1,0 +1,164 @@
+"""Tensors of a PyTorch ``.pt`` file, read without PyTorch; nothing in it is run.
+
+The file is a zip archive that packs nothing: ``data.pkl``, a pickle of protocol 2 whose tensors
+refer to storages by persistent ids, and one entry ``data/KEY`` a storage. Source: pytorch/pytorch,
+``torch/serialization.py`` and ``torch/_utils.py``.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from s5_to_loihi.checkpoints.parameters import LARGEST_BYTES, MOST_ARRAYS
+from s5_to_loihi.checkpoints.restricted_pickle import Dialect, Part, Refused, Source, run
+from s5_to_loihi.errors import CheckpointError
+
+_STORAGES = {
+    "torch.FloatStorage": "<f4",
+    "torch.DoubleStorage": "<f8",
+    "torch.HalfStorage": "<f2",
+    "torch.ComplexFloatStorage": "<c8",
+    "torch.ComplexDoubleStorage": "<c16",
+    "torch.LongStorage": "<i8",
+    "torch.IntStorage": "<i4",
+    "torch.ShortStorage": "<i2",
+    "torch.CharStorage": "<i1",
+    "torch.ByteStorage": "<u1",
+    "torch.BoolStorage": "|b1",
+}
+#: Under which training programs keep the parameters beside the optimizer's state.
+_PARAMETERS = ("state_dict", "model_state_dict", "model")
+_DO = "Nothing of it was run. Save the parameters only: torch.save(model.state_dict(), PATH)"
+
+
+@dataclass(frozen=True, eq=False)
+class _Storage(Part):
+    values: np.ndarray
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Read the tensors of a ``.pt`` file.
+
+    Args:
+        path: the file, with a ``state_dict``, or a dictionary that has it as ``state_dict``,
+            ``model_state_dict`` or ``model``; the rest of that dictionary is left out.
+
+    Returns:
+        Name -> array; names of nested dictionaries are joined with dots. Numbers and texts beside
+        the tensors are left out.
+
+    Raises:
+        CheckpointError: damaged, too large, or anything but tensors in dictionaries, such as a
+            whole model, whose pickle would have to be run.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            tree = _read_archive(path, archive)
+    except Refused as refusal:
+        raise CheckpointError(str(path), refusal.args[0], _DO) from None
+    except (OSError, ValueError, OverflowError, MemoryError, EOFError, NotImplementedError,
+            RuntimeError, KeyError, struct.error, zipfile.BadZipFile) as error:  # fmt: skip
+        raise CheckpointError(
+            str(path), f"is damaged or no PyTorch file ({str(error)[:200]})", "Save it again"
+        ) from None
+    if isinstance(tree, dict):
+        tree = next((tree[key] for key in _PARAMETERS if isinstance(tree.get(key), dict)), tree)
+    tensors = dict(_flatten(tree, ""))
+    if not tensors:
+        raise CheckpointError(str(path), "holds no tensors", "Save model.state_dict()")
+    return tensors
+
+
+def _read_archive(path: Path, archive: zipfile.ZipFile) -> object:
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    total = sum(entry.file_size for entry in entries.values())
+    # PyTorch packs nothing, so an honest file is as large as what it holds.
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+        raise Refused("has packed entries, which torch.save does not write")
+    if total > path.stat().st_size or total > LARGEST_BYTES or len(entries) > MOST_ARRAYS:
+        raise Refused(
+            f"claims {total} bytes in {len(entries)} entries (file: {path.stat().st_size}, limits"
+            f" {LARGEST_BYTES} and {MOST_ARRAYS})"
+        )
+    roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
+    if len(roots) != 1 or f"{roots[0]}constants.pkl" in entries:
+        raise Refused("is no file of torch.save (perhaps TorchScript, or another zip archive)")
+    root = roots[0]
+    order = f"{root}byteorder"
+    if order in entries and archive.read(order) != b"little":
+        raise Refused("was written on a big-endian machine, which is not read")
+    index = archive.read(entries[f"{root}data.pkl"])
+    dialect = _dialect(lambda key: archive.read(f"{root}data/{key}"))
+    source = Source(io.BytesIO(index), len(index), has_lines=True)
+    # Parameters that are tied share a storage: each counts, and a few may.
+    return run(source, dialect, 4 * total)
+
+
+def _dialect(read_storage: Callable[[str], bytes]) -> Dialect:
+    storages: dict[str, _Storage] = {}
+
+    def storage(identity: object) -> _Storage:
+        if not (isinstance(identity, tuple) and len(identity) == 5 and identity[0] == "storage"):
+            raise Refused("a persistent id is not that of a storage")
+        _, kind, key, _, count = identity
+        dtype = _STORAGES.get(getattr(kind, "text", ""))
+        if dtype is None or type(key) is not str or type(count) is not int:
+            raise Refused("the persistent id of a storage is damaged")
+        if key not in storages:
+            storages[key] = _Storage(np.frombuffer(read_storage(key), dtype))
+        found = storages[key].values
+        if found.size != count or found.dtype != np.dtype(dtype):
+            raise Refused(f"storage {key!r:.50} does not hold {count} numbers of {dtype}")
+        return storages[key]
+
+    return Dialect(
+        headers=(b"\x80\x02",),
+        functions={
+            "collections.OrderedDict": (dict, 0),
+            "torch._utils._rebuild_tensor_v2": (_tensor, None),
+            "torch._utils._rebuild_parameter": (lambda tensor, *_: tensor, 3),
+        },
+        classes={},
+        names=frozenset(_STORAGES),
+        persistent=storage,
+    )
+
+
+def _tensor(*parts: object) -> np.ndarray:
+    """Return the view of a storage that a tensor is; bounds are checked, strides may be any."""
+    if len(parts) == 7:
+        raise Refused("a tensor is marked as conjugate or negative; call resolve_conj() on it")
+    if len(parts) != 6:
+        raise Refused(f"a tensor has {len(parts)} parts, not 6")
+    storage, offset, size, stride, *_ = parts
+    if not isinstance(storage, _Storage):
+        raise Refused("a tensor has no storage")
+    lengths = (size, stride)
+    if not all(isinstance(part, tuple) and len(part) <= 8 for part in lengths) or not all(
+        type(number) is int and 0 <= number < 2**48 for number in (offset, *size, *stride)
+    ):
+        raise Refused("the size of a tensor is not made of lengths")
+    values = storage.values
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    count = math.prod(size)
+    if count > values.size or (count and last >= values.size):
+        raise Refused(f"a tensor of size {size} lies outside of its storage of {values.size}")
+    steps = tuple(step * values.itemsize for step in stride)
+    view = np.lib.stride_tricks.as_strided(values[offset:], size, steps, writeable=False)
+    return view.astype(values.dtype.newbyteorder("="))
+
+
+def _flatten(tree: object, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+    if isinstance(tree, np.ndarray):
+        yield prefix, tree
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _flatten(value, f"{prefix}.{key}" if prefix else str(key))
