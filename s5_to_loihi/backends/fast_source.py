@@ -11,7 +11,8 @@ import hashlib
 from s5_to_loihi.backends.fast_layout import Layout, Push
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup
-from s5_to_loihi.network.tracing import Program, Step, trace
+from s5_to_loihi.network.ranges import program as program_of
+from s5_to_loihi.network.tracing import Program, Step
 
 #: Tokens that a sequence kernel handles at a time. Measured: twice as fast as 32, as fast as 256.
 BLOCK = 128
@@ -125,7 +126,7 @@ def write_source(network: Network, layout: Layout) -> str:
     for index, group in enumerate(network.groups, start=1):
         if not _connected(layout, group):  # whatever it computes goes nowhere
             continue
-        program = trace(network, group)
+        program = program_of(network, group)
         tables |= _tables(program)
         for calls, write in ((token_calls, _token_kernel), (block_calls, _block_kernel)):
             body, arguments = write(network, layout, group, program)

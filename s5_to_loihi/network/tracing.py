@@ -8,14 +8,14 @@ turns the list into something else (kernels, listings, C) knows the width that i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import limits
-from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
+from s5_to_loihi.network.network import NeuronGroup
 from s5_to_loihi.network.neurons.kind import constant_fields, is_nested
-from s5_to_loihi.network.ranges import worst_case
 
 #: What gives a step its value from outside: an accumulator, a register, a per-neuron constant.
 SOURCES = ("accumulator", "register", "parameter")
@@ -72,17 +72,17 @@ class Program:
         return found
 
 
-def trace(network: Network, group: NeuronGroup) -> Program:
+def trace(group: NeuronGroup, ports: Mapping[str, tuple[int, int]]) -> Program:
     """Return the program of a group's neurons, for its formats and the ranges of its inputs.
 
-    Accumulators lie within the worst case over all inputs, registers within their format,
-    per-neuron constants within the values that they have.
+    Args:
+        group: any.
+        ports: the interval that each accumulator lies in (see ``ranges.port_intervals``).
+            Registers lie within their format, per-neuron constants within the values they have.
     """
     tracer = _Tracer()
     accumulators = tuple(
-        tracer.source("accumulator", port, -largest, largest)
-        for port in group.kind.ports
-        for largest in [worst_case(network, Endpoint(group.name, port))]
+        tracer.source("accumulator", port, *ports[port]) for port in group.kind.ports
     )
     registers = tuple(
         tracer.source("register", name, *limits(group.formats[name].bits))

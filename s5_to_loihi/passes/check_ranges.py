@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.network.network import Endpoint, Network
-from s5_to_loihi.network.ranges import ACCUMULATOR_BITS, worst_case
-from s5_to_loihi.network.tracing import trace
+from s5_to_loihi.network.ranges import ACCUMULATOR_BITS, program, worst_case
 
 #: Every backend computes in 64-bit integers between the registers.
 ARITHMETIC_BITS = 64
@@ -41,7 +40,7 @@ class CheckRanges:
                         " bits)",
                         "Use smaller weights, fewer inputs or a narrower message",
                     )
-            for step in trace(network, group).steps:
+            for step in program(network, group).steps:
                 needed = max(-step.lowest - 1, step.highest).bit_length() + 1
                 if needed > ARITHMETIC_BITS:
                     raise CapacityError(

@@ -1,7 +1,7 @@
 """The kinds of neurons, one file each; a new kind is registered by adding it to ``KINDS``.
 
-Those called ``scaled_...`` are what our own quantizer uses, the others what an export of Intel's
-needs to come out bit for bit; MEAN serves both.
+Those of the modules ``scaled_...`` are what our own quantizer uses, the others what an export of
+Intel's needs to come out bit for bit; MEAN serves both.
 """
 
 from s5_to_loihi.network.neurons.dense import DENSE
