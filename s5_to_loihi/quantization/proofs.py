@@ -1,0 +1,167 @@
+"""Range proofs: which registers cannot overflow for any input, and which the data did not fill.
+
+A sum that could leave its accumulator, or an intermediate that could leave the arithmetic, is never
+let through (``passes/check_ranges.py``), so those are always proven. A state or a message saturates
+at its width where the proof does not hold; then what the data did is reported instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
+from s5_to_loihi.network.neurons import SCALED_STATE
+from s5_to_loihi.network.neurons.rescaling import digit_ports
+from s5_to_loihi.network.ranges import ACCUMULATOR_BITS, message_interval, program, worst_case
+from s5_to_loihi.network.tracing import Program
+from s5_to_loihi.passes.check_ranges import ARITHMETIC_BITS
+from s5_to_loihi.quantization.bounds import state_bounds
+
+#: Two products and two drives are rounded in a step, each part by at most half an integer.
+ROUNDING_NOISE = math.sqrt(2)
+
+
+@dataclass(frozen=True)
+class RangeProof:
+    """What is known about the range of a register.
+
+    Attributes:
+        where: ``group.port``, ``group.value``, or the group for its widest intermediate result.
+        role: ``accumulator``, ``intermediate``, ``state`` or ``message``.
+        bits: its width.
+        needed: bits that the worst case over all inputs needs; more than ``bits`` if not proven.
+        proven: True if no input can leave the width; False if only the data say so.
+        headroom: bits between the largest value of the data and the limit; None if there are none.
+        saturated: integers of the data at a limit; of: how many integers there were.
+    """
+
+    where: str
+    role: str
+    bits: int
+    needed: int
+    proven: bool
+    headroom: float | None
+    saturated: int
+    of: int
+
+
+def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProof, ...]:
+    """Prove what can be proven about a network's ranges, and count the rest.
+
+    Args:
+        network: verified.
+        values: ``group.value`` -> (T, N, n) integers of some data, as the interpreter gives them.
+
+    Returns:
+        In the order of the network.
+    """
+    proofs = []
+    for group in network.groups:
+        traced = program(network, group)
+        for port in group.kind.ports:
+            largest = worst_case(network, Endpoint(group.name, port))
+            if largest:
+                needed = largest.bit_length() + 1
+                where = f"{group.name}.{port}"
+                proofs.append(
+                    RangeProof(where, "accumulator", ACCUMULATOR_BITS, needed, True, None, 0, 0)
+                )
+        widest = max(_bits(step.lowest, step.highest) for step in traced.steps)
+        proofs.append(
+            RangeProof(group.name, "intermediate", ARITHMETIC_BITS, widest, True, None, 0, 0)
+        )
+        bounds = _register_bits(network, group)
+        for name in (*group.kind.state, *group.kind.messages):
+            role = "state" if name in group.kind.state else "message"
+            bits = group.formats[name].bits
+            if role == "state":
+                needed = bounds.get(name, bits + 1)
+            else:
+                needed = _message_bits(traced, name, bits)
+            proofs.append(_counted(f"{group.name}.{name}", role, bits, needed, values))
+    return tuple(proofs)
+
+
+def _bits(lowest: int, highest: int) -> int:
+    return max(-lowest - 1, highest).bit_length() + 1
+
+
+def _counted(where: str, role: str, bits: int, needed: int, values) -> RangeProof:
+    data = values[where]
+    lowest, highest = limits(bits)
+    largest = int(np.abs(data).max())
+    headroom = math.log2(highest / largest) if largest else float(bits - 1)
+    saturated = int(np.count_nonzero((data == lowest) | (data == highest)))
+    return RangeProof(where, role, bits, needed, needed <= bits, headroom, saturated, data.size)
+
+
+def _message_bits(traced: Program, name: str, bits: int) -> int:
+    """Return what a message would need without its saturation, over every input.
+
+    The tracer drops a comparison that cannot change anything: where one with the limit of the
+    format is left, what is compared may be beyond it.
+    """
+    widest = 0
+    for index in traced.needed([name]):
+        step = traced.steps[index]
+        for limit, kind in zip(limits(bits), ("max", "min"), strict=True):
+            operands = [traced.steps[operand] for operand in step.operands]
+            constants = [o for o in operands if o.operation == "constant" and o.immediate == limit]
+            if step.operation == kind and constants:
+                others = [o for o in operands if o not in constants]
+                widest = max([widest, *(_bits(o.lowest, o.highest) for o in others)])
+    step = traced.steps[traced.results[name]]
+    return max(widest, _bits(step.lowest, step.highest))
+
+
+def _register_bits(network: Network, group: NeuronGroup) -> dict[str, int]:
+    """Return the bits that states need whatever the input; nothing for kinds without a proof."""
+    if group.kind is not SCALED_STATE:
+        return {}
+    bounds = state_limits(network, group)
+    return {
+        name: _bits(math.floor(part[:, 0].min()), math.ceil(part[:, 1].max()))
+        for name, part in zip(("x_re", "x_im"), (bounds[:, 0], bounds[:, 1]), strict=True)
+    }
+
+
+def state_limits(network: Network, group: NeuronGroup) -> np.ndarray:
+    """Return the limits of the states of a SCALED_STATE group without saturation.
+
+    Returns:
+        (P, 2, 2) floats: for each state and part (real, imaginary) the lowest and highest integer.
+    """
+    c = group.constants
+    a = 1 + (c.decay_re + 1j * c.decay_im) * np.exp2(-c.decay_shift)
+    gain = (c.gain_re + 1j * c.gain_im) * np.exp2(-c.gain_shift)
+    places = {
+        f"{part}{suffix}": (factor, digit)
+        for part, factor in (("bu_re", 1), ("bu_im", 1j))
+        for digit, suffix in enumerate(digit_ports(""))
+    }
+    source, weights = None, 0
+    for synapses in network.synapses:
+        if synapses.target.group == group.name:
+            factor, digit = places[synapses.target.name]
+            scale = factor * 2.0 ** (digit * c.digit_bits)
+            source = synapses.source
+            weights = weights + synapses.weights.toarray().astype(np.float64) * scale
+    if source is None:
+        weights = np.zeros((group.size, 1))
+        lowest = highest = 0
+    else:
+        lowest, highest = message_interval(network, source)
+    rows = [np.flatnonzero(row) for row in weights]
+    return state_bounds(
+        a,
+        [gain[p] * weights[p, row] for p, row in enumerate(rows)],
+        [np.full(len(row), lowest) for row in rows],
+        [np.full(len(row), highest) for row in rows],
+        c.bias_re + 1j * c.bias_im,
+        noise=ROUNDING_NOISE,
+    )
