@@ -1,0 +1,217 @@
+"""Finding a mapping: how many cores, which neurons on each, where each lies.
+
+A number of cores is tried by filling them evenly, improving, placing and evaluating. Numbers are
+tried in the order of what the bounds promise, until nothing left can be better, so a system with
+more cores never gives a longer timestep.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+
+from s5_to_loihi.errors import CapacityError
+from s5_to_loihi.loihi2 import kernels
+from s5_to_loihi.loihi2.bounds import Demand, demand, fewest_cores, shortest_times
+from s5_to_loihi.loihi2.core_mapping import CoreMapping
+from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
+from s5_to_loihi.loihi2.facts import System, listed_systems
+from s5_to_loihi.loihi2.loads import COLUMNS, Loads, limits_of, measure
+from s5_to_loihi.loihi2.partition import Filling, balance, fewest, fill, improve, line_up
+from s5_to_loihi.loihi2.placement import place
+from s5_to_loihi.loihi2.rates import Rates
+from s5_to_loihi.loihi2.timing import barrier, timing
+from s5_to_loihi.loihi2.workload import Workload, workload
+from s5_to_loihi.network.network import Network
+
+#: ``balanced`` takes the fewest cores whose timestep is within this of the shortest found.
+BALANCED_SLACK = 1.1
+#: Every number of cores up to this is a candidate; beyond, steps of a twentieth.
+EVERY_NUMBER = 128
+#: Synapses looked at in all candidates together, after which the best so far is taken.
+LARGEST_SEARCH = 100_000_000
+
+
+class Objective(str, Enum):
+    """What a mapping is made for."""
+
+    LATENCY = "latency"  #: the shortest timestep
+    CORES = "cores"  #: the fewest cores
+    BALANCED = "balanced"  #: few cores, timestep near the shortest
+
+
+class Candidate(NamedTuple):
+    """A number of cores, tried.
+
+    Attributes:
+        key: nanoseconds of a timestep, then without the barrier: the smaller the better.
+        core_of: (neurons,) physical core.
+    """
+
+    key: tuple[float, float]
+    core_of: np.ndarray
+
+
+class Search(NamedTuple):
+    """What all candidates share."""
+
+    work: Workload
+    need: Demand
+    line: np.ndarray
+    system: System
+    seed: int
+
+
+def map_network(
+    network: Network,
+    rates: Rates,
+    system: System | None = None,
+    objective: Objective = Objective.LATENCY,
+    cores: int | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[CoreMapping, Evaluation]:
+    """Map a network.
+
+    Args:
+        network: verified.
+        rates: of its messages, see ``rates``.
+        system: to map onto; by default the smallest listed one that the network fits.
+        objective: what for.
+        cores: to use at most; by default all of the system.
+        seed: of the random parts: the same seed gives the same mapping.
+        on_progress: called with candidates tried and how many there are at most.
+
+    Raises:
+        CapacityError: it does not fit; says which limit stands in the way, and what would help.
+    """
+    chip = (system or listed_systems()[0]).chip
+    work = workload(network, rates, chip)
+    need = demand(work, chip)
+    line = line_up(work, need, timing(chip), seed)
+    filling = fewest(work, line, need, chip, timing(chip), seed)
+    system = system or next(
+        (one for one in listed_systems() if one.cores >= filling.cores), listed_systems()[-1]
+    )
+    available = min(system.cores, cores or system.cores)
+    if filling.neuron is not None or filling.cores > available:
+        from s5_to_loihi.loihi2.rules import does_not_fit
+
+        raise does_not_fit(work, need, filling, system, available)
+    search = Search(work, need, line, system, seed)
+    best = _best(search, filling, objective, available, on_progress)
+    evaluation = evaluate(work, best.core_of, system)
+    return _mapping(evaluation, best.core_of, objective, seed), evaluation
+
+
+def _mapping(
+    evaluation: Evaluation, core_of: np.ndarray, objective: Objective, seed: int
+) -> CoreMapping:
+    work, system = evaluation.work, evaluation.system
+    pieces = np.split(core_of.astype(np.int32), work.first_neuron[1:-1])
+    for piece in pieces:
+        piece.flags.writeable = False
+    return CoreMapping(
+        system=system.name,
+        cores_per_chip=int(system.chip.cores.value),
+        objective=objective.value,
+        seed=seed,
+        rates=work.rates_origin,
+        cores=dict(zip(work.groups, pieces, strict=True)),
+        timestep=evaluation.timesteps,
+    )
+
+
+def _best(
+    search: Search, filling: Filling, objective: Objective, available: int, on_progress
+) -> Candidate:
+    if objective is Objective.CORES:
+        return _tried(search, filling.cores, filling)
+    numbers = _numbers(search, filling.cores, available)
+    promises = {number: _promise(search, number) for number in numbers}
+    budget = max(3, LARGEST_SEARCH // max(1, len(search.work.arrays.axons)))
+    tried: dict[int, Candidate] = {}
+    best = None
+    for number in sorted(numbers, key=lambda number: (promises[number], number)):
+        if best is not None and (promises[number] >= best.key or len(tried) >= budget):
+            break
+        tried[number] = _tried(search, number, filling if number == filling.cores else None)
+        if best is None or tried[number].key < best.key:
+            best = tried[number]
+        on_progress(len(tried), min(len(numbers), budget))
+    if objective is Objective.LATENCY:
+        return best
+    enough = best.key[0] * BALANCED_SLACK
+    for number in numbers:
+        if promises[number][0] <= enough:
+            candidate = tried.get(number) or _tried(search, number, None)
+            if candidate.key[0] <= enough:
+                return candidate
+    return best
+
+
+def _numbers(search: Search, fewest: int, available: int) -> list[int]:
+    """Return the numbers of cores to consider: the same ones whatever is available."""
+    usable = int(search.system.chip.usable_cores.value)
+    most = min(available, search.work.neurons)
+    numbers = {fewest, *range(fewest, min(EVERY_NUMBER, most) + 1)}
+    number = EVERY_NUMBER
+    while number <= most:
+        numbers |= {number, number // usable * usable}
+        number = math.ceil(number * 1.05)
+    return sorted(number for number in numbers if fewest <= number <= max(most, fewest))
+
+
+def _promise(search: Search, number: int) -> tuple[float, float]:
+    """Return what a candidate's key cannot be below."""
+    chip = search.system.chip
+    constants = timing(chip)
+    busy = max(shortest_times(search.need, number, constants).values())
+    return max(busy, barrier(constants, _chips(search, number))), busy
+
+
+def _chips(search: Search, number: int) -> int:
+    return math.ceil(number / search.system.chip.usable_cores.value)
+
+
+def _tried(search: Search, number: int, fallback: Filling | None) -> Candidate:
+    """Partition for a number of cores, place, and evaluate; infinitely slow if it does not fit."""
+    loads = _partition(search, number)
+    if loads is None and fallback is not None:
+        loads = measure(search.work, fallback.core_of, search.system.chip)
+    if loads is None:
+        return Candidate((math.inf, math.inf), np.zeros(0, dtype=np.int64))
+    constants = timing(search.system.chip)
+    neurons = np.arange(search.work.neurons)
+    stage = np.bincount(loads.core_of, neurons) / np.bincount(loads.core_of)
+    placed = place(loads, stage, search.system, constants, search.seed)
+    busy = max(
+        *(times.max() for times in loads.core_times(constants).values()),
+        placed.links.max(initial=0),
+    )
+    timestep = max(busy, barrier(constants, placed.chips))
+    return Candidate((float(timestep), float(busy)), placed.physical[loads.core_of])
+
+
+def _partition(search: Search, number: int) -> Loads | None:
+    """Partition evenly for a number of cores; None if that does not fit."""
+    work, need, line, system, _ = search
+    chip, constants = system.chip, timing(system.chip)
+    bound = max(shortest_times(need, number, constants).values())
+    reserve = 0
+    for _ in range(3):
+        filling = balance(work, line, chip, constants, number, bound, reserve)
+        if filling.cores > number:
+            return None
+        core_of = improve(work, filling, chip, constants, reserve)
+        loads = measure(work, core_of, chip)
+        words = loads.of_cores(loads.words)
+        if (words <= limits_of(chip)).all():
+            return loads
+        # Only AxonMem is not known while cores are filled.
+        reserve = max(2 * reserve, int(words[:, COLUMNS.index("AxonMem")].max()))
+    return None
