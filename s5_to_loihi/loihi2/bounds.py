@@ -48,8 +48,8 @@ def demand(work: Workload, chip: Chip) -> Demand:
     words = np.zeros(len(COLUMNS), dtype=np.int64)
     words[0], words[1] = used.sum(), len(sizes)
     words[2], words[3] = sizes @ work.words_of_group, words_of_axon.sum()
-    words[4] = work.messages_of.sum()
-    words[6] = words[[0, 2, 3, 4]].sum()
+    words[4], words[5] = work.messages_of.sum(), work.shortest_lists.sum()
+    words[6] = words[[0, 2, 3, 4, 5]].sum()
     return Demand(
         words=words,
         short=int(sizes[~work.long_program].sum()),

@@ -62,7 +62,7 @@ class Evaluation:
     def times(self, case: str = "value") -> dict[str, float]:
         """Return the nanoseconds of all that a timestep may have to wait for."""
         constants = self.constants(case)
-        links = link_loads(self.physical, self.loads, self.system, constants)
+        links = link_loads(self.work, self.physical, self.loads, self.system, constants)
         return {
             **{name: float(of.max()) for name, of in self.core_times(case).items()},
             MESH: float(links.max(initial=0)),
@@ -114,7 +114,7 @@ class Evaluation:
     def heaviest_links(self, count: int) -> list[Link]:
         """Return the most loaded links between routers or chips."""
         constants = self.constants()
-        links = link_loads(self.physical, self.loads, self.system, constants)
+        links = link_loads(self.work, self.physical, self.loads, self.system, constants)
         return heaviest(links, self.system, constants, count)
 
 

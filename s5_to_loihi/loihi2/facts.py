@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -165,6 +166,7 @@ def load_system(key: str) -> System:
     return system
 
 
+@functools.lru_cache(maxsize=1)
 def listed_systems() -> tuple[System, ...]:
     """Read the systems that come with the package, smallest first."""
     return tuple(load_system(key) for key in LISTED)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-#: Memory of a core, as Intel's compiler prints it; AxonMem is known only when all is placed.
-RESOURCES = ("AxonIn", "NeuronGr", "Neurons", "Synapses", "AxonMap", "Total")
-AXON_IN, GROUPS, NEURONS, SYNAPSES, AXON_MAP, TOTAL = range(6)
+#: Memory of a core, as Intel's compiler prints it.
+RESOURCES = ("AxonIn", "NeuronGr", "Neurons", "Synapses", "AxonMap", "AxonMem", "Total")
+AXON_IN, GROUPS, NEURONS, SYNAPSES, AXON_MAP, AXON_MEMORY, TOTAL = range(7)
 #: What a core spends time on in a timestep, as far as it is known before placement.
 TIMES = ("neuron updates", "synops", "memory words", "core link")
 UPDATES, SYNOPS, READS, LINK = range(4)
@@ -197,6 +197,40 @@ def added(neuron, load, count, store, need, time):
 
 
 @compiled
+def leave_chips(order, first_of_part, chip_of_part, load, sender_core, chip_of_core, chips):
+    """Return the messages from each core to each other chip: (cores, chips), one copy a chip.
+
+    Arguments are as in ``measure``; parts of one chip stand together.
+    """
+    segments, firsts, axons = load[0], load[2], load[5]
+    first_axon, first_message, edge_of_axon, rates = load[6], load[7], load[8], load[9]
+    messages = np.zeros((len(chip_of_core), chips), dtype=np.float32)
+    seen_on = np.full(len(rates), -1, dtype=np.int32)
+    for part in range(len(chip_of_part)):
+        chip = chip_of_part[part]
+        for neuron in order[first_of_part[part] : first_of_part[part + 1]]:
+            for index in range(firsts[segments[neuron]], firsts[segments[neuron + 1]]):
+                axon = axons[index]
+                edge = edge_of_axon[axon]
+                message = axon - first_axon[edge] + first_message[edge]
+                if seen_on[message] == chip:
+                    continue
+                seen_on[message] = chip
+                sender = sender_core[message]
+                if sender >= 0 and chip_of_core[sender] != chip:
+                    messages[sender, chip] += rates[message]
+    return messages
+
+
+@compiled
+def add_own(own, neuron, need):
+    """Complete what a neuron adds by what it needs on any core, and by the total."""
+    need[NEURONS], need[AXON_MAP], need[AXON_MEMORY] = own[neuron]
+    need[TOTAL] = need[AXON_IN] + need[SYNAPSES]
+    need[TOTAL] += need[NEURONS] + need[AXON_MAP] + need[AXON_MEMORY]
+
+
+@compiled
 def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store):
     """Fill cores one after another with neurons from the two ends of a sequence.
 
@@ -207,7 +241,8 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
     Args:
         sequence: neurons, those with the most synops for an update first.
         load: the arrays of ``Workload.arrays``.
-        per_neuron: group, words, words in AxonMap and nanoseconds of an update, of each neuron.
+        per_neuron: of each neuron its group, words in Neurons, AxonMap and AxonMem (as far as it is
+            known before all is placed), and nanoseconds of an update.
         limits: of the resources.
         nanoseconds: of each of ``TIMES`` but the updates, which have their own.
         longest: nanoseconds.
@@ -218,7 +253,7 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
         Core of each neuron; cores used, ``cores + 1`` if they are not enough; how many cores each
         resource or time closed; the neuron that fits no empty core, or -1; the resource it exceeds.
     """
-    group_of, words_of, map_of, update_of = per_neuron
+    group_of, own, update_of = per_neuron
     core_of = np.full(len(sequence), -1, dtype=np.int32)
     count = np.zeros(len(load[8]), dtype=np.int32)
     closed_by = np.zeros(len(limits) + len(nanoseconds), dtype=np.int64)
@@ -234,8 +269,7 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
             neuron = sequence[front] if from_front else sequence[back]
             added(neuron, load, count, store, need, time)
             need[GROUPS] = 0 if present[group_of[neuron]] else 1
-            need[NEURONS], need[AXON_MAP] = words_of[neuron], map_of[neuron]
-            need[TOTAL] = need[AXON_IN] + need[NEURONS] + need[SYNAPSES] + need[AXON_MAP]
+            add_own(own, neuron, need)
             time *= nanoseconds
             time[UPDATES] = update_of[neuron]
             obstacle = -1
@@ -304,7 +338,7 @@ def demand(load, index_bits):
 
 @compiled
 def removed(neuron, load, count, store, need, time):
-    """Set ``need`` and ``time`` to what a core with rows of these lengths saves without a neuron."""
+    """Set ``need`` and ``time`` to what a core saves without a neuron that it has."""
     for index in range(load[2][load[0][neuron]], load[2][load[0][neuron + 1]]):
         count[load[5][index]] -= 1
     added(neuron, load, count, store, need, time)
@@ -316,7 +350,7 @@ def removed(neuron, load, count, store, need, time):
 def shift(neuron, load, count, store, core, sign, state, per_neuron, nanoseconds):
     """Take a neuron from a core (sign -1) or put it there (+1), keeping the sums right."""
     use, spent, present = state
-    group_of, words_of, map_of, update_of = per_neuron
+    group_of, own, update_of = per_neuron
     need, time = np.zeros(use.shape[1], dtype=np.int64), np.zeros(spent.shape[1])
     if sign > 0:
         added(neuron, load, count, store, need, time)
@@ -324,8 +358,7 @@ def shift(neuron, load, count, store, core, sign, state, per_neuron, nanoseconds
         removed(neuron, load, count, store, need, time)
     for index in range(load[2][load[0][neuron]], load[2][load[0][neuron + 1]]):
         count[load[5][index]] += sign
-    need[NEURONS], need[AXON_MAP] = words_of[neuron], map_of[neuron]
-    need[TOTAL] = need[AXON_IN] + need[NEURONS] + need[SYNAPSES] + need[AXON_MAP]
+    add_own(own, neuron, need)
     time *= nanoseconds
     time[UPDATES] = update_of[neuron]
     present[core, group_of[neuron]] += sign
@@ -371,7 +404,8 @@ def improve(core_of, cores, load, per_neuron, limits, nanoseconds, store, budget
     fan = np.empty(len(core_of), dtype=np.int64)
     for neuron in range(len(core_of)):
         fan[neuron] = load[2][load[0][neuron + 1]] - load[2][load[0][neuron]] + 8
-    while budget > 0:
+    left = np.full(1, budget, dtype=np.int64)
+    while left[0] > 0:
         worst, slowest = 0, -1.0
         for core in range(cores):
             if state[1][core].max() > slowest:
@@ -379,19 +413,19 @@ def improve(core_of, cores, load, per_neuron, limits, nanoseconds, store, budget
         goal = slowest * (1 - 1e-9)
         if not improve_core(
             worst, goal, core_of, cores, load, per_neuron, limits, nanoseconds, store, count,
-            state, fan, budget,
+            state, fan, left,
         ):  # fmt: skip
             break
-        budget -= fan.sum()
     return state[1]
 
 
 @compiled
 def improve_core(
     worst, goal, core_of, cores, load, per_neuron, limits, nanoseconds, store, count, state, fan,
-    budget,
+    left,
 ):  # fmt: skip
     """Bring one core below the goal by a move or an exchange; return whether that was possible."""
+    left[0] -= len(core_of)
     members = np.flatnonzero(core_of == worst)
     for neuron in members:
         shift(neuron, load, count[worst], store, worst, -1, state, per_neuron, nanoseconds)
@@ -399,7 +433,7 @@ def improve_core(
             for core in range(cores):
                 if core == worst or state[1][core].max() > goal:
                     continue
-                budget -= fan[neuron]
+                left[0] -= 2 * fan[neuron]
                 shift(neuron, load, count[core], store, core, 1, state, per_neuron, nanoseconds)
                 if is_below(core, state, limits, goal):
                     core_of[neuron] = core
@@ -412,8 +446,8 @@ def improve_core(
             core = core_of[other]
             if core == worst:
                 continue
-            budget -= 2 * (fan[neuron] + fan[other])
-            if budget < 0:
+            left[0] -= 2 * fan[other]
+            if left[0] < 0:
                 break
             shift(other, load, count[worst], store, worst, 1, state, per_neuron, nanoseconds)
             if is_below(worst, state, limits, goal):
@@ -426,7 +460,7 @@ def improve_core(
                 shift(other, load, count[core], store, core, 1, state, per_neuron, nanoseconds)
             shift(other, load, count[worst], store, worst, -1, state, per_neuron, nanoseconds)
         shift(neuron, load, count[worst], store, worst, 1, state, per_neuron, nanoseconds)
-        if budget < 0:
+        if left[0] < 0:
             break
     return False
 
@@ -495,7 +529,7 @@ def carry(start, end, messages, shape, first_of_direction, place, weight, loads)
 
 @compiled
 def load_links(router_of, flows, grid, loads):
-    """Carry all flows; ``flows`` are (from, to, messages) of logical cores."""
+    """Carry all flows; ``flows`` are (from, to, messages) by index into ``router_of``."""
     shape, first_of_direction, place, weight = grid
     flow_from, flow_to, messages = flows
     for index in range(len(messages)):
@@ -506,24 +540,27 @@ def load_links(router_of, flows, grid, loads):
 
 
 @compiled
-def anneal(slot_of, router_of_slot, flows, neighbours, grid, steps, nearby, seed):
-    """Exchange what lies in two slots while the sum of squared link loads falls; in place.
+def anneal(slot_of, router_of_slot, flows, neighbours, grid, steps, slots_of_chip, seed):
+    """Exchange what lies in two slots of a chip while the sum of squared link loads falls.
+
+    Works in place, on ``slot_of``.
 
     Args:
-        slot_of: slot of each logical core; the cores beyond those with flows are empty.
+        slot_of: slot of each logical core; then those of what stays where it is.
         router_of_slot: where each slot is.
         flows: as in ``load_links``, and which of them each core has (``neighbours``: pointers,
             indices), those from a core to itself left out.
         grid: as in ``carry``.
         steps: exchanges to try.
-        nearby: how far the two slots may be apart.
+        slots_of_chip: the first slots are movable, so many a chip.
         seed: of the random exchanges.
     """
     shape, first_of_direction, place, weight = grid
     flow_from, flow_to, messages = flows
     pointers, indices = neighbours
     np.random.seed(seed)
-    cores = len(slot_of)
+    chips = len(neighbours[0]) // slots_of_chip
+    cores = chips * slots_of_chip
     core_in = np.empty(cores, dtype=np.int64)
     for core in range(cores):
         core_in[slot_of[core]] = core
@@ -536,12 +573,10 @@ def anneal(slot_of, router_of_slot, flows, neighbours, grid, steps, nearby, seed
         )  # fmt: skip
     best, best_slots = energy, slot_of.copy()
     heat = 0.02 * energy / max(1, cores)
-    for step in range(steps):
+    for _ in range(steps):
         first = np.random.randint(cores)
         slot = slot_of[first]
-        other_slot = slot + np.random.randint(-nearby, nearby + 1)
-        if other_slot < 0 or other_slot >= cores or other_slot == slot:
-            continue
+        other_slot = slot // slots_of_chip * slots_of_chip + np.random.randint(slots_of_chip)
         if router_of_slot[slot] == router_of_slot[other_slot]:
             continue
         second = core_in[other_slot]

@@ -27,6 +27,7 @@ class Loads:
         words: (parts, 7) in the order of ``COLUMNS``.
         updates: (parts, 2) updates of short and of long programs.
         synops, reads, arriving: (parts,) synops, words read and messages arriving a timestep.
+        lists: (neurons,) words in AxonMem.
         leaving: (cores,) messages leaving a timestep, one for each destination.
         flow_from, flow_to, flow: messages a timestep between cores, and from a core to itself.
     """
@@ -41,6 +42,7 @@ class Loads:
     synops: np.ndarray
     reads: np.ndarray
     arriving: np.ndarray
+    lists: np.ndarray
     leaving: np.ndarray
     flow_from: np.ndarray
     flow_to: np.ndarray
@@ -90,6 +92,30 @@ def storage(chip: Chip, dense: bool = True) -> tuple[int, int, int, bool]:
     )
 
 
+def lists_of(work: Workload, destinations: np.ndarray, chip: Chip) -> np.ndarray:
+    """Return the words in AxonMem of each neuron, from the destinations of each message."""
+    words = np.array([axon_memory_words(n, chip) for n in range(destinations.max(initial=0) + 1)])
+    sent = work.sender >= 0
+    return np.bincount(work.sender[sent], words[destinations[sent]], work.neurons).astype(np.int64)
+
+
+def parts_of(
+    work: Workload, core_of: np.ndarray, chip_of_core: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the neurons part by part, where each part begins (and the last ends), and its core.
+
+    Parts are in the order of cores, those of one chip together if the cores' chips are given.
+    """
+    groups = len(work.words_of_group)
+    keys = core_of.astype(np.int64) * groups + work.group_of
+    if chip_of_core is not None:
+        keys += chip_of_core[core_of].astype(np.int64) * groups * len(chip_of_core)
+    order = np.argsort(keys, kind="stable")
+    _, first_of_part = np.unique(keys[order], return_index=True)
+    core_of_part = core_of[order[first_of_part]]
+    return order, np.append(first_of_part, len(order)), core_of_part
+
+
 def measure(work: Workload, core_of: np.ndarray, chip: Chip) -> Loads:
     """Count a partition.
 
@@ -99,35 +125,28 @@ def measure(work: Workload, core_of: np.ndarray, chip: Chip) -> Loads:
         chip: whose words to count.
     """
     _, core_of = np.unique(core_of, return_inverse=True)
-    groups = len(work.words_of_group)
-    keys = core_of.astype(np.int64) * groups + work.group_of
-    order = np.argsort(keys, kind="stable")
-    parts, first_of_part, part_sizes = np.unique(
-        keys[order], return_index=True, return_counts=True
-    )
-    core_of_part, group_of_part = parts // groups, parts % groups
+    order, first_of_part, core_of_part = parts_of(work, core_of)
+    group_of_part = work.group_of[order[first_of_part[:-1]]]
+    part_sizes = np.diff(first_of_part)
+    parts = len(part_sizes)
     sender_core = np.where(work.sender >= 0, core_of[work.sender], -1)
     counted, destinations, flow_from, flow_to, flow = kernels.measure(
         order,
-        np.append(first_of_part, len(order)),
+        first_of_part,
         core_of_part,
         tuple(work.arrays),
         sender_core,
         storage(chip),
     )
     part_of = np.empty(len(order), dtype=np.int64)
-    part_of[order] = np.repeat(np.arange(len(parts)), part_sizes)
-    lists = np.array([axon_memory_words(n, chip) for n in range(destinations.max(initial=0) + 1)])
-    sent = work.sender >= 0
-    axon_memory = np.bincount(
-        part_of[work.sender[sent]], lists[destinations[sent]], minlength=len(parts)
-    )
-    words = np.zeros((len(parts), len(COLUMNS)), dtype=np.int64)
+    part_of[order] = np.repeat(np.arange(parts), part_sizes)
+    lists = lists_of(work, destinations, chip)
+    words = np.zeros((parts, len(COLUMNS)), dtype=np.int64)
     words[:, 0], words[:, 1] = counted[:, 0], 1
     words[:, 2] = part_sizes * work.words_of_group[group_of_part]
     words[:, 3] = counted[:, 1]
-    words[:, 4] = np.bincount(part_of, work.messages_of, minlength=len(parts))
-    words[:, 5] = axon_memory
+    words[:, 4] = np.bincount(part_of, work.messages_of, minlength=parts)
+    words[:, 5] = np.bincount(part_of, lists, minlength=parts)
     words[:, 6] = words[:, [0, 2, 3, 4, 5]].sum(axis=1)
     long_program = work.long_program[group_of_part]
     cores = int(core_of.max()) + 1
@@ -142,6 +161,7 @@ def measure(work: Workload, core_of: np.ndarray, chip: Chip) -> Loads:
         synops=counted[:, 2],
         reads=counted[:, 3],
         arriving=counted[:, 4],
+        lists=lists,
         leaving=np.bincount(flow_from, flow, minlength=cores),
         flow_from=flow_from,
         flow_to=flow_to,

@@ -14,14 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.errors import CapacityError
-from s5_to_loihi.loihi2 import kernels
-from s5_to_loihi.loihi2.bounds import Demand, demand, fewest_cores, shortest_times
+from s5_to_loihi.loihi2.bounds import Demand, demand, shortest_times
 from s5_to_loihi.loihi2.core_mapping import CoreMapping
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System, listed_systems
-from s5_to_loihi.loihi2.loads import COLUMNS, Loads, limits_of, measure
-from s5_to_loihi.loihi2.partition import Filling, balance, fewest, fill, improve, line_up
+from s5_to_loihi.loihi2.loads import measure
+from s5_to_loihi.loihi2.partition import Filling, fewest, line_up, partition
 from s5_to_loihi.loihi2.placement import place
 from s5_to_loihi.loihi2.rates import Rates
 from s5_to_loihi.loihi2.timing import barrier, timing
@@ -33,7 +31,7 @@ BALANCED_SLACK = 1.1
 #: Every number of cores up to this is a candidate; beyond, steps of a twentieth.
 EVERY_NUMBER = 128
 #: Synapses looked at in all candidates together, after which the best so far is taken.
-LARGEST_SEARCH = 100_000_000
+LARGEST_SEARCH = 50_000_000
 
 
 class Objective(str, Enum):
@@ -136,7 +134,12 @@ def _best(
     budget = max(3, LARGEST_SEARCH // max(1, len(search.work.arrays.axons)))
     tried: dict[int, Candidate] = {}
     best = None
-    for number in sorted(numbers, key=lambda number: (promises[number], number)):
+    order = sorted(numbers, key=lambda number: (promises[number], number))
+    if len(numbers) > budget:  # links may decide, which bounds do not see: try few cores first
+        order = [numbers[0], numbers[len(numbers) // 2], *order]
+    for number in order:
+        if number in tried:
+            continue
         if best is not None and (promises[number] >= best.key or len(tried) >= budget):
             break
         tried[number] = _tried(search, number, filling if number == filling.cores else None)
@@ -180,38 +183,19 @@ def _chips(search: Search, number: int) -> int:
 
 def _tried(search: Search, number: int, fallback: Filling | None) -> Candidate:
     """Partition for a number of cores, place, and evaluate; infinitely slow if it does not fit."""
-    loads = _partition(search, number)
+    chip, constants = search.system.chip, timing(search.system.chip)
+    bound = max(shortest_times(search.need, number, constants).values())
+    loads = partition(search.work, search.line, chip, constants, number, bound)
     if loads is None and fallback is not None:
-        loads = measure(search.work, fallback.core_of, search.system.chip)
+        loads = measure(search.work, fallback.core_of, chip)
     if loads is None:
         return Candidate((math.inf, math.inf), np.zeros(0, dtype=np.int64))
-    constants = timing(search.system.chip)
     neurons = np.arange(search.work.neurons)
     stage = np.bincount(loads.core_of, neurons) / np.bincount(loads.core_of)
-    placed = place(loads, stage, search.system, constants, search.seed)
+    placed = place(search.work, loads, stage, search.system, constants, search.seed)
     busy = max(
         *(times.max() for times in loads.core_times(constants).values()),
         placed.links.max(initial=0),
     )
     timestep = max(busy, barrier(constants, placed.chips))
     return Candidate((float(timestep), float(busy)), placed.physical[loads.core_of])
-
-
-def _partition(search: Search, number: int) -> Loads | None:
-    """Partition evenly for a number of cores; None if that does not fit."""
-    work, need, line, system, _ = search
-    chip, constants = system.chip, timing(system.chip)
-    bound = max(shortest_times(need, number, constants).values())
-    reserve = 0
-    for _ in range(3):
-        filling = balance(work, line, chip, constants, number, bound, reserve)
-        if filling.cores > number:
-            return None
-        core_of = improve(work, filling, chip, constants, reserve)
-        loads = measure(work, core_of, chip)
-        words = loads.of_cores(loads.words)
-        if (words <= limits_of(chip)).all():
-            return loads
-        # Only AxonMem is not known while cores are filled.
-        reserve = max(2 * reserve, int(words[:, COLUMNS.index("AxonMem")].max()))
-    return None

@@ -1,11 +1,13 @@
 """Which neuron on which core: cores filled in turn from a line of neurons, then improved.
 
-Neurons of a group stand beside those that share their sources; groups stand in the order of
-synops an update, and cores are filled from both ends, so that updates and synapses balance.
+Neurons of a group stand beside those that share their sources; groups with many synops stand at
+one end and those with few at the other, and cores are filled from both ends, so that updates and
+synapses balance.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.bounds import Demand, fewest_cores
 from s5_to_loihi.loihi2.facts import Chip
-from s5_to_loihi.loihi2.loads import limits_of, storage
+from s5_to_loihi.loihi2.loads import Loads, limits_of, measure, storage
 from s5_to_loihi.loihi2.timing import Timing
 from s5_to_loihi.loihi2.workload import Workload
 
@@ -22,9 +24,11 @@ SMOOTHING_ROUNDS = 12
 #: Synapses up to which partitions are searched more finely, and improved neuron by neuron.
 SMALL = 2_000_000
 #: Synapses that improving or packing looks at, at most.
-IMPROVEMENT_WORK = 30_000_000
+IMPROVEMENT_WORK = 10_000_000
 #: Orders in which packing is tried.
 PACKING_ATTEMPTS = 200
+#: Fillings after which AxonMem is taken not to fit.
+LIST_ATTEMPTS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,16 +52,20 @@ class Filling:
 def line_up(work: Workload, need: Demand, constants: Timing, seed: int) -> np.ndarray:
     """Return all neurons in the order in which cores are filled.
 
-    The same neurons in another order give the same line up to its beginning and direction:
-    smoothing starts from random positions.
+    From the front: the groups whose synops weigh more against their updates than the network's,
+    in the order of the network. From the back: the others, in the same order, so that both ends
+    follow the pipeline together. The same neurons in another order give the same line up to its
+    beginning and direction: smoothing starts from random positions.
     """
     rng = np.random.default_rng(seed)
     updates = np.where(work.long_program, constants.long_update, constants.update)
-    first = work.first_neuron[:-1]
-    synops = np.add.reduceat(need.neuron_synops, first) * constants.synop
-    groups = np.argsort(-synops / (np.diff(work.first_neuron) * updates), kind="stable")
-    lines = [_similar_together(work, int(group), rng) for group in groups]
-    return np.concatenate(lines)
+    updates = updates * np.diff(work.first_neuron)
+    synops = np.add.reduceat(need.neuron_synops, work.first_neuron[:-1])
+    heavy = synops * updates.sum() >= synops.sum() * updates
+    lines = [_similar_together(work, group, rng) for group in range(len(updates))]
+    front = [line for line, is_heavy in zip(lines, heavy, strict=True) if is_heavy]
+    back = [line for line, is_heavy in zip(lines, heavy, strict=True) if not is_heavy]
+    return np.concatenate(front + back[::-1])
 
 
 def _similar_together(work: Workload, group: int, rng: np.random.Generator) -> np.ndarray:
@@ -89,7 +97,7 @@ def fill(
     constants: Timing,
     cores: int,
     longest: float = np.inf,
-    reserve: int = 0,
+    lists: np.ndarray | None = None,
 ) -> Filling:
     """Fill cores in turn, below all limits and with none of their times above ``longest``.
 
@@ -100,12 +108,12 @@ def fill(
         constants: of the runtime model.
         cores: to use at most.
         longest: nanoseconds.
-        reserve: words of every core to keep for AxonMem, which is known only afterwards.
+        lists: (neurons,) words in AxonMem to count on for each; by default the fewest possible.
     """
     core_of, used, closed_by, neuron, obstacle = kernels.fill(
         line,
         tuple(work.arrays),
-        *_kernel_arguments(work, chip, constants, reserve),
+        *_kernel_arguments(work, chip, constants, lists),
         longest,
         cores,
         storage(chip, dense=False),
@@ -120,18 +128,18 @@ def fill(
     )
 
 
-def _kernel_arguments(work: Workload, chip: Chip, constants: Timing, reserve: int):
+def _kernel_arguments(work: Workload, chip: Chip, constants: Timing, lists: np.ndarray | None):
     """Return what neurons need by themselves, the limits, and nanoseconds, for the kernels."""
-    limits = limits_of(chip)[[0, 1, 2, 3, 4, 6]] - np.array([0, 0, 0, 0, 0, reserve])
+    lists = work.shortest_lists if lists is None else lists
+    own = np.stack([work.words_of_group[work.group_of], work.messages_of, lists], axis=1)
     updates = np.where(work.long_program, constants.long_update, constants.update)
     per_neuron = (
         work.group_of,
-        work.words_of_group[work.group_of],
-        work.messages_of,
+        own.astype(np.int64),
         updates[work.group_of].astype(float),
     )
     nanoseconds = np.array([0.0, constants.synop, constants.word, constants.message])
-    return per_neuron, limits, nanoseconds
+    return per_neuron, limits_of(chip), nanoseconds
 
 
 def balance(
@@ -141,12 +149,12 @@ def balance(
     constants: Timing,
     cores: int,
     bound: float,
-    reserve: int = 0,
+    lists: np.ndarray | None = None,
 ) -> Filling:
     """Fill so many cores with the shortest longest time that can be found.
 
     Args:
-        work, line, chip, constants, cores, reserve: as in ``fill``.
+        work, line, chip, constants, cores, lists: as in ``fill``.
         bound: nanoseconds that cannot be beaten, to start the search from.
 
     Returns:
@@ -155,16 +163,16 @@ def balance(
     tolerance = 0.002 if len(work.arrays.axons) <= SMALL else 0.02
     slack, low, best = tolerance, 1.0, None
     while best is None:
-        tried = fill(work, line, chip, constants, cores, bound * (1 + slack), reserve)
+        tried = fill(work, line, chip, constants, cores, bound * (1 + slack), lists)
         if tried.cores <= cores:
             best, high = tried, 1 + slack
         elif slack > 1e4:
-            return fill(work, line, chip, constants, cores, np.inf, reserve)
+            return fill(work, line, chip, constants, cores, np.inf, lists)
         else:
             low, slack = 1 + slack, 2 * slack
     while high - low > tolerance * low:
         middle = (low + high) / 2
-        tried = fill(work, line, chip, constants, cores, bound * middle, reserve)
+        tried = fill(work, line, chip, constants, cores, bound * middle, lists)
         if tried.cores <= cores:
             best, high = tried, middle
         else:
@@ -173,7 +181,11 @@ def balance(
 
 
 def improve(
-    work: Workload, filling: Filling, chip: Chip, constants: Timing, reserve: int = 0
+    work: Workload,
+    filling: Filling,
+    chip: Chip,
+    constants: Timing,
+    lists: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the cores of a filling after moves and exchanges that shorten the longest time.
 
@@ -186,7 +198,7 @@ def improve(
         core_of,
         filling.cores,
         tuple(work.arrays),
-        *_kernel_arguments(work, chip, constants, reserve),
+        *_kernel_arguments(work, chip, constants, lists),
         storage(chip, dense=False),
         IMPROVEMENT_WORK,
     )
@@ -196,13 +208,16 @@ def improve(
 def fewest(
     work: Workload, line: np.ndarray, need: Demand, chip: Chip, constants: Timing, seed: int
 ) -> Filling:
-    """Fill as few cores as can be found.
+    """Fill as few cores as can be found, below all limits.
 
     Cores are filled in turn; for a small network that leaves room below the bound, neurons are
     then also packed one by one where they add least, in several orders.
     """
-    most = work.neurons + 1
-    filling = fill(work, line, chip, constants, most)
+    filling, _ = _settled(
+        work,
+        chip,
+        lambda lists: fill(work, line, chip, constants, work.neurons, lists=lists),
+    )
     bound, _ = fewest_cores(need, chip)
     if filling.neuron is not None or not _is_small(work, filling.cores):
         return filling
@@ -218,12 +233,60 @@ def fewest(
             order.astype(np.int64),
             filling.cores - 1,
             tuple(work.arrays),
-            *_kernel_arguments(work, chip, constants, 0),
+            *_kernel_arguments(work, chip, constants, None),
             storage(chip, dense=False),
         )
-        if cores < filling.cores:
+        if cores < filling.cores and not exceeding(measure(work, core_of, chip), chip).any():
             filling = replace(filling, core_of=core_of, cores=cores)
     return filling
+
+
+def _settled(
+    work: Workload, chip: Chip, filled: Callable[[np.ndarray | None], Filling]
+) -> tuple[Filling, np.ndarray | None]:
+    """Fill until what was counted on for AxonMem is enough; it is known only when all is filled.
+
+    Returns:
+        The filling, and the words in AxonMem counted on for each neuron. If it never is enough,
+        the filling's ``cores`` are too many.
+    """
+    lists = None
+    for attempt in range(LIST_ATTEMPTS):
+        filling = filled(lists)
+        if (filling.core_of < 0).any():
+            return filling, lists
+        loads = measure(work, filling.core_of, chip)
+        if not exceeding(loads, chip).any():
+            return filling, lists
+        lists = np.ceil(loads.lists * (1 + 0.02 * attempt)).astype(np.int64)
+    return replace(filling, cores=work.neurons + 1), lists
+
+
+def exceeding(loads: Loads, chip: Chip) -> np.ndarray:
+    """Tell which limits which cores exceed: (cores, 7) in the order of ``COLUMNS``."""
+    return loads.of_cores(loads.words) > limits_of(chip)
+
+
+def partition(
+    work: Workload, line: np.ndarray, chip: Chip, constants: Timing, cores: int, bound: float
+) -> Loads | None:
+    """Partition for so many cores, with the shortest longest time that can be found.
+
+    Args:
+        work, line, chip, constants, cores, bound: as in ``balance``.
+
+    Returns:
+        None if it does not fit.
+    """
+    filling, lists = _settled(
+        work, chip, lambda lists: balance(work, line, chip, constants, cores, bound, lists)
+    )
+    if filling.cores > cores:
+        return None
+    loads = measure(work, improve(work, filling, chip, constants, lists), chip)
+    if exceeding(loads, chip).any():
+        loads = measure(work, filling.core_of, chip)
+    return loads
 
 
 def _is_small(work: Workload, cores: int) -> bool:

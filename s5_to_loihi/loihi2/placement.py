@@ -1,8 +1,10 @@
 """Which logical core on which physical core, and what the network on chip then carries.
 
 Messages travel along x and then along y (arXiv 2601.10035), one for each destination core. All
-chips' routers form one grid; the links that cross one side of a chip share its bandwidth. Tokens
-that come in from outside are counted where they arrive, not on the way.
+chips' routers form one grid; the links that cross one side of a chip share its bandwidth. To
+another chip goes one message, to a router at the middle of the side where it enters; there it is
+copied for the cores of that chip (an assumption). Tokens that come in from outside are counted
+where they arrive, not on the way.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ import numpy as np
 
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import System
-from s5_to_loihi.loihi2.loads import Loads
+from s5_to_loihi.loihi2.loads import Loads, parts_of
 from s5_to_loihi.loihi2.timing import Timing
+from s5_to_loihi.loihi2.workload import Workload
 
 #: Exchanges tried for each core, and link updates in all, whichever is less.
 EXCHANGES, LARGEST_WORK = 400, 60_000_000
@@ -104,24 +107,99 @@ def linear(cores: int, system: System) -> np.ndarray:
     return chips * int(system.chip.cores.value) + core
 
 
-def link_loads(physical: np.ndarray, loads: Loads, system: System, constants: Timing) -> np.ndarray:
+class Flows(NamedTuple):
+    """What the links have to carry: messages a timestep between points.
+
+    Attributes:
+        start, end: points: logical cores, then the ways into other chips.
+        messages: a timestep.
+        routers: (ways in,) where the points after the cores are.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    messages: np.ndarray
+    routers: np.ndarray
+
+
+def flows_between(
+    work: Workload, loads: Loads, chip_of_core: np.ndarray, system: System
+) -> Flows:
+    """Return what goes between cores, given their chips."""
+    start, end, messages = loads.flow_from, loads.flow_to, loads.flow
+    stays = chip_of_core[start] == chip_of_core[end]
+    moving = stays & (start != end)
+    inside = (start[moving], end[moving], messages[moving])
+    if stays.all():
+        return Flows(*inside, np.zeros(0, dtype=np.int64))
+    chips = int(chip_of_core.max()) + 1
+    order, first_of_part, core_of_part = parts_of(work, loads.core_of, chip_of_core)
+    sender_core = np.where(work.sender >= 0, loads.core_of[work.sender], -1)
+    leaving = kernels.leave_chips(
+        order,
+        first_of_part,
+        chip_of_core[core_of_part],
+        tuple(work.arrays),
+        sender_core,
+        chip_of_core,
+        chips,
+    )
+    cores, to_chips = np.nonzero(leaving)
+    ways, way_out = np.unique(chip_of_core[cores] * chips + to_chips, return_inverse=True)
+    arriving = np.zeros((len(ways), loads.cores))
+    way_in = np.searchsorted(ways, chip_of_core[start] * chips + chip_of_core[end])
+    np.add.at(arriving, (way_in[~stays], end[~stays]), messages[~stays])
+    entering, targets = np.nonzero(arriving)
+    return Flows(
+        np.concatenate([inside[0], cores, loads.cores + entering]),
+        np.concatenate([inside[1], loads.cores + way_out, targets]),
+        np.concatenate([inside[2], leaving[cores, to_chips], arriving[entering, targets]]),
+        _way_in(*np.divmod(ways, chips), system),
+    )
+
+
+def _way_in(from_chip: np.ndarray, to_chip: np.ndarray, system: System) -> np.ndarray:
+    """Return the router where messages from one chip enter another."""
+    chip = system.chip
+    width, height = int(chip.router_columns.value), int(chip.router_rows.value)
+    columns = int(system.chip_columns.value)
+    from_y, from_x = np.divmod(from_chip, columns)
+    to_y, to_x = np.divmod(to_chip, columns)
+    beside = from_y == to_y
+    x = np.where(beside, np.where(from_x < to_x, 0, width - 1), width // 2)
+    y = np.where(beside, height // 2, np.where(from_y < to_y, 0, height - 1))
+    return (to_y * height + y) * columns * width + to_x * width + x
+
+
+def link_loads(
+    work: Workload, physical: np.ndarray, loads: Loads, system: System, constants: Timing
+) -> np.ndarray:
     """Return the nanoseconds a timestep of every link resource."""
+    flows = flows_between(work, loads, physical // int(system.chip.cores.value), system)
+    return _carried(flows, physical, system, constants)
+
+
+def _carried(
+    flows: Flows, physical: np.ndarray, system: System, constants: Timing
+) -> np.ndarray:
     grid = grid_of(system, constants)
     links = np.zeros(len(grid.resource))
-    routers = router_of(physical, system)
-    kernels.load_links(routers, (loads.flow_from, loads.flow_to, loads.flow), tuple(grid), links)
+    routers = np.concatenate([router_of(physical, system), flows.routers])
+    kernels.load_links(routers, tuple(flows[:3]), tuple(grid), links)
     return links
 
 
 def place(
-    loads: Loads, stage: np.ndarray, system: System, constants: Timing, seed: int
+    work: Workload, loads: Loads, stage: np.ndarray, system: System, constants: Timing, seed: int
 ) -> Placement:
     """Place logical cores so that no link carries much.
 
     Starts from the cores in the order of their place in the pipeline, chips and the routers of a
-    chip in a snake, and exchanges cores by simulated annealing on the sum of squared link loads.
+    chip in a snake, and exchanges cores of a chip by simulated annealing on the sum of squared
+    link loads.
 
     Args:
+        work: what is placed.
         loads: of the partition.
         stage: (logical cores,) mean place of a core's neurons in the network, to start from.
         system: to place on.
@@ -132,37 +210,58 @@ def place(
     usable = int(chip.usable_cores.value)
     chips = math.ceil(loads.cores / usable)
     slots = _snake(chips, system)
-    routers = router_of(slots, system)
+    # As many cores on each chip, one chip after another along the pipeline; the rest is empty.
+    along = np.argsort(stage, kind="stable")
     slot_of = np.empty(len(slots), dtype=np.int64)
-    # Spread what there is evenly over the chips: cores without neurons fill the gaps.
-    spread = np.linspace(0, len(slots) - 1, loads.cores).round().astype(np.int64)
-    if chips == 1:
-        spread = np.arange(loads.cores)
-    slot_of[np.argsort(stage, kind="stable")] = spread
-    slot_of[loads.cores :] = np.setdiff1d(np.arange(len(slots)), spread)
-
-    moving = loads.flow_from != loads.flow_to
-    flows = (loads.flow_from[moving], loads.flow_to[moving], loads.flow[moving])
-    ends = np.concatenate([flows[0], flows[1]])
-    order = np.argsort(ends, kind="stable")
-    pointers = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=len(slots)))])
-    neighbours = (pointers, order % max(1, len(flows[0])))
-    if len(flows[0]):
-        # Four passes over the flows of two cores, along paths of a few links.
-        work_of_step = 8 * len(flows[0]) / len(slots) * 6
-        steps = int(min(EXCHANGES * len(slots), LARGEST_WORK / max(1.0, work_of_step)))
-        kernels.anneal(
-            slot_of,
-            routers,
-            flows,
-            neighbours,
-            tuple(grid_of(system, constants)),
-            steps,
-            len(slots) if chips == 1 else usable,
-            seed,
-        )
+    taken = np.concatenate(
+        [
+            number * usable + np.arange(len(cores))
+            for number, cores in enumerate(np.array_split(along, chips))
+        ]
+    )
+    slot_of[along] = taken
+    slot_of[loads.cores :] = np.setdiff1d(np.arange(len(slots)), taken)
+    chip_of_core = slots[slot_of[: loads.cores]] // int(chip.cores.value)
+    flows = flows_between(work, loads, chip_of_core, system)
+    if len(flows.messages):
+        _anneal(slot_of, slots, flows, loads.cores, system, constants, seed)
     physical = slots[slot_of[: loads.cores]]
-    return Placement(physical, chips, link_loads(physical, loads, system, constants))
+    return Placement(physical, chips, _carried(flows, physical, system, constants))
+
+
+def _anneal(
+    slot_of: np.ndarray,
+    slots: np.ndarray,
+    flows: Flows,
+    cores: int,
+    system: System,
+    constants: Timing,
+    seed: int,
+) -> None:
+    """Improve ``slot_of`` in place."""
+    # Points as the kernel counts them: cores with neurons, empty cores, ways into chips.
+    empty = len(slots) - cores
+    ends = [np.where(points < cores, points, points + empty) for points in flows[:2]]
+    both = np.concatenate(ends)
+    pointers = np.concatenate([[0], np.cumsum(np.bincount(both, minlength=len(slots)))])
+    neighbours = (
+        pointers[: len(slots) + 1],
+        np.argsort(both, kind="stable") % len(flows.messages),
+    )
+    all_slots = np.concatenate([slot_of, len(slots) + np.arange(len(flows.routers))])
+    # Four passes over the flows of two cores, along paths of a few links.
+    work_of_step = 8 * len(flows.messages) / len(slots) * 6
+    kernels.anneal(
+        all_slots,
+        np.concatenate([router_of(slots, system), flows.routers]),
+        (ends[0], ends[1], flows.messages),
+        neighbours,
+        tuple(grid_of(system, constants)),
+        int(min(EXCHANGES * len(slots), LARGEST_WORK / max(1.0, work_of_step))),
+        int(system.chip.usable_cores.value),
+        seed,
+    )
+    slot_of[:] = all_slots[: len(slots)]
 
 
 def _snake(chips: int, system: System) -> np.ndarray:

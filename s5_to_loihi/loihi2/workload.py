@@ -9,7 +9,7 @@ import numpy as np
 
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import Chip
-from s5_to_loihi.loihi2.memory import neuron_words, weight_bits
+from s5_to_loihi.loihi2.memory import axon_memory_words, neuron_words, weight_bits
 from s5_to_loihi.loihi2.rates import Rates, sent_messages
 from s5_to_loihi.network.network import INPUT, Network, Synapses
 from s5_to_loihi.network.tracing import trace
@@ -60,9 +60,8 @@ class Workload:
         words_of_group: (groups,) words of one neuron.
         long_program: (groups,) whether a neuron's update takes ``long_update_time``.
         sender: (messages,) the neuron that sends it, -1 for the input.
-        reaches: (messages,) whether anything receives it: a synapse, or the world outside.
         messages_of: (neurons,) its messages that are sent anywhere: its words in AxonMap.
-        edge_sources: (edges,) neurons that an edge comes from.
+        shortest_lists: (neurons,) words in AxonMem if every edge of a message ended on one core.
     """
 
     network: Network
@@ -73,8 +72,8 @@ class Workload:
     words_of_group: np.ndarray
     long_program: np.ndarray
     sender: np.ndarray
-    reaches: np.ndarray
     messages_of: np.ndarray
+    shortest_lists: np.ndarray
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -128,13 +127,16 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
         rates=np.concatenate([rates.of[name] for name in names]).astype(float),
         edge_bits=np.array([_bits(synapses) for synapses in edges], dtype=np.int64),
     )
-    reaches = np.zeros(len(sender), dtype=bool)
+    destinations = np.zeros(len(sender), dtype=np.int64)
     for synapses in edges:
         fan = np.bincount(synapses.weights.indices, minlength=synapses.weights.shape[1])
         first = first_of_message[str(synapses.source)]
-        reaches[first : first + len(fan)] |= fan > 0
+        destinations[first : first + len(fan)] += fan > 0
+    reaches = destinations > 0
     first = first_of_message[str(network.output)]
     reaches[first : first + network.output_size] = True
+    sent = sender >= 0
+    lists = np.array([axon_memory_words(n, chip) for n in range(len(edges) + 1)])
     return Workload(
         network=network,
         rates_origin=rates.origin,
@@ -146,8 +148,10 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
             [program_steps(network, index) > chip.long_program.value for index in range(len(sizes))]
         ),
         sender=sender,
-        reaches=reaches,
-        messages_of=np.bincount(sender[reaches & (sender >= 0)], minlength=first_neuron[-1]),
+        messages_of=np.bincount(sender[reaches & sent], minlength=first_neuron[-1]),
+        shortest_lists=np.bincount(
+            sender[sent], lists[destinations[sent]], first_neuron[-1]
+        ).astype(np.int64),
     )
 
 
