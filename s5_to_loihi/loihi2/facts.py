@@ -153,9 +153,7 @@ def load_system(key: str) -> System:
     if not isinstance(chip_key, str):
         raise InputError(str(path), "does not say which chip it has", "Add 'chip: loihi2'")
     chip_path = DIRECTORY / "loihi2.yaml" if chip_key == "loihi2" else path.parent / chip_key
-    system = _built(
-        System, path, content, key=key, chip=_built(Chip, chip_path, _read(chip_path))
-    )
+    system = _built(System, path, content, key=key, chip=_built(Chip, chip_path, _read(chip_path)))
     if system.chip_columns.value * system.chip_rows.value < system.chips.value:
         raise InputError(
             str(path),

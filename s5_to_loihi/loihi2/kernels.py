@@ -251,7 +251,8 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
 
     Returns:
         Core of each neuron; cores used, ``cores + 1`` if they are not enough; how many cores each
-        resource or time closed; the neuron that fits no empty core, or -1; the resource it exceeds.
+        resource or time closed; the neuron that fits no empty core, or -1; the resource it exceeds,
+        and how much of it the neuron needs.
     """
     group_of, own, update_of = per_neuron
     core_of = np.full(len(sequence), -1, dtype=np.int32)
@@ -287,7 +288,9 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
             from_front = not from_front
         if obstacle >= 0:
             if held == 0:
-                return core_of, cores + 1, closed_by, neuron, obstacle
+                if obstacle >= len(limits):  # only too slow: another limit would do
+                    return core_of, cores + 1, closed_by, -1, -1, 0
+                return core_of, cores + 1, closed_by, neuron, obstacle, need[obstacle]
             closed_by[obstacle] += 1
             for neuron in members[:held]:
                 present[group_of[neuron]] = False
@@ -296,7 +299,7 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
             use[:], spent[:], held = 0, 0.0, 0
             core += 1
             if core >= cores:
-                return core_of, cores + 1, closed_by, -1, -1
+                return core_of, cores + 1, closed_by, -1, -1, 0
             continue
         core_of[neuron] = core
         members[held] = neuron
@@ -310,7 +313,7 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
             front += 1
         else:
             back -= 1
-    return core_of, core + 1, closed_by, -1, -1
+    return core_of, core + 1, closed_by, -1, -1, 0
 
 
 @compiled

@@ -22,6 +22,7 @@ from s5_to_loihi.loihi2.loads import measure
 from s5_to_loihi.loihi2.partition import Filling, fewest, line_up, partition
 from s5_to_loihi.loihi2.placement import place
 from s5_to_loihi.loihi2.rates import Rates
+from s5_to_loihi.loihi2.rules import does_not_fit
 from s5_to_loihi.loihi2.timing import barrier, timing
 from s5_to_loihi.loihi2.workload import Workload, workload
 from s5_to_loihi.network.network import Network
@@ -97,8 +98,6 @@ def map_network(
     )
     available = min(system.cores, cores or system.cores)
     if filling.neuron is not None or filling.cores > available:
-        from s5_to_loihi.loihi2.rules import does_not_fit
-
         raise does_not_fit(work, need, filling, system, available)
     search = Search(work, need, line, system, seed)
     best = _best(search, filling, objective, available, on_progress)

@@ -40,6 +40,7 @@ class Filling:
         cores: used; one more than allowed if they were not enough.
         closed_by: how many cores each limit closed, by its name.
         neuron, obstacle: a neuron that fits no empty core, and the limit; None otherwise.
+        needed: how much of it the neuron needs.
     """
 
     core_of: np.ndarray
@@ -47,6 +48,7 @@ class Filling:
     closed_by: dict[str, int]
     neuron: int | None
     obstacle: str | None
+    needed: int = 0
 
 
 def line_up(work: Workload, need: Demand, constants: Timing, seed: int) -> np.ndarray:
@@ -110,7 +112,7 @@ def fill(
         longest: nanoseconds.
         lists: (neurons,) words in AxonMem to count on for each; by default the fewest possible.
     """
-    core_of, used, closed_by, neuron, obstacle = kernels.fill(
+    core_of, used, closed_by, neuron, obstacle, needed = kernels.fill(
         line,
         tuple(work.arrays),
         *_kernel_arguments(work, chip, constants, lists),
@@ -125,6 +127,7 @@ def fill(
         {name: int(n) for name, n in zip(names, closed_by, strict=True) if n},
         None if neuron < 0 else int(neuron),
         None if neuron < 0 else names[obstacle],
+        int(needed),
     )
 
 

@@ -122,9 +122,7 @@ class Flows(NamedTuple):
     routers: np.ndarray
 
 
-def flows_between(
-    work: Workload, loads: Loads, chip_of_core: np.ndarray, system: System
-) -> Flows:
+def flows_between(work: Workload, loads: Loads, chip_of_core: np.ndarray, system: System) -> Flows:
     """Return what goes between cores, given their chips."""
     start, end, messages = loads.flow_from, loads.flow_to, loads.flow
     stays = chip_of_core[start] == chip_of_core[end]
@@ -179,9 +177,7 @@ def link_loads(
     return _carried(flows, physical, system, constants)
 
 
-def _carried(
-    flows: Flows, physical: np.ndarray, system: System, constants: Timing
-) -> np.ndarray:
+def _carried(flows: Flows, physical: np.ndarray, system: System, constants: Timing) -> np.ndarray:
     grid = grid_of(system, constants)
     links = np.zeros(len(grid.resource))
     routers = np.concatenate([router_of(physical, system), flows.routers])

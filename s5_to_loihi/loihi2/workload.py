@@ -52,7 +52,8 @@ class Workload:
     """What has to be mapped.
 
     Attributes:
-        network: the groups' names and the edges' names are its own, in its order.
+        network: its groups are numbered in its order.
+        edges: the names of its synapses, by target group.
         rates_origin: where the rates come from.
         arrays: for the kernels.
         first_neuron: (groups + 1,) number of each group's first neuron.
@@ -65,6 +66,7 @@ class Workload:
     """
 
     network: Network
+    edges: tuple[str, ...]
     rates_origin: str
     arrays: Arrays
     first_neuron: np.ndarray
@@ -139,6 +141,7 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
     lists = np.array([axon_memory_words(n, chip) for n in range(len(edges) + 1)])
     return Workload(
         network=network,
+        edges=tuple(synapses.name for synapses in edges),
         rates_origin=rates.origin,
         arrays=arrays,
         first_neuron=first_neuron,

@@ -1,0 +1,236 @@
+"""The design rules: one small function a limit, all run; and what to say if a network is too big.
+
+Every finding names the group, the core, the resource, what was found, the limit, and what would
+help.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from s5_to_loihi.errors import CapacityError
+from s5_to_loihi.loihi2.bounds import Demand
+from s5_to_loihi.loihi2.evaluation import Evaluation
+from s5_to_loihi.loihi2.facts import System, listed_systems
+from s5_to_loihi.loihi2.loads import COLUMNS, limits_of
+from s5_to_loihi.loihi2.partition import Filling
+from s5_to_loihi.loihi2.workload import Workload
+
+
+class Finding(NamedTuple):
+    """A limit that a mapping exceeds.
+
+    Attributes:
+        group: the group with the largest part in it.
+        core: physical core; -1 where the whole system is concerned.
+        resource: as in Intel's table.
+        got, limit: in the resource's unit.
+        knob: what would help.
+    """
+
+    group: str
+    core: int
+    resource: str
+    got: int
+    limit: int
+    knob: str
+
+    def __str__(self) -> str:
+        where = "" if self.core < 0 else f" on core {self.core}"
+        return (
+            f"{self.group}{where}: {self.resource} is {self.got:,} (limit {self.limit:,})."
+            f" {self.knob}."
+        )
+
+
+def _exceeding(evaluation: Evaluation, column: int, knob: Callable[[int, int], str]):
+    """Return a finding for each core that exceeds a limit of memory."""
+    limit = int(limits_of(evaluation.system.chip)[column])
+    loads, groups = evaluation.loads, evaluation.work.groups
+    findings = []
+    for core in np.flatnonzero(evaluation.words[:, column] > limit):
+        parts = np.flatnonzero(loads.core_of_part == core)
+        largest = parts[int(loads.words[parts, column].argmax())]
+        group = groups[loads.group_of_part[largest]]
+        got = int(evaluation.words[core, column])
+        findings.append(
+            Finding(
+                group, int(evaluation.physical[core]), COLUMNS[column], got, limit, knob(got, limit)
+            )
+        )
+    return findings
+
+
+def _split(got: int, limit: int) -> str:
+    return f"Split over {math.ceil(got / limit)} cores"
+
+
+def _prune(got: int, limit: int) -> str:
+    return f"{_split(got, limit)}, or prune to {math.floor(100 * limit / got)} %"
+
+
+def axon_in(evaluation: Evaluation) -> list[Finding]:
+    """Input axons of a core."""
+    return _exceeding(evaluation, COLUMNS.index("AxonIn"), _prune)
+
+
+def neuron_groups(evaluation: Evaluation) -> list[Finding]:
+    """Neuron programs of a core."""
+    return _exceeding(evaluation, COLUMNS.index("NeuronGr"), _split)
+
+
+def neurons(evaluation: Evaluation) -> list[Finding]:
+    """Words of neurons on a core."""
+    return _exceeding(evaluation, COLUMNS.index("Neurons"), _split)
+
+
+def synapses(evaluation: Evaluation) -> list[Finding]:
+    """Words of synapses on a core."""
+    return _exceeding(
+        evaluation,
+        COLUMNS.index("Synapses"),
+        lambda got, limit: f"{_prune(got, limit)}, or use weights of fewer bits",
+    )
+
+
+def axon_map(evaluation: Evaluation) -> list[Finding]:
+    """Words of AxonMap on a core."""
+    return _exceeding(evaluation, COLUMNS.index("AxonMap"), _split)
+
+
+def axon_memory(evaluation: Evaluation) -> list[Finding]:
+    """Words of AxonMem on a core."""
+    return _exceeding(evaluation, COLUMNS.index("AxonMem"), _split)
+
+
+def total(evaluation: Evaluation) -> list[Finding]:
+    """Words of a core in all."""
+    return _exceeding(evaluation, COLUMNS.index("Total"), _prune)
+
+
+def usable_cores(evaluation: Evaluation) -> list[Finding]:
+    """Cores used that the system has, and that a network may use."""
+    system = evaluation.system
+    chips, cores = np.divmod(evaluation.physical, int(system.chip.cores.value))
+    outside = (cores >= system.chip.usable_cores.value) | (chips >= system.chips.value)
+    return [
+        Finding(
+            evaluation.work.groups[
+                evaluation.loads.group_of_part[
+                    int(np.flatnonzero(evaluation.loads.core_of_part == core)[0])
+                ]
+            ],
+            int(evaluation.physical[core]),
+            "core number",
+            int(evaluation.physical[core]),
+            system.cores - 1,
+            f"Map it onto {system.name} again",
+        )
+        for core in np.flatnonzero(outside)
+    ]
+
+
+#: All rules; a new limit is a function here and its line.
+RULES = (
+    axon_in,
+    neuron_groups,
+    neurons,
+    synapses,
+    axon_map,
+    axon_memory,
+    total,
+    usable_cores,
+)
+
+
+def findings(evaluation: Evaluation) -> list[Finding]:
+    """Run all rules."""
+    return [finding for rule in RULES for finding in rule(evaluation)]
+
+
+def require(evaluation: Evaluation) -> None:
+    """Check a mapping against all rules.
+
+    Raises:
+        CapacityError: naming every limit that is exceeded, up to ten.
+    """
+    found = findings(evaluation)
+    if found:
+        text = "\n".join(map(str, found[:10]))
+        more = f"\nand {len(found) - 10} more" if len(found) > 10 else ""
+        raise CapacityError(
+            evaluation.system.name, f"{len(found)} limits are exceeded:\n{text}{more}"
+        )
+
+
+# --- networks that do not fit --------------------------------------------------------------------
+
+
+def does_not_fit(
+    work: Workload, need: Demand, filling: Filling, system: System, available: int
+) -> CapacityError:
+    """Return the error for a network that needs more than there is.
+
+    Args:
+        work, need: the network.
+        filling: on as many cores as it takes, or stopped by a neuron that fits none.
+        system: that it was to be mapped onto.
+        available: cores.
+    """
+    if filling.neuron is not None:
+        return _neuron_too_big(work, filling, system)
+    candidates = sum(filling.closed_by.values())
+    ruled_out = ", ".join(
+        f"{name} {count:,}" for name, count in sorted(filling.closed_by.items(), key=_by_count)
+    )
+    what = (
+        f"{work.network.name} needs {filling.cores:,} cores, {available:,} are there. The limits"
+        f" that closed cores, of {candidates:,} closed: {ruled_out}"
+    )
+    return CapacityError(system.name, what, "; ".join(_knobs(work, need, filling, available)))
+
+
+def _by_count(entry: tuple[str, int]) -> int:
+    return -entry[1]
+
+
+def _neuron_too_big(work: Workload, filling: Filling, system: System) -> CapacityError:
+    neuron = filling.neuron
+    group = int(work.group_of[neuron])
+    arrays = work.arrays
+    synapses = int(np.diff(arrays.firsts[arrays.segments[[neuron, neuron + 1]]])[0])
+    limit = int(limits_of(system.chip)[COLUMNS.index(filling.obstacle)])
+    return CapacityError(
+        f"{work.groups[group]}, neuron {neuron - work.first_neuron[group]}",
+        f"has {synapses:,} synapses and exceeds {filling.obstacle} of an empty core"
+        f" ({filling.needed:,}, limit {limit:,})",
+        f"Prune it to {math.floor(100 * limit / filling.needed)} %; a neuron cannot be split",
+    )
+
+
+def _knobs(work: Workload, need: Demand, filling: Filling, available: int) -> list[str]:
+    """Return what would make a network fit, as far as estimates go."""
+    knobs = []
+    fits = next((one for one in listed_systems() if one.cores >= filling.cores), None)
+    if fits is not None and fits.cores > available:
+        knobs.append(f"It needs {fits.name} ({fits.cores:,} cores)")
+    # What has to go, if words a core stay what they were.
+    fewer = available / filling.cores
+    of_synapses = int(need.words[[0, 3]].sum())
+    share = 1 - (1 - fewer) * need.words[6] / max(1, of_synapses)
+    if share > 0.02:
+        knobs.append(f"prune to {math.floor(100 * share)} % of the synapses (an estimate)")
+    arrays = work.arrays
+    count = np.bincount(arrays.edge_of_axon[arrays.axons], minlength=len(arrays.edge_bits))
+    saved = count * np.maximum(0, arrays.edge_bits - 4) / 64
+    if saved.any():
+        edge = int(saved.argmax())
+        percent = 100 * saved[edge] / need.words[6]
+        knobs.append(
+            f"use 4-bit weights for {work.edges[edge]} (saves about {percent:.0f} % of all words)"
+        )
+    return knobs or ["Make the network smaller"]
