@@ -19,7 +19,7 @@ from s5_to_loihi.loihi2.core_mapping import CoreMapping
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System, listed_systems
 from s5_to_loihi.loihi2.loads import measure
-from s5_to_loihi.loihi2.partition import Filling, fewest, line_up, partition
+from s5_to_loihi.loihi2.partition import Filling, fewest, is_small, line_up, partition
 from s5_to_loihi.loihi2.placement import place
 from s5_to_loihi.loihi2.rates import Rates
 from s5_to_loihi.loihi2.rules import does_not_fit
@@ -56,11 +56,12 @@ class Candidate(NamedTuple):
 
 
 class Search(NamedTuple):
-    """What all candidates share."""
+    """What all candidates share; ``filling`` is the one on the fewest cores."""
 
     work: Workload
     need: Demand
     line: np.ndarray
+    filling: Filling
     system: System
     seed: int
 
@@ -99,8 +100,8 @@ def map_network(
     available = min(system.cores, cores or system.cores)
     if filling.neuron is not None or filling.cores > available:
         raise does_not_fit(work, need, filling, system, available)
-    search = Search(work, need, line, system, seed)
-    best = _best(search, filling, objective, available, on_progress)
+    search = Search(work, need, line, filling, system, seed)
+    best = _best(search, objective, available, on_progress)
     evaluation = evaluate(work, best.core_of, system)
     return _mapping(evaluation, best.core_of, objective, seed), evaluation
 
@@ -123,14 +124,12 @@ def _mapping(
     )
 
 
-def _best(
-    search: Search, filling: Filling, objective: Objective, available: int, on_progress
-) -> Candidate:
+def _best(search: Search, objective: Objective, available: int, on_progress) -> Candidate:
     if objective is Objective.CORES:
-        return _tried(search, filling.cores, filling)
-    numbers = _numbers(search, filling.cores, available)
+        return _tried(search, search.filling.cores)
+    numbers = _numbers(search, available)
     promises = {number: _promise(search, number) for number in numbers}
-    budget = max(3, LARGEST_SEARCH // max(1, len(search.work.arrays.axons)))
+    budget = max(2, LARGEST_SEARCH // max(1, len(search.work.arrays.axons)))
     tried: dict[int, Candidate] = {}
     best = None
     order = sorted(numbers, key=lambda number: (promises[number], number))
@@ -141,7 +140,7 @@ def _best(
             continue
         if best is not None and (promises[number] >= best.key or len(tried) >= budget):
             break
-        tried[number] = _tried(search, number, filling if number == filling.cores else None)
+        tried[number] = _tried(search, number)
         if best is None or tried[number].key < best.key:
             best = tried[number]
         on_progress(len(tried), min(len(numbers), budget))
@@ -150,14 +149,15 @@ def _best(
     enough = best.key[0] * BALANCED_SLACK
     for number in numbers:
         if promises[number][0] <= enough:
-            candidate = tried.get(number) or _tried(search, number, None)
+            candidate = tried.get(number) or _tried(search, number)
             if candidate.key[0] <= enough:
                 return candidate
     return best
 
 
-def _numbers(search: Search, fewest: int, available: int) -> list[int]:
+def _numbers(search: Search, available: int) -> list[int]:
     """Return the numbers of cores to consider: the same ones whatever is available."""
+    fewest = search.filling.cores
     usable = int(search.system.chip.usable_cores.value)
     most = min(available, search.work.neurons)
     numbers = {fewest, *range(fewest, min(EVERY_NUMBER, most) + 1)}
@@ -180,18 +180,27 @@ def _chips(search: Search, number: int) -> int:
     return math.ceil(number / search.system.chip.usable_cores.value)
 
 
-def _tried(search: Search, number: int, fallback: Filling | None) -> Candidate:
+def _tried(search: Search, number: int) -> Candidate:
     """Partition for a number of cores, place, and evaluate; infinitely slow if it does not fit."""
+    work, filling = search.work, search.filling
     chip, constants = search.system.chip, timing(search.system.chip)
-    bound = max(shortest_times(search.need, number, constants).values())
-    loads = partition(search.work, search.line, chip, constants, number, bound)
-    if loads is None and fallback is not None:
-        loads = measure(search.work, fallback.core_of, chip)
+    loads, lists = None, None
+    at_fewest = number == filling.cores
+    if not is_small(work, number):
+        # Large networks fill their memory: start from lists that are about right, and do not
+        # look for balance where there is no room for it.
+        fullest = measure(work, filling.core_of, chip)
+        lists = np.ceil(fullest.lists * number / filling.cores).astype(np.int64)
+        loads = fullest if at_fewest else None
+    if loads is None:
+        bound = max(shortest_times(search.need, number, constants).values())
+        loads = partition(work, search.line, chip, constants, number, bound, lists)
+    if loads is None and at_fewest:
+        loads = measure(work, filling.core_of, chip)
     if loads is None:
         return Candidate((math.inf, math.inf), np.zeros(0, dtype=np.int64))
-    neurons = np.arange(search.work.neurons)
-    stage = np.bincount(loads.core_of, neurons) / np.bincount(loads.core_of)
-    placed = place(search.work, loads, stage, search.system, constants, search.seed)
+    stage = np.bincount(loads.core_of, np.arange(work.neurons)) / np.bincount(loads.core_of)
+    placed = place(work, loads, stage, search.system, constants, search.seed)
     busy = max(
         *(times.max() for times in loads.core_times(constants).values()),
         placed.links.max(initial=0),

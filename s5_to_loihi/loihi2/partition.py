@@ -23,6 +23,9 @@ from s5_to_loihi.loihi2.workload import Workload
 SMOOTHING_ROUNDS = 12
 #: Synapses up to which partitions are searched more finely, and improved neuron by neuron.
 SMALL = 2_000_000
+#: How near the shortest longest time is searched, as a fraction; for large networks the first of
+#: these fractions above the bound that fits is taken.
+TOLERANCE, LARGE_SLACKS = 0.002, (0.02, 0.1, 0.5, np.inf)
 #: Synapses that improving or packing looks at, at most.
 IMPROVEMENT_WORK = 10_000_000
 #: Orders in which packing is tried.
@@ -163,17 +166,22 @@ def balance(
     Returns:
         The filling; its ``cores`` are too many if none fits.
     """
-    tolerance = 0.002 if len(work.arrays.axons) <= SMALL else 0.02
-    slack, low, best = tolerance, 1.0, None
+    if len(work.arrays.axons) > SMALL:
+        for slack in LARGE_SLACKS:
+            filling = fill(work, line, chip, constants, cores, bound * (1 + slack), lists)
+            if filling.cores <= cores:
+                break
+        return filling
+    low, high, slack, best = 1.0, np.inf, TOLERANCE, None
     while best is None:
         tried = fill(work, line, chip, constants, cores, bound * (1 + slack), lists)
         if tried.cores <= cores:
             best, high = tried, 1 + slack
-        elif slack > 1e4:
-            return fill(work, line, chip, constants, cores, np.inf, lists)
+        elif slack > 1e4:  # memory is in the way, not time
+            return tried
         else:
             low, slack = 1 + slack, 2 * slack
-    while high - low > tolerance * low:
+    while high - low > TOLERANCE * low:
         middle = (low + high) / 2
         tried = fill(work, line, chip, constants, cores, bound * middle, lists)
         if tried.cores <= cores:
@@ -194,7 +202,7 @@ def improve(
 
     Large networks are left as they are: a neuron more or less hardly matters there.
     """
-    if not _is_small(work, filling.cores) or filling.cores < 2:
+    if not is_small(work, filling.cores) or filling.cores < 2:
         return filling.core_of
     core_of = filling.core_of.copy()
     kernels.improve(
@@ -217,12 +225,10 @@ def fewest(
     then also packed one by one where they add least, in several orders.
     """
     filling, _ = _settled(
-        work,
-        chip,
-        lambda lists: fill(work, line, chip, constants, work.neurons, lists=lists),
+        work, chip, lambda lists: fill(work, line, chip, constants, work.neurons, lists=lists), None
     )
     bound, _ = fewest_cores(need, chip)
-    if filling.neuron is not None or not _is_small(work, filling.cores):
+    if filling.neuron is not None or not is_small(work, filling.cores):
         return filling
     rng = np.random.default_rng(seed)
     lengths = np.diff(work.arrays.firsts[work.arrays.segments])
@@ -245,15 +251,19 @@ def fewest(
 
 
 def _settled(
-    work: Workload, chip: Chip, filled: Callable[[np.ndarray | None], Filling]
+    work: Workload,
+    chip: Chip,
+    filled: Callable[[np.ndarray | None], Filling],
+    lists: np.ndarray | None,
 ) -> tuple[Filling, np.ndarray | None]:
     """Fill until what was counted on for AxonMem is enough; it is known only when all is filled.
+
+    Starts from ``lists``, see ``fill``.
 
     Returns:
         The filling, and the words in AxonMem counted on for each neuron. If it never is enough,
         the filling's ``cores`` are too many.
     """
-    lists = None
     for attempt in range(LIST_ATTEMPTS):
         filling = filled(lists)
         if (filling.core_of < 0).any():
@@ -271,18 +281,25 @@ def exceeding(loads: Loads, chip: Chip) -> np.ndarray:
 
 
 def partition(
-    work: Workload, line: np.ndarray, chip: Chip, constants: Timing, cores: int, bound: float
+    work: Workload,
+    line: np.ndarray,
+    chip: Chip,
+    constants: Timing,
+    cores: int,
+    bound: float,
+    lists: np.ndarray | None = None,
 ) -> Loads | None:
     """Partition for so many cores, with the shortest longest time that can be found.
 
     Args:
         work, line, chip, constants, cores, bound: as in ``balance``.
+        lists: words in AxonMem of each neuron to begin with.
 
     Returns:
         None if it does not fit.
     """
     filling, lists = _settled(
-        work, chip, lambda lists: balance(work, line, chip, constants, cores, bound, lists)
+        work, chip, lambda lists: balance(work, line, chip, constants, cores, bound, lists), lists
     )
     if filling.cores > cores:
         return None
@@ -292,5 +309,6 @@ def partition(
     return loads
 
 
-def _is_small(work: Workload, cores: int) -> bool:
+def is_small(work: Workload, cores: int) -> bool:
+    """Tell whether neurons can be moved one by one in reasonable time."""
     return len(work.arrays.axons) <= SMALL and len(work.arrays.edge_of_axon) * cores <= 4 * SMALL

@@ -2,9 +2,9 @@
 
 Messages travel along x and then along y (arXiv 2601.10035), one for each destination core. All
 chips' routers form one grid; the links that cross one side of a chip share its bandwidth. To
-another chip goes one message, to a router at the middle of the side where it enters; there it is
-copied for the cores of that chip (an assumption). Tokens that come in from outside are counted
-where they arrive, not on the way.
+another chip goes one message, to a router of the side where it enters; there it is copied for the
+cores of that chip (an assumption). Which router of the side is fixed for each sending core, so
+that all are used. Tokens that come in from outside are counted where they arrive, not on the way.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import System
@@ -143,29 +144,39 @@ def flows_between(work: Workload, loads: Loads, chip_of_core: np.ndarray, system
         chips,
     )
     cores, to_chips = np.nonzero(leaving)
-    ways, way_out = np.unique(chip_of_core[cores] * chips + to_chips, return_inverse=True)
-    arriving = np.zeros((len(ways), loads.cores))
-    way_in = np.searchsorted(ways, chip_of_core[start] * chips + chip_of_core[end])
-    np.add.at(arriving, (way_in[~stays], end[~stays]), messages[~stays])
-    entering, targets = np.nonzero(arriving)
+    lanes = max(int(system.chip.router_columns.value), int(system.chip.router_rows.value))
+    # By the first neuron of a core, which numbering the cores in another way does not change.
+    first = np.full(loads.cores, work.neurons)
+    np.minimum.at(first, loads.core_of, np.arange(work.neurons))
+
+    def way(senders: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return (chip_of_core[senders] * chips + targets) * lanes + first[senders] % lanes
+
+    ways, way_out = np.unique(way(cores, to_chips), return_inverse=True)
+    way_in = np.searchsorted(ways, way(start[~stays], chip_of_core[end[~stays]]))
+    entering = csr_matrix(
+        (messages[~stays], (way_in, end[~stays])), shape=(len(ways), loads.cores)
+    ).tocoo()
     return Flows(
-        np.concatenate([inside[0], cores, loads.cores + entering]),
-        np.concatenate([inside[1], loads.cores + way_out, targets]),
-        np.concatenate([inside[2], leaving[cores, to_chips], arriving[entering, targets]]),
-        _way_in(*np.divmod(ways, chips), system),
+        np.concatenate([inside[0], cores, loads.cores + entering.row]),
+        np.concatenate([inside[1], loads.cores + way_out, entering.col]),
+        np.concatenate([inside[2], leaving[cores, to_chips], entering.data]),
+        _router_in(ways, chips, lanes, system),
     )
 
 
-def _way_in(from_chip: np.ndarray, to_chip: np.ndarray, system: System) -> np.ndarray:
-    """Return the router where messages from one chip enter another."""
+def _router_in(ways: np.ndarray, chips: int, lanes: int, system: System) -> np.ndarray:
+    """Return the router where messages from one chip enter another, for each way."""
     chip = system.chip
     width, height = int(chip.router_columns.value), int(chip.router_rows.value)
     columns = int(system.chip_columns.value)
+    pairs, lane = np.divmod(ways, lanes)
+    from_chip, to_chip = np.divmod(pairs, chips)
     from_y, from_x = np.divmod(from_chip, columns)
     to_y, to_x = np.divmod(to_chip, columns)
     beside = from_y == to_y
-    x = np.where(beside, np.where(from_x < to_x, 0, width - 1), width // 2)
-    y = np.where(beside, height // 2, np.where(from_y < to_y, 0, height - 1))
+    x = np.where(beside, np.where(from_x < to_x, 0, width - 1), lane % width)
+    y = np.where(beside, lane % height, np.where(from_y < to_y, 0, height - 1))
     return (to_y * height + y) * columns * width + to_x * width + x
 
 
@@ -264,16 +275,13 @@ def _snake(chips: int, system: System) -> np.ndarray:
     """Return the usable physical cores of so many chips, neighbours side by side."""
     chip = system.chip
     columns, width = int(system.chip_columns.value), int(chip.router_columns.value)
-    order = []
-    for number in range(chips):
-        y, x = divmod(number, columns)
-        order.append(number if y % 2 == 0 else y * columns + columns - 1 - x)
-    if max(order) >= chips:  # the last row is not full: a snake would leave it
-        order = list(range(chips))
+    numbers = np.arange(int(system.chips.value))
+    y, x = np.divmod(numbers, columns)
+    snake = np.lexsort((np.where(y % 2 == 0, x, columns - 1 - x), y))[:chips]
     cores = np.arange(int(chip.usable_cores.value))
     y, x = np.divmod(cores // int(chip.cores_per_router.value), width)
-    along = np.lexsort((y, np.where(y % 2 == 0, x, width - 1 - x), y))
-    return np.concatenate([number * int(chip.cores.value) + cores[along] for number in order])
+    along = np.lexsort((np.where(y % 2 == 0, x, width - 1 - x), y))
+    return np.concatenate([number * int(chip.cores.value) + cores[along] for number in snake])
 
 
 def heaviest(links: np.ndarray, system: System, constants: Timing, count: int) -> list[Link]:

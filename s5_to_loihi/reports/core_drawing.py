@@ -13,6 +13,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.ticker import PercentFormatter
 
 from s5_to_loihi.files import check_target, replacing
 from s5_to_loihi.loihi2.evaluation import Evaluation
@@ -67,15 +68,16 @@ def draw_mapping(evaluation: Evaluation, path: Path) -> None:
         )
         for index, (title, values) in enumerate(panels):
             axes = figure.add_subplot(1, 2, index + 1)
-            _draw_cores(axes, evaluation, chips, values, side)
+            scale_to_most = Normalize(0, float(values.max()) or 1.0)
+            _draw_cores(axes, evaluation, chips, scale_to_most(values), side)
             _draw_links(axes, evaluation.heaviest_links(LINKS), side)
             axes.set_title(title, fontsize=9)
             axes.set_xlim(-GAP, width + GAP)
             axes.set_ylim(height + GAP, -GAP)
             axes.set_aspect("equal")
             axes.axis("off")
-            colours = ScalarMappable(Normalize(0, 1), colormaps["viridis"])
-            figure.colorbar(colours, ax=axes, fraction=0.03, pad=0.02)
+            colours = ScalarMappable(scale_to_most, colormaps["viridis"])
+            figure.colorbar(colours, ax=axes, fraction=0.025, pad=0.02, format=PercentFormatter(1))
         with replacing(path) as temporary:
             figure.savefig(
                 temporary,
