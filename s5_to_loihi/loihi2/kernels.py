@@ -204,7 +204,7 @@ def leave_chips(order, first_of_part, chip_of_part, load, sender_core, chip_of_c
     """
     segments, firsts, axons = load[0], load[2], load[5]
     first_axon, first_message, edge_of_axon, rates = load[6], load[7], load[8], load[9]
-    messages = np.zeros((len(chip_of_core), chips), dtype=np.float32)
+    messages = np.zeros((len(chip_of_core), chips))
     seen_on = np.full(len(rates), -1, dtype=np.int32)
     for part in range(len(chip_of_part)):
         chip = chip_of_part[part]

@@ -28,6 +28,8 @@ SMALL = 2_000_000
 TOLERANCE, LARGE_SLACKS = 0.002, (0.02, 0.1, 0.5, np.inf)
 #: Synapses that improving or packing looks at, at most.
 IMPROVEMENT_WORK = 10_000_000
+#: How often small networks are shaken: at most so often, and while synapses times cores are few.
+LARGEST_SHAKES, SHAKING_WORK = 40, 10_000
 #: Orders in which packing is tried.
 PACKING_ATTEMPTS = 200
 #: Fillings after which AxonMem is taken not to fit.
@@ -200,20 +202,32 @@ def improve(
 ) -> np.ndarray:
     """Return the cores of a filling after moves and exchanges that shorten the longest time.
 
-    Large networks are left as they are: a neuron more or less hardly matters there.
+    Small networks are shaken and improved again, the smaller the more often; large ones are left
+    as they are: a neuron more or less hardly matters there.
     """
     if not is_small(work, filling.cores) or filling.cores < 2:
         return filling.core_of
-    core_of = filling.core_of.copy()
-    kernels.improve(
-        core_of,
-        filling.cores,
-        tuple(work.arrays),
-        *_kernel_arguments(work, chip, constants, lists),
-        storage(chip, dense=False),
-        IMPROVEMENT_WORK,
-    )
-    return core_of
+    rng = np.random.default_rng(0)
+    effort = len(work.arrays.axons) * filling.cores
+    shortest, best = np.inf, filling.core_of
+    for attempt in range(1 + min(LARGEST_SHAKES, SHAKING_WORK // effort)):
+        core_of = best.copy()
+        if attempt:
+            moved = rng.integers(0, work.neurons, max(2, work.neurons // 10))
+            core_of[moved] = rng.integers(0, filling.cores, len(moved))
+        spent = kernels.improve(
+            core_of,
+            filling.cores,
+            tuple(work.arrays),
+            *_kernel_arguments(work, chip, constants, lists),
+            storage(chip, dense=False),
+            IMPROVEMENT_WORK,
+        )
+        if spent.max() < shortest and len(np.unique(core_of)) == filling.cores:
+            if attempt and exceeding(measure(work, core_of, chip), chip).any():
+                continue
+            shortest, best = spent.max(), core_of
+    return best
 
 
 def fewest(
