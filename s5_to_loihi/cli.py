@@ -27,14 +27,12 @@ from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.denoising import denoise as denoise_samples
 from s5_to_loihi.errors import InputError, LavaError, S5ToLoihiError, VerificationError
 from s5_to_loihi.files import check_target
-from s5_to_loihi.loihi2 import rules
+from s5_to_loihi.loihi2.core_mapping import Objective
 from s5_to_loihi.loihi2.facts import LISTED, load_system
-from s5_to_loihi.loihi2.mapper import Objective, map_network
-from s5_to_loihi.loihi2.rates import assumed_rates, measured_rates
 from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
-from s5_to_loihi.reports import mapping_tables, tables
+from s5_to_loihi.reports import tables
 from s5_to_loihi.simulation import simulate_file
 from s5_to_loihi.vectors import TOKEN_VALUE
 
@@ -528,6 +526,12 @@ def map_command(
 
         s5-to-loihi map denoiser.bundle --system oheogulch --picture cores.png
     """
+    # Compiled loops, which other commands need not wait for.
+    from s5_to_loihi.loihi2 import rules
+    from s5_to_loihi.loihi2.mapper import map_network
+    from s5_to_loihi.loihi2.rates import assumed_rates, measured_rates
+    from s5_to_loihi.reports import mapping_tables
+
     check_target(picture, (".png", ".svg"))
     chosen = None if system is None else load_system(system)
     opened = bundle.read(path)

@@ -21,10 +21,11 @@ from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.errors import BundleError, CapacityError, InputError
 from s5_to_loihi.loihi2 import facts, rules
 from s5_to_loihi.loihi2.bounds import demand, fewest_cores, shortest_times
+from s5_to_loihi.loihi2.core_mapping import Objective
 from s5_to_loihi.loihi2.evaluation import evaluate
 from s5_to_loihi.loihi2.facts import LISTED, Chip, System, listed_systems, load_system
 from s5_to_loihi.loihi2.loads import COLUMNS, limits_of, measure
-from s5_to_loihi.loihi2.mapper import Objective, map_network
+from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.memory import axon_memory_words, row_words, weight_bits
 from s5_to_loihi.loihi2.partition import fewest, line_up, partition
 from s5_to_loihi.loihi2.placement import grid_of, linear, link_loads, router_of
@@ -146,8 +147,8 @@ def test_every_neuron_once_and_no_limit_exceeded(network, objective, total):
         # Only a single neuron that needs more than a core, or more cores than the board has.
         work = workload(network, rates, system.chip)
         need = demand(work, system.chip)
-        line = line_up(work, need, timing(system.chip), 3)
-        filling = fewest(work, line, need, system.chip, timing(system.chip), 3)
+        lines = line_up(work, need, timing(system.chip), 3)
+        filling = fewest(work, lines, need, system.chip, timing(system.chip), 3)
         assert filling.neuron is not None or filling.cores > system.cores
         return
     assert [(name, len(cores)) for name, cores in mapping.cores.items()] == [
@@ -254,7 +255,7 @@ def test_near_the_best_of_all_partitions(seed, cores):
     rates = synthetic_rates(network, seed)
     work = workload(network, rates, system.chip)
     need, constants = demand(work, system.chip), timing(system.chip)
-    line = line_up(work, need, constants, 0)
+    lines = line_up(work, need, constants, 0)
     best = min(
         max(times.max() for times in measured.core_times(constants).values())
         for assigned in itertools.product((0,), *[range(cores)] * (work.neurons - 1))
@@ -262,8 +263,11 @@ def test_near_the_best_of_all_partitions(seed, cores):
         for measured in [measure(work, np.array(assigned), system.chip)]
     )
     bound = max(shortest_times(need, cores, constants).values())
-    loads = partition(work, line, system.chip, constants, cores, bound)
-    found = max(times.max() for times in loads.core_times(constants).values())
+    found = min(
+        max(times.max() for times in loads.core_times(constants).values())
+        for line in lines
+        for loads in [partition(work, line, system.chip, constants, cores, bound)]
+    )
     assert best >= bound * (1 - 1e-9)
     assert found <= 1.05 * best
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
 from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.network.network import Network
+
+
+class Objective(str, Enum):
+    """What a mapping is made for."""
+
+    LATENCY = "latency"  #: the shortest timestep
+    CORES = "cores"  #: the fewest cores
+    BALANCED = "balanced"  #: few cores, timestep near the shortest
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +28,7 @@ class CoreMapping:
         system: name of the system, for people.
         cores_per_chip: core c of the arrays is core ``c % cores_per_chip`` of chip
             ``c // cores_per_chip``.
-        objective: what it was made for: latency, cores or balanced.
+        objective: what it was made for, see ``Objective``.
         seed: that it was made with.
         rates: where the message rates come from that it was balanced for.
         cores: group -> (neurons,) int32.

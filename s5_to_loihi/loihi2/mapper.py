@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.loihi2.bounds import Demand, demand, shortest_times
-from s5_to_loihi.loihi2.core_mapping import CoreMapping
+from s5_to_loihi.loihi2.core_mapping import CoreMapping, Objective
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System, listed_systems
-from s5_to_loihi.loihi2.loads import measure
+from s5_to_loihi.loihi2.loads import Loads, measure
 from s5_to_loihi.loihi2.partition import Filling, fewest, is_small, line_up, partition
 from s5_to_loihi.loihi2.placement import place
 from s5_to_loihi.loihi2.rates import Rates
@@ -33,14 +32,6 @@ BALANCED_SLACK = 1.1
 EVERY_NUMBER = 128
 #: Synapses looked at in all candidates together, after which the best so far is taken.
 LARGEST_SEARCH = 50_000_000
-
-
-class Objective(str, Enum):
-    """What a mapping is made for."""
-
-    LATENCY = "latency"  #: the shortest timestep
-    CORES = "cores"  #: the fewest cores
-    BALANCED = "balanced"  #: few cores, timestep near the shortest
 
 
 class Candidate(NamedTuple):
@@ -60,7 +51,7 @@ class Search(NamedTuple):
 
     work: Workload
     need: Demand
-    line: np.ndarray
+    lines: tuple[np.ndarray, ...]
     filling: Filling
     system: System
     seed: int
@@ -92,15 +83,15 @@ def map_network(
     chip = (system or listed_systems()[0]).chip
     work = workload(network, rates, chip)
     need = demand(work, chip)
-    line = line_up(work, need, timing(chip), seed)
-    filling = fewest(work, line, need, chip, timing(chip), seed)
+    lines = line_up(work, need, timing(chip), seed)
+    filling = fewest(work, lines, need, chip, timing(chip), seed)
     system = system or next(
         (one for one in listed_systems() if one.cores >= filling.cores), listed_systems()[-1]
     )
     available = min(system.cores, cores or system.cores)
     if filling.neuron is not None or filling.cores > available:
         raise does_not_fit(work, need, filling, system, available)
-    search = Search(work, need, line, filling, system, seed)
+    search = Search(work, need, lines, filling, system, seed)
     best = _best(search, objective, available, on_progress)
     evaluation = evaluate(work, best.core_of, system)
     return _mapping(evaluation, best.core_of, objective, seed), evaluation
@@ -184,21 +175,27 @@ def _tried(search: Search, number: int) -> Candidate:
     """Partition for a number of cores, place, and evaluate; infinitely slow if it does not fit."""
     work, filling = search.work, search.filling
     chip, constants = search.system.chip, timing(search.system.chip)
-    loads, lists = None, None
-    at_fewest = number == filling.cores
-    if not is_small(work, number):
-        # Large networks fill their memory: start from lists that are about right, and do not
-        # look for balance where there is no room for it.
+    bound = max(shortest_times(search.need, number, constants).values())
+    candidates = []
+    if is_small(work, number):
+        for line in search.lines:
+            loads = partition(work, line, chip, constants, number, bound)
+            candidates += [] if loads is None else [_placed(search, loads)]
+    elif number > filling.cores:
+        # Large networks fill their memory: start from lists that are about right.
         fullest = measure(work, filling.core_of, chip)
         lists = np.ceil(fullest.lists * number / filling.cores).astype(np.int64)
-        loads = fullest if at_fewest else None
-    if loads is None:
-        bound = max(shortest_times(search.need, number, constants).values())
-        loads = partition(work, search.line, chip, constants, number, bound, lists)
-    if loads is None and at_fewest:
-        loads = measure(work, filling.core_of, chip)
-    if loads is None:
-        return Candidate((math.inf, math.inf), np.zeros(0, dtype=np.int64))
+        loads = partition(work, search.lines[0], chip, constants, number, bound, lists)
+        candidates += [] if loads is None else [_placed(search, loads)]
+    if not candidates and number == filling.cores:
+        candidates = [_placed(search, measure(work, filling.core_of, chip))]
+    nothing = Candidate((math.inf, math.inf), np.zeros(0, dtype=np.int64))
+    return min(candidates, key=lambda one: one.key, default=nothing)
+
+
+def _placed(search: Search, loads: Loads) -> Candidate:
+    """Place a partition and evaluate it."""
+    work, constants = search.work, timing(search.system.chip)
     stage = np.bincount(loads.core_of, np.arange(work.neurons)) / np.bincount(loads.core_of)
     placed = place(work, loads, stage, search.system, constants, search.seed)
     busy = max(

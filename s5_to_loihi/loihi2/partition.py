@@ -1,12 +1,13 @@
 """Which neuron on which core: cores filled in turn from a line of neurons, then improved.
 
-Neurons of a group stand beside those that share their sources; groups with many synops stand at
-one end and those with few at the other, and cores are filled from both ends, so that updates and
-synapses balance.
+Neurons of a group stand beside those that share their sources. Groups stand in the order of the
+network, or those with many synops at one end and those with few at the other, where cores that are
+filled from both ends balance updates and synapses.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -56,23 +57,26 @@ class Filling:
     needed: int = 0
 
 
-def line_up(work: Workload, need: Demand, constants: Timing, seed: int) -> np.ndarray:
-    """Return all neurons in the order in which cores are filled.
+def line_up(work: Workload, need: Demand, constants: Timing, seed: int) -> tuple[np.ndarray, ...]:
+    """Return orders of all neurons in which cores can be filled, from both ends.
 
-    From the front: the groups whose synops weigh more against their updates than the network's,
-    in the order of the network. From the back: the others, in the same order, so that both ends
-    follow the pipeline together. The same neurons in another order give the same line up to its
-    beginning and direction: smoothing starts from random positions.
+    First the order of the network. On small networks, also: at the front the groups whose synops
+    weigh more against their updates than the network's, at the back the others, both in the order
+    of the network from their end. The same neurons in another order give the same lines up to
+    their beginning and direction: smoothing starts from random positions.
     """
     rng = np.random.default_rng(seed)
+    lines = [_similar_together(work, group, rng) for group in range(len(work.words_of_group))]
+    in_order = np.concatenate(lines)
+    if len(work.arrays.axons) > SMALL:
+        return (in_order,)
     updates = np.where(work.long_program, constants.long_update, constants.update)
     updates = updates * np.diff(work.first_neuron)
     synops = np.add.reduceat(need.neuron_synops, work.first_neuron[:-1])
     heavy = synops * updates.sum() >= synops.sum() * updates
-    lines = [_similar_together(work, group, rng) for group in range(len(updates))]
     front = [line for line, is_heavy in zip(lines, heavy, strict=True) if is_heavy]
     back = [line for line, is_heavy in zip(lines, heavy, strict=True) if not is_heavy]
-    return np.concatenate(front + back[::-1])
+    return in_order, np.concatenate(front + back[::-1])
 
 
 def _similar_together(work: Workload, group: int, rng: np.random.Generator) -> np.ndarray:
@@ -110,7 +114,7 @@ def fill(
 
     Args:
         work: what is partitioned.
-        line: the order, from ``line_up``.
+        line: the order, one of ``line_up``.
         chip: whose limits to keep.
         constants: of the runtime model.
         cores: to use at most.
@@ -231,27 +235,34 @@ def improve(
 
 
 def fewest(
-    work: Workload, line: np.ndarray, need: Demand, chip: Chip, constants: Timing, seed: int
+    work: Workload,
+    lines: tuple[np.ndarray, ...],
+    need: Demand,
+    chip: Chip,
+    constants: Timing,
+    seed: int,
 ) -> Filling:
     """Fill as few cores as can be found, below all limits.
 
     Cores are filled in turn; for a small network that leaves room below the bound, neurons are
     then also packed one by one where they add least, in several orders.
     """
-    filling, _ = _settled(
-        work, chip, lambda lists: fill(work, line, chip, constants, work.neurons, lists=lists), None
-    )
+    fillings = []
+    for line in lines:
+        filled = functools.partial(fill, work, line, chip, constants, work.neurons, np.inf)
+        fillings.append(_settled(work, chip, filled, None)[0])
+    filling = min(fillings, key=lambda one: one.cores)
     bound, _ = fewest_cores(need, chip)
     if filling.neuron is not None or not is_small(work, filling.cores):
         return filling
     rng = np.random.default_rng(seed)
     lengths = np.diff(work.arrays.firsts[work.arrays.segments])
-    attempts = min(PACKING_ATTEMPTS, IMPROVEMENT_WORK // max(1, len(line) * filling.cores * 10))
+    attempts = min(PACKING_ATTEMPTS, IMPROVEMENT_WORK // max(1, work.neurons * filling.cores * 10))
     for attempt in range(attempts):
         if filling.cores == bound:
             break
-        noise = rng.uniform(0.5, 1.5, len(line)) if attempt > 1 else 1.0
-        order = line if attempt == 0 else np.argsort(-lengths * noise, kind="stable")
+        noise = rng.uniform(0.5, 1.5, work.neurons) if attempt > 1 else 1.0
+        order = lines[0] if attempt == 0 else np.argsort(-lengths * noise, kind="stable")
         core_of, cores = kernels.pack(
             order.astype(np.int64),
             filling.cores - 1,
@@ -313,7 +324,7 @@ def partition(
         None if it does not fit.
     """
     filling, lists = _settled(
-        work, chip, lambda lists: balance(work, line, chip, constants, cores, bound, lists), lists
+        work, chip, functools.partial(balance, work, line, chip, constants, cores, bound), lists
     )
     if filling.cores > cores:
         return None
