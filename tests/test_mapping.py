@@ -28,7 +28,7 @@ from s5_to_loihi.loihi2.loads import COLUMNS, limits_of, measure
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.memory import axon_memory_words, row_words, weight_bits
 from s5_to_loihi.loihi2.partition import fewest, line_up, partition
-from s5_to_loihi.loihi2.placement import grid_of, linear, link_loads, router_of
+from s5_to_loihi.loihi2.placement import grid_of, linear, router_of
 from s5_to_loihi.loihi2.rates import Rates, assumed_rates, measured_rates, sent_messages
 from s5_to_loihi.loihi2.timing import CASES, timing
 from s5_to_loihi.loihi2.workload import workload
@@ -371,7 +371,7 @@ def test_link_loads_equal_a_walk_of_every_message(seed, chips):
     rng = np.random.default_rng(seed)
     cores = linear(chips * 120, system)[rng.integers(0, chips * 120, 30)]
     evaluation = evaluate(work, rng.choice(cores, work.neurons), system)
-    links = link_loads(work, evaluation.physical, evaluation.loads, system, timing(system.chip))
+    links = evaluation.links(timing(system.chip))
     expected = sorted(load for load in walked(evaluation).values() if load > 1e-9)
     np.testing.assert_allclose(sorted(links[links > 1e-9]), expected, rtol=1e-5)
     heaviest = evaluation.heaviest_links(3)

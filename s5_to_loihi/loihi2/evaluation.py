@@ -10,7 +10,7 @@ import numpy as np
 from s5_to_loihi.loihi2.bounds import Demand, demand, fewest_cores, shortest_times
 from s5_to_loihi.loihi2.facts import System
 from s5_to_loihi.loihi2.loads import COLUMNS, Loads, limits_of, measure
-from s5_to_loihi.loihi2.placement import Link, heaviest, link_loads
+from s5_to_loihi.loihi2.placement import Flows, Link, flows_between, heaviest, link_loads
 from s5_to_loihi.loihi2.timing import CASES, Timing, barrier, timing
 from s5_to_loihi.loihi2.workload import Workload
 
@@ -51,6 +51,16 @@ class Evaluation:
         """(cores, 7) words as fractions of the limits."""
         return self.words / limits_of(self.system.chip)
 
+    @cached_property
+    def flows(self) -> Flows:
+        """What the links have to carry."""
+        chip_of_core = self.physical // int(self.system.chip.cores.value)
+        return flows_between(self.work, self.loads, chip_of_core, self.system)
+
+    def links(self, constants: Timing) -> np.ndarray:
+        """Return the nanoseconds a timestep of every link resource (see ``placement.Grid``)."""
+        return link_loads(self.flows, self.physical, self.system, constants)
+
     def constants(self, case: str = "value") -> Timing:
         """Return the constants of the runtime model."""
         return timing(self.system.chip, case)
@@ -62,10 +72,9 @@ class Evaluation:
     def times(self, case: str = "value") -> dict[str, float]:
         """Return the nanoseconds of all that a timestep may have to wait for."""
         constants = self.constants(case)
-        links = link_loads(self.work, self.physical, self.loads, self.system, constants)
         return {
             **{name: float(of.max()) for name, of in self.core_times(case).items()},
-            MESH: float(links.max(initial=0)),
+            MESH: float(self.links(constants).max(initial=0)),
             BARRIER: barrier(constants, self.chips),
         }
 
@@ -114,8 +123,7 @@ class Evaluation:
     def heaviest_links(self, count: int) -> list[Link]:
         """Return the most loaded links between routers or chips."""
         constants = self.constants()
-        links = link_loads(self.work, self.physical, self.loads, self.system, constants)
-        return heaviest(links, self.system, constants, count)
+        return heaviest(self.links(constants), self.system, constants, count)
 
 
 def evaluate(work: Workload, core_of: np.ndarray, system: System) -> Evaluation:

@@ -38,11 +38,12 @@ class Candidate(NamedTuple):
     """A number of cores, tried.
 
     Attributes:
-        key: nanoseconds of a timestep, then without the barrier: the smaller the better.
+        key: nanoseconds of a timestep, then without the barrier, then of the heaviest link between
+            routers: the smaller the better.
         core_of: (neurons,) physical core.
     """
 
-    key: tuple[float, float]
+    key: tuple[float, float, float]
     core_of: np.ndarray
 
 
@@ -148,27 +149,24 @@ def _best(search: Search, objective: Objective, available: int, on_progress) -> 
 
 def _numbers(search: Search, available: int) -> list[int]:
     """Return the numbers of cores to consider: the same ones whatever is available."""
-    fewest = search.filling.cores
+    least = search.filling.cores
     usable = int(search.system.chip.usable_cores.value)
     most = min(available, search.work.neurons)
-    numbers = {fewest, *range(fewest, min(EVERY_NUMBER, most) + 1)}
+    numbers = {least, *range(least, min(EVERY_NUMBER, most) + 1)}
     number = EVERY_NUMBER
     while number <= most:
         numbers |= {number, number // usable * usable}
         number = math.ceil(number * 1.05)
-    return sorted(number for number in numbers if fewest <= number <= max(most, fewest))
+    return sorted(number for number in numbers if least <= number <= max(most, least))
 
 
-def _promise(search: Search, number: int) -> tuple[float, float]:
+def _promise(search: Search, number: int) -> tuple[float, float, float]:
     """Return what a candidate's key cannot be below."""
     chip = search.system.chip
     constants = timing(chip)
     busy = max(shortest_times(search.need, number, constants).values())
-    return max(busy, barrier(constants, _chips(search, number))), busy
-
-
-def _chips(search: Search, number: int) -> int:
-    return math.ceil(number / search.system.chip.usable_cores.value)
+    chips = math.ceil(number / chip.usable_cores.value)
+    return max(busy, barrier(constants, chips)), busy, 0.0
 
 
 def _tried(search: Search, number: int) -> Candidate:
@@ -189,7 +187,7 @@ def _tried(search: Search, number: int) -> Candidate:
         candidates += [] if loads is None else [_placed(search, loads)]
     if not candidates and number == filling.cores:
         candidates = [_placed(search, measure(work, filling.core_of, chip))]
-    nothing = Candidate((math.inf, math.inf), np.zeros(0, dtype=np.int64))
+    nothing = Candidate((math.inf, math.inf, math.inf), np.zeros(0, dtype=np.int64))
     return min(candidates, key=lambda one: one.key, default=nothing)
 
 
@@ -198,9 +196,7 @@ def _placed(search: Search, loads: Loads) -> Candidate:
     work, constants = search.work, timing(search.system.chip)
     stage = np.bincount(loads.core_of, np.arange(work.neurons)) / np.bincount(loads.core_of)
     placed = place(work, loads, stage, search.system, constants, search.seed)
-    busy = max(
-        *(times.max() for times in loads.core_times(constants).values()),
-        placed.links.max(initial=0),
-    )
+    link = float(placed.links.max(initial=0))
+    busy = max(link, *(float(times.max()) for times in loads.core_times(constants).values()))
     timestep = max(busy, barrier(constants, placed.chips))
-    return Candidate((float(timestep), float(busy)), placed.physical[loads.core_of])
+    return Candidate((timestep, busy, link), placed.physical[loads.core_of])

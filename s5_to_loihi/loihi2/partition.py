@@ -32,7 +32,7 @@ IMPROVEMENT_WORK = 10_000_000
 #: How often small networks are shaken: at most so often, and while synapses times cores are few.
 LARGEST_SHAKES, SHAKING_WORK = 40, 10_000
 #: Orders in which packing is tried.
-PACKING_ATTEMPTS = 200
+PACKING_ATTEMPTS = 50
 #: Fillings after which AxonMem is taken not to fit.
 LIST_ATTEMPTS = 6
 

@@ -180,15 +180,8 @@ def _router_in(ways: np.ndarray, chips: int, lanes: int, system: System) -> np.n
     return (to_y * height + y) * columns * width + to_x * width + x
 
 
-def link_loads(
-    work: Workload, physical: np.ndarray, loads: Loads, system: System, constants: Timing
-) -> np.ndarray:
-    """Return the nanoseconds a timestep of every link resource."""
-    flows = flows_between(work, loads, physical // int(system.chip.cores.value), system)
-    return _carried(flows, physical, system, constants)
-
-
-def _carried(flows: Flows, physical: np.ndarray, system: System, constants: Timing) -> np.ndarray:
+def link_loads(flows: Flows, physical: np.ndarray, system: System, constants: Timing) -> np.ndarray:
+    """Return the nanoseconds a timestep of every link resource, see ``Grid``."""
     grid = grid_of(system, constants)
     links = np.zeros(len(grid.resource))
     routers = np.concatenate([router_of(physical, system), flows.routers])
@@ -233,7 +226,7 @@ def place(
     if len(flows.messages):
         _anneal(slot_of, slots, flows, loads.cores, system, constants, seed)
     physical = slots[slot_of[: loads.cores]]
-    return Placement(physical, chips, _carried(flows, physical, system, constants))
+    return Placement(physical, chips, link_loads(flows, physical, system, constants))
 
 
 def _anneal(

@@ -115,8 +115,10 @@ def total(evaluation: Evaluation) -> list[Finding]:
 def usable_cores(evaluation: Evaluation) -> list[Finding]:
     """Cores used that the system has, and that a network may use."""
     system = evaluation.system
-    chips, cores = np.divmod(evaluation.physical, int(system.chip.cores.value))
-    outside = (cores >= system.chip.usable_cores.value) | (chips >= system.chips.value)
+    per_chip, usable = (int(fact.value) for fact in (system.chip.cores, system.chip.usable_cores))
+    chips, cores = np.divmod(evaluation.physical, per_chip)
+    outside = (cores >= usable) | (chips >= system.chips.value)
+    last = (int(system.chips.value) - 1) * per_chip + usable - 1
     return [
         Finding(
             evaluation.work.groups[
@@ -127,7 +129,7 @@ def usable_cores(evaluation: Evaluation) -> list[Finding]:
             int(evaluation.physical[core]),
             "core number",
             int(evaluation.physical[core]),
-            system.cores - 1,
+            last,
             f"Map it onto {system.name} again",
         )
         for core in np.flatnonzero(outside)
