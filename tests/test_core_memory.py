@@ -101,8 +101,17 @@ def test_dense_rows_are_chosen_where_the_facts_allow_them_and_they_are_shorter()
 
 @pytest.mark.parametrize(
     ("lowest", "highest", "bits"),
-    [(0, 0, 1), (0, 1, 1), (0, 127, 7), (-1, 0, 1), (-1, 1, 2), (-8, 7, 4), (-8, 8, 5)]
-    + [(-128, 127, 8), (-128, 0, 8)],
+    [
+        (0, 0, 1),
+        (0, 1, 1),
+        (0, 127, 7),
+        (-1, 0, 1),
+        (-1, 1, 2),
+        (-8, 7, 4),
+        (-8, 8, 5),
+        (-128, 127, 8),
+        (-128, 0, 8),
+    ],
 )
 def test_bits_of_weights(lowest, highest, bits):
     assert weight_bits(lowest, highest) == bits

@@ -214,7 +214,7 @@ def improve(
     rng = np.random.default_rng(0)
     effort = len(work.arrays.axons) * filling.cores
     shortest, best = np.inf, filling.core_of
-    for attempt in range(1 + min(LARGEST_SHAKES, SHAKING_WORK // effort)):
+    for attempt in range(1 + min(LARGEST_SHAKES, SHAKING_WORK // max(1, effort))):
         core_of = best.copy()
         if attempt:
             moved = rng.integers(0, work.neurons, max(2, work.neurons // 10))

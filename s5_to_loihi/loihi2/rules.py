@@ -26,7 +26,7 @@ class Finding(NamedTuple):
 
     Attributes:
         group: the group with the largest part in it.
-        core: physical core; -1 where the whole system is concerned.
+        core: physical core.
         resource: as in Intel's table.
         got, limit: in the resource's unit.
         knob: what would help.
@@ -40,28 +40,32 @@ class Finding(NamedTuple):
     knob: str
 
     def __str__(self) -> str:
-        where = "" if self.core < 0 else f" on core {self.core}"
         return (
-            f"{self.group}{where}: {self.resource} is {self.got:,} (limit {self.limit:,})."
-            f" {self.knob}."
+            f"{self.group} on core {self.core}: {self.resource} is {self.got:,}"
+            f" (limit {self.limit:,}). {self.knob}."
         )
 
 
-def _exceeding(evaluation: Evaluation, column: int, knob: Callable[[int, int], str]):
+def _largest_group(evaluation: Evaluation, core: int, column: int) -> str:
+    """Return the group that needs most of a resource on a (logical) core."""
+    loads = evaluation.loads
+    parts = np.flatnonzero(loads.core_of_part == core)
+    largest = parts[int(loads.words[parts, column].argmax())]
+    return evaluation.work.groups[loads.group_of_part[largest]]
+
+
+def _exceeding(
+    evaluation: Evaluation, resource: str, knob: Callable[[int, int], str]
+) -> list[Finding]:
     """Return a finding for each core that exceeds a limit of memory."""
+    column = COLUMNS.index(resource)
     limit = int(limits_of(evaluation.system.chip)[column])
-    loads, groups = evaluation.loads, evaluation.work.groups
     findings = []
     for core in np.flatnonzero(evaluation.words[:, column] > limit):
-        parts = np.flatnonzero(loads.core_of_part == core)
-        largest = parts[int(loads.words[parts, column].argmax())]
-        group = groups[loads.group_of_part[largest]]
+        group = _largest_group(evaluation, core, column)
         got = int(evaluation.words[core, column])
-        findings.append(
-            Finding(
-                group, int(evaluation.physical[core]), COLUMNS[column], got, limit, knob(got, limit)
-            )
-        )
+        physical = int(evaluation.physical[core])
+        findings.append(Finding(group, physical, resource, got, limit, knob(got, limit)))
     return findings
 
 
@@ -75,41 +79,41 @@ def _prune(got: int, limit: int) -> str:
 
 def axon_in(evaluation: Evaluation) -> list[Finding]:
     """Input axons of a core."""
-    return _exceeding(evaluation, COLUMNS.index("AxonIn"), _prune)
+    return _exceeding(evaluation, "AxonIn", _prune)
 
 
 def neuron_groups(evaluation: Evaluation) -> list[Finding]:
     """Neuron programs of a core."""
-    return _exceeding(evaluation, COLUMNS.index("NeuronGr"), _split)
+    return _exceeding(evaluation, "NeuronGr", _split)
 
 
 def neurons(evaluation: Evaluation) -> list[Finding]:
     """Words of neurons on a core."""
-    return _exceeding(evaluation, COLUMNS.index("Neurons"), _split)
+    return _exceeding(evaluation, "Neurons", _split)
 
 
 def synapses(evaluation: Evaluation) -> list[Finding]:
     """Words of synapses on a core."""
     return _exceeding(
         evaluation,
-        COLUMNS.index("Synapses"),
+        "Synapses",
         lambda got, limit: f"{_prune(got, limit)}, or use weights of fewer bits",
     )
 
 
 def axon_map(evaluation: Evaluation) -> list[Finding]:
     """Words of AxonMap on a core."""
-    return _exceeding(evaluation, COLUMNS.index("AxonMap"), _split)
+    return _exceeding(evaluation, "AxonMap", _split)
 
 
 def axon_memory(evaluation: Evaluation) -> list[Finding]:
     """Words of AxonMem on a core."""
-    return _exceeding(evaluation, COLUMNS.index("AxonMem"), _split)
+    return _exceeding(evaluation, "AxonMem", _split)
 
 
 def total(evaluation: Evaluation) -> list[Finding]:
     """Words of a core in all."""
-    return _exceeding(evaluation, COLUMNS.index("Total"), _prune)
+    return _exceeding(evaluation, "Total", _prune)
 
 
 def usable_cores(evaluation: Evaluation) -> list[Finding]:
@@ -119,18 +123,16 @@ def usable_cores(evaluation: Evaluation) -> list[Finding]:
     chips, cores = np.divmod(evaluation.physical, per_chip)
     outside = (cores >= usable) | (chips >= system.chips.value)
     last = (int(system.chips.value) - 1) * per_chip + usable - 1
+    knob = f"Map it onto {system.name} again"
+    total_words = COLUMNS.index("Total")
     return [
         Finding(
-            evaluation.work.groups[
-                evaluation.loads.group_of_part[
-                    int(np.flatnonzero(evaluation.loads.core_of_part == core)[0])
-                ]
-            ],
+            _largest_group(evaluation, core, total_words),
             int(evaluation.physical[core]),
             "core number",
             int(evaluation.physical[core]),
             last,
-            f"Map it onto {system.name} again",
+            knob,
         )
         for core in np.flatnonzero(outside)
     ]
