@@ -52,7 +52,7 @@ BOARD = load_system("oheogulch")
 #: Synthetic networks of the scaling part: H, P, blocks at 10 % density, millions of synapses.
 SIZES = {1: (1024, 512, 3), 3: (1280, 640, 6), 10: (2048, 1024, 8), 30: (2816, 1408, 12)}
 SIZES |= {100: (4096, 2048, 20)}
-console = Console(width=None if sys.stdout.isatty() else 150)
+console = Console(width=None if sys.stdout.isatty() else 180)
 
 
 def table(title: str, *headings: str) -> Table:
