@@ -40,7 +40,7 @@ def demand(work: Workload, chip: Chip) -> Demand:
     rows, where the facts allow them, are counted without indices and without their zeros.
     """
     header, index_bits, word, dense = storage(chip)
-    bits, fan, synops = kernels.demand(tuple(work.arrays), 0 if dense else index_bits)
+    bits, fan, synops = kernels.demand(work.arrays, 0 if dense else index_bits)
     used = fan > 0
     words_of_axon = np.where(used, -(-(header + bits) // word), 0)
     rates = work.axon_rates

@@ -84,13 +84,20 @@ def words_of_row(count, bits, targets, store):
 
 
 @compiled
+def synapses_of(neuron, load):
+    """Return the numbers of a neuron's synapses."""
+    segments, firsts = load.segments, load.firsts
+    return range(firsts[segments[neuron]], firsts[segments[neuron + 1]])
+
+
+@compiled
 def measure(order, first_of_part, core_of_part, load, sender_core, store):
     """Count what parts need: neurons of one group on one core.
 
     Args:
         order: neurons, part by part; ``first_of_part`` says where each begins.
         core_of_part: its core.
-        load: the arrays of ``Workload.arrays``.
+        load: ``Workload.arrays``.
         sender_core: core of each message's neuron, -1 for the input.
         store: header, index and word bits, and whether rows may be dense.
 
@@ -98,8 +105,9 @@ def measure(order, first_of_part, core_of_part, load, sender_core, store):
         (parts, 5): input axons, synapse words, synops, words read, messages arriving; the
         destinations of each message; flows as (from, to, messages) with equal ends together.
     """
-    segments, edges, firsts, lows, highs, axons, first_axon, first_message, edge_of_axon = load[:9]
-    rates = load[9]
+    segments, edges, firsts, axons = load.segments, load.edges, load.firsts, load.axons
+    lows, highs, edge_of_axon, rates = load.lows, load.highs, load.edge_of_axon, load.rates
+    first_axon, first_message = load.first_axon, load.first_message
     parts, cores = len(core_of_part), core_of_part.max() + 1
     results = np.zeros((parts, 5))
     destinations = np.zeros(len(rates), dtype=np.int32)
@@ -166,15 +174,9 @@ def measure(order, first_of_part, core_of_part, load, sender_core, store):
 @compiled
 def added(neuron, load, count, store, need, time):
     """Set ``need`` and ``time`` to what a neuron adds to a core with rows of these lengths."""
-    segments, edges, firsts, axons, first_axon, first_message = (
-        load[0],
-        load[1],
-        load[2],
-        load[5],
-        load[6],
-        load[7],
-    )
-    rates, bits_of_edge = load[9], load[10]
+    segments, edges, firsts, axons = load.segments, load.edges, load.firsts, load.axons
+    first_axon, first_message = load.first_axon, load.first_message
+    rates, bits_of_edge = load.rates, load.edge_bits
     need[AXON_IN], need[SYNAPSES] = 0, 0
     time[SYNOPS], time[READS], time[LINK] = 0.0, 0.0, 0.0
     for segment in range(segments[neuron], segments[neuron + 1]):
@@ -202,14 +204,14 @@ def leave_chips(order, first_of_part, chip_of_part, load, sender_core, chip_of_c
 
     Arguments are as in ``measure``; parts of one chip stand together.
     """
-    segments, firsts, axons = load[0], load[2], load[5]
-    first_axon, first_message, edge_of_axon, rates = load[6], load[7], load[8], load[9]
+    axons, edge_of_axon, rates = load.axons, load.edge_of_axon, load.rates
+    first_axon, first_message = load.first_axon, load.first_message
     messages = np.zeros((len(chip_of_core), chips))
     seen_on = np.full(len(rates), -1, dtype=np.int32)
     for part in range(len(chip_of_part)):
         chip = chip_of_part[part]
         for neuron in order[first_of_part[part] : first_of_part[part + 1]]:
-            for index in range(firsts[segments[neuron]], firsts[segments[neuron + 1]]):
+            for index in synapses_of(neuron, load):
                 axon = axons[index]
                 edge = edge_of_axon[axon]
                 message = axon - first_axon[edge] + first_message[edge]
@@ -240,7 +242,7 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
 
     Args:
         sequence: neurons, those with the most synops for an update first.
-        load: the arrays of ``Workload.arrays``.
+        load: ``Workload.arrays``.
         per_neuron: of each neuron its group, words in Neurons, AxonMap and AxonMem (as far as it is
             known before all is placed), and nanoseconds of an update.
         limits: of the resources.
@@ -256,7 +258,7 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
     """
     group_of, own, update_of = per_neuron
     core_of = np.full(len(sequence), -1, dtype=np.int32)
-    count = np.zeros(len(load[8]), dtype=np.int32)
+    count = np.zeros(len(load.edge_of_axon), dtype=np.int32)
     closed_by = np.zeros(len(limits) + len(nanoseconds), dtype=np.int64)
     use, need = np.zeros(len(limits), dtype=np.int64), np.zeros(len(limits), dtype=np.int64)
     spent, time = np.zeros(len(nanoseconds)), np.zeros(len(nanoseconds))
@@ -294,8 +296,8 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
             closed_by[obstacle] += 1
             for neuron in members[:held]:
                 present[group_of[neuron]] = False
-                for index in range(load[2][load[0][neuron]], load[2][load[0][neuron + 1]]):
-                    count[load[5][index]] = 0
+                for index in synapses_of(neuron, load):
+                    count[load.axons[index]] = 0
             use[:], spent[:], held = 0, 0.0, 0
             core += 1
             if core >= cores:
@@ -307,8 +309,8 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
         present[group_of[neuron]] = True
         use += need
         spent += time
-        for index in range(load[2][load[0][neuron]], load[2][load[0][neuron + 1]]):
-            count[load[5][index]] += 1
+        for index in synapses_of(neuron, load):
+            count[load.axons[index]] += 1
         if from_front:
             front += 1
         else:
@@ -322,8 +324,9 @@ def demand(load, index_bits):
 
     A weight has the bits that its neuron's row needs, and no less on any core.
     """
-    segments, edges, firsts, lows, highs, axons, first_axon, first_message, edge_of_axon = load[:9]
-    rates = load[9]
+    segments, edges, firsts, axons = load.segments, load.edges, load.firsts, load.axons
+    lows, highs, edge_of_axon, rates = load.lows, load.highs, load.edge_of_axon, load.rates
+    first_axon, first_message = load.first_axon, load.first_message
     bits = np.zeros(len(edge_of_axon), dtype=np.int64)
     fan = np.zeros(len(edge_of_axon), dtype=np.int64)
     synops = np.zeros(len(segments) - 1)
@@ -342,11 +345,11 @@ def demand(load, index_bits):
 @compiled
 def removed(neuron, load, count, store, need, time):
     """Set ``need`` and ``time`` to what a core saves without a neuron that it has."""
-    for index in range(load[2][load[0][neuron]], load[2][load[0][neuron + 1]]):
-        count[load[5][index]] -= 1
+    for index in synapses_of(neuron, load):
+        count[load.axons[index]] -= 1
     added(neuron, load, count, store, need, time)
-    for index in range(load[2][load[0][neuron]], load[2][load[0][neuron + 1]]):
-        count[load[5][index]] += 1
+    for index in synapses_of(neuron, load):
+        count[load.axons[index]] += 1
 
 
 @compiled
@@ -359,8 +362,8 @@ def shift(neuron, load, count, store, core, sign, state, per_neuron, nanoseconds
         added(neuron, load, count, store, need, time)
     else:
         removed(neuron, load, count, store, need, time)
-    for index in range(load[2][load[0][neuron]], load[2][load[0][neuron + 1]]):
-        count[load[5][index]] += sign
+    for index in synapses_of(neuron, load):
+        count[load.axons[index]] += sign
     add_own(own, neuron, need)
     time *= nanoseconds
     time[UPDATES] = update_of[neuron]
@@ -394,7 +397,7 @@ def improve(core_of, cores, load, per_neuron, limits, nanoseconds, store, budget
     A step is taken only if both cores then are faster than the slowest was. ``budget`` bounds
     the synapses looked at. Arguments are as in ``fill``.
     """
-    count = np.zeros((cores, len(load[8])), dtype=np.int32)
+    count = np.zeros((cores, len(load.edge_of_axon)), dtype=np.int32)
     groups = per_neuron[0].max() + 1
     state = (
         np.zeros((cores, len(limits)), dtype=np.int64),
@@ -406,7 +409,7 @@ def improve(core_of, cores, load, per_neuron, limits, nanoseconds, store, budget
         shift(neuron, load, count[core], store, core, 1, state, per_neuron, nanoseconds)
     fan = np.empty(len(core_of), dtype=np.int64)
     for neuron in range(len(core_of)):
-        fan[neuron] = load[2][load[0][neuron + 1]] - load[2][load[0][neuron]] + 8
+        fan[neuron] = len(synapses_of(neuron, load)) + 8
     left = np.full(1, budget, dtype=np.int64)
     while left[0] > 0:
         worst, slowest = 0, -1.0
@@ -475,7 +478,7 @@ def pack(sequence, cores, load, per_neuron, limits, nanoseconds, store):
     Returns:
         Core of each neuron, and the cores used; ``cores + 1`` if they are not enough.
     """
-    count = np.zeros((cores, len(load[8])), dtype=np.int32)
+    count = np.zeros((cores, len(load.edge_of_axon)), dtype=np.int32)
     groups = per_neuron[0].max() + 1
     state = (
         np.zeros((cores, len(limits)), dtype=np.int64),

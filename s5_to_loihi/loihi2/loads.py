@@ -134,7 +134,7 @@ def measure(work: Workload, core_of: np.ndarray, chip: Chip) -> Loads:
         order,
         first_of_part,
         core_of_part,
-        tuple(work.arrays),
+        work.arrays,
         sender_core,
         storage(chip),
     )

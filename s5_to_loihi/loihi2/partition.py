@@ -123,7 +123,7 @@ def fill(
     """
     core_of, used, closed_by, neuron, obstacle, needed = kernels.fill(
         line,
-        tuple(work.arrays),
+        work.arrays,
         *_kernel_arguments(work, chip, constants, lists),
         longest,
         cores,
@@ -222,7 +222,7 @@ def improve(
         spent = kernels.improve(
             core_of,
             filling.cores,
-            tuple(work.arrays),
+            work.arrays,
             *_kernel_arguments(work, chip, constants, lists),
             storage(chip, dense=False),
             IMPROVEMENT_WORK,
@@ -266,7 +266,7 @@ def fewest(
         core_of, cores = kernels.pack(
             order.astype(np.int64),
             filling.cores - 1,
-            tuple(work.arrays),
+            work.arrays,
             *_kernel_arguments(work, chip, constants, None),
             storage(chip, dense=False),
         )

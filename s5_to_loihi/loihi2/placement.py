@@ -138,7 +138,7 @@ def flows_between(work: Workload, loads: Loads, chip_of_core: np.ndarray, system
         order,
         first_of_part,
         chip_of_core[core_of_part],
-        tuple(work.arrays),
+        work.arrays,
         sender_core,
         chip_of_core,
         chips,

@@ -16,7 +16,7 @@ from s5_to_loihi.network.tracing import trace
 
 
 class Arrays(NamedTuple):
-    """What the kernels read; their order is the kernels'.
+    """What the kernels read.
 
     Neurons are numbered group by group, synapses neuron by neuron. The synapses that a neuron
     has from one edge are a segment. An axon is a source neuron of an edge; axons are numbered
