@@ -241,7 +241,7 @@ def fill(sequence, load, per_neuron, limits, nanoseconds, longest, cores, store)
     times above ``longest``.
 
     Args:
-        sequence: neurons, those with the most synops for an update first.
+        sequence: all neurons, one of ``partition.line_up``.
         load: ``Workload.arrays``.
         per_neuron: of each neuron its group, words in Neurons, AxonMap and AxonMem (as far as it is
             known before all is placed), and nanoseconds of an update.
