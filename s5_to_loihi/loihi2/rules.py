@@ -195,7 +195,9 @@ def does_not_fit(
         f"{work.network.name} needs {filling.cores:,} cores, {available:,} are there. The limits"
         f" that closed cores, of {candidates:,} closed: {ruled_out}"
     )
-    return CapacityError(system.name, what, "; ".join(_knobs(work, need, filling, available)))
+    return CapacityError(
+        system.name, what, "; ".join(_knobs(work, need, filling, system, available))
+    )
 
 
 def _by_count(entry: tuple[str, int]) -> int:
@@ -216,12 +218,18 @@ def _neuron_too_big(work: Workload, filling: Filling, system: System) -> Capacit
     )
 
 
-def _knobs(work: Workload, need: Demand, filling: Filling, available: int) -> list[str]:
+def _knobs(
+    work: Workload, need: Demand, filling: Filling, system: System, available: int
+) -> list[str]:
     """Return what would make a network fit, as far as estimates go."""
     knobs = []
     fits = next((one for one in listed_systems() if one.cores >= filling.cores), None)
-    if fits is not None and fits.cores > available:
+    if system.cores >= filling.cores:
+        knobs.append(f"Allow {filling.cores:,} cores")
+    elif fits is not None:
         knobs.append(f"It needs {fits.name} ({fits.cores:,} cores)")
+    if max(filling.closed_by, key=filling.closed_by.get) == "NeuronGr":
+        return knobs  # fewer synapses would not help
     # What has to go, if words a core stay what they were.
     fewer = available / filling.cores
     of_synapses = int(need.words[[0, 3]].sum())
