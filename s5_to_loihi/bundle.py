@@ -1,8 +1,9 @@
 """The on-disk artifact: one directory with a network and the vectors that prove it.
 
 ``manifest.json`` holds the graph, formats, provenance and a digest of every tensor;
-``weights.safetensors`` and ``vectors.safetensors`` hold the integers. The same network gives the
-same bytes. Described in ``docs/bundle.md``.
+``weights.safetensors`` and ``vectors.safetensors`` hold the integers, ``mapping.safetensors``, if
+the network was mapped, the cores. The same network gives the same bytes. Described in
+``docs/bundle.md``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from scipy.sparse import csr_matrix
 from s5_to_loihi import __version__
 from s5_to_loihi.errors import BundleError, CapacityError, NetworkError
 from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.loihi2 import core_mapping
+from s5_to_loihi.loihi2.core_mapping import CoreMapping
 from s5_to_loihi.network.network import (
     Endpoint,
     Network,
@@ -44,6 +47,9 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 VECTORS = "vectors.safetensors"
+MAPPING = "mapping.safetensors"
+#: What the manifest says of a mapping.
+_MAPPING_FIELDS = ("system", "cores_per_chip", "objective", "seed", "rates", "timestep")
 #: A manifest is text about a graph; more than this is no manifest.
 LARGEST_MANIFEST = 64 << 20
 
@@ -57,6 +63,7 @@ class Bundle:
         vectors: recorded integers to verify it with; None if there are none.
         source: where it was compiled from: format, name, digest of the files.
         notes: what the compiler found out, guessed or recomputed.
+        mapping: onto the cores of a system; None if it was not mapped.
         changed: tensors that are not what was written (only from ``read(..., lenient=True)``).
     """
 
@@ -64,6 +71,7 @@ class Bundle:
     vectors: Vectors | None
     source: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    mapping: CoreMapping | None = None
     changed: tuple[str, ...] = ()
 
 
@@ -131,10 +139,15 @@ def _write_files(bundle: Bundle, directory: Path) -> None:
         "vectors": vectors,
         "tensors": {WEIGHTS: _digests(weights), VECTORS: _digests(vector_tensors)},
     }
+    files = [(WEIGHTS, weights), (VECTORS, vector_tensors)]
+    if bundle.mapping is not None:
+        manifest["mapping"], cores = _mapping_to_json(bundle.mapping)
+        manifest["tensors"][MAPPING] = _digests(cores)
+        files.append((MAPPING, cores))
     manifest["digest"] = _manifest_digest(manifest)
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
     (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    for name, tensors in ((WEIGHTS, weights), (VECTORS, vector_tensors)):
+    for name, tensors in files:
         save_file(tensors, directory / name)
         # safetensors makes files that nobody else may read.
         shutil.copymode(directory / MANIFEST, directory / name)
@@ -198,6 +211,11 @@ def _vectors_to_json(vectors: Vectors | None) -> tuple[dict | None, dict[str, np
     return {"origin": vectors.origin, "recorded_as": recorded_as}, tensors
 
 
+def _mapping_to_json(mapping: CoreMapping) -> tuple[dict, dict[str, np.ndarray]]:
+    fields = {name: getattr(mapping, name) for name in _MAPPING_FIELDS}
+    return fields, {name: _narrow(cores) for name, cores in mapping.cores.items()}
+
+
 def _narrow(array: np.ndarray) -> np.ndarray:
     """Store integers in the smallest signed type that holds them."""
     for dtype in (np.int8, np.int16, np.int32):
@@ -255,11 +273,18 @@ def read(path: Path, lenient: bool = False) -> Bundle:
         network = _network_from_json(manifest["network"], weights)
         verify(network)
         CheckRanges()(network)
+        mapping = None
+        if "mapping" in manifest:
+            cores, changed_cores = _read_tensors(path, MAPPING, manifest, lenient)
+            mapping = _mapping_from_json(manifest["mapping"], cores)
+            core_mapping.check(network, mapping)
+            changed += changed_cores
         return Bundle(
             network=network,
             vectors=_vectors_from_json(manifest["vectors"], vector_tensors),
             source=dict(manifest["source"]),
             notes=tuple(manifest["notes"]),
+            mapping=mapping,
             changed=changed + changed_vectors,
         )
     except (NetworkError, CapacityError) as error:
@@ -416,3 +441,11 @@ def _vectors_from_json(entry: Mapping | None, tensors: Mapping[str, np.ndarray])
         recorded_as={name: tuple(names) for name, names in entry["recorded_as"].items()},
         origin=entry["origin"],
     )
+
+
+def _mapping_from_json(entry: Mapping, tensors: Mapping[str, np.ndarray]) -> CoreMapping:
+    cores = {name: array.astype(np.int32) for name, array in tensors.items()}
+    for array in cores.values():
+        array.flags.writeable = False
+    fields = {name: entry[name] for name in _MAPPING_FIELDS}
+    return CoreMapping(**fields | {"timestep": tuple(entry["timestep"])}, cores=cores)

@@ -15,7 +15,8 @@ from s5_to_loihi.simulation import Totals
 from s5_to_loihi.verification import RunResult, TensorResult
 
 
-def _table(title: str, *columns: tuple[str, str]) -> Table:
+def new_table(title: str, *columns: tuple[str, str]) -> Table:
+    """Return an empty table; columns are (heading, justification)."""
     table = Table(
         title=f"\n{title}",
         title_justify="left",
@@ -35,7 +36,7 @@ def _highlighted(count: int) -> Text:
 
 def network_table(network: Network) -> Table:
     """One row a group: neurons, phase, and the synapses that end there."""
-    table = _table(
+    table = new_table(
         f"{network.name}: {len(network.groups)} groups,"
         f" {sum(group.size for group in network.groups):,} neurons,"
         f" {network.synapse_count:,} synapses, latency {network.latency} timesteps",
@@ -60,7 +61,7 @@ def network_table(network: Network) -> Table:
 
 def weight_table(summaries: Sequence[WeightSummary]) -> Table:
     """One row a weight matrix."""
-    table = _table(
+    table = new_table(
         "Weights (at limit: saturated; targets and sources without a synapse)",
         ("synapses", "left"),
         ("shape", "right"),
@@ -89,7 +90,7 @@ def weight_table(summaries: Sequence[WeightSummary]) -> Table:
 
 def constant_table(summaries: Sequence[ConstantSummary]) -> Table:
     """One row an array of per-neuron constants."""
-    table = _table(
+    table = new_table(
         "Constants of each neuron (at limit: saturated)",
         ("constant", "left"),
         ("neurons", "right"),
@@ -112,7 +113,7 @@ def constant_table(summaries: Sequence[ConstantSummary]) -> Table:
 
 def port_table(summaries: Sequence[PortSummary]) -> Table:
     """One row an accumulator."""
-    table = _table(
+    table = new_table(
         f"Accumulators: worst case over all inputs, proven (limit {ACCUMULATOR_BITS} bits)",
         ("port", "left"),
         ("exponent", "right"),
@@ -126,7 +127,7 @@ def port_table(summaries: Sequence[PortSummary]) -> Table:
 
 def value_table(summaries: Sequence[ValueSummary], tokens: int, sequences: int) -> Table:
     """One row a value of a group."""
-    table = _table(
+    table = new_table(
         f"Values over {sequences} x {tokens} tokens (at limit: saturated; dead: neurons that are"
         " always zero; stuck: that always have one other value)",
         ("value", "left"),
@@ -162,7 +163,7 @@ _SHORT = {
 
 def run_table(results: Sequence[RunResult]) -> Table:
     """One numbered row a run."""
-    table = _table(
+    table = new_table(
         "Runs",
         ("run", "right"),
         ("backend", "left"),
@@ -187,7 +188,7 @@ def run_table(results: Sequence[RunResult]) -> Table:
 
 def activity_table(totals: Totals) -> Table:
     """One row a group: its activity for each token, on average."""
-    table = _table(
+    table = new_table(
         "Activity, for each token on average",
         ("group", "left"),
         ("messages sent", "right"),
@@ -216,7 +217,7 @@ def _result(differing: int) -> Text:
 
 def tensor_table(results: Sequence[RunResult]) -> Table:
     """One row a tensor, one column a run, numbered as in ``run_table``."""
-    table = _table(
+    table = new_table(
         "Tensors in the run of that number (= all integers equal; else how many differ, and the"
         " largest difference)",
         ("tensor", "left"),
@@ -245,7 +246,7 @@ def _cell(tensor: TensorResult | None) -> Text:
 
 def group_table(results: Sequence[RunResult]) -> Table:
     """One row a group, one column a run: how many of its tensors are equal."""
-    table = _table(
+    table = new_table(
         "Equal tensors by group, in the run of that number (a run compares what was recorded,"
         " or everything)",
         ("group", "left"),

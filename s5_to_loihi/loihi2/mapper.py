@@ -1,0 +1,202 @@
+"""Finding a mapping: how many cores, which neurons on each, where each lies.
+
+A number of cores is tried by filling them evenly, improving, placing and evaluating. Numbers are
+tried in the order of what the bounds promise, until nothing left can be better, so a system with
+more cores never gives a longer timestep.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from s5_to_loihi.loihi2.bounds import Demand, demand, shortest_times
+from s5_to_loihi.loihi2.core_mapping import CoreMapping, Objective
+from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
+from s5_to_loihi.loihi2.facts import System, listed_systems
+from s5_to_loihi.loihi2.loads import Loads, measure
+from s5_to_loihi.loihi2.partition import Filling, fewest, is_small, line_up, partition
+from s5_to_loihi.loihi2.placement import place
+from s5_to_loihi.loihi2.rates import Rates
+from s5_to_loihi.loihi2.rules import does_not_fit
+from s5_to_loihi.loihi2.timing import barrier, timing
+from s5_to_loihi.loihi2.workload import Workload, workload
+from s5_to_loihi.network.network import Network
+
+#: ``balanced`` takes the fewest cores whose timestep is within this of the shortest found.
+BALANCED_SLACK = 1.1
+#: Every number of cores up to this is a candidate; beyond, steps of a twentieth.
+EVERY_NUMBER = 128
+#: Synapses looked at in all candidates together, after which the best so far is taken.
+LARGEST_SEARCH = 50_000_000
+
+
+class Candidate(NamedTuple):
+    """A number of cores, tried.
+
+    Attributes:
+        key: nanoseconds of a timestep, then without the barrier, then of the heaviest link between
+            routers: the smaller the better.
+        core_of: (neurons,) physical core.
+    """
+
+    key: tuple[float, float, float]
+    core_of: np.ndarray
+
+
+class Search(NamedTuple):
+    """What all candidates share; ``filling`` is the one on the fewest cores."""
+
+    work: Workload
+    need: Demand
+    lines: tuple[np.ndarray, ...]
+    filling: Filling
+    system: System
+    seed: int
+
+
+def map_network(
+    network: Network,
+    rates: Rates,
+    system: System | None = None,
+    objective: Objective = Objective.LATENCY,
+    cores: int | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[CoreMapping, Evaluation]:
+    """Map a network.
+
+    Args:
+        network: verified.
+        rates: of its messages, see ``rates``.
+        system: to map onto; by default the smallest listed one that the network fits.
+        objective: what for.
+        cores: to use at most; by default all of the system.
+        seed: of the random parts: the same seed gives the same mapping.
+        on_progress: called with candidates tried and how many there are at most.
+
+    Raises:
+        CapacityError: it does not fit; says which limit stands in the way, and what would help.
+    """
+    chip = (system or listed_systems()[0]).chip
+    work = workload(network, rates, chip)
+    need = demand(work, chip)
+    lines = line_up(work, need, timing(chip), seed)
+    filling = fewest(work, lines, need, chip, timing(chip), seed)
+    system = system or next(
+        (one for one in listed_systems() if one.cores >= filling.cores), listed_systems()[-1]
+    )
+    available = min(system.cores, cores or system.cores)
+    if filling.neuron is not None or filling.cores > available:
+        raise does_not_fit(work, need, filling, system, available)
+    search = Search(work, need, lines, filling, system, seed)
+    best = _best(search, objective, available, on_progress)
+    evaluation = evaluate(work, best.core_of, system)
+    return _mapping(evaluation, best.core_of, objective, seed), evaluation
+
+
+def _mapping(
+    evaluation: Evaluation, core_of: np.ndarray, objective: Objective, seed: int
+) -> CoreMapping:
+    work, system = evaluation.work, evaluation.system
+    pieces = np.split(core_of.astype(np.int32), work.first_neuron[1:-1])
+    for piece in pieces:
+        piece.flags.writeable = False
+    return CoreMapping(
+        system=system.name,
+        cores_per_chip=int(system.chip.cores.value),
+        objective=objective.value,
+        seed=seed,
+        rates=work.rates_origin,
+        cores=dict(zip(work.groups, pieces, strict=True)),
+        timestep=evaluation.timesteps,
+    )
+
+
+def _best(search: Search, objective: Objective, available: int, on_progress) -> Candidate:
+    if objective is Objective.CORES:
+        return _tried(search, search.filling.cores)
+    numbers = _numbers(search, available)
+    promises = {number: _promise(search, number) for number in numbers}
+    budget = max(2, LARGEST_SEARCH // max(1, len(search.work.arrays.axons)))
+    tried: dict[int, Candidate] = {}
+    best = None
+    order = sorted(numbers, key=lambda number: (promises[number], number))
+    if len(numbers) > budget:  # links may decide, which bounds do not see: try few cores first
+        order = [numbers[0], numbers[len(numbers) // 2], *order]
+    for number in order:
+        if number in tried:
+            continue
+        if best is not None and (promises[number] >= best.key or len(tried) >= budget):
+            break
+        tried[number] = _tried(search, number)
+        if best is None or tried[number].key < best.key:
+            best = tried[number]
+        on_progress(len(tried), min(len(numbers), budget))
+    if objective is Objective.LATENCY:
+        return best
+    enough = best.key[0] * BALANCED_SLACK
+    for number in numbers:
+        if promises[number][0] <= enough:
+            candidate = tried.get(number) or _tried(search, number)
+            if candidate.key[0] <= enough:
+                return candidate
+    return best
+
+
+def _numbers(search: Search, available: int) -> list[int]:
+    """Return the numbers of cores to consider: the same ones whatever is available."""
+    least = search.filling.cores
+    usable = int(search.system.chip.usable_cores.value)
+    most = min(available, search.work.neurons)
+    numbers = {least, *range(least, min(EVERY_NUMBER, most) + 1)}
+    number = EVERY_NUMBER
+    while number <= most:
+        numbers |= {number, number // usable * usable}
+        number = math.ceil(number * 1.05)
+    return sorted(number for number in numbers if least <= number <= max(most, least))
+
+
+def _promise(search: Search, number: int) -> tuple[float, float, float]:
+    """Return what a candidate's key cannot be below."""
+    chip = search.system.chip
+    constants = timing(chip)
+    busy = max(shortest_times(search.need, number, constants).values())
+    chips = math.ceil(number / chip.usable_cores.value)
+    return max(busy, barrier(constants, chips)), busy, 0.0
+
+
+def _tried(search: Search, number: int) -> Candidate:
+    """Partition for a number of cores, place, and evaluate; infinitely slow if it does not fit."""
+    work, filling = search.work, search.filling
+    chip, constants = search.system.chip, timing(search.system.chip)
+    bound = max(shortest_times(search.need, number, constants).values())
+    candidates = []
+    if is_small(work, number):
+        for line in search.lines:
+            loads = partition(work, line, chip, constants, number, bound)
+            candidates += [] if loads is None else [_placed(search, loads)]
+    elif number > filling.cores:
+        # Large networks fill their memory: start from lists that are about right.
+        fullest = measure(work, filling.core_of, chip)
+        lists = np.ceil(fullest.lists * number / filling.cores).astype(np.int64)
+        loads = partition(work, search.lines[0], chip, constants, number, bound, lists)
+        candidates += [] if loads is None else [_placed(search, loads)]
+    if not candidates and number == filling.cores:
+        candidates = [_placed(search, measure(work, filling.core_of, chip))]
+    nothing = Candidate((math.inf, math.inf, math.inf), np.zeros(0, dtype=np.int64))
+    return min(candidates, key=lambda one: one.key, default=nothing)
+
+
+def _placed(search: Search, loads: Loads) -> Candidate:
+    """Place a partition and evaluate it."""
+    work, constants = search.work, timing(search.system.chip)
+    stage = np.bincount(loads.core_of, np.arange(work.neurons)) / np.bincount(loads.core_of)
+    placed = place(work, loads, stage, search.system, constants, search.seed)
+    link = float(placed.links.max(initial=0))
+    busy = max(link, *(float(times.max()) for times in loads.core_times(constants).values()))
+    timestep = max(busy, barrier(constants, placed.chips))
+    return Candidate((timestep, busy, link), placed.physical[loads.core_of])

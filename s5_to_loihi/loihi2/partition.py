@@ -1,0 +1,339 @@
+"""Which neuron on which core: cores filled in turn from a line of neurons, then improved.
+
+Neurons of a group stand beside those that share their sources. Groups stand in the order of the
+network, or those with many synops at one end and those with few at the other, where cores that are
+filled from both ends balance updates and synapses.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from s5_to_loihi.loihi2 import kernels
+from s5_to_loihi.loihi2.bounds import Demand, fewest_cores
+from s5_to_loihi.loihi2.facts import Chip
+from s5_to_loihi.loihi2.loads import Loads, limits_of, measure, storage
+from s5_to_loihi.loihi2.timing import Timing
+from s5_to_loihi.loihi2.workload import Workload
+
+#: Rounds of smoothing that put neurons with common sources side by side.
+SMOOTHING_ROUNDS = 12
+#: Synapses up to which partitions are searched more finely, and improved neuron by neuron.
+SMALL = 2_000_000
+#: How near the shortest longest time is searched, as a fraction; for large networks the first of
+#: these fractions above the bound that fits is taken.
+TOLERANCE, LARGE_SLACKS = 0.002, (0.02, 0.1, 0.5, np.inf)
+#: Synapses that improving or packing looks at, at most.
+IMPROVEMENT_WORK = 10_000_000
+#: How often small networks are shaken: at most so often, and while synapses times cores are few.
+LARGEST_SHAKES, SHAKING_WORK = 40, 10_000
+#: Orders in which packing is tried.
+PACKING_ATTEMPTS = 50
+#: Fillings after which AxonMem is taken not to fit.
+LIST_ATTEMPTS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Filling:
+    """What filling cores in turn came to.
+
+    Attributes:
+        core_of: (neurons,) core; -1 beyond the cores allowed.
+        cores: used; one more than allowed if they were not enough.
+        closed_by: how many cores each limit closed, by its name.
+        neuron, obstacle: a neuron that fits no empty core, and the limit; None otherwise.
+        needed: how much of it the neuron needs.
+    """
+
+    core_of: np.ndarray
+    cores: int
+    closed_by: dict[str, int]
+    neuron: int | None
+    obstacle: str | None
+    needed: int = 0
+
+
+def line_up(work: Workload, need: Demand, constants: Timing, seed: int) -> tuple[np.ndarray, ...]:
+    """Return orders of all neurons in which cores can be filled, from both ends.
+
+    First the order of the network. On small networks, also: at the front the groups whose synops
+    weigh more against their updates than the network's, at the back the others, both in the order
+    of the network from their end. The same neurons in another order give the same lines up to
+    their beginning and direction: smoothing starts from random positions.
+    """
+    rng = np.random.default_rng(seed)
+    lines = [_similar_together(work, group, rng) for group in range(len(work.words_of_group))]
+    in_order = np.concatenate(lines)
+    if len(work.arrays.axons) > SMALL:
+        return (in_order,)
+    updates = np.where(work.long_program, constants.long_update, constants.update)
+    updates = updates * np.diff(work.first_neuron)
+    synops = np.add.reduceat(need.neuron_synops, work.first_neuron[:-1])
+    heavy = synops * updates.sum() >= synops.sum() * updates
+    front = [line for line, is_heavy in zip(lines, heavy, strict=True) if is_heavy]
+    back = [line for line, is_heavy in zip(lines, heavy, strict=True) if not is_heavy]
+    return in_order, np.concatenate(front + back[::-1])
+
+
+def _similar_together(work: Workload, group: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a group's neurons, those with common sources side by side (a spectral order)."""
+    arrays = work.arrays
+    begin, end = work.first_neuron[group], work.first_neuron[group + 1]
+    firsts, ends = (arrays.firsts[arrays.segments[begin + i : end + i]] for i in (0, 1))
+    neurons = np.arange(begin, end)
+    own = arrays.axons[firsts[0] : ends[-1]]
+    if len(own) == 0 or end - begin < 3:
+        return neurons
+    lowest, highest = own.min(), own.max()
+    sums, counts = np.zeros(highest - lowest + 1), np.zeros(highest - lowest + 1, dtype=np.int64)
+    position = rng.standard_normal(end - begin)
+    for _ in range(SMOOTHING_ROUNDS):
+        kernels.smooth(firsts, ends, arrays.axons, lowest, sums, counts, position)
+        position -= position.mean()
+        largest = np.abs(position).max()
+        if largest < 1e-12:  # nothing is shared, or everything
+            return neurons
+        position /= largest
+    return neurons[np.argsort(position, kind="stable")]
+
+
+def fill(
+    work: Workload,
+    line: np.ndarray,
+    chip: Chip,
+    constants: Timing,
+    cores: int,
+    longest: float = np.inf,
+    lists: np.ndarray | None = None,
+) -> Filling:
+    """Fill cores in turn, below all limits and with none of their times above ``longest``.
+
+    Args:
+        work: what is partitioned.
+        line: the order, one of ``line_up``.
+        chip: whose limits to keep.
+        constants: of the runtime model.
+        cores: to use at most.
+        longest: nanoseconds.
+        lists: (neurons,) words in AxonMem to count on for each; by default the fewest possible.
+    """
+    core_of, used, closed_by, neuron, obstacle, needed = kernels.fill(
+        line,
+        work.arrays,
+        *_kernel_arguments(work, chip, constants, lists),
+        longest,
+        cores,
+        storage(chip, dense=False),
+    )
+    names = (*kernels.RESOURCES, *kernels.TIMES)
+    return Filling(
+        core_of,
+        used,
+        {name: int(n) for name, n in zip(names, closed_by, strict=True) if n},
+        None if neuron < 0 else int(neuron),
+        None if neuron < 0 else names[obstacle],
+        int(needed),
+    )
+
+
+def _kernel_arguments(work: Workload, chip: Chip, constants: Timing, lists: np.ndarray | None):
+    """Return what neurons need by themselves, the limits, and nanoseconds, for the kernels."""
+    lists = work.shortest_lists if lists is None else lists
+    own = np.stack([work.words_of_group[work.group_of], work.messages_of, lists], axis=1)
+    updates = np.where(work.long_program, constants.long_update, constants.update)
+    per_neuron = (
+        work.group_of,
+        own.astype(np.int64),
+        updates[work.group_of].astype(float),
+    )
+    nanoseconds = np.array([0.0, constants.synop, constants.word, constants.message])
+    return per_neuron, limits_of(chip), nanoseconds
+
+
+def balance(
+    work: Workload,
+    line: np.ndarray,
+    chip: Chip,
+    constants: Timing,
+    cores: int,
+    bound: float,
+    lists: np.ndarray | None = None,
+) -> Filling:
+    """Fill so many cores with the shortest longest time that can be found.
+
+    Args:
+        work, line, chip, constants, cores, lists: as in ``fill``.
+        bound: nanoseconds that cannot be beaten, to start the search from.
+
+    Returns:
+        The filling; its ``cores`` are too many if none fits.
+    """
+    if len(work.arrays.axons) > SMALL:
+        for slack in LARGE_SLACKS:
+            filling = fill(work, line, chip, constants, cores, bound * (1 + slack), lists)
+            if filling.cores <= cores:
+                break
+        return filling
+    low, high, slack, best = 1.0, np.inf, TOLERANCE, None
+    while best is None:
+        tried = fill(work, line, chip, constants, cores, bound * (1 + slack), lists)
+        if tried.cores <= cores:
+            best, high = tried, 1 + slack
+        elif slack > 1e4:  # memory is in the way, not time
+            return tried
+        else:
+            low, slack = 1 + slack, 2 * slack
+    while high - low > TOLERANCE * low:
+        middle = (low + high) / 2
+        tried = fill(work, line, chip, constants, cores, bound * middle, lists)
+        if tried.cores <= cores:
+            best, high = tried, middle
+        else:
+            low = middle
+    return best
+
+
+def improve(
+    work: Workload,
+    filling: Filling,
+    chip: Chip,
+    constants: Timing,
+    lists: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the cores of a filling after moves and exchanges that shorten the longest time.
+
+    Small networks are shaken and improved again, the smaller the more often; large ones are left
+    as they are: a neuron more or less hardly matters there.
+    """
+    if not is_small(work, filling.cores) or filling.cores < 2:
+        return filling.core_of
+    rng = np.random.default_rng(0)
+    effort = len(work.arrays.axons) * filling.cores
+    shortest, best = np.inf, filling.core_of
+    for attempt in range(1 + min(LARGEST_SHAKES, SHAKING_WORK // max(1, effort))):
+        core_of = best.copy()
+        if attempt:
+            moved = rng.integers(0, work.neurons, max(2, work.neurons // 10))
+            core_of[moved] = rng.integers(0, filling.cores, len(moved))
+        spent = kernels.improve(
+            core_of,
+            filling.cores,
+            work.arrays,
+            *_kernel_arguments(work, chip, constants, lists),
+            storage(chip, dense=False),
+            IMPROVEMENT_WORK,
+        )
+        if spent.max() < shortest and len(np.unique(core_of)) == filling.cores:
+            if attempt and exceeding(measure(work, core_of, chip), chip).any():
+                continue
+            shortest, best = spent.max(), core_of
+    return best
+
+
+def fewest(
+    work: Workload,
+    lines: tuple[np.ndarray, ...],
+    need: Demand,
+    chip: Chip,
+    constants: Timing,
+    seed: int,
+) -> Filling:
+    """Fill as few cores as can be found, below all limits.
+
+    Cores are filled in turn; for a small network that leaves room below the bound, neurons are
+    then also packed one by one where they add least, in several orders.
+    """
+    fillings = []
+    for line in lines:
+        filled = functools.partial(fill, work, line, chip, constants, work.neurons, np.inf)
+        fillings.append(_settled(work, chip, filled, None)[0])
+    filling = min(fillings, key=lambda one: one.cores)
+    bound, _ = fewest_cores(need, chip)
+    if filling.neuron is not None or not is_small(work, filling.cores):
+        return filling
+    rng = np.random.default_rng(seed)
+    lengths = np.diff(work.arrays.firsts[work.arrays.segments])
+    attempts = min(PACKING_ATTEMPTS, IMPROVEMENT_WORK // max(1, work.neurons * filling.cores * 10))
+    for attempt in range(attempts):
+        if filling.cores == bound:
+            break
+        noise = rng.uniform(0.5, 1.5, work.neurons) if attempt > 1 else 1.0
+        order = lines[0] if attempt == 0 else np.argsort(-lengths * noise, kind="stable")
+        core_of, cores = kernels.pack(
+            order.astype(np.int64),
+            filling.cores - 1,
+            work.arrays,
+            *_kernel_arguments(work, chip, constants, None),
+            storage(chip, dense=False),
+        )
+        if cores < filling.cores and not exceeding(measure(work, core_of, chip), chip).any():
+            filling = replace(filling, core_of=core_of, cores=cores)
+    return filling
+
+
+def _settled(
+    work: Workload,
+    chip: Chip,
+    filled: Callable[[np.ndarray | None], Filling],
+    lists: np.ndarray | None,
+) -> tuple[Filling, np.ndarray | None]:
+    """Fill until what was counted on for AxonMem is enough; it is known only when all is filled.
+
+    Starts from ``lists``, see ``fill``.
+
+    Returns:
+        The filling, and the words in AxonMem counted on for each neuron. If it never is enough,
+        the filling's ``cores`` are too many.
+    """
+    for attempt in range(LIST_ATTEMPTS):
+        filling = filled(lists)
+        if (filling.core_of < 0).any():
+            return filling, lists
+        loads = measure(work, filling.core_of, chip)
+        if not exceeding(loads, chip).any():
+            return filling, lists
+        lists = np.ceil(loads.lists * (1 + 0.02 * attempt)).astype(np.int64)
+    return replace(filling, cores=work.neurons + 1), lists
+
+
+def exceeding(loads: Loads, chip: Chip) -> np.ndarray:
+    """Tell which limits which cores exceed: (cores, 7) in the order of ``COLUMNS``."""
+    return loads.of_cores(loads.words) > limits_of(chip)
+
+
+def partition(
+    work: Workload,
+    line: np.ndarray,
+    chip: Chip,
+    constants: Timing,
+    cores: int,
+    bound: float,
+    lists: np.ndarray | None = None,
+) -> Loads | None:
+    """Partition for so many cores, with the shortest longest time that can be found.
+
+    Args:
+        work, line, chip, constants, cores, bound: as in ``balance``.
+        lists: words in AxonMem of each neuron to begin with.
+
+    Returns:
+        None if it does not fit.
+    """
+    filling, lists = _settled(
+        work, chip, functools.partial(balance, work, line, chip, constants, cores, bound), lists
+    )
+    if filling.cores > cores:
+        return None
+    loads = measure(work, improve(work, filling, chip, constants, lists), chip)
+    if exceeding(loads, chip).any():
+        loads = measure(work, filling.core_of, chip)
+    return loads
+
+
+def is_small(work: Workload, cores: int) -> bool:
+    """Tell whether neurons can be moved one by one in reasonable time."""
+    return len(work.arrays.axons) <= SMALL and len(work.arrays.edge_of_axon) * cores <= 4 * SMALL

@@ -1,0 +1,76 @@
+"""How often each neuron sends a message: measured on recorded tokens, or assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from s5_to_loihi.backends.interpreter import Interpreter
+from s5_to_loihi.network.network import Network
+from s5_to_loihi.vectors import TOKEN_VALUE
+
+#: Tokens of all sequences together that are evaluated at a time.
+CHUNK_TOKENS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """Messages a timestep, when tokens are pipelined (one each timestep).
+
+    Attributes:
+        origin: where the numbers come from, for people.
+        of: ``group.message`` -> (neurons,) float64 within 0..1, of every message that synapses
+            carry or that leaves the network.
+    """
+
+    origin: str
+    of: Mapping[str, np.ndarray]
+
+
+def sent_messages(network: Network) -> tuple[str, ...]:
+    """Return the messages that synapses carry or that leave the network, in a fixed order."""
+    sources = [synapses.source for synapses in network.synapses] + [network.output]
+    return tuple(dict.fromkeys(map(str, sources)))
+
+
+def measured_rates(
+    network: Network,
+    tokens: np.ndarray,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Rates:
+    """Count the messages that are not zero on recorded tokens, neuron by neuron.
+
+    Args:
+        network: verified.
+        tokens: (tokens, batch, input features) integers, from a zero state on.
+        on_progress: called with tokens done and in all.
+    """
+    count, batch, _ = tokens.shape
+    names = sent_messages(network)
+    interpreter = Interpreter(network)
+    state = interpreter.initial_state(batch)
+    sums: dict[str, np.ndarray] = {}
+    step = max(1, CHUNK_TOKENS // batch)
+    for start in range(0, count, step):
+        chunk = tokens[start : start + step]
+        evaluation = interpreter.evaluate(chunk, state, keep=names)
+        state = evaluation.state
+        values = evaluation.values | {TOKEN_VALUE: chunk}
+        for name in names:
+            sent = (values[name] != 0).sum(axis=(0, 1))
+            sums[name] = sums.get(name, 0) + sent
+        on_progress(min(start + step, count), count)
+    origin = f"measured on {batch} x {count} recorded tokens"
+    return Rates(origin, {name: total / (count * batch) for name, total in sums.items()})
+
+
+def assumed_rates(network: Network, rate: float = 1.0) -> Rates:
+    """Return the same rate for every neuron; 1 is the worst case, a message every timestep."""
+    sizes = {str(synapses.source): synapses.weights.shape[1] for synapses in network.synapses}
+    sizes[str(network.output)] = network.output_size
+    return Rates(
+        f"assumed, {rate:g} messages a neuron and timestep",
+        {name: np.full(sizes[name], rate) for name in sent_messages(network)},
+    )

@@ -1,0 +1,139 @@
+"""A picture of a mapping: the grid of cores by memory and by time, with the heaviest links."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.ticker import PercentFormatter
+
+from s5_to_loihi.files import check_target, replacing
+from s5_to_loihi.loihi2.evaluation import Evaluation
+from s5_to_loihi.loihi2.loads import COLUMNS
+from s5_to_loihi.loihi2.placement import Link
+
+#: Neither a date nor a version: the same mapping gives the same bytes.
+_METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
+LINKS = 12
+#: Chips drawn at most; the others of a larger system are left out, and said.
+LARGEST_PICTURE = 64
+#: Cores of a router lie in a square of this many cells a side, with a gap around it.
+GAP = 0.35
+
+
+def draw_mapping(evaluation: Evaluation, path: Path) -> None:
+    """Draw a mapping into a file, PNG or SVG by its suffix.
+
+    Left: words of each core as a fraction of its total, right: its longest work as a fraction of
+    the timestep. A router's cores lie together, chips are framed; arrows are the heaviest links,
+    as wide as they are loaded.
+
+    Raises:
+        InputError: another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    check_target(path, tuple(_METADATA))
+    system = evaluation.system
+    per_chip = int(system.chip.cores.value)
+    columns = int(system.chip_columns.value)
+    chips = np.unique(evaluation.physical // per_chip)
+    chips = chips[:LARGEST_PICTURE]
+    used_columns = int((chips % columns).max()) + 1
+    used_rows = int((chips // columns).max()) + 1
+    side = math.ceil(math.sqrt(system.chip.cores_per_router.value)) + GAP
+    width = used_columns * system.chip.router_columns.value * side
+    height = used_rows * system.chip.router_rows.value * side
+    times = np.stack(list(evaluation.core_times().values())).max(axis=0)
+    panels = (
+        ("memory: total words of a core", evaluation.fractions[:, COLUMNS.index("Total")]),
+        ("time: longest work of a core / timestep", times / evaluation.timestep()),
+    )
+    scale = min(0.3, 7.0 / max(width, height))
+    with rc_context({"svg.hashsalt": "s5_to_loihi", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(max(5, 1.15 * width * scale) * 2, max(3, height * scale) + 1.1))
+        FigureCanvasAgg(figure)
+        figure.suptitle(
+            f"{evaluation.work.network.name} on {system.name}: {evaluation.loads.cores:,} cores,"
+            f" timestep {evaluation.timestep() / 1000:,.2f} us"
+            + ("" if evaluation.chips <= LARGEST_PICTURE else f"; first {LARGEST_PICTURE} chips"),
+            fontsize=10,
+        )
+        for index, (title, values) in enumerate(panels):
+            axes = figure.add_subplot(1, 2, index + 1)
+            scale_to_most = Normalize(0, float(values.max()) or 1.0)
+            _draw_cores(axes, evaluation, chips, scale_to_most(values), side)
+            _draw_links(axes, evaluation.heaviest_links(LINKS), side)
+            axes.set_title(title, fontsize=9)
+            axes.set_xlim(-GAP, width + GAP)
+            axes.set_ylim(height + GAP, -GAP)
+            axes.set_aspect("equal")
+            axes.axis("off")
+            colours = ScalarMappable(scale_to_most, colormaps["viridis"])
+            figure.colorbar(colours, ax=axes, fraction=0.025, pad=0.02, format=PercentFormatter(1))
+        with replacing(path) as temporary:
+            figure.savefig(
+                temporary,
+                format=path.suffix[1:].lower(),
+                dpi=150,
+                metadata=_METADATA[path.suffix.lower()],
+            )
+
+
+def _draw_cores(axes, evaluation: Evaluation, chips: np.ndarray, values, side: float) -> None:
+    """Draw all cores of some chips; those without neurons stay grey."""
+    system, chip = evaluation.system, evaluation.system.chip
+    per_chip, per_router = int(chip.cores.value), int(chip.cores_per_router.value)
+    across, down = int(chip.router_columns.value), int(chip.router_rows.value)
+    load = dict(zip(evaluation.physical.tolist(), values.tolist(), strict=True))
+    row = math.ceil(math.sqrt(per_router))
+    patches, colours = [], []
+    for number in chips:
+        chip_y, chip_x = divmod(int(number), int(system.chip_columns.value))
+        corner = (chip_x * across * side - GAP / 2, chip_y * down * side - GAP / 2)
+        axes.add_patch(
+            Rectangle(corner, across * side, down * side, fill=False, edgecolor="#888888", lw=0.6)
+        )
+        for core in range(per_chip):
+            router, place = divmod(core, per_router)
+            y, x = divmod(router, across)
+            patches.append(
+                Rectangle(
+                    (
+                        (chip_x * across + x) * side + place % row,
+                        (chip_y * down + y) * side + place // row,
+                    ),
+                    0.92,
+                    0.92,
+                )
+            )
+            core_load = load.get(int(number) * per_chip + core)
+            colours.append("#e8e8e8" if core_load is None else colormaps["viridis"](core_load))
+    axes.add_collection(PatchCollection(patches, facecolors=colours, edgecolors="none"))
+
+
+def _draw_links(axes, links: list[Link], side: float) -> None:
+    for link in links:
+        ends = [
+            ((x + 0.5) * side - GAP / 2, (y + 0.5) * side - GAP / 2)
+            for x, y in (link.start, link.end)
+        ]
+        axes.add_patch(
+            FancyArrowPatch(
+                *ends,
+                arrowstyle="-|>",
+                mutation_scale=5,
+                linewidth=0.4 + 2.0 * link.nanoseconds / links[0].nanoseconds,
+                color="#d62728" if link.between_chips else "#ff7f0e",
+                alpha=0.85,
+                shrinkA=0,
+                shrinkB=0,
+            )
+        )
