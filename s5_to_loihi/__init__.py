@@ -7,11 +7,14 @@ from s5_to_loihi.backends.fast import FastSimulator
 from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.bundle import Bundle, read, write
 from s5_to_loihi.checkpoints.intel_export import Options
-from s5_to_loihi.compiler import compile_export
+from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi.checkpoints.options import LoadOptions
+from s5_to_loihi.compiler import Quantization, compile_export, quantize
 from s5_to_loihi.denoising import denoise
 from s5_to_loihi.errors import S5ToLoihiError
 from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Network, Readout
+from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.simulation import simulate
 from s5_to_loihi.verification import verify_interpreter, verify_run
 
@@ -21,13 +24,18 @@ __all__ = [
     "FastSimulator",
     "GluVariant",
     "Interpreter",
+    "LoadOptions",
     "Mode",
     "Network",
     "Options",
+    "Precision",
+    "Quantization",
     "Readout",
     "S5ToLoihiError",
     "compile_export",
     "denoise",
+    "load",
+    "quantize",
     "read",
     "run",
     "simulate",

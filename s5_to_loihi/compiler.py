@@ -1,16 +1,33 @@
-"""From a checkpoint to a bundle: load, lower, run the passes, attach the vectors."""
+"""From a checkpoint to a bundle: load, quantize or lower, run the passes, attach the vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.bundle import Bundle, source_digest
 from s5_to_loihi.checkpoints import intel_export
 from s5_to_loihi.checkpoints.intel_export import Options
+from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi.checkpoints.options import LoadOptions
+from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.fixed_point import to_integers
+from s5_to_loihi.float_model import S5Model
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.passes.pipeline import run_passes
+from s5_to_loihi.quantization.calibration import check_data, split
+from s5_to_loihi.quantization.folding import check_quantizable
+from s5_to_loihi.quantization.precision import Precision
+from s5_to_loihi.quantization.quantizer import quantize_model
+from s5_to_loihi.quantization.report import QuantizationReport, report
+from s5_to_loihi.vectors import Vectors
+
+#: Held-out tokens and sequences whose integers a bundle of our own keeps to verify with.
+VECTOR_TOKENS, VECTOR_SEQUENCES = 128, 2
 
 
 def compile_export(
@@ -45,3 +62,93 @@ def compile_export(
         "sha256": source_digest(export.files),
     }
     return Bundle(network, vectors, source, tuple(notes + more_notes))
+
+
+@dataclass(frozen=True, eq=False)
+class Quantization:
+    """A float checkpoint turned into integers.
+
+    Attributes:
+        bundle: the network; its vectors are what our interpreter computes for held-out data.
+        report: what was lost, and what is proven.
+        model: the float model.
+    """
+
+    bundle: Bundle
+    report: QuantizationReport
+    model: S5Model
+
+
+def quantize(
+    checkpoint: Path,
+    calibration: np.ndarray,
+    *,
+    held_out: np.ndarray | None = None,
+    precision: Precision = Precision(),
+    options: LoadOptions = LoadOptions(),
+    sequence_length: int | None = None,
+    name: str | None = None,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    observe: Callable[[str, Network], None] = lambda step, network: None,
+) -> Quantization:
+    """Quantize a float checkpoint on calibration data.
+
+    Args:
+        checkpoint: a file or directory, see ``docs/checkpoints.md``.
+        calibration: (T, F) or (T, N, F) floats; sequences start from a zero state.
+        held_out: the same, to measure with; by default the last fifth of ``calibration``.
+        precision: bits of all tensors.
+        options: what the checkpoint does not say.
+        sequence_length: tokens a sequence, for the readout ``mean``.
+        name: the network's name; by default the checkpoint's.
+        force: accept a network all of whose outputs are constant.
+        on_progress: called with groups done and in all.
+        observe: called after every pass with its name and the network.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, has no integer form, or is dead.
+        InputError: the data are not fit to calibrate with, or bits are not allowed.
+        CapacityError: something does not fit its register.
+    """
+    loaded = load(checkpoint, options)
+    model = replace(loaded.model, name=name or loaded.model.name)
+    check_quantizable(model)
+    data = check_data(model, calibration, "calibration data")
+    if held_out is None:
+        data, measured = split(model, data)
+    else:
+        measured = check_data(model, held_out, "held-out data")
+    quantized = quantize_model(model, data, precision, sequence_length, on_progress, observe)
+    findings = report(model, quantized, data, measured)
+    if findings.constant_outputs == findings.outputs and not force:
+        raise CheckpointError(
+            str(checkpoint),
+            f"is dead: none of its {findings.outputs} outputs changes over"
+            f" {findings.held_out_tokens:,} tokens",
+            "Give more bits, calibrate with typical data, or force it (--force)",
+        )
+    network = quantized.network
+    bundle = Bundle(
+        network=network,
+        vectors=_own_vectors(network, measured),
+        source=loaded.source,
+        notes=(*loaded.notes, *quantized.notes),
+    )
+    return Quantization(bundle, findings, model)
+
+
+def _own_vectors(network: Network, data: np.ndarray) -> Vectors:
+    tokens, _ = to_integers(data[:VECTOR_TOKENS, :VECTOR_SEQUENCES], network.input_format)
+    names = [
+        f"{group.name}.{name}"
+        for group in network.groups
+        for name in group.kind.state + group.kind.messages
+    ]
+    values = Interpreter(network).evaluate(tokens, keep=names).values
+    return Vectors(
+        tokens=tokens,
+        expected={name: values[name] for name in names},
+        recorded_as={},
+        origin="computed by the interpreter of s5_to_loihi when the bundle was made",
+    )

@@ -1,4 +1,4 @@
-"""The main job on what ships with the package: compile, prove, denoise, show."""
+"""The main job on what ships with the package: quantize, prove, denoise, show."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ from rich.console import Console
 from s5_to_loihi import audio, bundle, verification
 from s5_to_loihi.backends import lava_shim
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.backends.interpreter import Mode
-from s5_to_loihi.compiler import compile_export
-from s5_to_loihi.denoising import denoise
+from s5_to_loihi.backends.interpreter import Interpreter, Mode
+from s5_to_loihi.compiler import compile_export, quantize
+from s5_to_loihi.denoising import compare_denoising, denoise
 from s5_to_loihi.errors import InputError, VerificationError
+from s5_to_loihi.fixed_point import to_integers
+from s5_to_loihi.float_model import S5Model, evaluate
+from s5_to_loihi.network.network import Network
+from s5_to_loihi.quantization.report import output_signal_to_noise
 from s5_to_loihi.reports import tables
 from s5_to_loihi.reports.drawing import draw_network
+from s5_to_loihi.reports.ranges import draw_ranges
 from s5_to_loihi.reports.spectrogram import draw_spectrograms
+from s5_to_loihi.simulation import read_array
 
 DATA = Path(__file__).parent / "data"
+#: The float checkpoint, and the export of it by Intel's code.
+CHECKPOINT = DATA / "denoiser_small_float"
 DENOISER = DATA / "denoiser_small"
+CALIBRATION = DATA / "speech" / "calibration.wav"
 NOISY = DATA / "speech" / "noisy.wav"
 CLEAN = DATA / "speech" / "clean.wav"
 
@@ -44,14 +53,31 @@ def run_demo(directory: Path, console: Console, progress, announce, require_equa
         raise InputError(
             str(directory), f"cannot be made ({error.strerror})", "Choose another directory"
         ) from None
-    console.rule("1. Compile Intel's fixed-point export", align="left")
-    compiled = compile_export(DENOISER)
-    network = compiled.network
-    for note in compiled.notes:
+    console.rule("1. Quantize the float checkpoint", align="left")
+    with progress("Quantizing", "groups") as advance:
+        made = quantize(
+            CHECKPOINT,
+            read_array(CALIBRATION),
+            held_out=read_array(NOISY),
+            name="denoiser_small",
+            on_progress=advance,
+        )
+    own = made.bundle
+    for note in own.notes:
         console.print(f"Note: {note}", highlight=False)
-    console.print(tables.network_table(network))
+    console.print(tables.network_table(own.network))
+    console.print(tables.quantization_table(made.report))
+    console.print()
+    console.print(tables.quantization_summary(made.report), highlight=False)
+    draw_ranges(made.report, directory / "ranges.png")
 
-    console.rule("2. Prove every integer", align="left")
+    console.rule("2. Compile Intel's fixed-point export of the same model", align="left")
+    intel = compile_export(DENOISER)
+    for note in intel.notes:
+        console.print(f"Note: {note}", highlight=False)
+    console.print(tables.network_table(intel.network))
+
+    console.rule("3. Prove every integer", align="left")
     lava = lava_shim.is_installed()
     if not lava:
         console.print(
@@ -60,26 +86,29 @@ def run_demo(directory: Path, console: Console, progress, announce, require_equa
             highlight=False,
             soft_wrap=True,
         )
-    announce(network, [Backend.FAST])
-    results = list(_verify(network, compiled.vectors, lava, progress))
-    console.print(tables.run_table(results))
+    for compiled, title, file in (
+        (own, "Our network, against the interpreter", "denoiser_small.bundle"),
+        (intel, "Intel's export, against Intel's own integers", "intel_export.bundle"),
+    ):
+        announce(compiled.network, [Backend.FAST])
+        results = list(_verify(compiled.network, compiled.vectors, lava, progress))
+        console.print(f"\n[bold]{title}[/]")
+        console.print(tables.run_table(results))
+        require_equal(results)
+        bundle.write(compiled, directory / file)
     console.print(tables.group_table(results))
-    require_equal(results)
-    bundle.write(compiled, directory / "denoiser_small.bundle")
 
-    console.rule("3. Denoise speech", align="left")
+    console.rule("4. Denoise speech", align="left")
     noisy, clean = audio.read_wav(NOISY), audio.read_wav(CLEAN)
-    result = denoise(network, noisy.samples, Backend.FAST)
+    result = denoise(own.network, noisy.samples, Backend.FAST)
     runs = {Backend.FAST: result}
     if lava:
         with progress(f"{Backend.LAVA_FUSED.value}, the whole recording") as advance:
             runs[Backend.LAVA_FUSED] = denoise(
-                network, noisy.samples, Backend.LAVA_FUSED, on_progress=advance
+                own.network, noisy.samples, Backend.LAVA_FUSED, on_progress=advance
             )
         if not np.array_equal(runs[Backend.LAVA_FUSED].samples, result.samples):
             raise VerificationError("the recording", "comes out differently under Lava")
-    before = audio.si_snr(noisy.samples[0], clean.samples[0])
-    after = audio.si_snr(result.samples[0], clean.samples[0])
     for name, run in runs.items():
         console.print(
             f"{name.value:12} {run.tokens:,} tokens ({run.audio_seconds:.0f} s) in"
@@ -87,27 +116,46 @@ def run_demo(directory: Path, console: Console, progress, announce, require_equa
             f" {run.clipped_inputs} inputs saturated",
             highlight=False,
         )
+    (ours,) = compare_denoising(made.model, own.network, noisy, clean)
+    (theirs,) = compare_denoising(made.model, intel.network, noisy, clean)
     console.print(
-        f"SI-SNR {before:.2f} dB noisy -> {after:.2f} dB denoised ({after - before:+.2f} dB)",
+        f"SI-SNR {ours.noisy:.2f} dB noisy -> float model {ours.floats:.2f} dB, our integers"
+        f" {ours.integers:.2f} dB ({ours.integers - ours.floats:+.3f} dB), Intel's export"
+        f" {theirs.integers:.2f} dB ({theirs.integers - theirs.floats:+.3f} dB)",
         highlight=False,
         style="bold",
     )
+    console.print(
+        "Output SQNR against the float model: ours"
+        f" {tables.decibels(_output_sqnr(made.model, own.network))} dB, Intel's"
+        f" {tables.decibels(_output_sqnr(made.model, intel.network))} dB",
+        highlight=False,
+    )
     audio.write_wav(directory / "denoised.wav", result.samples)
     panels = [
-        (f"noisy, SI-SNR {before:.2f} dB", noisy.samples[0]),
+        (f"noisy, SI-SNR {ours.noisy:.2f} dB", noisy.samples[0]),
         ("clean, the reference", clean.samples[0]),
-        (f"denoised in integers, SI-SNR {after:.2f} dB", result.samples[0]),
+        (f"denoised in integers, SI-SNR {ours.integers:.2f} dB", result.samples[0]),
     ]
     draw_spectrograms(directory / "spectrograms.png", panels, audio.RATE)
-    draw_network(network, directory / "network.svg")
-    console.rule("4. Written", align="left")
+    draw_network(own.network, directory / "network.svg")
+    console.rule("5. Written", align="left")
     for name, meaning in (
-        ("denoiser_small.bundle/", "the network with its golden vectors"),
+        ("denoiser_small.bundle/", "our network with vectors to verify it with"),
+        ("intel_export.bundle/", "Intel's export with Intel's integers"),
         ("denoised.wav", "the cleaned recording"),
         ("spectrograms.png", "noisy, clean and denoised"),
+        ("ranges.png", "where the integers lie in their formats"),
         ("network.svg", "neuron groups and synapses"),
     ):
         console.print(f"{directory / name}  {meaning}", highlight=False, soft_wrap=True)
+
+
+def _output_sqnr(model: S5Model, network: Network) -> float | None:
+    """Return the signal-to-quantization-noise ratio of a network's outputs in dB."""
+    data = read_array(NOISY)
+    outputs = Interpreter(network).evaluate(to_integers(data, network.input_format)[0]).outputs
+    return output_signal_to_noise(network, evaluate(model, data), outputs)
 
 
 def _verify(network, vectors, lava: bool, progress):

@@ -13,6 +13,7 @@ from s5_to_loihi.backends.dispatch import Backend, run
 from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import to_floats, to_integers
+from s5_to_loihi.float_model import S5Model, evaluate
 from s5_to_loihi.network.network import Network, Readout
 
 
@@ -90,6 +91,44 @@ def denoise(
         for index, channel in enumerate(samples)
     ]
     return Denoised(np.stack(cleaned), len(tokens), clipped, seconds)
+
+
+@dataclass(frozen=True)
+class Score:
+    """SI-SNR of one channel in dB: as it came, cleaned by the float model, by the integers."""
+
+    noisy: float
+    floats: float
+    integers: float
+
+
+def compare_denoising(
+    model: S5Model, network: Network, noisy: audio.Audio, clean: audio.Audio
+) -> tuple[Score, ...]:
+    """Clean a recording with a float model and with its network of integers.
+
+    Args:
+        model, network: denoisers, see ``denoise``.
+        noisy, clean: the same recording; resampled to ``audio.RATE`` if need be.
+
+    Raises:
+        InputError: the network is no denoiser, or the recordings do not match.
+    """
+    noisy, clean = audio.resample(noisy), audio.resample(clean)
+    if noisy.samples.shape != clean.samples.shape:
+        raise InputError(
+            "the clean recording",
+            f"has {clean.samples.shape} channels and samples, the noisy one {noisy.samples.shape}",
+            "Give the clean version of the same recording",
+        )
+    integers = denoise(network, noisy.samples, Backend.INTERPRETER).samples
+    scores = []
+    for channel, target, cleaned in zip(noisy.samples, clean.samples, integers, strict=True):
+        spectrum = audio.analyse(channel)
+        mask = evaluate(model, audio.features(spectrum)[:, None])[:, 0]
+        floats = audio.synthesise(audio.apply_mask(spectrum, mask), len(channel))
+        scores.append(Score(*(audio.si_snr(each, target) for each in (channel, floats, cleaned))))
+    return tuple(scores)
 
 
 def _check_denoiser(network: Network) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
+from pathlib import Path
 from types import MappingProxyType
+
+import yaml
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.network.verifier import MESSAGE_BITS, STATE_BITS
 
+#: A description of bits is a few lines.
+LARGEST_FILE = 1 << 20
 #: What may be chosen for each role: (fewest bits, most bits).
 ALLOWED = {
     "weight": (2, 16),
@@ -57,7 +62,9 @@ class Precision:
             ("state", self.states),
         ):
             _check(f"{role} bits", role, bits)
-        if not (2 <= self.knots <= 1024 and math.log2(self.knots).is_integer()):
+        if not isinstance(self.knots, int) or not (
+            2 <= self.knots <= 1024 and math.log2(self.knots).is_integer()
+        ):
             raise InputError(
                 "knots", f"are {self.knots} (allowed: powers of two from 2 to 1024)", "Use 64"
             )
@@ -95,3 +102,40 @@ def _check(where: str, role: str, bits: int) -> None:
     fewest, most = ALLOWED[role]
     if not isinstance(bits, int) or not fewest <= bits <= most:
         raise InputError(where, f"is given {bits} bits (allowed {fewest} to {most} for a {role})")
+
+
+def read_precision(path: Path, given: Mapping[str, int | None]) -> Precision:
+    """Read bits from a YAML file: the attributes of ``Precision`` by name.
+
+    Args:
+        path: of the file.
+        given: attributes that count instead of the file's, unless None.
+
+    Raises:
+        InputError: no such file, no YAML, unknown entries, or bits that are not allowed.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(str(path), f"is larger than {LARGEST_FILE >> 20} MiB")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            str(path), f"cannot be read ({error.strerror})", "Check the path"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(str(path), f"is not YAML ({reason})", "See docs/quantization.md") from None
+    names = [entry.name for entry in fields(Precision)]
+    if not isinstance(content, dict) or not set(content) <= set(names):
+        raise InputError(
+            str(path),
+            "does not hold a mapping of bits"
+            if not isinstance(content, dict)
+            else f"has the entry {sorted(map(str, set(content) - set(names)))[0]}",
+            f"Use {', '.join(names)}",
+        )
+    overrides = content.get("overrides") or {}
+    if not isinstance(overrides, dict) or not all(isinstance(key, str) for key in overrides):
+        raise InputError(f"{path}, overrides", "is not a mapping of tensor names to bits")
+    chosen = content | {name: value for name, value in given.items() if value is not None}
+    return Precision(**(chosen | {"overrides": MappingProxyType(dict(overrides))}))

@@ -15,7 +15,7 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
-from s5_to_loihi.network.neurons import SCALED_STATE
+from s5_to_loihi.network.neurons import MEAN
 from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.ranges import ACCUMULATOR_BITS, message_interval, program, worst_case
 from s5_to_loihi.network.tracing import Program
@@ -51,16 +51,17 @@ class RangeProof:
 
 
 def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProof, ...]:
-    """Prove what can be proven about a network's ranges, and count the rest.
+    """Prove what can be proven about a quantized network's ranges, and count the rest.
 
     Args:
-        network: verified.
+        network: verified; its kinds with state are those of our own quantizer.
         values: ``group.value`` -> (T, N, n) integers of some data, as the interpreter gives them.
 
     Returns:
         In the order of the network.
     """
     proofs = []
+    sent = {synapses.source for synapses in network.synapses} | {network.output}
     for group in network.groups:
         traced = program(network, group)
         for port in group.kind.ports:
@@ -76,11 +77,12 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
             RangeProof(group.name, "intermediate", ARITHMETIC_BITS, widest, True, None, 0, 0)
         )
         bounds = _register_bits(network, group)
-        for name in (*group.kind.state, *group.kind.messages):
+        messages = (name for name in group.kind.messages if Endpoint(group.name, name) in sent)
+        for name in (*group.kind.state, *messages):
             role = "state" if name in group.kind.state else "message"
             bits = group.formats[name].bits
             if role == "state":
-                needed = bounds.get(name, bits + 1)
+                needed = bounds[name]
             else:
                 needed = _message_bits(traced, name, bits)
             proofs.append(_counted(f"{group.name}.{name}", role, bits, needed, values))
@@ -120,9 +122,11 @@ def _message_bits(traced: Program, name: str, bits: int) -> int:
 
 
 def _register_bits(network: Network, group: NeuronGroup) -> dict[str, int]:
-    """Return the bits that states need whatever the input; nothing for kinds without a proof."""
-    if group.kind is not SCALED_STATE:
-        return {}
+    """Return the bits that states need whatever the input."""
+    if group.kind is MEAN:
+        port = Endpoint(group.name, "hidden")
+        largest = worst_case(network, port) >> group.constants.input_shift
+        return {"sum": _bits(-largest * network.sequence_length, largest * network.sequence_length)}
     bounds = state_limits(network, group)
     return {
         name: _bits(math.floor(part[:, 0].min()), math.ceil(part[:, 1].max()))

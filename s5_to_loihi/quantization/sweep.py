@@ -416,7 +416,8 @@ class Sweep:
                 f"{name}: GELU by {len(table.knots) - 1} segments, off by at most {error:.2g}"
             )
             self._add(group, GELU_OUTPUT, GeluOutputConstants(constants, table), formats, sent)
-        self._scale(f"{group}.y", f"{name}.y", exponents)
+        if block.glu is GluVariant.HALF2:
+            self._scale(f"{group}.y", f"{name}.y", exponents)
         self._scale(f"{group}.activation", f"{name}.activation", exponents)
 
     def _gate(self, name: str, folded: FoldedBlock, hidden: Endpoint, reader: Reader) -> Endpoint:

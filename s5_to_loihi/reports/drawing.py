@@ -30,6 +30,13 @@ COLOURS = {
     "full_gate": "#fbeebc",
     "residual": "#fbeebc",
     "mean": "#e0e0e0",
+    "scaled_dense": "#cfe3f5",
+    "scaled_state": "#fbd9c5",
+    "scaled_output": "#d5ecd4",
+    "gelu_output": "#d5ecd4",
+    "scaled_gate": "#fbeebc",
+    "scaled_full_gate": "#fbeebc",
+    "scaled_residual": "#fbeebc",
 }
 WIDTH, HEIGHT = 2.3, 0.95
 STEP_X, STEP_Y = 3.7, 2.3

@@ -11,6 +11,7 @@ from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.inspection import ConstantSummary, PortSummary, ValueSummary, WeightSummary
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.ranges import ACCUMULATOR_BITS
+from s5_to_loihi.quantization.report import QuantizationReport
 from s5_to_loihi.simulation import Totals
 from s5_to_loihi.verification import RunResult, TensorResult
 
@@ -263,3 +264,94 @@ def group_table(results: Sequence[RunResult]) -> Table:
             cells.append(Text(f"{equal} of {len(tensors)}", style=style))
         table.add_row(group, *cells)
     return table
+
+
+def decibels(ratio: float | None) -> str:
+    """Return a ratio in dB for people."""
+    if ratio is None:
+        return "-"
+    return "exact" if ratio == float("inf") else f"{ratio:.1f}"
+
+
+def quantization_table(report: QuantizationReport) -> Table:
+    """One row a value that the float model has too."""
+    table = new_table(
+        f"Integers beside the float model, {report.held_out_tokens:,} held-out tokens (SQNR: signal"
+        " to quantization noise;\nat limit: saturated; dead: zero here, not in the float model)",
+        ("value", "left"),
+        ("bits", "right"),
+        ("exponents", "right"),
+        ("SQNR dB", "right"),
+        ("at\nlimit", "right"),
+        ("dead\nneurons", "right"),
+        ("constant\nneurons", "right"),
+    )
+    for row in report.tensors:
+        low, high = row.exponents
+        table.add_row(
+            row.name,
+            f"{row.bits}",
+            f"{low}" if low == high else f"{low}..{high}",
+            decibels(row.signal_to_noise),
+            _highlighted(row.saturated),
+            _highlighted(row.dead),
+            f"{row.constant}",
+        )
+    return table
+
+
+def matrix_table(report: QuantizationReport) -> Table:
+    """One row a weight matrix."""
+    table = new_table(
+        "Weights (zeroed: rounded to zero)",
+        ("matrix", "left"),
+        ("bits", "right"),
+        ("not zero\nin floats", "right"),
+        ("zeroed", "right"),
+    )
+    for row in report.matrices:
+        table.add_row(row.name, f"{row.bits}", f"{row.parameters:,}", _highlighted(row.zeroed))
+    return table
+
+
+def range_table(report: QuantizationReport) -> Table:
+    """One row a register: whether any input can overflow it, and what the data did."""
+    table = new_table(
+        "Ranges (proven: no input can leave the register; measured: it saturates, and the data\n"
+        "came this near to its limit)",
+        ("register", "left"),
+        ("role", "left"),
+        ("bits", "right"),
+        ("worst case\nneeds", "right"),
+        ("", "left"),
+        ("headroom\nbits", "right"),
+        ("saturated", "right"),
+    )
+    for row in report.proofs:
+        share = f"{row.saturated:,} of {row.of:,}" if row.saturated else "0"
+        table.add_row(
+            row.where,
+            row.role,
+            f"{row.bits}",
+            f"{row.needed}",
+            Text("proven", style="green") if row.proven else Text("measured", style="yellow"),
+            "" if row.headroom is None else f"{row.headroom:.1f}",
+            "" if row.proven else Text(share, style="yellow" if row.saturated else "dim"),
+        )
+    return table
+
+
+def quantization_summary(report: QuantizationReport) -> str:
+    """Return the report in two lines."""
+    proven = sum(proof.proven for proof in report.proofs)
+    saturated = sum(proof.saturated for proof in report.proofs)
+    zeroed = sum(matrix.zeroed for matrix in report.matrices)
+    parameters = sum(matrix.parameters for matrix in report.matrices)
+    return (
+        f"Output SQNR {decibels(report.signal_to_noise)} dB on {report.held_out_tokens:,} held-out"
+        f" tokens, {decibels(report.calibration_signal_to_noise)} dB on"
+        f" {report.calibration_tokens:,} of calibration; {zeroed:,} of {parameters:,} weights"
+        f" rounded to zero\n{proven} of {len(report.proofs)} ranges proven for every input, the"
+        f" others saturate: {saturated:,} held-out integers did, and {report.clipped_inputs:,}"
+        " inputs"
+    )

@@ -1,0 +1,71 @@
+"""Calibration data: what is fit to choose formats with, and what is held back to measure with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.float_model import S5Model
+from s5_to_loihi.network.network import Readout
+
+#: Fewer tokens than this say nothing about ranges.
+FEWEST_TOKENS = 64
+#: The share of the calibration data that is held back if no other data are given: one in this many.
+HELD_OUT_SHARE = 5
+
+
+def check_data(model: S5Model, data: np.ndarray, where: str) -> np.ndarray:
+    """Return calibration or held-out data as (T, N, F) float64.
+
+    Args:
+        model: that they are for.
+        data: (T, F) or (T, N, F) floats or integers.
+        where: what to call them in an error.
+
+    Raises:
+        InputError: another shape or width, empty, too few tokens, not finite, or silent.
+    """
+    data = np.asarray(data)
+    if data.dtype.kind not in "iuf" or data.ndim not in (2, 3):
+        raise InputError(
+            where,
+            f"holds {data.dtype} with {data.ndim} axes",
+            "Give floats (tokens, features) or (tokens, sequences, features)",
+        )
+    features = model.encoder.weight.shape[1]
+    if data.shape[-1] != features:
+        raise InputError(
+            where,
+            f"has {data.shape[-1]} features a token, the model takes {features}",
+            "Give the features that the model was trained with",
+        )
+    data = data.reshape(len(data), -1, features).astype(np.float64)
+    tokens = data.shape[0] * data.shape[1]
+    if tokens < FEWEST_TOKENS:
+        raise InputError(
+            where,
+            f"has {tokens} tokens (at least {FEWEST_TOKENS})",
+            "Give some thousands of tokens of typical data",
+        )
+    if not np.isfinite(data).all():
+        count = int(np.count_nonzero(~np.isfinite(data)))
+        raise InputError(where, f"holds {count} values that are not finite", "Remove them")
+    if (data == data[0, 0]).all():
+        raise InputError(
+            where,
+            f"is silent: all {tokens:,} tokens are equal",
+            "Give data as loud and as varied as those that the network will see",
+        )
+    return data
+
+
+def split(model: S5Model, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return calibration and held-out data: the last fifth of the tokens, or of the sequences.
+
+    Sequences are kept whole where only their last token counts; a single one then serves as both.
+    """
+    if model.readout is Readout.EACH_TOKEN:
+        kept = len(data) - len(data) // HELD_OUT_SHARE
+        return data[:kept], data[kept:]
+    kept = max(1, data.shape[1] - data.shape[1] // HELD_OUT_SHARE)
+    return data[:, :kept], data[:, kept:] if kept < data.shape[1] else data
