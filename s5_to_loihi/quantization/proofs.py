@@ -127,6 +127,8 @@ def _register_bits(network: Network, group: NeuronGroup) -> dict[str, int]:
         port = Endpoint(group.name, "hidden")
         largest = worst_case(network, port) >> group.constants.input_shift
         return {"sum": _bits(-largest * network.sequence_length, largest * network.sequence_length)}
+    if not group.kind.state:
+        return {}
     bounds = state_limits(network, group)
     return {
         name: _bits(math.floor(part[:, 0].min()), math.ceil(part[:, 1].max()))
