@@ -31,12 +31,19 @@ from process_models.process import (  # noqa: E402
     DenseNeurons,
     FullGateNeurons,
     GateNeurons,
+    GeluOutputNeurons,
     MeanNeurons,
     NormNeurons,
     OutputNeurons,
     ResidualNeurons,
     S5Network,
+    ScaledDenseNeurons,
+    ScaledFullGateNeurons,
+    ScaledGateNeurons,
     ScaledNormNeurons,
+    ScaledOutputNeurons,
+    ScaledResidualNeurons,
+    ScaledStateNeurons,
     StateNeurons,
     TokenStream,
 )
@@ -165,6 +172,41 @@ class PyResidualNeurons(PyNeuronModel):
 @_cpu_model(MeanNeurons, MeanNeurons.kind)
 class PyMeanNeurons(PyNeuronModel):
     """MEAN on the CPU."""
+
+
+@_cpu_model(ScaledDenseNeurons, ScaledDenseNeurons.kind)
+class PyScaledDenseNeurons(PyNeuronModel):
+    """SCALED_DENSE on the CPU."""
+
+
+@_cpu_model(ScaledStateNeurons, ScaledStateNeurons.kind)
+class PyScaledStateNeurons(PyNeuronModel):
+    """SCALED_STATE on the CPU."""
+
+
+@_cpu_model(ScaledOutputNeurons, ScaledOutputNeurons.kind)
+class PyScaledOutputNeurons(PyNeuronModel):
+    """SCALED_OUTPUT on the CPU."""
+
+
+@_cpu_model(GeluOutputNeurons, GeluOutputNeurons.kind)
+class PyGeluOutputNeurons(PyNeuronModel):
+    """GELU_OUTPUT on the CPU."""
+
+
+@_cpu_model(ScaledGateNeurons, ScaledGateNeurons.kind)
+class PyScaledGateNeurons(PyNeuronModel):
+    """SCALED_GATE on the CPU."""
+
+
+@_cpu_model(ScaledFullGateNeurons, ScaledFullGateNeurons.kind)
+class PyScaledFullGateNeurons(PyNeuronModel):
+    """SCALED_FULL_GATE on the CPU."""
+
+
+@_cpu_model(ScaledResidualNeurons, ScaledResidualNeurons.kind)
+class PyScaledResidualNeurons(PyNeuronModel):
+    """SCALED_RESIDUAL on the CPU."""
 
 
 @_cpu_model(DelayLine)

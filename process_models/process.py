@@ -21,11 +21,18 @@ from s5_to_loihi.network.neurons import (  # noqa: E402
     DENSE,
     FULL_GATE,
     GATE,
+    GELU_OUTPUT,
     MEAN,
     NORM,
     OUTPUT,
     RESIDUAL,
+    SCALED_DENSE,
+    SCALED_FULL_GATE,
+    SCALED_GATE,
     SCALED_NORM,
+    SCALED_OUTPUT,
+    SCALED_RESIDUAL,
+    SCALED_STATE,
     STATE,
 )
 
@@ -143,6 +150,48 @@ class MeanNeurons(NeuronProcess):
     """Neurons of the kind MEAN."""
 
     kind = MEAN
+
+
+class ScaledDenseNeurons(NeuronProcess):
+    """Neurons of the kind SCALED_DENSE."""
+
+    kind = SCALED_DENSE
+
+
+class ScaledStateNeurons(NeuronProcess):
+    """Neurons of the kind SCALED_STATE."""
+
+    kind = SCALED_STATE
+
+
+class ScaledOutputNeurons(NeuronProcess):
+    """Neurons of the kind SCALED_OUTPUT."""
+
+    kind = SCALED_OUTPUT
+
+
+class GeluOutputNeurons(NeuronProcess):
+    """Neurons of the kind GELU_OUTPUT."""
+
+    kind = GELU_OUTPUT
+
+
+class ScaledGateNeurons(NeuronProcess):
+    """Neurons of the kind SCALED_GATE."""
+
+    kind = SCALED_GATE
+
+
+class ScaledFullGateNeurons(NeuronProcess):
+    """Neurons of the kind SCALED_FULL_GATE."""
+
+    kind = SCALED_FULL_GATE
+
+
+class ScaledResidualNeurons(NeuronProcess):
+    """Neurons of the kind SCALED_RESIDUAL."""
+
+    kind = SCALED_RESIDUAL
 
 
 #: The Process of each kind, by the kind's name.

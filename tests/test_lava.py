@@ -11,6 +11,7 @@ from pathlib import Path
 import golden
 import numpy as np
 import pytest
+from float_models import FloatCase, quantized
 from random_networks import Case, random_tokens, sample
 
 from s5_to_loihi.backends import lava, lava_shim, supervisor
@@ -18,8 +19,12 @@ from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.checkpoints import intel_export
 from s5_to_loihi.errors import InputError, LavaError
-from s5_to_loihi.network.network import identity_weights
+from s5_to_loihi.float_model import Activation
+from s5_to_loihi.model import GluVariant
+from s5_to_loihi.network.network import Readout, identity_weights
+from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.passes.pipeline import run_passes
+from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.verification import verify_run
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "lava_network.py"
@@ -113,6 +118,39 @@ def test_variants_without_recorded_vectors(case):
             np.testing.assert_array_equal(got.outputs, expected.outputs)
             for name, values in expected.values.items():
                 np.testing.assert_array_equal(got.values[name], values, err_msg=name)
+
+
+#: Together they have every kind of neuron of our own quantizer.
+QUANTIZED = (
+    FloatCase(glu=GluVariant.HALF2, blocks=1),
+    FloatCase(glu=GluVariant.NONE, readout=Readout.MEAN, sequence_length=5, blocks=1),
+    FloatCase(
+        glu=GluVariant.FULL, activation=Activation.GELU_ERF, rectified=False, blocks=1,
+        precision=Precision(weights=12, activations=24),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("_nothing_left")
+@pytest.mark.parametrize("case", QUANTIZED, ids=str)
+def test_quantized_models(case):
+    network = quantized(case).network
+    tokens = random_tokens(3, 7, 1, case.features_in)
+    expected = Interpreter(network).evaluate(tokens, keep=None)
+    for fine_grained in (False, True):
+        got = lava.run(network, tokens, fine_grained=fine_grained, record=True)
+        np.testing.assert_array_equal(got.outputs, expected.outputs)
+        for name, values in expected.values.items():
+            np.testing.assert_array_equal(got.values[name], values, err_msg=name)
+    fused = lava.run(network, tokens)
+    np.testing.assert_array_equal(fused.outputs, expected.outputs)
+
+
+def test_quantized_models_have_every_kind():
+    used = {group.kind.name for case in QUANTIZED for group in quantized(case).network.groups}
+    assert used == {name for name in KINDS if name.startswith(("scaled_", "gelu_", "mean"))} - {
+        "scaled_norm"
+    }
 
 
 def test_no_weight_loses_its_lowest_bit():

@@ -2,22 +2,27 @@
 
 import functools
 import itertools
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import random_networks
+from float_models import FloatCase, quantized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import Case
 
 from s5_to_loihi.fixed_point import Format, convert, limits, look_up, saturate, shift
+from s5_to_loihi.float_model import Activation
+from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.kind import NeuronKind
 from s5_to_loihi.network.ranges import worst_case
 from s5_to_loihi.network.tracing import SOURCES, Program, Step, parameters, trace
+from s5_to_loihi.quantization.precision import Precision
 
 # A program executed, in integers without a width
 
@@ -89,7 +94,34 @@ def groups_of_all_kinds() -> dict[str, list[tuple[Network, NeuronGroup, Program]
             network = random_networks.narrowed(network, 7 + seed)
         for group in network.groups:
             found[group.kind.name].append((network, group, trace(network, group)))
+    for network in quantized_networks():
+        for group in network.groups:
+            found[group.kind.name].append((network, group, trace(network, group)))
     return found
+
+
+def quantized_networks() -> list[Network]:
+    """Networks of our own quantizer: with one digit, with several, with and without ReLUs."""
+    activations = itertools.cycle(Activation)
+    precisions = itertools.cycle(
+        [Precision(), Precision(weights=12), Precision(weights=8, activations=24), Precision(4, 10)]
+    )
+    cases = [
+        FloatCase(
+            glu,
+            activation,
+            symmetric,
+            rectified=rectified,
+            blocks=1,
+            seed=seed,
+            precision=precision,
+        )
+        for seed, (glu, symmetric, rectified, activation, precision) in enumerate(
+            (*variant, next(activations), next(precisions))
+            for variant in itertools.product(GluVariant, (True, False), (True, False))
+        )
+    ]
+    return [quantized(case).network for case in cases]
 
 
 def source_intervals(network: Network, group: NeuronGroup) -> dict[str, tuple[int, int]]:
@@ -112,6 +144,25 @@ def updated(group: NeuronGroup, neuron: int, sources: dict[str, int]) -> dict[st
 
 def all_sources(group: NeuronGroup, neuron: int, drawn: dict[str, int]) -> dict[str, int]:
     return drawn | {name: int(array[neuron]) for name, array in parameters(group).items()}
+
+
+#: More corners than this are drawn from at random.
+MOST_CORNERS = 700
+
+
+def corners(intervals: dict[str, tuple[int, int]]) -> list[tuple[int, ...]]:
+    """Combinations of extreme values of all sources: all of them or many, always the outermost."""
+    values = [extremes(*interval) for interval in intervals.values()]
+    if math.prod(map(len, values)) <= MOST_CORNERS:
+        return list(itertools.product(*values))
+    rng = np.random.default_rng(len(intervals))
+    outermost = [(one[0], one[-1]) for one in values]
+    chosen = [
+        tuple(one[rng.integers(len(one))] for one in which)
+        for which, count in ((outermost, MOST_CORNERS // 2), (values, MOST_CORNERS // 2))
+        for _ in range(count)
+    ]
+    return [tuple(one[0] for one in values), tuple(one[-1] for one in values), *chosen]
 
 
 def extremes(lowest: int, highest: int) -> list[int]:
@@ -153,7 +204,7 @@ def test_the_program_is_the_neuron(kind, data):
 def test_extremes_of_all_sources_stay_within_the_intervals(kind):
     for network, group, program in groups_of_all_kinds()[kind]:
         intervals = source_intervals(network, group)
-        for corner in itertools.product(*(extremes(*interval) for interval in intervals.values())):
+        for corner in corners(intervals):
             drawn = dict(zip(intervals, corner, strict=True))
             for neuron in (0, group.size - 1):
                 values = execute(program, all_sources(group, neuron, drawn))

@@ -37,6 +37,7 @@ from s5_to_loihi.network.neurons import (
     SCALED_STATE,
     NeuronKind,
 )
+from s5_to_loihi.network.neurons.kind import constant_fields
 from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, ScaledDenseConstants
 from s5_to_loihi.network.neurons.scaled_gate import (
@@ -275,6 +276,7 @@ class Sweep:
         exponents = self._state_exponents(
             x, state_bits, a, folded.gain[:, None] * fitted, folded.gain * bias, hidden
         )
+        exponents = resolvable(exponents, np.abs(folded.gain) * rows.steps, 0)
         gains = folded.gain * rows.steps * np.exp2(exponents)
         gain, gain_shift = multipliers(
             np.stack([gains.real, gains.imag], axis=1), f"{name}.gain", MULTIPLIER.bits
@@ -388,7 +390,7 @@ class Sweep:
             # One table serves all neurons.
             exponents = np.full(len(exponents), exponents.min())
         affine = _affine(f"{name}.C", rows, bias, bits, exponents, floors=2)
-        fine = fine_bits(bits)
+        fine = affine.rounding_shift
         through, through_shift = multipliers(
             folded.d * scale * np.exp2(exponents + fine), f"{name}.D"
         )
@@ -603,7 +605,9 @@ class Sweep:
     def _interval(self, source: Endpoint) -> tuple[int, int]:
         """Return the limits of a message: those of its format, from zero on if it is rectified."""
         lowest, highest = limits(self._formats[source].bits)
-        rectified = source.group != INPUT and self._sent[source].min() >= 0
+        (group,) = (group for group in self.groups if group.name == source.group)
+        fields = constant_fields(group.constants)
+        rectified = any(value for name, value in fields if name.split(".")[-1] == "rectified")
         return (0 if rectified else lowest), highest
 
     def _scale(self, value: str, reference: str, exponents, part: str | None = None) -> None:
@@ -658,7 +662,9 @@ def _affine(name, rows: RoundedRows, bias, bits, exponents, floors: int = 1) -> 
         bits, exponents: width and fractional bits (n,) of the results.
         floors: how many right shifts come before the sum.
     """
-    extra = fine_bits(bits)
+    # Fewer where an integer of the accumulator is worth so much that no multiplier could widen it.
+    worth = rows.steps * np.exp2(exponents)
+    extra = max(0, int(resolvable(np.full(len(worth), fine_bits(bits)), worth, 0).min()))
     result = Format(bits, int(exponents.min()))
     fine = Format(STATE_BITS, result.exponent + extra)
     multiplier, shift = multipliers(rows.steps * np.exp2(exponents + extra), name)

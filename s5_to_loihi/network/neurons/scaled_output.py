@@ -66,7 +66,8 @@ def update_gelu_output(accumulators, state, constants):
     """y = k Re(C g) + D u; activation = gelu(y)."""
     total = _total(accumulators, constants.output)
     y = saturate(total, constants.output.y.bits)
-    return (), (y, rectify(y) + interpolate(np.abs(y), constants.gelu)), (total,)
+    activation = rectify(y) + interpolate(np.abs(y), constants.gelu)
+    return (), (y, saturate(activation, constants.output.y.bits)), (total,)
 
 
 SCALED_OUTPUT = NeuronKind(
