@@ -32,6 +32,8 @@ def check_data(model: S5Model, data: np.ndarray, where: str) -> np.ndarray:
             f"holds {data.dtype} with {data.ndim} axes",
             "Give floats (tokens, features) or (tokens, sequences, features)",
         )
+    if not data.size:
+        raise InputError(where, f"is empty (shape {data.shape})", "Give some thousands of tokens")
     features = model.encoder.weight.shape[1]
     if data.shape[-1] != features:
         raise InputError(

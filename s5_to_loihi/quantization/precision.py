@@ -101,7 +101,11 @@ class Precision:
 def _check(where: str, role: str, bits: int) -> None:
     fewest, most = ALLOWED[role]
     if not isinstance(bits, int) or not fewest <= bits <= most:
-        raise InputError(where, f"is given {bits} bits (allowed {fewest} to {most} for a {role})")
+        raise InputError(
+            where,
+            f"is given {bits} bits (allowed {fewest} to {most} for {role}s)",
+            "Change the number, or narrow the pattern that matches it",
+        )
 
 
 def read_precision(path: Path, given: Mapping[str, int | None]) -> Precision:
