@@ -23,9 +23,9 @@ def state_bounds(
 
     The messages m are anything between ``lowest`` and ``highest``, in any order of time: after K
     steps the real part of x is at most the sum over k < K of the largest
-    ``Re(a^k (columns . m + bias))``, which messages of the right signs reach; likewise its imaginary
-    part and both minima. Each bound is that of the worst K: a bias cannot be turned around, so the
-    sums need not grow with K.
+    ``Re(a^k (columns . m + bias))``, which messages of the right signs reach; likewise its
+    imaginary part and both minima. Each bound is that of the worst K: a bias cannot be turned
+    around, so the sums need not grow with K.
 
     Args:
         a: (P,) complex, ``|a| < 1``.
