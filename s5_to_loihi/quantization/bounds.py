@@ -21,9 +21,11 @@ def state_bounds(
 ) -> np.ndarray:
     """Return bounds on both parts of ``x[t] = a x[t-1] + columns . m[t] + bias + n[t]``.
 
-    The messages m are anything between ``lowest`` and ``highest``, in any order of time: the real
-    part of x is at most the sum over steps k of the largest ``Re(a^k (columns . m + bias))``, which
-    messages of the right signs reach; likewise its imaginary part and both minima.
+    The messages m are anything between ``lowest`` and ``highest``, in any order of time: after K
+    steps the real part of x is at most the sum over k < K of the largest
+    ``Re(a^k (columns . m + bias))``, which messages of the right signs reach; likewise its
+    imaginary part and both minima. Each bound is that of the worst K: a bias cannot be turned
+    around, so the sums need not grow with K.
 
     Args:
         a: (P,) complex, ``|a| < 1``.
@@ -39,7 +41,8 @@ def state_bounds(
     for p, drive in enumerate(columns):
         modulus = abs(a[p])
         largest = np.abs(drive) @ np.maximum(np.abs(lowest[p]), np.abs(highest[p])) + abs(bias[p])
-        power, total = 1.0 + 0j, np.zeros((2, 2))
+        # total: the sums so far; worst: the worst of them. A state starts from zero.
+        power, total, worst = 1.0 + 0j, np.zeros((2, 2)), np.zeros((2, 2))
         for _ in range(0, MOST_STEPS, STEPS):
             powers = power * a[p] ** np.arange(STEPS)
             power = powers[-1] * a[p]
@@ -50,14 +53,14 @@ def state_bounds(
                 ((products.real, offsets.real), (products.imag, offsets.imag))
             ):
                 low, high = product * lowest[p], product * highest[p]
-                total[part, 0] += np.minimum(low, high).sum() + offset.sum()
-                total[part, 1] += np.maximum(low, high).sum() + offset.sum()
+                lows = total[part, 0] + np.cumsum(np.minimum(low, high).sum(axis=1) + offset)
+                highs = total[part, 1] + np.cumsum(np.maximum(low, high).sum(axis=1) + offset)
+                total[part] = lows[-1], highs[-1]
+                worst[part, 0] = min(worst[part, 0], lows.min())
+                worst[part, 1] = max(worst[part, 1], highs.max())
             remainder = largest * abs(power) / (1 - modulus)
-            if remainder <= REMAINDER * np.abs(total).max():
+            if remainder <= REMAINDER * np.abs(worst).max():
                 break
         spare = remainder + noise / (1 - modulus)
-        bounds[p] = total + np.array([-spare, spare])
-    # A state starts from zero.
-    bounds[..., 0] = np.minimum(bounds[..., 0], 0)
-    bounds[..., 1] = np.maximum(bounds[..., 1], 0)
+        bounds[p] = worst + np.array([-spare, spare])
     return bounds

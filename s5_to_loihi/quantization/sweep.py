@@ -632,9 +632,16 @@ def _evaluate(group: NeuronGroup, accumulators: tuple) -> tuple:
 def _decaying(parts: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvalues' integers ``a - 1``, moved inwards where rounding left the unit circle."""
     decay_re, decay_im = parts[:, 0].copy(), parts[:, 1].copy()
-    one = 1 << shifts
-    while (outside := (one + decay_re) ** 2 + decay_im**2 >= one**2).any():
-        decay_re[outside] -= 1
+    for p, shift in enumerate(shifts):
+        # In integers without a width: these squares have up to 95 bits.
+        one = 1 << int(shift)
+        re, im = one + int(decay_re[p]), int(decay_im[p])
+        while re * re + im * im >= one * one:
+            if abs(re) >= abs(im):
+                re -= 1 if re > 0 else -1
+            else:
+                im -= 1 if im > 0 else -1
+        decay_re[p], decay_im[p] = re - one, im
     return decay_re, decay_im
 
 

@@ -64,6 +64,9 @@ def gelu_table(activation: Activation, source: Format, knots: int) -> tuple[Inte
         shift,
         source.exponent,
     )
+    if reach_bits < source.bits - 1:
+        # The last value stays, where what it stands for goes on to zero.
+        error = max(error, math.ldexp(abs(table.knots[-1]), -source.exponent))
     return table, error
 
 
@@ -97,4 +100,6 @@ def _fit(
     entries = (0, *np.rint(np.ldexp(fitted, exponent)).astype(np.int64).tolist())
     table = Interpolation(entries, segment_shift)
     error = np.ldexp(interpolate(magnitudes, table).astype(float), -exponent) - wanted
-    return table, float(np.abs(error).max())
+    # Between the magnitudes that were tried, rounding may differ by one.
+    untried = 0.0 if len(magnitudes) == total else math.ldexp(1.0, -exponent)
+    return table, float(np.abs(error).max()) + untried
