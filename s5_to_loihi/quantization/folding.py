@@ -49,7 +49,8 @@ def check_quantizable(model: S5Model) -> None:
 
     Raises:
         CheckpointError: no encoder or decoder, layer norm, a norm after the residual addition,
-            states of the reversed sequence, an unstable state, numbers that are not finite.
+            states of the reversed sequence, an unstable state, a variance that is not positive,
+            numbers that are not finite.
     """
     if model.encoder is None or model.decoder is None:
         missing = "encoder" if model.encoder is None else "decoder"
@@ -80,13 +81,22 @@ def check_quantizable(model: S5Model) -> None:
                 "reads the sequence backwards as well, which no stream of tokens can",
                 "Train it unidirectional",
             )
+        norm = block.norm
         a, gain = block.ssm.discretized()
         for name, values in (
+            *(("norm mean", norm.mean), ("norm scale", norm.scale), ("norm bias", norm.bias)),
+            ("norm variance", norm.variance),
             *(("A", a), ("gain", gain), ("B", block.ssm.b), ("C", block.ssm.c), ("D", block.ssm.d)),
             *_affine_parts("W1", block.value),
             *_affine_parts("W2", block.gate),
         ):
             _check_finite(f"{where}, {name}", values)
+        if (lowest := float((norm.variance + norm.epsilon).min())) <= 0:
+            raise CheckpointError(
+                f"{where}, norm variance",
+                f"is {lowest:.3g} with its epsilon (limit: above 0)",
+                "Check the running statistics of batch norm",
+            )
         if np.abs(a).max() >= 1:
             raise CheckpointError(
                 f"{where}, eigenvalues",

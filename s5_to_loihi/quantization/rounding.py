@@ -225,10 +225,24 @@ def _nearest(matrix, factor, target, step, highest):
         for j in range(k + 1, size):
             wanted += factor[j, k] / factor[k, k] * (target[j] - step * q[j])
         q[k] = min(max(np.rint(wanted / step), -highest), highest)
+    error = _descend(matrix, target, step, highest, q)
+    # Of few weights, each to its nearest may by chance be better.
+    plain = np.empty(size)
+    for k in range(size):
+        plain[k] = min(max(np.rint(target[k] / step), -highest), highest)
+    off = step * plain - target
+    if np.dot(off, matrix @ off) < error:
+        return plain, _descend(matrix, target, step, highest, plain)
+    return q, error
+
+
+@njit(cache=True, error_model="numpy")
+def _descend(matrix, target, step, highest, q):
+    """Change integers one by one while that helps; return their quadratic error."""
     gradient = matrix @ (step * q - target)
     for _ in range(SWEEPS):
         moved = False
-        for k in range(size):
+        for k in range(len(q)):
             change = np.rint(-gradient[k] / (matrix[k, k] * step))
             change = min(max(q[k] + change, -highest), highest) - q[k]
             if change != 0.0:
@@ -237,4 +251,4 @@ def _nearest(matrix, factor, target, step, highest):
                 gradient += matrix[k] * (step * change)
         if not moved:
             break
-    return q, np.dot(step * q - target, gradient)
+    return np.dot(step * q - target, gradient)
