@@ -612,9 +612,8 @@ def test_shift_that_no_product_has(tmp_path):
 
 
 def test_accumulator_that_could_overflow(tmp_path):
-    trees = small_trees(Shape(width=200))
-    replace_entry(trees[MODEL]["qconfig"], f"{BLOCK}/mixer/u_bits", 24)
-    with pytest.raises(CapacityError, match=r"block1\.state\.bu_re: can accumulate \d+ \(limit"):
+    trees = small_trees(Shape(width=700))
+    with pytest.raises(CapacityError, match=r"block0\.state\.bu_im: can accumulate \d+ \(limit"):
         compile_export(write_files(tmp_path, trees))
 
 

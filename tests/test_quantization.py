@@ -819,9 +819,9 @@ def test_knots_that_are_no_power_of_two_are_refused(knots):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"block0.B": 17}, "block0.B: is given 17 bits .allowed 2 to 16 for a weight"),
-        ({"*.C": 1}, "block0.C: is given 1 bits .allowed 2 to 16 for a weight"),
-        ({"block0.y": 7}, "block0.y: is given 7 bits .allowed 8 to 24 for a activation"),
+        ({"block0.B": 17}, "block0.B: is given 17 bits .allowed 2 to 16 for weights"),
+        ({"*.C": 1}, "block0.C: is given 1 bits .allowed 2 to 16 for weights"),
+        ({"block0.y": 7}, "block0.y: is given 7 bits .allowed 8 to 24 for activations"),
         ({"block0.B": "8"}, "block0.B: is given 8 bits"),
     ],
 )

@@ -20,8 +20,9 @@ from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.kind import NeuronKind
-from s5_to_loihi.network.ranges import worst_case
-from s5_to_loihi.network.tracing import SOURCES, Program, Step, parameters, trace
+from s5_to_loihi.network.ranges import port_intervals
+from s5_to_loihi.network.ranges import program as program_of
+from s5_to_loihi.network.tracing import SOURCES, Program, Step, parameters
 from s5_to_loihi.quantization.precision import Precision
 
 # A program executed, in integers without a width
@@ -93,10 +94,10 @@ def groups_of_all_kinds() -> dict[str, list[tuple[Network, NeuronGroup, Program]
         if seed % 2:
             network = random_networks.narrowed(network, 7 + seed)
         for group in network.groups:
-            found[group.kind.name].append((network, group, trace(network, group)))
+            found[group.kind.name].append((network, group, program_of(network, group)))
     for network in quantized_networks():
         for group in network.groups:
-            found[group.kind.name].append((network, group, trace(network, group)))
+            found[group.kind.name].append((network, group, program_of(network, group)))
     return found
 
 
@@ -125,8 +126,7 @@ def quantized_networks() -> list[Network]:
 
 
 def source_intervals(network: Network, group: NeuronGroup) -> dict[str, tuple[int, int]]:
-    ports = {name: worst_case(network, Endpoint(group.name, name)) for name in group.kind.ports}
-    return {name: (-largest, largest) for name, largest in ports.items()} | {
+    return port_intervals(network, group) | {
         name: limits(group.formats[name].bits) for name in group.kind.state
     }
 
@@ -249,7 +249,7 @@ def test_a_port_without_synapses_is_the_constant_zero():
     network = random_networks.sample(Case(blocks=1)).network
     kept = tuple(one for one in network.synapses if one.target.name != "d")
     network = replace(network, synapses=kept)
-    program = trace(network, network.group("block0.output"))
+    program = program_of(network, network.group("block0.output"))
     assert program.steps[program.results["feedthrough"]] == Step("constant", (), 0, 0, 0)
     assert "d" not in [step.immediate for step in program.steps if step.operation in SOURCES]
 
@@ -330,7 +330,7 @@ def traced(function, left: tuple[int, int], right: tuple[int, int]) -> Program:
     formats = {"result": Format(16, 0)}
     group = NeuronGroup("function", kind, 2, constants, formats, {})
     network = Network("one", 1, Format(16, 0), (group,), (), Endpoint("function", "result"))
-    return trace(network, group)
+    return program_of(network, group)
 
 
 def result_step(program: Program) -> Step:
