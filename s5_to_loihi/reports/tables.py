@@ -276,8 +276,9 @@ def decibels(ratio: float | None) -> str:
 def quantization_table(report: QuantizationReport) -> Table:
     """One row a value that the float model has too."""
     table = new_table(
-        f"Integers beside the float model, {report.held_out_tokens:,} held-out tokens (SQNR: signal"
-        " to quantization noise;\nat limit: saturated; dead: zero here, not in the float model)",
+        f"Integers beside the float model, {report.held_out_tokens:,} held-out tokens\n(SQNR:"
+        " signal to quantization noise; at limit: saturated;\ndead: zero here, not in the float"
+        " model)",
         ("value", "left"),
         ("bits", "right"),
         ("exponents", "right"),
