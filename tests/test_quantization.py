@@ -141,23 +141,22 @@ def test_the_cases_have_every_kind_and_several_digits():
     assert {"_1", "_2"} <= digits
 
 
-FAST_CASES = (
-    FloatCase(glu=GluVariant.HALF2, blocks=1),
-    FloatCase(
+def test_the_fast_simulator_computes_the_same():
+    """One network with most kinds, since every group costs a second to compile."""
+    case = FloatCase(
         glu=GluVariant.FULL,
         activation=Activation.GELU_TANH,
         rectified=False,
-        readout=Readout.MEAN,
-        sequence_length=LENGTH,
         blocks=1,
-        precision=Precision(weights=12, activations=24),
-    ),
-)
-
-
-@pytest.mark.parametrize("case", FAST_CASES, ids=str)
-def test_the_fast_simulator_computes_the_same(case):
-    network, tokens = of(case).network, tokens_for(case, 20)
+        precision=Precision(weights=12, activations=20),
+    )
+    model = random_model(case)
+    other = random_model(replace(case, glu=GluVariant.HALF2, activation=Activation.RELU, seed=2))
+    model = replace(model, blocks=(*model.blocks, replace(other.blocks[0], rectified=True)))
+    network = quantized(case, model).network
+    tokens, _ = to_integers(float_models.calibration(case, 20), network.input_format)
+    tokens[:, 1] *= 50
+    tokens = np.clip(tokens, *limits(network.input_format.bits))
     expected = Interpreter(network).evaluate(tokens, keep=None)
     run = FastSimulator(network).run(tokens.astype(np.int32), record=True)
     assert_array_equal(run.outputs, expected.outputs)
@@ -793,6 +792,24 @@ def test_unsuitable_models_are_refused(what):
     model, message = UNSUITABLE[what]
     with pytest.raises(CheckpointError, match=message):
         quantized(DEFAULT, model)
+
+
+CALIBRATION = float_models.calibration(DEFAULT)
+UNSUITABLE_DATA = {
+    "too few features": (CALIBRATION[..., :2], r"have shape \(40, 2, 2\), random takes .* 3\)"),
+    "one axis too few": (CALIBRATION[:, 0], r"have shape \(40, 3\), random takes .* Give"),
+    "no tokens": (CALIBRATION[:0], r"are empty \(shape \(0, 2, 3\)\)"),
+    "NaN": (poisoned(CALIBRATION, np.nan), "hold 1 numbers that are not finite. Remove them"),
+    "infinity": (poisoned(CALIBRATION, np.inf), "hold 1 numbers that are not finite"),
+    "silence": (0 * CALIBRATION, "are silent: every number is zero. Give"),
+}
+
+
+@pytest.mark.parametrize("what", UNSUITABLE_DATA)
+def test_unsuitable_calibration_data_are_refused(what):
+    data, message = UNSUITABLE_DATA[what]
+    with pytest.raises(InputError, match=f"^calibration data: {message}"):
+        quantize_model(MODEL, data)
 
 
 @pytest.mark.parametrize("role", ALLOWED)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from s5_to_loihi.errors import InputError
 from s5_to_loihi.float_model import S5Model, captured
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_network_passes
@@ -55,9 +56,11 @@ def quantize_model(
 
     Raises:
         CheckpointError: the model has no integer form.
+        InputError: the calibration data are no tokens of the model, or say nothing about it.
         CapacityError: a factor or a sum does not fit.
     """
     check_quantizable(model)
+    _check_calibration(model, tokens)
     total = 2 + 3 * len(model.blocks) + (model.readout is Readout.MEAN)
     done: list[str] = []
 
@@ -96,6 +99,22 @@ def quantize_model(
         tuple(sweep.matrices),
         tuple(sweep.notes),
     )
+
+
+def _check_calibration(model: S5Model, tokens: np.ndarray) -> None:
+    where, features = "calibration data", model.encoder.weight.shape[1]
+    if tokens.ndim != 3 or tokens.shape[-1] != features:
+        raise InputError(
+            where,
+            f"have shape {tokens.shape}, {model.name} takes (tokens, sequences, {features})",
+            "Give one row of features a token",
+        )
+    if tokens.size == 0:
+        raise InputError(where, f"are empty (shape {tokens.shape})", "Give some thousand tokens")
+    if count := np.count_nonzero(~np.isfinite(tokens)):
+        raise InputError(where, f"hold {count} numbers that are not finite", "Remove them")
+    if not tokens.any():
+        raise InputError(where, "are silent: every number is zero", "Give data as in real use")
 
 
 def _expected(block: FoldedBlock) -> np.ndarray:
