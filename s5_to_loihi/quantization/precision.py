@@ -63,10 +63,10 @@ class Precision:
         ):
             _check(f"{role} bits", role, bits)
         if not isinstance(self.knots, int) or not (
-            2 <= self.knots <= 1024 and math.log2(self.knots).is_integer()
+            8 <= self.knots <= 1024 and math.log2(self.knots).is_integer()
         ):
             raise InputError(
-                "knots", f"are {self.knots} (allowed: powers of two from 2 to 1024)", "Use 64"
+                "knots", f"are {self.knots} (allowed: powers of two from 8 to 1024)", "Use 64"
             )
 
     @property

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.errors import InputError
 from s5_to_loihi.float_model import S5Model, captured
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_network_passes
+from s5_to_loihi.quantization.calibration import check_data
 from s5_to_loihi.quantization.folding import FoldedBlock, check_quantizable, fold
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.sweep import Reader, RoundedMatrix, Sweep, TensorScale
@@ -48,7 +48,7 @@ def quantize_model(
 
     Args:
         model: see ``folding.check_quantizable`` for what it must be.
-        tokens: (T, N, F) floats; each of the N sequences starts from a zero state.
+        tokens: (T, F) or (T, N, F) floats; each of the N sequences starts from a zero state.
         precision: bits of all tensors.
         sequence_length: tokens a sequence, for the readout ``mean``.
         on_progress: called with groups done and in all.
@@ -60,7 +60,7 @@ def quantize_model(
         CapacityError: a factor or a sum does not fit.
     """
     check_quantizable(model)
-    _check_calibration(model, tokens)
+    tokens = check_data(model, tokens, "calibration data")
     total = 2 + 3 * len(model.blocks) + (model.readout is Readout.MEAN)
     done: list[str] = []
 
@@ -99,22 +99,6 @@ def quantize_model(
         tuple(sweep.matrices),
         tuple(sweep.notes),
     )
-
-
-def _check_calibration(model: S5Model, tokens: np.ndarray) -> None:
-    where, features = "calibration data", model.encoder.weight.shape[1]
-    if tokens.ndim != 3 or tokens.shape[-1] != features:
-        raise InputError(
-            where,
-            f"have shape {tokens.shape}, {model.name} takes (tokens, sequences, {features})",
-            "Give one row of features a token",
-        )
-    if tokens.size == 0:
-        raise InputError(where, f"are empty (shape {tokens.shape})", "Give some thousand tokens")
-    if count := np.count_nonzero(~np.isfinite(tokens)):
-        raise InputError(where, f"hold {count} numbers that are not finite", "Remove them")
-    if not tokens.any():
-        raise InputError(where, "are silent: every number is zero", "Give data as in real use")
 
 
 def _expected(block: FoldedBlock) -> np.ndarray:

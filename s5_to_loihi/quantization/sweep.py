@@ -77,6 +77,8 @@ from s5_to_loihi.quantization.tables import gelu_table, sigmoid_table
 
 #: Bits that a state register keeps above the largest value of the calibration data.
 STATE_HEADROOM_BITS = 3
+#: What enters a sigmoid: within +-8, or coarser where the data go beyond.
+GATE = Format(16, 12)
 #: Bits of a state's resolution that may be given up so that its range is proven for every input.
 BITS_FOR_PROOF = 4
 
@@ -475,16 +477,18 @@ class Sweep:
     def _opening(self, name: str, affine: Affine, activation: Endpoint):
         """Quantize the map before the sigmoid; return its constants and the sigmoid's table."""
         wanted = self._reference[f"{name}.gate"]
-        largest = float(np.abs(wanted).max())
-        table, gate_format, error = sigmoid_table(largest, self._precision.knots)
+        matrix, group = f"{name}.W2", f"{name}.gate"
+        rows, bias = self._round(matrix, affine.weight, [activation], wanted)
+        self._connect(matrix, rows.integers, rows.digits, activation, Endpoint(group, "gate"))
+        # Beyond the limit the gate saturates, where the sigmoid is flat.
+        finest = GATE.exponent - (np.abs(wanted).max() > 8)
+        exponents = _limited(np.full(len(bias), finest), GATE.bits, bias, rows.steps)
+        exponents = np.full(len(bias), exponents.min())
+        gate = _affine(matrix, rows, bias, GATE.bits, exponents)
+        table, error = sigmoid_table(gate.result, self._precision.knots)
         self.notes.append(
             f"{name}: sigmoid by {len(table.knots) - 1} segments, off by at most {error:.2g}"
         )
-        exponents = np.full(wanted.shape[-1], gate_format.exponent)
-        gate = self._map(
-            (f"{name}.W2", f"{name}.gate", "gate"), affine, activation, wanted, gate_format.bits,
-            exponents,
-        )  # fmt: skip
         self._scale(f"{name}.gate.gate_affine", f"{name}.gate", exponents)
         return gate, table
 

@@ -21,24 +21,29 @@ GELU_RANGE = 4
 LARGEST_GRID = 1 << 16
 
 
-def sigmoid_table(largest: float, knots: int) -> tuple[Interpolation, Format, float]:
-    """Return a table of ``sigmoid(v) - 1/2`` over |v|.
+def sigmoid_table(source: Format, knots: int) -> tuple[Interpolation, float]:
+    """Return a table of ``sigmoid(v) - 1/2`` over |v|, which is odd in v.
 
     Args:
-        largest: magnitude that it should cover; beyond, the table and v itself saturate.
-        knots: segments.
+        source: format of v.
+        knots: segments up to ``SIGMOID_RANGE``, or up to the limit of the format; fewer if
+            ``source`` does not have that many integers there.
 
     Returns:
-        ``(table, format of v, largest absolute error over all v)``.
+        ``(table, largest absolute error over all v, those beyond the format's limit included)``.
     """
-    reach = SIGMOID_RANGE if largest > SIGMOID_RANGE / 2 else SIGMOID_RANGE // 2
-    source = Format(16, 15 - int(math.log2(reach)))
-    shift = 15 - int(math.log2(knots))
+    reach_bits = min(source.exponent + int(math.log2(SIGMOID_RANGE)), source.bits - 1)
+    reach_bits = max(1, reach_bits)
+    knots = min(knots, 1 << reach_bits)
     table, error = _fit(
-        lambda magnitude: expit(magnitude) - 0.5, source.exponent, knots, shift, OPENING_EXPONENT
+        lambda magnitude: expit(magnitude) - 0.5,
+        source.exponent,
+        knots,
+        reach_bits - int(math.log2(knots)),
+        OPENING_EXPONENT,
     )
     beyond = 0.5 - math.ldexp(table.knots[-1], -OPENING_EXPONENT)
-    return table, source, max(error, abs(beyond))
+    return table, max(error, abs(beyond))
 
 
 def gelu_table(activation: Activation, source: Format, knots: int) -> tuple[Interpolation, float]:
