@@ -16,6 +16,8 @@ from s5_to_loihi.network.verifier import MESSAGE_BITS, STATE_BITS
 
 #: A description of bits is a few lines.
 LARGEST_FILE = 1 << 20
+#: Bits of a token's integers that are worth having.
+WIDE_INPUT = 18
 #: What may be chosen for each role: (fewest bits, most bits).
 ALLOWED = {
     "weight": (2, 16),
@@ -33,8 +35,9 @@ class Precision:
     Attributes:
         weights: of matrices; more than 8 bits become two chained synapses.
         activations: of messages between groups.
-        inputs: of the tokens; by default as many as activations, at least 16, since tokens cost
-            no synaptic memory and spectra span many octaves.
+        inputs: of the tokens; by default as many as activations, or up to ``WIDE_INPUT`` if the
+            accumulators of the encoder can take them without another digit of its weights: wider
+            tokens then cost nothing, and spectra span many octaves.
         eigenvalues: of ``a - 1``, the real and the imaginary part.
         states: of the state registers.
         knots: segments of the tables of sigmoid and GELU, a power of two.
@@ -71,8 +74,8 @@ class Precision:
 
     @property
     def input_bits(self) -> int:
-        """Bits of a token's integers."""
-        return max(16, self.activations) if self.inputs is None else self.inputs
+        """Bits of a token's integers, if nothing speaks against it."""
+        return max(WIDE_INPUT, self.activations) if self.inputs is None else self.inputs
 
     def bits(self, role: str, tensor: str) -> int:
         """Return the bits of a tensor.

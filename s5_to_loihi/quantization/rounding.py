@@ -19,6 +19,8 @@ from s5_to_loihi.network.neurons.rescaling import MOST_DIGITS
 WIDEST_DIGIT = 8
 #: By how much the sums of the final integers may exceed those of plainly rounded ones.
 SUM_MARGIN = 1.05
+#: The same for each of several digits, whose low ones are as good as random.
+CHAINED_MARGIN = 1.3
 
 #: The ridge that keeps a covariance well conditioned, relative to its diagonal.
 DAMPING = 0.1
@@ -109,7 +111,8 @@ def choose_digits(
         digits = Digits(count, max(2, -(-bits // count)))
         steps = np.where(peaks > 0, peaks, 1) / digits.largest(bits)
         split = digits.split(np.rint(weight / steps).astype(np.int64))
-        total = SUM_MARGIN * max(_part_sums(digit, inputs).max(initial=0) for digit in split)
+        margin = SUM_MARGIN if count == 1 else CHAINED_MARGIN
+        total = margin * max(_part_sums(digit, inputs).max(initial=0) for digit in split)
         if total <= largest_sum:
             break
     return digits, total

@@ -168,13 +168,31 @@ class Sweep:
 
     def input(self, tokens: np.ndarray, consumer: np.ndarray) -> Endpoint:
         """Choose the tokens' format; ``consumer`` is the encoder's weight."""
-        bits = self._precision.bits("input", "input")
+        bits = self._input_bits(consumer)
         bits = self._capped("input", bits, [(consumer, "encoder.weight")])
         source = Endpoint(INPUT, TOKEN)
         self._formats[source] = best_format(tokens, bits)
         self._exponents[source] = np.full(tokens.shape[-1], self._formats[source].exponent)
         self._sent[source] = to_integers(tokens, self._formats[source])[0]
         return source
+
+    def _input_bits(self, consumer: np.ndarray) -> int:
+        """Return the bits asked for, or as many as cost no more synapses than the messages' do."""
+        bits = self._precision.bits("input", "input")
+        fewest = max(16, self._precision.activations)
+        if self._precision.inputs is not None or bits != self._precision.input_bits:
+            return bits
+        weight_bits = self._precision.bits("weight", "encoder.weight")
+
+        def digits(message_bits: int) -> int:
+            chosen = choose_digits(
+                consumer, consumer.shape[1], weight_bits, _largest_sum(message_bits)
+            )
+            return chosen[0].count
+
+        while bits > fewest and digits(bits) > digits(fewest):
+            bits -= 1
+        return bits
 
     def input_format(self) -> Format:
         """Return the tokens' format."""
