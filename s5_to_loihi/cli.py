@@ -218,7 +218,7 @@ def compile_command(
         console.print(tables.network_table(compiled.network))
         console.print(tables.run_table([result]))
         if result.equal:
-            console.print(f"Wrote {output}", highlight=False)
+            console.print(f"Wrote {output}", highlight=False, soft_wrap=True)
     _require_equal([result])
 
 
@@ -366,7 +366,7 @@ def quantize(
         draw_ranges(made.report, picture)
     _finish_quantization(made, output, as_json, scores)
     if picture is not None and not as_json:
-        console.print(f"Wrote {picture}", highlight=False)
+        console.print(f"Wrote {picture}", highlight=False, soft_wrap=True)
 
 
 def _finish_quantization(made, output: Path, as_json: bool, scores=None) -> None:
@@ -396,7 +396,7 @@ def _finish_quantization(made, output: Path, as_json: bool, scores=None) -> None
             f" model, {score.integers:.2f} dB integers ({score.integers - score.floats:+.3f} dB)",
             highlight=False,
         )
-    console.print(f"Wrote {output}", highlight=False)
+    console.print(f"Wrote {output}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -522,7 +522,7 @@ def inspect(
     if values:
         console.print(tables.value_table(values, tokens, sequences))
     if drawing is not None:
-        console.print(f"Wrote {drawing}", highlight=False)
+        console.print(f"Wrote {drawing}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -624,7 +624,7 @@ def denoise(
         )
     for path in (output, picture):
         if path is not None:
-            console.print(f"Wrote {path}", highlight=False)
+            console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -693,7 +693,9 @@ def run(
         f" {totals.saturated:,} inputs saturated",
         highlight=False,
     )
-    console.print(f"Wrote {output}: integers of {network.output_format}", highlight=False)
+    console.print(
+        f"Wrote {output}: integers of {network.output_format}", highlight=False, soft_wrap=True
+    )
 
 
 @app.command("map")
@@ -773,9 +775,9 @@ def map_command(
     console.print(mapping_tables.timestep_table(evaluation))
     for line in mapping_tables.summary(evaluation):
         console.print(line, highlight=False, markup=False)
-    console.print(f"Wrote the mapping into {path}", highlight=False)
+    console.print(f"Wrote the mapping into {path}", highlight=False, soft_wrap=True)
     if picture is not None:
-        console.print(f"Wrote {picture}", highlight=False)
+        console.print(f"Wrote {picture}", highlight=False, soft_wrap=True)
 
 
 @app.command()

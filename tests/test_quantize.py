@@ -113,6 +113,7 @@ def test_the_command_speaks_json(command, checkpoint, frames, tmp_path):
         "intermediate",
         "state",
         "message",
+        "value",
     }
 
 

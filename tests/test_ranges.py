@@ -161,3 +161,18 @@ def test_what_is_measured_says_how_often_it_saturated():
         data = values[proof.where]
         limit = 2 ** (proof.bits - 1)
         assert proof.saturated == ((data == limit - 1) | (data == -limit)).sum()
+
+
+def test_a_part_that_saturates_turns_the_other_so_neither_is_proven():
+    for network in NETWORKS.values():
+        values = (
+            Interpreter(network)
+            .evaluate(adversarial_tokens(network, np.random.default_rng(4)), keep=None)
+            .values
+        )
+        proofs = {proof.where: proof for proof in prove(network, values)}
+        for group in network.groups:
+            if group.kind is SCALED_STATE:
+                parts = [proofs[f"{group.name}.{name}"] for name in ("x_re", "x_im")]
+                assert len({part.proven for part in parts}) == 1
+                assert all(part.saturated == 0 for part in parts if part.proven)

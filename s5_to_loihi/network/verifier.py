@@ -21,6 +21,8 @@ LARGEST_EXPONENT = 64
 LONGEST_DELAY = 62
 #: Right shifts beyond this are a mistake, not arithmetic: products have at most 48 bits.
 LARGEST_SHIFT = 47
+#: Widest digit of a weight: an int8 synapse carries it.
+WIDEST_DIGIT = 8
 #: Entries of a table that all neurons of a group share; more would crowd a neurocore.
 LONGEST_TABLE = 4097
 
@@ -90,20 +92,25 @@ def _check_group(group: NeuronGroup) -> None:
             )
     fields = dict(constant_fields(group.constants))
     for field, value in fields.items():
+        if isinstance(value, Format):
+            _check_format(f"{group.name}.{field}", value)
+    for field, value in fields.items():
         where = f"{group.name}.{field}"
         if isinstance(value, np.ndarray):
             _check_constant(where, value, group.size, fields[f"{field}_format"])
         if field.endswith("shift"):
             _check_shift(where, value)
+        if field.endswith("digit_bits") and not 2 <= value <= WIDEST_DIGIT:
+            raise NetworkError(where, f"is {value} (allowed 2..{WIDEST_DIGIT})")
         if isinstance(value, tuple) and not isinstance(value, Format):
             _check_table(where, value)
-        if isinstance(value, Format):
-            if not 1 < value.bits <= WIDEST:
-                raise NetworkError(where, f"is {value.bits} bits wide (limit {WIDEST})")
-            if abs(value.exponent) > LARGEST_EXPONENT:
-                raise NetworkError(
-                    where, f"has exponent {value.exponent} (limit ±{LARGEST_EXPONENT})"
-                )
+
+
+def _check_format(where: str, value: Format) -> None:
+    if not 1 < value.bits <= WIDEST:
+        raise NetworkError(where, f"is {value.bits} bits wide (limit {WIDEST})")
+    if abs(value.exponent) > LARGEST_EXPONENT:
+        raise NetworkError(where, f"has exponent {value.exponent} (limit ±{LARGEST_EXPONENT})")
 
 
 def _check_shift(where: str, value: int | np.ndarray) -> None:

@@ -10,6 +10,8 @@ from s5_to_loihi.network.network import Readout
 
 #: Fewer tokens than this say nothing about ranges.
 FEWEST_TOKENS = 64
+#: Largest magnitudes outside this are a mistake: exponents would leave what networks may have.
+SMALLEST, LARGEST = 1e-9, 1e9
 #: The share of the calibration data that is held back if no other data are given: one in this many.
 HELD_OUT_SHARE = 5
 
@@ -52,6 +54,13 @@ def check_data(model: S5Model, data: np.ndarray, where: str) -> np.ndarray:
     if not np.isfinite(data).all():
         count = int(np.count_nonzero(~np.isfinite(data)))
         raise InputError(where, f"holds {count} values that are not finite", "Remove them")
+    largest = float(np.abs(data).max())
+    if largest and not SMALLEST <= largest <= LARGEST:
+        raise InputError(
+            where,
+            f"reaches {largest:.3g} (allowed {SMALLEST:.0e} to {LARGEST:.0e})",
+            "Scale the data as in training",
+        )
     if (data == data[0, 0]).all():
         raise InputError(
             where,

@@ -15,6 +15,8 @@ MULTIPLIER = Format(16, 0)
 SHIFT = Format(7, 0)
 #: Bits above a value's own that the sum before its rounding may use.
 HEADROOM_BITS = 2
+#: Bits below a value's own that make the rounding of its operands negligible.
+FINE_BITS = 6
 #: The range of a channel is at least this many bits below that of all channels together.
 SPREAD_BITS = 3
 #: How many exponents below the one without any clipping are not tried, but those above are: each
@@ -39,9 +41,10 @@ def spare_bits(bits: int) -> int:
     """Return how many bits a format keeps above the largest value of the calibration data.
 
     Data not seen may be louder. The wider the format, the less a bit of resolution is worth
-    against a bit of range: two of 16, measured on speech that was not calibrated with.
+    against a bit of range: two of 16, measured on speech that was not calibrated with. Beyond 22
+    bits there is no room for ``HEADROOM_BITS`` in the sum, so the value itself keeps them free.
     """
-    return min(3, max(0, (bits - 12) // 2))
+    return min(3, max(0, (bits - 12) // 2)) + max(0, bits + HEADROOM_BITS - STATE_BITS)
 
 
 def best_exponent(values: np.ndarray, bits: int) -> int:
@@ -74,7 +77,7 @@ def channel_exponents(
     Args:
         values: (..., n) floats.
         bits: width of the integers.
-        expected: (n,) magnitudes to cover, whatever the values are.
+        expected: (n,) magnitudes to cover, whatever the values are, if ``bits`` leave any room.
     """
     channels = values.reshape(-1, values.shape[-1]).T
     together = best_exponent(values, bits)
@@ -87,7 +90,7 @@ def channel_exponents(
         dtype=np.int64,
     )
     for index, magnitude in enumerate(np.broadcast_to(expected, len(chosen))):
-        if magnitude > 0:
+        if magnitude > 0 and spare_bits(bits):
             chosen[index] = min(chosen[index], covering_exponent(float(magnitude), bits))
     return chosen
 
@@ -100,9 +103,9 @@ def best_format(values: np.ndarray, bits: int) -> Format:
 def fine_bits(bits: int) -> int:
     """Return how many more fractional bits a value of ``bits`` bits has while it is summed up.
 
-    As many as a 24-bit register leaves beside ``HEADROOM_BITS``.
+    ``FINE_BITS``, or as many as a 24-bit register leaves beside ``HEADROOM_BITS``.
     """
-    return max(0, STATE_BITS - HEADROOM_BITS - bits)
+    return max(0, min(FINE_BITS, STATE_BITS - HEADROOM_BITS - bits))
 
 
 def resolvable(exponents: np.ndarray, steps: np.ndarray, extra: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -33,7 +33,8 @@ class Precision:
     """Bits of every tensor, sign included.
 
     Attributes:
-        weights: of matrices; more than 8 bits become two chained synapses.
+        weights: of matrices; more than 8 bits become chained synapses, as do fewer where messages
+            are so wide that sums of whole weights would not fit (see ``rounding.Digits``).
         activations: of messages between groups.
         inputs: of the tokens; by default as many as activations, or up to ``WIDE_INPUT`` if the
             accumulators of the encoder can take them without another digit of its weights: wider
@@ -99,6 +100,20 @@ class Precision:
                 bits = chosen
         _check(tensor, role, bits)
         return bits
+
+
+def check_overrides(precision: Precision, tensors: Iterable[str]) -> None:
+    """Refuse patterns that match none of a model's tensors.
+
+    Raises:
+        InputError: naming the pattern and all tensors.
+    """
+    tensors = tuple(tensors)
+    for pattern in precision.overrides:
+        if not any(fnmatchcase(tensor, pattern) for tensor in tensors):
+            raise InputError(
+                f"override {pattern}", "matches no tensor", f"There are {', '.join(tensors)}"
+            )
 
 
 def _check(where: str, role: str, bits: int) -> None:

@@ -32,7 +32,8 @@ class RangeProof:
 
     Attributes:
         where: ``group.port``, ``group.value``, or the group for its widest intermediate result.
-        role: ``accumulator``, ``intermediate``, ``state`` or ``message``.
+        role: ``accumulator``, ``intermediate``, ``state``, ``message``, or ``value`` for what
+            saturates inside a neuron and has a name.
         bits: its width.
         needed: bits that the worst case over all inputs needs; more than ``bits`` if not proven.
         proven: True if no input can leave the width; False if only the data say so.
@@ -78,13 +79,17 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
         )
         bounds = _register_bits(network, group)
         messages = (name for name in group.kind.messages if Endpoint(group.name, name) in sent)
-        for name in (*group.kind.state, *messages):
-            role = "state" if name in group.kind.state else "message"
+        for name in (*group.kind.state, *messages, *group.kind.probes):
             bits = group.formats[name].bits
-            if role == "state":
-                needed = bounds[name]
-            else:
-                needed = _message_bits(traced, name, bits)
+            needed = bounds.get(name) or _saturated_bits(traced, name, bits)
+            if name in group.kind.probes and needed is None:
+                continue
+            role = "state" if name in group.kind.state else "message"
+            if name in group.kind.probes:
+                role = "value"
+            if needed is None:
+                step = traced.steps[traced.results[name]]
+                needed = _bits(step.lowest, step.highest)
             proofs.append(_counted(f"{group.name}.{name}", role, bits, needed, values))
     return tuple(proofs)
 
@@ -97,28 +102,31 @@ def _counted(where: str, role: str, bits: int, needed: int, values) -> RangeProo
     data = values[where]
     lowest, highest = limits(bits)
     largest = int(np.abs(data).max())
-    headroom = math.log2(highest / largest) if largest else float(bits - 1)
+    headroom = max(0.0, math.log2(highest / largest)) if largest else float(bits - 1)
     saturated = int(np.count_nonzero((data == lowest) | (data == highest)))
     return RangeProof(where, role, bits, needed, needed <= bits, headroom, saturated, data.size)
 
 
-def _message_bits(traced: Program, name: str, bits: int) -> int:
-    """Return what a message would need without its saturation, over every input.
+def _saturated_bits(traced: Program, name: str, bits: int) -> int | None:
+    """Return what a value would need without its saturation, or None if it cannot saturate.
 
     The tracer drops a comparison that cannot change anything: where one with the limit of the
     format is left, what is compared may be beyond it.
     """
-    widest = 0
-    for index in traced.needed([name]):
+    limit_steps = {"min": limits(bits)[1], "max": limits(bits)[0]}
+    widest, index = None, traced.results[name]
+    while traced.steps[index].operation in limit_steps:
         step = traced.steps[index]
-        for limit, kind in zip(limits(bits), ("max", "min"), strict=True):
-            operands = [traced.steps[operand] for operand in step.operands]
-            constants = [o for o in operands if o.operation == "constant" and o.immediate == limit]
-            if step.operation == kind and constants:
-                others = [o for o in operands if o not in constants]
-                widest = max([widest, *(_bits(o.lowest, o.highest) for o in others)])
-    step = traced.steps[traced.results[name]]
-    return max(widest, _bits(step.lowest, step.highest))
+        operands = [(traced.steps[operand], operand) for operand in step.operands]
+        constants = [one.immediate for one, _ in operands if one.operation == "constant"]
+        others = [operand for one, operand in operands if one.operation != "constant"]
+        if not constants or not others:
+            break
+        (index,) = others
+        if constants[0] == limit_steps[step.operation]:
+            inner = traced.steps[index]
+            widest = max(widest or 0, _bits(inner.lowest, inner.highest))
+    return widest
 
 
 def _register_bits(network: Network, group: NeuronGroup) -> dict[str, int]:
@@ -130,10 +138,9 @@ def _register_bits(network: Network, group: NeuronGroup) -> dict[str, int]:
     if not group.kind.state:
         return {}
     bounds = state_limits(network, group)
-    return {
-        name: _bits(math.floor(part[:, 0].min()), math.ceil(part[:, 1].max()))
-        for name, part in zip(("x_re", "x_im"), (bounds[:, 0], bounds[:, 1]), strict=True)
-    }
+    # One part that saturates turns the other: both fit, or neither is proven.
+    bits = _bits(math.floor(bounds[..., 0].min()), math.ceil(bounds[..., 1].max()))
+    return dict.fromkeys(group.kind.state, bits)
 
 
 def state_limits(network: Network, group: NeuronGroup) -> np.ndarray:

@@ -12,7 +12,7 @@ from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_network_passes
 from s5_to_loihi.quantization.calibration import check_data
 from s5_to_loihi.quantization.folding import FoldedBlock, check_quantizable, fold
-from s5_to_loihi.quantization.precision import Precision
+from s5_to_loihi.quantization.precision import Precision, check_overrides
 from s5_to_loihi.quantization.sweep import Reader, RoundedMatrix, Sweep, TensorScale
 
 #: Values this many standard deviations from the mean must not saturate.
@@ -61,6 +61,7 @@ def quantize_model(
     """
     check_quantizable(model)
     tokens = check_data(model, tokens, "calibration data")
+    check_overrides(precision, _tensor_names(model))
     total = 2 + 3 * len(model.blocks) + (model.readout is Readout.MEAN)
     done: list[str] = []
 
@@ -99,6 +100,16 @@ def quantize_model(
         tuple(sweep.matrices),
         tuple(sweep.notes),
     )
+
+
+def _tensor_names(model: S5Model) -> list[str]:
+    """Return the names of all tensors whose bits can be chosen."""
+    names = ["input", "encoder.weight", "encoder.activation"]
+    for index, block in enumerate(model.blocks):
+        parts = ["B", "eigenvalues", "x", "g", "C", "y", "hidden"]
+        parts += [name for name, map_ in (("W1", block.value), ("W2", block.gate)) if map_]
+        names += [f"block{index}.{part}" for part in parts]
+    return [*names, "decoder.weight", "decoder.activation"]
 
 
 def _expected(block: FoldedBlock) -> np.ndarray:

@@ -14,16 +14,16 @@ import numpy as np
 from numba import njit
 
 from s5_to_loihi.network.neurons.rescaling import MOST_DIGITS
+from s5_to_loihi.network.verifier import WIDEST_DIGIT
 
-#: Widest digit: an int8 synapse carries it.
-WIDEST_DIGIT = 8
 #: By how much the sums of the final integers may exceed those of plainly rounded ones.
 SUM_MARGIN = 1.05
 #: The same for each of several digits, whose low ones are as good as random.
 CHAINED_MARGIN = 1.3
 
-#: The ridge that keeps a covariance well conditioned, relative to its diagonal.
-DAMPING = 0.1
+#: The ridge on a covariance, relative to its diagonal. Less fits the calibration data more closely
+#: and other data less: measured on speech, with 3,000 tokens.
+DAMPING = 3.0
 #: Sweeps of single integer steps.
 SWEEPS = 8
 
