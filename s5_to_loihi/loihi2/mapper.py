@@ -2,7 +2,8 @@
 
 A number of cores is tried by filling them evenly, improving, placing and evaluating. Numbers are
 tried in the order of what the bounds promise, until nothing left can be better, so a system with
-more cores never gives a longer timestep.
+more cores never gives a longer timestep, as long as all numbers can be tried: large networks get
+fewer tries (``LARGEST_SEARCH``).
 """
 
 from __future__ import annotations
