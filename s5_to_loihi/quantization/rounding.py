@@ -177,18 +177,22 @@ def _ridge(covariance: np.ndarray) -> np.ndarray:
 def _round_all(weight, pointers, columns, covariance, cross, ridge, highest, fractions):
     integers = np.zeros(weight.shape)
     steps = np.zeros(len(weight))
+    factored = columns[:0]
+    order, matrix, factor, ratios = _factor(factored, covariance, ridge)
     for row in range(len(weight)):
         support = columns[pointers[row] : pointers[row + 1]]
         if len(support) == 0:
             continue
-        order, matrix, factor, target = _prepare(
-            weight[row], support, covariance, cross[row], ridge
-        )
+        # Rows of a dense matrix share a factor.
+        if len(support) != len(factored) or (support != factored).any():
+            factored = support
+            order, matrix, factor, ratios = _factor(support, covariance, ridge)
+        target = _target(weight[row], order, matrix, factor, cross[row], ridge)
         widest = np.abs(weight[row]).max() / highest
         least = np.inf
         for fraction in fractions:
             step = widest * fraction
-            q, error = _nearest(matrix, factor, target, step, highest)
+            q, error = _nearest(matrix, ratios, target, step, highest)
             if error < least:
                 least = error
                 steps[row] = step
@@ -198,36 +202,58 @@ def _round_all(weight, pointers, columns, covariance, cross, ridge, highest, fra
 
 
 @njit(cache=True, error_model="numpy")
-def _prepare(weight, support, covariance, cross, ridge):
-    """Return a row's entries in the order of the factor, their covariance, factor and target."""
+def _factor(support, covariance, ridge):
+    """Return what rows with the same entries share.
+
+    Returns:
+        ``(entries in the order of the factor, their covariance, its lower factor L, the rows of
+        L's transpose divided by their diagonal)``.
+    """
     size, inputs = len(support), len(covariance)
     # The largest variances are rounded first, which is last in the factor.
     order = support[np.argsort(np.array([covariance[j % inputs, j % inputs] for j in support]))]
     matrix = np.zeros((size, size))
-    right = np.empty(size)
     for i in range(size):
         for j in range(size):
             if order[i] // inputs == order[j] // inputs:
                 matrix[i, j] = covariance[order[i] % inputs, order[j] % inputs]
         matrix[i, i] += ridge[order[i] % inputs]
-        right[i] = cross[order[i]]
-    # Only what differs from the original weights is solved for: the ridge pulls towards them.
-    original = np.array([weight[j] for j in order])
+    factor = np.linalg.cholesky(matrix)
+    ratios = np.empty((size, size))
     for i in range(size):
-        right[i] -= np.dot(matrix[i], original) - ridge[order[i] % inputs] * original[i]
-    return order, matrix, np.linalg.cholesky(matrix), original + np.linalg.solve(matrix, right)
+        for j in range(size):
+            ratios[i, j] = factor[j, i] / factor[i, i]
+    return order, matrix, factor, ratios
 
 
 @njit(cache=True, error_model="numpy")
-def _nearest(matrix, factor, target, step, highest):
+def _target(weight, order, matrix, factor, cross, ridge):
+    """Return the weights that best map messages to results: ``(K + ridge) t = cross + ridge w``."""
+    size, inputs = len(order), len(ridge)
+    original = np.array([weight[j] for j in order])
+    # Only what differs from the original weights is solved for: the ridge pulls towards them.
+    change = np.empty(size)
+    for i in range(size):
+        pull = ridge[order[i] % inputs] * original[i]
+        change[i] = cross[order[i]] + pull - np.dot(matrix[i], original)
+    for i in range(size):
+        change[i] = (change[i] - np.dot(factor[i, :i], change[:i])) / factor[i, i]
+    for i in range(size - 1, -1, -1):
+        change[i] /= factor[i, i]
+        change[:i] -= factor[i, :i] * change[i]
+    return original + change
+
+
+@njit(cache=True, error_model="numpy")
+def _nearest(matrix, ratios, target, step, highest):
     """Return a row's integers and their quadratic error."""
     size = len(target)
     q = np.zeros(size)
+    left = np.zeros(size)
     for k in range(size - 1, -1, -1):
-        wanted = target[k]
-        for j in range(k + 1, size):
-            wanted += factor[j, k] / factor[k, k] * (target[j] - step * q[j])
+        wanted = target[k] + np.dot(ratios[k, k + 1 :], left[k + 1 :])
         q[k] = min(max(np.rint(wanted / step), -highest), highest)
+        left[k] = target[k] - step * q[k]
     error = _descend(matrix, target, step, highest, q)
     # Of few weights, each to its nearest may by chance be better.
     plain = np.empty(size)
