@@ -11,7 +11,7 @@ demo: $(VENV)/.ready
 	$(VENV)/bin/s5-to-loihi demo demo_output
 
 test: $(VENV)/.ready
-	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(TESTS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadgroup $(TESTS)
 
 bench: $(VENV)/.ready
 	$(VENV)/bin/python benchmarks/lava_timesteps.py

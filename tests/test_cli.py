@@ -17,6 +17,8 @@ from s5_to_loihi import audio, cli
 from s5_to_loihi.backends import lava_shim, supervisor
 from s5_to_loihi.demo import CLEAN, DENOISER, NOISY
 
+# Leftovers of Lava are looked for on the whole machine: one at a time.
+pytestmark = pytest.mark.xdist_group("lava")
 needs_lava = pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed")
 
 
@@ -297,6 +299,7 @@ def test_an_interrupt_says_so_and_leaves_nothing(compiled):
     while not workers.read_text() and time.monotonic() < deadline:
         time.sleep(0.1)
     worker = int(workers.read_text().split()[0])
+    time.sleep(1)  # until the program knows of its worker, too
     program.send_signal(signal.SIGINT)
     _, error = program.communicate(timeout=60)
     assert program.returncode == 130

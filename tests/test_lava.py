@@ -29,7 +29,11 @@ from s5_to_loihi.verification import verify_run
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "lava_network.py"
 
-pytestmark = pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed")
+pytestmark = [
+    pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed"),
+    # What is left over is looked for on the whole machine: one Lava at a time.
+    pytest.mark.xdist_group("lava"),
+]
 
 
 def golden_network(name):

@@ -18,7 +18,10 @@ PROC = Path("/proc")
 SHARED_MEMORY = Path("/dev/shm")
 LONG = 300.0
 
-pytestmark = pytest.mark.skipif(not PROC.is_dir(), reason="needs /proc")
+pytestmark = [
+    pytest.mark.skipif(not PROC.is_dir(), reason="needs /proc"),
+    pytest.mark.xdist_group("lava"),
+]
 
 
 @pytest.fixture(autouse=True)
