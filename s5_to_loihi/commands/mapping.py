@@ -1,0 +1,101 @@
+"""``map``: neurons onto cores."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from s5_to_loihi import bundle
+from s5_to_loihi.commands.console import (
+    JsonOption,
+    console,
+    print_json,
+    progress,
+)
+from s5_to_loihi.files import check_target
+from s5_to_loihi.loihi2.core_mapping import Objective
+from s5_to_loihi.loihi2.facts import LISTED, load_system
+
+
+def map_command(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")],
+    system: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: the smallest"
+            " of these that the network fits."
+        ),
+    ] = None,
+    objective: Annotated[
+        Objective,
+        typer.Option(
+            help="latency: shortest timestep; cores: fewest; balanced: few, within 10 % of the"
+            " shortest timestep."
+        ),
+    ] = Objective.LATENCY,
+    cores: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Cores to use at most. Default: all of the system."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same mapping.")] = 0,
+    assumed_rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            "--assume-rate",
+            metavar="R",
+            min=0,
+            max=1,
+            help="Messages a neuron and timestep, instead of those measured on the bundle's"
+            " recorded tokens.",
+        ),
+    ] = None,
+    picture: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Draw cores and links into this file (.png or .svg)."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Map a network onto Loihi 2 cores, and write the mapping into the bundle.
+
+    Prints Intel's table of what each core holds, what limits the mapping, and what no mapping can
+    beat. Numbers are of a model; nothing was measured on a chip. Ends with exit code 2 if the
+    network does not fit. Example:
+
+        s5-to-loihi map denoiser.bundle --system oheogulch --picture cores.png
+    """
+    # Compiled loops, which other commands need not wait for.
+    from s5_to_loihi.loihi2 import rules
+    from s5_to_loihi.loihi2.mapper import map_network
+    from s5_to_loihi.loihi2.rates import assumed_rates, measured_rates
+    from s5_to_loihi.reports import mapping_tables
+
+    check_target(picture, (".png", ".svg"))
+    chosen = None if system is None else load_system(system)
+    opened = bundle.read(path)
+    network = opened.network
+    if assumed_rate is None and opened.vectors is not None:
+        with progress("Counting messages", "tokens") as advance:
+            rates = measured_rates(network, opened.vectors.tokens, advance)
+    else:
+        rates = assumed_rates(network, 1.0 if assumed_rate is None else assumed_rate)
+    with progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
+        mapping, evaluation = map_network(network, rates, chosen, objective, cores, seed, advance)
+    rules.require(evaluation)
+    bundle.write(dataclasses.replace(opened, mapping=mapping), path)
+    if picture is not None:
+        from s5_to_loihi.reports.core_drawing import draw_mapping
+
+        draw_mapping(evaluation, picture)
+    if as_json:
+        print_json(mapping_tables.as_dictionary(mapping, evaluation))
+        return
+    console.print(mapping_tables.utilisation_table(evaluation))
+    console.print(mapping_tables.timestep_table(evaluation))
+    for line in mapping_tables.summary(evaluation):
+        console.print(line, highlight=False, markup=False)
+    console.print(f"Wrote the mapping into {path}", highlight=False, soft_wrap=True)
+    if picture is not None:
+        console.print(f"Wrote {picture}", highlight=False, soft_wrap=True)

@@ -1,0 +1,210 @@
+"""``run``, ``denoise`` and ``demo``: networks at work."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from s5_to_loihi import audio, bundle
+from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.commands.checking import require_equal
+from s5_to_loihi.commands.console import (
+    JsonOption,
+    announce_compilation,
+    console,
+    finite,
+    print_json,
+    progress,
+)
+from s5_to_loihi.compiler import compile_export
+from s5_to_loihi.denoising import denoise as denoise_samples
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.files import check_target
+from s5_to_loihi.reports import tables
+from s5_to_loihi.simulation import simulate_file
+
+
+def denoise(
+    recording: Annotated[Path, typer.Argument(metavar="IN.wav", help="The noisy recording.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT.wav", help="The cleaned one to write.")],
+    model: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--bundle", help="A compiled denoiser. Default: the one that is shipped."),
+    ] = None,
+    backend: Annotated[
+        Backend,
+        typer.Option("--backend", "-b", help="What to run it on; all give the same integers."),
+    ] = Backend.FAST,
+    mode: Annotated[Mode, typer.Option(help="How tokens follow one another.")] = Mode.PIPELINED,
+    clean: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The clean recording, to measure SI-SNR with."),
+    ] = None,
+    picture: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Draw the spectrograms into this file (.png or .svg)."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Denoise a recording with a compiled network.
+
+    Any sample rate is resampled to 16 kHz (and said); channels are cleaned independently.
+    """
+    from s5_to_loihi.demo import DENOISER
+
+    for path, suffixes in ((output, (".wav",)), (picture, (".png", ".svg"))):
+        check_target(path, suffixes)
+    noisy = audio.resample(audio.read_wav(recording))
+    reference = None
+    if clean is not None:
+        reference = audio.resample(audio.read_wav(clean))
+        if reference.samples.shape != noisy.samples.shape:
+            raise InputError(
+                str(clean),
+                f"has {reference.samples.shape} channels and samples, {recording} has"
+                f" {noisy.samples.shape}",
+                "Give the clean version of the same recording",
+            )
+    if model is not None:
+        network = bundle.read(model).network
+    else:
+        network = compile_export(DENOISER).network
+    announce_compilation(network, [backend])
+    with progress(f"Denoising on {backend.value}") as advance:
+        result = denoise_samples(network, noisy.samples, backend, mode, advance)
+    clipped_samples = audio.write_wav(output, result.samples)
+    si_snr = None
+    if reference is not None:
+        si_snr = [
+            [audio.si_snr(channel, target) for channel in (before, after)]
+            for before, after, target in zip(
+                noisy.samples, result.samples, reference.samples, strict=True
+            )
+        ]
+    if picture is not None:
+        from s5_to_loihi.reports.spectrogram import draw_spectrograms
+
+        panels = [("noisy", noisy.samples[0]), ("denoised", result.samples[0])]
+        if reference is not None:
+            panels.append(("clean", reference.samples[0]))
+        draw_spectrograms(picture, panels, audio.RATE)
+    if as_json:
+        print_json(
+            {
+                "output": str(output),
+                "backend": backend.value,
+                "tokens": result.tokens,
+                "seconds": result.seconds,
+                "real_time_factor": result.real_time_factor,
+                "clipped_inputs": result.clipped_inputs,
+                "clipped_samples": clipped_samples,
+                "si_snr_db": si_snr and [[finite(value) for value in pair] for pair in si_snr],
+                "notes": noisy.notes,
+            }
+        )
+        return
+    for note in noisy.notes:
+        console.print(f"Note: {note}", highlight=False, markup=False)
+    console.print(
+        f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
+        f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"
+        f" real-time factor {result.real_time_factor:.4f}",
+        highlight=False,
+    )
+    console.print(
+        f"Saturated: {result.clipped_inputs:,} inputs, {clipped_samples:,} output samples",
+        highlight=False,
+    )
+    for index, (before, after) in enumerate(si_snr or ()):
+        console.print(
+            f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised",
+            highlight=False,
+        )
+    for path in (output, picture):
+        if path is not None:
+            console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+
+
+def run(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")],
+    inputs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="(tokens, features) or (tokens, batch, features) as .npy or .npz, integers or"
+            " floats; or a recording (.wav).",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .npy to write: integers, int32.")
+    ],
+    saturate: Annotated[
+        bool, typer.Option("--saturate", help="Clip values outside the input format, and count.")
+    ] = False,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Sequences at the same time. Default: all processors."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a network on data of any length with the fast simulator.
+
+    Memory stays bounded: input and output are read and written in chunks. Prints throughput and
+    activity: messages, synaptic operations and neuron updates of each group. Example:
+
+        s5-to-loihi run denoiser.bundle frames.npy -o masks.npy
+    """
+    network = bundle.read(path).network
+    announce_compilation(network, [Backend.FAST])
+    started = time.perf_counter()
+    with progress("Simulating", "tokens") as advance:
+        totals = simulate_file(
+            network, inputs, output, saturate=saturate, threads=threads, on_progress=advance
+        )
+    seconds = time.perf_counter() - started
+    count = totals.tokens * totals.sequences
+    if as_json:
+        print_json(
+            {
+                "output": str(output),
+                "format": network.output_format._asdict(),
+                "tokens": totals.tokens,
+                "sequences": totals.sequences,
+                "seconds": seconds,
+                "saturated": totals.saturated,
+                "activity_per_token": {
+                    name: {
+                        "messages": totals.messages[index] / count,
+                        "synops": totals.synops[index] / count,
+                        "updates": int(totals.updates[index]),
+                    }
+                    for index, name in enumerate(totals.groups)
+                },
+            }
+        )
+        return
+    console.print(tables.activity_table(totals))
+    console.print(
+        f"{totals.sequences} x {totals.tokens:,} tokens in {seconds:.2f} s"
+        f" ({seconds / count * 1e6:.1f} us a token, starting included),"
+        f" {totals.saturated:,} inputs saturated",
+        highlight=False,
+    )
+    console.print(
+        f"Wrote {output}: integers of {network.output_format}", highlight=False, soft_wrap=True
+    )
+
+
+def demo(
+    directory: Annotated[
+        Path, typer.Argument(help="Where to write the bundle, sound and pictures.")
+    ] = Path("demo_output"),
+) -> None:
+    """Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording."""
+    from s5_to_loihi import demo as steps
+
+    steps.run_demo(directory, console, progress, announce_compilation, require_equal)
