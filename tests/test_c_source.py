@@ -3,53 +3,22 @@
 import shutil
 
 import c_harness
-import fast_networks
-import golden
 import numpy as np
 import pytest
-from fast_networks import NETWORKS
-from float_models import FloatCase, quantized
-from random_networks import random_tokens
+from every_kind import EVERY, network_of, tokens_of
 
 from s5_to_loihi.backends.c_source import identifier, write_source
 from s5_to_loihi.backends.interpreter import Interpreter, update_sequence
 from s5_to_loihi.errors import NetworkError
-from s5_to_loihi.float_model import Activation
-from s5_to_loihi.model import GluVariant
-from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Readout
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.programs import sent_messages
 from s5_to_loihi.network.ranges import port_intervals
-from s5_to_loihi.quantization.precision import Precision
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
 #: Rows of accumulators anywhere within what is proven for them, behind those of the tokens.
 ANYTHING = 40
-TOKENS = 60
-
-QUANTIZED = {
-    "half2": FloatCase(glu=GluVariant.HALF2, blocks=1),
-    "none, mean": FloatCase(
-        glu=GluVariant.NONE, readout=Readout.MEAN, sequence_length=5, blocks=1
-    ),
-    "full, gelu, chained weights": FloatCase(
-        glu=GluVariant.FULL, activation=Activation.GELU_ERF, rectified=False, blocks=1,
-        precision=Precision(weights=12, activations=24),
-    ),
-}  # fmt: skip
-
-
-def network_of(name: str) -> Network:
-    if name in QUANTIZED:
-        return quantized(QUANTIZED[name]).network
-    return fast_networks.network(name)
-
-
-def tokens_of(name: str, network: Network) -> np.ndarray:
-    if name in golden.SETS:
-        return golden.load(name).tensors["INPUT_int"][:, None].astype(np.int64)
-    return random_tokens(3, TOKENS, 1, network.input_size)
 
 
 def anything(network: Network, group: NeuronGroup, rng: np.random.Generator) -> np.ndarray:
@@ -91,7 +60,7 @@ def expected_values(group: NeuronGroup, rows: np.ndarray) -> dict[str, np.ndarra
     }
 
 
-@pytest.mark.parametrize("name", [*golden.SETS, *NETWORKS, *QUANTIZED])
+@pytest.mark.parametrize("name", EVERY)
 def test_every_register_and_message(name, tmp_path):
     network = network_of(name)
     rows = accumulators_of(network, tokens_of(name, network))
@@ -109,8 +78,7 @@ def test_every_register_and_message(name, tmp_path):
 
 
 def test_these_networks_have_every_kind_of_neuron():
-    names = [*golden.SETS, *NETWORKS, *QUANTIZED]
-    used = {group.kind.name for name in names for group in network_of(name).groups}
+    used = {group.kind.name for name in EVERY for group in network_of(name).groups}
     assert used == set(KINDS)
 
 
