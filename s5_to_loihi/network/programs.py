@@ -30,12 +30,14 @@ class Binding:
         tables: likewise ``t0``, ``t1`` ...
         parameters: names of the per-neuron constants that the program reads, in order; where a
             constant has one value for all neurons it is among ``constants`` instead.
+        ports: those that synapses end at, in the kind's order.
     """
 
     group: NeuronGroup
     constants: dict[str, int]
     tables: dict[str, tuple[int, ...]]
     parameters: tuple[str, ...]
+    ports: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,9 @@ def _open_program(network: Network, group: NeuronGroup):
     read = {step.immediate for step in steps if step.operation == "parameter"}
     names = tuple(name for name in parameters(group) if name in read)
     results = {name: new_index[program.results[name]] for name in wanted}
-    return tuple(steps), results, Binding(group, constants, tables, names)
+    targets = {synapses.target for synapses in network.synapses}
+    ports = tuple(name for name in group.kind.ports if Endpoint(group.name, name) in targets)
+    return tuple(steps), results, Binding(group, constants, tables, names, ports)
 
 
 def _name(group: NeuronGroup, steps: Iterable[Step], results: dict[str, int]) -> str:
