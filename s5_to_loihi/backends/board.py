@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from s5_to_loihi import bundle
-from s5_to_loihi.backends import chip_plan, extension, lava_shim, microcode_files, supervisor
-from s5_to_loihi.backends.chip_plan import ChipPlan
+from s5_to_loihi.backends import chip_plan, extension, lava_shim, microcode_files, stock, supervisor
+from s5_to_loihi.backends.c_source import write_source
+from s5_to_loihi.backends.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.backends.interpreter import Evaluation, Mode
 from s5_to_loihi.backends.probes import PROBES
 from s5_to_loihi.errors import InputError
@@ -47,6 +48,7 @@ class BoardOptions:
         reset_interval: timesteps from one sequence to the next; by default the smallest power of
             two that holds a sequence.
         input_latency, output_latency: see ``ChipPlan``.
+        lowering: what computes the neurons.
         measure: which of ``PROBES``; each is a run of its own.
         measured_steps: timesteps of such a run.
     """
@@ -58,6 +60,7 @@ class BoardOptions:
     reset_interval: int | None = None
     input_latency: int = 0
     output_latency: int = 0
+    lowering: Lowering = Lowering.MICROCODE
     measure: tuple[str, ...] = ()
     measured_steps: int = 10_000
 
@@ -65,13 +68,20 @@ class BoardOptions:
         """Check the values.
 
         Raises:
-            InputError: an unknown generation or measurement, or no timesteps to measure.
+            InputError: an unknown generation or measurement, no timesteps to measure, or
+                something to measure on an embedded processor.
         """
         if self.generation not in GENERATIONS:
             what, do = f"is {self.generation!r}", f"Use one of {', '.join(GENERATIONS)}"
             raise InputError("chip generation", what, do)
         if unknown := sorted(set(self.measure) - set(PROBES)):
             raise InputError("measure", f"has {unknown[0]!r}", f"Use some of {', '.join(PROBES)}")
+        if self.measure and self.lowering is Lowering.EMBEDDED:
+            raise InputError(
+                "measure",
+                "is given for an embedded processor; the probes are those of neurocores",
+                "Leave it out",
+            )
         if self.measured_steps < 1:
             raise InputError("measured steps", f"is {self.measured_steps} (limit 1 or more)")
 
@@ -112,8 +122,11 @@ def run(
     """
     plan = _plan(network, tokens, mode, options)
     extension.require(measuring=bool(options.measure))
-    if programs := microcode_files.missing(network, options.microcode):
-        raise microcode_files.missing_error(programs, options.microcode)
+    if options.lowering is not Lowering.EMBEDDED:
+        if programs := microcode_files.missing(
+            network, options.microcode, _stock_groups(network, plan)
+        ):
+            raise microcode_files.missing_error(programs, options.microcode)
     return _run(network, tokens, plan, options, bundle_digest, total_timeout, on_progress, "board")
 
 
@@ -132,6 +145,10 @@ def rehearse(
     Neither the extension nor microcode is needed; nothing is measured, whatever ``options`` say.
     """
     plan = _plan(network, tokens, mode, options)
+    if plan.lowering is Lowering.EMBEDDED:
+        raise InputError(
+            "lowering", "is embedded: C for an embedded processor is not run here", "Use microcode"
+        )
     lava_shim.install()
     options = dataclasses.replace(options, measure=())
     return _run(
@@ -151,9 +168,17 @@ def _plan(network: Network, tokens, mode: Mode, options: BoardOptions) -> ChipPl
         options.input_latency,
         options.output_latency,
         None if options.microcode is None else str(Path(options.microcode).resolve()),
+        options.lowering,
     )
     chip_plan.stream(np.zeros((count, 1, 1)), plan)
     return plan
+
+
+def _stock_groups(network: Network, plan: ChipPlan) -> tuple[str, ...]:
+    """Return the groups that need no microcode."""
+    if plan.lowering is not Lowering.STOCK:
+        return ()
+    return tuple(one.group for one in stock.lower(network) if one.process is not None)
 
 
 def _run(network, tokens, plan, options, bundle_digest, timeout, on_progress, target) -> BoardRun:
@@ -163,6 +188,11 @@ def _run(network, tokens, plan, options, bundle_digest, timeout, on_progress, ta
     with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
         job = Path(folder)
         bundle.write(bundle.Bundle(network, None), job / "network")
+        if plan.lowering is Lowering.EMBEDDED:
+            plan = dataclasses.replace(plan, source=str(job / "network.c"))
+            offset = plan.input_latency % plan.reset_interval
+            source = write_source(network, plan.reset_interval, offset)
+            Path(plan.source).write_text(source)
         np.save(job / "tokens.npy", rows)
         np.save(job / "outputs.npy", np.zeros((len(rows), network.output_size), dtype=np.int32))
         started = time.monotonic()
@@ -224,5 +254,6 @@ def _environment(options: BoardOptions, plan: ChipPlan) -> Mapping[str, str]:
         "board": options.board,
         "generation": options.generation,
         "reset_interval": plan.reset_interval,
+        "lowering": plan.lowering.value,
     }
     return {name: str(value) for name, value in known.items() if value is not None}

@@ -17,7 +17,7 @@ import numpy as np
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends import lava_shim, supervisor
-from s5_to_loihi.backends.chip_plan import ChipPlan
+from s5_to_loihi.backends.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.backends.lava_worker import report_killed_children
 from s5_to_loihi.backends.probes import PROBES, READERS
 from s5_to_loihi.network.network import Network
@@ -27,7 +27,10 @@ REPLAYED = 64
 
 
 def build(network: Network, tokens: np.ndarray, plan: ChipPlan, job: Path):
-    """Return the process to run: a stream on the host, the network between two adapters."""
+    """Return the process to run: a stream on the host, the network between two adapters.
+
+    An embedded processor is an adapter itself.
+    """
     from process_models.process import ChipInput, ChipOutput, S5Network, TokenStream
 
     chip = S5Network(network=network, plan=plan, job=str(job))
@@ -38,6 +41,10 @@ def build(network: Network, tokens: np.ndarray, plan: ChipPlan, job: Path):
         latency=plan.latency(network),
         job=str(job),
     )
+    if plan.lowering is Lowering.EMBEDDED:
+        stream.out.connect(chip.inp)
+        chip.out.connect(stream.inp)
+        return stream
     entry = ChipInput(size=network.input_size, latency=plan.input_latency, job=str(job))
     leave = ChipOutput(size=network.output_size, latency=plan.output_latency, job=str(job))
     stream.out.connect(entry.inp)
@@ -64,6 +71,11 @@ def configuration(options: dict, probes: list):
     """Return Lava's run configuration: for the board, or for a rehearsal on the CPU."""
     from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg
 
+    if options["plan"]["lowering"] == Lowering.EMBEDDED.value:
+        from process_models.ncmodels import CS5Network
+        from process_models.process import S5Network
+
+        return Loihi2HwCfg(exception_proc_model_map={S5Network: CS5Network})
     if options["target"] == "board":
         return Loihi2HwCfg(select_sub_proc_model=True, callback_fxs=probes)
     from process_models.models import PyChipInput, PyChipOutput
@@ -98,7 +110,8 @@ def main(job: Path) -> None:
     options = json.loads((job / "options.json").read_text())
     network = bundle.read(job / "network").network
     tokens = np.load(job / "tokens.npy")
-    plan = ChipPlan(**options["plan"])
+    lowering = Lowering(options["plan"]["lowering"])
+    plan = ChipPlan(**{**options["plan"], "lowering": lowering})
     choose_board(options)
     what, probes = options["what"], []
     if what in PROBES:

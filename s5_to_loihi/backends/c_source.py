@@ -48,13 +48,14 @@ def identifier(name: str) -> str:
     return re.sub(r"\W", "_", name, flags=re.ASCII)
 
 
-def write_source(network: Network, reset_interval: int) -> str:
+def write_source(network: Network, reset_interval: int, reset_offset: int = 0) -> str:
     """Return the C source of a network.
 
     Args:
         network: verified.
         reset_interval: timesteps from the first token of a sequence to that of the next; the
             registers are zero at each.
+        reset_offset: timestep of the very first token, below ``reset_interval``.
 
     Raises:
         NetworkError: an interval leaves 64 bits (``check_ranges`` refuses such networks), or two
@@ -70,7 +71,7 @@ def write_source(network: Network, reset_interval: int) -> str:
         _HELPERS,
         f"static int32_t input_token[{network.input_size}];\n",
         *(_group(network, group) for group in network.groups),
-        _entry_points(network, reset_interval),
+        _entry_points(network, reset_interval, reset_offset),
     ]
     return "\n".join(parts)
 
@@ -279,7 +280,7 @@ def _synapses(network: Network, group: NeuronGroup) -> str:
     return "\n".join([*arrays, f"static void {prefix}_synapses(void)", "{", *lines, "}", ""])
 
 
-def _entry_points(network: Network, reset_interval: int) -> str:
+def _entry_points(network: Network, reset_interval: int, reset_offset: int) -> str:
     """Return ``spk_guard`` and ``run_spk``; Lava counts timesteps from 1."""
     resets = [
         f"            {_prefix(group)}_{name}[i] = 0;"
@@ -297,7 +298,7 @@ def _entry_points(network: Network, reset_interval: int) -> str:
         "void run_spk(runState *rs)",
         "{",
         "    recv_vec_dense(rs, &inp, input_token);",
-        f"    if ((rs->time_step - 1) % {reset_interval} == 0) {{",
+        f"    if ((rs->time_step - 1) % {reset_interval} == {reset_offset}) {{",
     ]
     for size, reset in zip(sizes, resets, strict=True):
         lines += [f"        for (int32_t i = 0; i < {size}; i++) {{", reset, "        }"]

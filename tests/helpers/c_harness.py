@@ -15,7 +15,7 @@ FLAGS = (
 )  # fmt: skip
 
 #: What Lava's runtime gives an embedded process; here ports are standard input and output.
-_RUNTIME = """
+RUNTIME = """
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ static void send_vec_dense(runState *rs, Port *port, int32_t *data)
 def build(network: Network, reset_interval: int, folder: Path) -> Path:
     """Write and compile the C of a network; one call of gcc."""
     (folder / "network.c").write_text(write_source(network, reset_interval))
-    runtime = _RUNTIME.format(inputs=network.input_size, outputs=network.output_size)
+    runtime = RUNTIME.format(inputs=network.input_size, outputs=network.output_size)
     (folder / f"predefs_{MODEL}.h").write_text(runtime)
     groups = [_rows_of_accumulators(network, group) for group in network.groups]
     (folder / "main.c").write_text(

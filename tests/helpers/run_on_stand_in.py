@@ -1,7 +1,7 @@
-"""Tries a part of a board run: ``python run_on_stand_in.py BUNDLE MICROCODE WHAT [PARTITION]``.
+"""Tries a part of a board run; prints the error that it ends with.
 
-Prints the error that it ends with. WHAT is "outputs" or a measurement, before which the run for
-outputs is left out.
+``python run_on_stand_in.py BUNDLE MICROCODE WHAT [PARTITION [LOWERING]]``. WHAT is "outputs" or a
+measurement, before which the run for outputs is left out.
 """
 
 import sys
@@ -10,13 +10,19 @@ import numpy as np
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends import board
+from s5_to_loihi.backends.chip_plan import Lowering
 from s5_to_loihi.errors import LavaError
 
 
-def main(path: str, microcode: str, what: str, partition: str | None = None) -> None:
+def main(path: str, microcode: str, what: str, partition="", lowering="microcode") -> None:
     network = bundle.read(path).network
     measure = () if what == "outputs" else (what,)
-    options = board.BoardOptions(microcode=microcode, partition=partition, measure=measure)
+    options = board.BoardOptions(
+        microcode=microcode,
+        partition=partition or None,
+        measure=measure,
+        lowering=Lowering(lowering),
+    )
     phase = board._phase
 
     def one_phase(job, name, *arguments):
