@@ -11,10 +11,9 @@ from fast_networks import RICH
 from float_models import quantized
 from random_networks import Case, sample
 
-from s5_to_loihi import Bundle, bundle, cli
+from s5_to_loihi import Bundle, bundle, cli, listing
 from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.loihi2.workload import program_steps
-from s5_to_loihi.network import listing
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.programs import neuron_programs
 from s5_to_loihi.vectors import Vectors

@@ -20,6 +20,7 @@ from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.programs import NeuronProgram, program_of
 from s5_to_loihi.network.tracing import Step, parameters
+from s5_to_loihi.passes.check_ranges import ARITHMETIC_BITS
 
 #: Name of the process model, from which Lava makes that of the header.
 MODEL = "CS5Network"
@@ -96,7 +97,7 @@ def _group(network: Network, group: NeuronGroup) -> str:
 
 def _check(group: NeuronGroup, program: NeuronProgram) -> None:
     for step in program.steps:
-        if step.lowest < -(2**63) or step.highest >= 2**63:
+        if step.bits > ARITHMETIC_BITS:
             raise NetworkError(group.name, f"needs more than 64 bits for {step.operation}")
         if step.operation in ("<<", ">>") and program.steps[step.operands[1]].highest > (
             WIDEST_SHIFT - (step.operation == "<<")
