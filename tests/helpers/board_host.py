@@ -119,14 +119,18 @@ class BoardHost:
         words = [word for line in lines for word in line.split()]
         return [word.partition("=")[2] for word in words if word.startswith("JobName=")]
 
-    def processes(self, sign: str) -> list[int]:
-        """Return the processes whose command line has a text in it."""
-        found = []
-        for file in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                if sign.encode() in file.read_bytes():
-                    found.append(int(file.parent.name))
-        return found
+    def shell(self, command: str) -> str:
+        """Run a command line on the host through ssh."""
+        ssh = ["ssh", "-F", str(self.folder / "ssh_config"), "board-host", command]
+        return subprocess.run(ssh, capture_output=True, text=True, check=True).stdout
+
+    def scripts(self) -> list[int]:
+        """Return the processes that run from an unpacked archive: jobs, and what serves ssh."""
+        return processes("cmdline", "/program/deploy/")
+
+    def job_processes(self) -> list[int]:
+        """Return the processes of jobs: a job's script says what lava-loihi reads."""
+        return processes("environ", "\0SLURM=1\0") + processes("environ", "\0NOSLURM=1\0")
 
     def python(self, name: str, before: str) -> Path:
         """Make a Python that first runs shell commands, with the script to run as ``$1``."""
@@ -135,6 +139,16 @@ class BoardHost:
         program.write_text(f'#!/bin/sh\n{before}\nexec {python} "$@"\n')
         program.chmod(0o755)
         return program
+
+
+def processes(file: str, sign: str) -> list[int]:
+    """Return the processes that have a text in a file of theirs in /proc."""
+    found = []
+    for entry in Path("/proc").glob(f"[0-9]*/{file}"):
+        with contextlib.suppress(OSError):
+            if sign.encode() in b"\0" + entry.read_bytes() + b"\0":
+                found.append(int(entry.parent.name))
+    return found
 
 
 def why_not() -> str | None:
