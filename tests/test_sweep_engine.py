@@ -63,6 +63,20 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def kill_somewhere(process: int, directory: Path, rng: random.Random) -> None:
+    """Kill a sweep at its start or after some points, and sometimes a worker right before it."""
+    seen, awaited = len(journal(directory)), rng.randrange(4)
+    wait_until(lambda: len(journal(directory)) >= seen + awaited or not is_alive(process))
+    time.sleep(rng.uniform(0, 0.05 if awaited else 0.8))
+    entries = journal(directory)
+    if entries[seen:] and rng.random() < 0.3:
+        os.kill(int(entries[-1][1]), signal.SIGKILL)
+    assert is_alive(process), "the sweep was done before it could be killed"
+    os.kill(process, signal.SIGKILL)
+    seen_workers = {int(worker) for _, worker, _ in journal(directory)}
+    wait_until(lambda: not any(map(is_alive, seen_workers)))
+
+
 def test_killed_at_random_points_nothing_is_lost_or_done_twice(tmp_path):
     behaviours = {f"point {index}": "sleep 0.02" for index in range(40)}
     behaviours |= {"small": "refuse", "odd": "bug"}
@@ -82,17 +96,7 @@ def test_killed_at_random_points_nothing_is_lost_or_done_twice(tmp_path):
             return int(server.stdout.readline())
 
         for _ in range(KILLS):
-            process, seen = start(), len(journal(killed))
-            awaited = rng.randrange(4)
-            wait_until(lambda: len(journal(killed)) >= seen + awaited or not is_alive(process))
-            time.sleep(rng.uniform(0, 0.05 if awaited else 0.8))
-            entries = journal(killed)[seen:]
-            if entries and rng.random() < 0.3:
-                os.kill(int(entries[-1][1]), signal.SIGKILL)
-            assert is_alive(process), "a killed sweep should not have been done"
-            os.kill(process, signal.SIGKILL)
-            workers_seen = {int(process) for _, process, _ in journal(killed)}
-            wait_until(lambda: not any(map(is_alive, workers_seen)))
+            kill_somewhere(start(), killed, rng)
         assert 0 < len(list((killed / "out" / "points").glob("*.json"))) < len(behaviours)
         resumed = start()
         wait_until(lambda: not is_alive(resumed))
@@ -159,7 +163,7 @@ def test_only_what_changed_is_computed_again(tmp_path):
 
 
 def test_a_worker_goes_on_with_what_shares_steps(tmp_path):
-    # Two in a row share a step: workers take whole pairs, but for the last when nothing else is left.
+    # Two in a row share a step: workers take whole pairs, but for the last one if it is all left.
     behaviours = {f"point {index}": "sleep 0.05" for index in range(8)}
     sweep(tmp_path, behaviours)
     process_of = {key: process for key, process, _ in journal(tmp_path)}

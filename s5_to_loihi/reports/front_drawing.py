@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from s5_to_loihi.files import check_target, replacing
 from s5_to_loihi.reports.sweep_tables import number, setting
 from s5_to_loihi.sweeping.metrics import METRICS, Better
+from s5_to_loihi.sweeping.results import has_all
 
 #: Neither a date nor a version: the same results give the same bytes.
 _METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
@@ -114,7 +115,10 @@ def write_page(results: dict, varied: Sequence[str], path: Path) -> None:
         ]
         marker = {"size": 13 if filled else 8, "line": {"width": 1.5 if filled else 0}}
         if third:
-            marker |= {"color": [value(point, third[0]) for point in chosen], "coloraxis": "coloraxis"}
+            marker |= {
+                "color": [value(point, third[0]) for point in chosen],
+                "coloraxis": "coloraxis",
+            }
         figure.add_trace(
             graph_objects.Scatter(
                 x=[value(point, across) for point in chosen],
@@ -152,11 +156,7 @@ def plotted(results: dict) -> tuple[str, ...]:
 
 def complete(results: dict, names: Sequence[str]) -> list[dict]:
     """Return the points that have all these metrics, those on the front last."""
-    points = [
-        point
-        for point in results["points"]
-        if point["metrics"] is not None and all(name in point["metrics"] for name in names)
-    ]
+    points = [point for point in results["points"] if has_all(point, names)]
     return sorted(points, key=on_front)
 
 

@@ -40,9 +40,7 @@ def point_table(results: dict, varied: Sequence[str]) -> Table:
         *((HEADINGS.get(name, name), "left") for name in varied),
         *((METRICS[name].title, "right") for name in shown),
     )
-    table.add_row(
-        *([""] * (len(varied) + 1)), *(METRICS[name].unit for name in shown), style="dim"
-    )
+    table.add_row(*([""] * (len(varied) + 1)), *(METRICS[name].unit for name in shown), style="dim")
     for point in points:
         table.add_row(
             "*" if point["on_front"] else "",

@@ -1,1 +1,1 @@
-"""Sweeps: every combination of settings compiled, mapped and profiled, resumable and in parallel."""
+"""Sweeps: every combination of settings compiled, mapped and profiled; resumable, parallel."""

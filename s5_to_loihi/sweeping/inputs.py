@@ -21,7 +21,6 @@ from s5_to_loihi.loihi2.facts import LISTED, load_system
 from s5_to_loihi.sweeping.plan import Plan, Settings
 from s5_to_loihi.sweeping.task import Task
 
-
 #: Roles of data.
 DATA = ("calibration", "held_out", "clean")
 

@@ -131,9 +131,7 @@ def read_plan(path: Path) -> Plan:
     clean = _optional(where, "clean", content, _recording)
     held_out = _optional(where, "held_out", content, _recording if clean else _data)
     if clean is not None and held_out is None:
-        raise InputError(
-            f"{where}: clean", "needs the noisy version", "Give it as held_out: a .wav"
-        )
+        raise InputError(f"{where}: clean", "needs the noisy version", "Give held_out, a .wav")
     front = content.get("front", default_front(clean is not None))
     plan = Plan(
         name=_text(f"{where}: name", content.get("name", path.stem)),
@@ -159,7 +157,7 @@ def _read(path: Path) -> dict:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise InputError(str(path), f"is larger than {LARGEST_FILE >> 20} MiB")
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise InputError(
             str(path), f"cannot be read ({error.strerror})", "Check the path"

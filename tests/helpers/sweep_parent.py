@@ -1,4 +1,4 @@
-"""Runs sweeps of cheap points in processes that can be killed: ``python -m sweep_parent DIRECTORY``.
+"""Runs sweeps of cheap points in processes that can be killed: ``-m sweep_parent DIRECTORY``.
 
 For each line on standard input a process is forked that sweeps (importing the package once saves
 most of a second a run); the line that answers is its number. The file ``behaviours.json`` in the
