@@ -22,6 +22,8 @@ from s5_to_loihi.commands.console import JsonOption, console, print_json, spinne
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
+#: Columns that a table may take in a file or a pipe.
+WIDE = 200
 
 
 def sweep(
@@ -106,13 +108,15 @@ def sweep(
         print_json(results)
         return
     varied = plan.varied or ("checkpoint",)
-    console.print(sweep_tables.point_table(results, varied))
+    console.print(
+        sweep_tables.point_table(results, varied), width=None if console.is_terminal else WIDE
+    )
     failures = sweep_tables.failure_table(results, varied)
     if failures is not None:
         console.print(failures)
     console.print(
-        f"Computing took {sum(outcome.seconds for outcome in outcomes):,.0f} s of one processor,"
-        " earlier runs included",
+        f"Computing took {sum(outcome.seconds for outcome in outcomes):,.0f} s, summed over all"
+        " points, earlier runs included",
         highlight=False,
     )
     for path in (directory / RESULTS, *(pictures if drawable else ())):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from s5_to_loihi.files import check_target, replacing
@@ -25,12 +26,11 @@ def draw_front(results: dict, varied: Sequence[str], path: Path) -> None:
     """Draw all points into a file, .png or .svg by its suffix.
 
     The first metric of the front runs to the right, the second upwards, the third is the colour;
-    bars are the ranges of the model. Points on the front are filled and, where two metrics make it,
-    joined.
+    lines are the ranges of the model. Points on the front are large and framed.
 
     Args:
         results: see ``sweeping.results.assembled``.
-        varied: settings that tell points apart; the first with few values is the marker.
+        varied: settings that tell points apart; one of few values is told by markers.
         path: the picture, replaced as a whole.
 
     Raises:
@@ -47,7 +47,9 @@ def draw_front(results: dict, varied: Sequence[str], path: Path) -> None:
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         colours = [value(point, third[0]) for point in points] if third else None
-        limits = {"vmin": min(colours), "vmax": max(colours)} if colours else {}
+        norm = None
+        if colours:
+            norm = (LogNorm if is_wide(points, third[0]) else Normalize)(min(colours), max(colours))
         shades = None
         for index, shown in enumerate(results["axes"][kind] if kind else [None]):
             for filled in (False, True):
@@ -69,7 +71,7 @@ def draw_front(results: dict, varied: Sequence[str], path: Path) -> None:
                     edgecolors="black" if filled else "none",
                     alpha=1.0 if filled else 0.55,
                     zorder=3 if filled else 2,
-                    **limits,
+                    norm=norm,
                 )
             if kind:
                 axes.scatter(
@@ -161,8 +163,8 @@ def complete(results: dict, names: Sequence[str]) -> list[dict]:
 
 
 def marker_setting(results: dict, varied: Sequence[str]) -> str | None:
-    """Return the setting to tell by markers: the one with the fewest values, if they are few."""
-    few = [name for name in varied if len(results["axes"][name]) <= len(MARKERS)]
+    """Return the setting to tell by markers: the last of those with the fewest values."""
+    few = [name for name in reversed(varied) if len(results["axes"][name]) <= len(MARKERS)]
     return min(few, key=lambda name: len(results["axes"][name]), default=None)
 
 

@@ -10,8 +10,8 @@ from rich.text import Text
 from s5_to_loihi.reports.tables import new_table
 from s5_to_loihi.sweeping.metrics import METRICS
 
-#: Metrics shown in a table besides those of the front; ``results.json`` has all.
-SHOWN = ("si_snr", "fidelity", "synapses", "cores", "memory", "synops", "latency", "energy")
+#: Metrics shown in a table besides quality and those of the front; ``results.json`` has all.
+SHOWN = ("synapses", "cores", "memory", "synops", "latency", "energy")
 #: Columns for settings that have short names of their own.
 HEADINGS = {"checkpoint": "checkpoint", "activations": "act.", "objective": "mapped for"}
 
@@ -25,11 +25,9 @@ def point_table(results: dict, varied: Sequence[str]) -> Table:
     """
     points = [point for point in results["points"] if point["status"] == "done"]
     front = [entry["metric"] for entry in results["front"]]
-    shown = [
-        name
-        for name in METRICS
-        if name in {*SHOWN, *front} and any(name in point["metrics"] for point in points)
-    ]
+    known = {name for point in points for name in point["metrics"]}
+    wanted = {*SHOWN, *front, "si_snr" if "si_snr" in known else "fidelity"}
+    shown = [name for name in METRICS if name in wanted & known]
     scopes = {point["metrics"]["energy"]["scope"] for point in points}
     table = new_table(
         f"{results['name']}: {len(points)} points; * is on the front of"
