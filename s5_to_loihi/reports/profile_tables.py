@@ -1,4 +1,4 @@
-"""Tables of a profile: what it costs, what decides, where it goes, and measured beside predicted."""
+"""Tables of a profile: what it costs, what decides, where it goes, and a measurement beside it."""
 
 from __future__ import annotations
 
@@ -34,18 +34,16 @@ def shown(quantity: Quantity) -> str:
 
 def scaled(quantity: Quantity, scale: float = 1.0, unit: str = "") -> str:
     """Return a number with its range, divided by a scale."""
-    numbers = (quantity.value, quantity.low, quantity.high)
-    value, low, high = (digits(number / scale) for number in numbers)
+    value = digits(quantity.value / scale)
+    low, high = (digits(number / scale, 2) for number in (quantity.low, quantity.high))
     return f"{value}{unit}" + ("" if low == high else f" ({low} to {high})")
 
 
-def digits(number: float) -> str:
-    """Return a number with three significant digits, large ones whole."""
-    if number == 0 or abs(number) >= 100:
+def digits(number: float, significant: int = 3) -> str:
+    """Return a number with so many significant digits, large ones whole."""
+    if number == 0 or abs(number) >= 10 ** (significant - 1):
         return f"{number:,.0f}"
-    if abs(number) < 0.001:
-        return f"{number:.2g}"
-    return f"{number:.3g}"
+    return f"{number:.{significant}g}"
 
 
 def cost_table(profile: Profile) -> Table:
