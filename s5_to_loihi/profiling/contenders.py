@@ -8,17 +8,17 @@ import numpy as np
 
 from s5_to_loihi.backends.activity import count
 from s5_to_loihi.errors import CapacityError
-from s5_to_loihi.loihi2 import rules
-from s5_to_loihi.loihi2.core_mapping import CoreMapping, Objective
+from s5_to_loihi.loihi2.core_mapping import CoreMapping
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System
 from s5_to_loihi.loihi2.loads import COLUMNS
-from s5_to_loihi.loihi2.mapper import map_network
+from s5_to_loihi.loihi2.mapper import map_on_cores
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording
-from s5_to_loihi.profiling.published import Published, published
+from s5_to_loihi.profiling.dense_twin import dense_twin
 from s5_to_loihi.profiling.profile import Profile, profile_recording
+from s5_to_loihi.profiling.published import Published, published
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 
 #: The scope that ratios of energies are given in: what the chip's own cores draw.
@@ -54,38 +54,74 @@ def contender(
     what: str,
     network: Network,
     recording: Recording,
-    system: System | None,
-    objective: Objective,
+    mapping: CoreMapping,
+    system: System,
     seed: int,
-    mapping: CoreMapping | None = None,
 ) -> Contender:
-    """Map and profile a network.
+    """Profile a network where it is mapped.
 
     Args:
         name, what: see ``Contender``.
         network: with phases.
         recording: of its messages.
-        system: to map onto; if it does not fit, or by default, the smallest listed one that it
-            fits.
-        objective, seed: of the mapping.
-        mapping: onto ``system``, if there is one.
+        mapping: onto ``system``.
+        system: whose constants to use.
+        seed: of the drawn constants.
+    """
+    evaluation = evaluated(network, recording, mapping, system)
+    profile = profile_recording(network, recording, mapping, system, seed=seed)
+    return Contender(name, what, network, evaluation, profile)
+
+
+def evaluated(
+    network: Network, recording: Recording, mapping: CoreMapping, system: System
+) -> Evaluation:
+    """Return what a mapping comes to for recorded messages."""
+    work = workload(network, recording.rates, system.chip)
+    return evaluate(work, mapping.core_of(network), system)
+
+
+def twins(sparse: Contender, recording: Recording, seed: int) -> tuple[Contender, ...]:
+    """Return the dense twin with the messages of the network, and with all messages.
+
+    It is mapped anew, onto as many cores as the network uses, or if its synapses need more, onto
+    the fewest; on the same system, or if that is too small, on the smallest listed one.
+
+    Args:
+        sparse: the network.
+        recording: of its messages.
+        seed: of the mapping.
 
     Raises:
-        CapacityError: it fits no listed system.
+        CapacityError: the twin fits no listed system.
     """
-    if mapping is None:
-        try:
-            mapping, evaluation = map_network(
-                network, recording.rates, system, objective, seed=seed
-            )
-        except CapacityError:
-            mapping, evaluation = map_network(network, recording.rates, None, objective, seed=seed)
-        rules.require(evaluation)
-    else:
-        work = workload(network, recording.rates, system.chip)
-        evaluation = evaluate(work, mapping.core_of(network), system)
-    profile = profile_recording(network, recording, mapping, evaluation.system, seed=seed)
-    return Contender(name, what, network, evaluation, profile)
+    twin = dense_twin(sparse.network)
+    same = replace(recording, activity=count(twin, messages_of(recording)))
+    cores = sparse.evaluation.loads.cores
+    try:
+        mapping, evaluation = map_on_cores(twin, same.rates, sparse.evaluation.system, cores, seed)
+    except CapacityError:
+        mapping, evaluation = map_on_cores(twin, same.rates, None, cores, seed)
+    used, system = evaluation.loads.cores, evaluation.system
+    place = f"on {used:,} cores, " + ("as many" if used == cores else "the fewest that hold it")
+    return (
+        contender(
+            "dense twin",
+            f"the same integers with every zero stored as a synapse, the same messages, {place}",
+            *(twin, same, mapping, system, seed),
+        ),
+        contender(
+            "dense twin, all active",
+            f"every zero stored, and every neuron sends a message at every token, {place}",
+            *(twin, always_active(twin, recording), mapping, system, seed),
+        ),
+    )
+
+
+def messages_of(recording: Recording) -> dict[str, np.ndarray]:
+    """Return whether each neuron sent each message: name -> (tokens, batch, neurons) bool."""
+    ends = np.cumsum(list(recording.sizes.values()))[:-1]
+    return dict(zip(recording.sizes, np.split(recording.sent, ends, axis=2), strict=True))
 
 
 def always_active(network: Network, recording: Recording) -> Recording:
@@ -95,13 +131,12 @@ def always_active(network: Network, recording: Recording) -> Recording:
         network: of the recording.
         recording: whose messages to take.
     """
-    ones = {name: np.ones((1, 1, size), dtype=bool) for name, size in recording.sizes.items()}
-    return replace(
+    active = replace(
         recording,
         origin="assumed: every neuron sends a message at every token",
         sent=np.ones((1, 1, recording.sent.shape[2]), dtype=bool),
-        activity=count(network, ones),
     )
+    return replace(active, activity=count(network, messages_of(active)))
 
 
 @dataclass(frozen=True)
@@ -154,21 +189,37 @@ def ratios(sparse: Contender, other: Contender) -> tuple[Ratio, ...]:
         ),
         Ratio(
             "weights stored",
-            exact("", 100 * (1 - sparse.network.synapse_count / other.network.synapse_count), "% saved", "synapses, without where they lead"),
+            exact(
+                "",
+                100 * (1 - sparse.network.synapse_count / other.network.synapse_count),
+                "% saved",
+                "synapses, without where they lead",
+            ),
             claims["memory_saving"],
             "entries of the matrices, indices not counted",
             accuracy,
         ),
         Ratio(
             "synaptic memory",
-            exact("", 100 * (1 - words["Synapses"] / other_words["Synapses"]), "% saved", "64-bit words of all cores, with indices and headers"),
+            exact(
+                "",
+                100 * (1 - words["Synapses"] / other_words["Synapses"]),
+                "% saved",
+                "64-bit words of all cores, with indices and headers",
+            ),
             claims["memory_saving"],
             "memory for weights",
-            "ours counts indices, which sparse rows need as dense ones do on this chip; " + accuracy,
+            "ours counts indices, which sparse rows need as dense ones do on this chip; "
+            + accuracy,
         ),
         Ratio(
             "all memory",
-            exact("", 100 * (1 - words["Total"] / other_words["Total"]), "% saved", "words of all cores: synapses, neurons, axons"),
+            exact(
+                "",
+                100 * (1 - words["Total"] / other_words["Total"]),
+                "% saved",
+                "words of all cores: synapses, neurons, axons",
+            ),
             None,
             "",
             "",

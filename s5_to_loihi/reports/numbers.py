@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from s5_to_loihi.profiling.quantity import Quantity
 
 _SYMBOLS = {"us": "µs", "uJ": "µJ", "x": "×"}
 
 
 def shown(value: float) -> str:
-    """Return a number with three digits or so: ``0.0123``, ``1.23``, ``123``, ``12,345``."""
+    """Return a number with three digits or so: ``0.0123``, ``1.23``, ``123``, ``12,300``; whole numbers exactly."""
     size = abs(value)
     if value == int(value) and size < 1e15:
         return f"{value:,.0f}"
+    if size >= 1000:
+        return f"{round(value, 2 - int(math.log10(size))):,.0f}"
     for limit, digits in ((100, 0), (10, 1), (1, 2), (0.1, 3)):
         if size >= limit:
             return f"{value:,.{digits}f}"

@@ -17,8 +17,8 @@ ORIGIN_COLOURS = {
     Origin.PUBLISHED: "#a66bd4",
 }
 #: For parts of a whole and lines, in this order.
-COLOURS = ("#3b8be0", "#f0a030", "#2fa36b", "#8d99a8", "#d1495b", "#a66bd4")
-ERROR_COLOUR = "#7f8a97"
+COLOURS = ("#3b8be0", "#f0a030", "#2fa36b", "#bcc6d1", "#d1495b", "#a66bd4")
+ERROR_COLOUR = "#66727f"
 #: Points in a line, and columns in a map, at most; more tokens are put together.
 MOST_POINTS = 600
 
@@ -57,11 +57,18 @@ def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Cha
                 }
             )
     layout = _layout(34 * len(rows) + 110)
-    layout["xaxis"] |= {"type": "log", "title": {"text": unit}, "dtick": 1, "exponentformat": "none"}
+    layout["xaxis"] |= {
+        "type": "log",
+        "title": {"text": unit},
+        "dtick": 1,
+        "exponentformat": "none",
+    }
     order = [plain(label) for label, _ in reversed(rows)]
     layout["yaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     said = "; ".join(f"{label}: {with_range(one)} ({one.origin.value})" for label, one in rows)
-    return Chart(name, caption, f"Numbers with their ranges. {said}", {"data": data, "layout": layout})
+    return Chart(
+        name, caption, f"Numbers with their ranges. {said}", {"data": data, "layout": layout}
+    )
 
 
 def stacked(
@@ -188,7 +195,10 @@ def _layout(height: int) -> dict:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "inherit", "size": 12},
-        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "legend": {
+            **{"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
+            **{"traceorder": "normal", "xref": "container", "font": {"size": 11}},
+        },
         "dragmode": False,
         "xaxis": dict(axis),
         "yaxis": dict(axis),
