@@ -20,7 +20,7 @@ from s5_to_loihi.profiling.demand import Demand
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 
 #: Timesteps that each drawn choice of constants is evaluated for, spread evenly over the input.
-DRAWN_TIMESTEPS = 4096
+DRAWN_TIMESTEPS = 2048
 PERCENTILES = (5, 50, 95)
 #: Constants listed for each number, those that move it most.
 LISTED = 5
