@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,8 +17,9 @@ from s5_to_loihi.loihi2.mapper import map_on_cores
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording
+from s5_to_loihi.profiling.baselines import Baseline
 from s5_to_loihi.profiling.dense_twin import dense_twin
-from s5_to_loihi.profiling.profile import Profile, profile_recording
+from s5_to_loihi.profiling.profile import ModeProfile, Profile, profile_recording
 from s5_to_loihi.profiling.published import Published, published
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 
@@ -160,102 +162,94 @@ class Ratio:
 def ratios(sparse: Contender, other: Contender) -> tuple[Ratio, ...]:
     """Compare a sparse network with another one, beside what arXiv 2502.01330 says."""
     claims = published()
-    device = "ours: two networks on Loihi 2 by the model; paper: Loihi 2 against Jetson Orin Nano"
     accuracy = (
-        "ours: other network as given; paper: a wide sparse and a narrow dense network of equal"
-        " accuracy"
+        "paper: a wide sparse and a narrow dense network of equal accuracy; here: the dense twin is"
+        " as wide as the sparse network and computes the same integers"
     )
-    falling, other_falling = (one.profile.modes["fall-through"] for one in (sparse, other))
-    flowing, other_flowing = (one.profile.modes["pipelined"] for one in (sparse, other))
+    device = "paper: dense on Jetson Orin Nano, sparse on Loihi 2, measured; here: both on Loihi 2"
     source = f"{other.name} / {sparse.name}; {sparse.profile.source}"
-    counted = "a token, mean over the same input"
 
-    def exact(name: str, value: float, unit: str, scope: str) -> Quantity:
+    def exact(value: float, unit: str, scope: str) -> Quantity:
         return Quantity(value, value, value, unit, scope, Origin.MODELLED, source)
 
+    def saved(own: int, others: int, scope: str) -> Quantity:
+        return exact(100 * (1 - own / others), "% saved", scope)
+
+    def times(name: str, mode: str, figure: Callable[[ModeProfile], Quantity], claim: str) -> Ratio:
+        numbers = [figure(one.profile.modes[mode]) for one in (other, sparse)]
+        same = "a token at a time" if claim else ""
+        different = f"{device}; {accuracy}" if claim else ""
+        return Ratio(
+            f"{name}, {mode}", _ratio(*numbers, source), claims.get(claim), same, different
+        )
+
+    def energy(mode: ModeProfile) -> Quantity:
+        return mode.energy[RATIO_SCOPE].total
+
     words, other_words = sparse.words, other.words
+    activities = [one.profile.activity.synops.value for one in (other, sparse)]
+    memory = claims["memory_saving"]
     return (
         Ratio(
             "synaptic operations",
-            exact(
-                "synops",
-                other.profile.activity.synops.value / sparse.profile.activity.synops.value,
-                "x",
-                counted,
-            ),
+            exact(activities[0] / activities[1], "x", "a token, mean"),
             claims["compute_ratio"],
             "operations of the networks, whatever runs them",
             accuracy,
         ),
         Ratio(
             "weights stored",
-            exact(
-                "",
-                100 * (1 - sparse.network.synapse_count / other.network.synapse_count),
-                "% saved",
-                "synapses, without where they lead",
-            ),
-            claims["memory_saving"],
+            saved(sparse.network.synapse_count, other.network.synapse_count, "synapses"),
+            memory,
             "entries of the matrices, indices not counted",
             accuracy,
         ),
         Ratio(
             "synaptic memory",
-            exact(
-                "",
-                100 * (1 - words["Synapses"] / other_words["Synapses"]),
-                "% saved",
-                "64-bit words of all cores, with indices and headers",
-            ),
-            claims["memory_saving"],
+            saved(words["Synapses"], other_words["Synapses"], "64-bit words of all cores"),
+            memory,
             "memory for weights",
-            "ours counts indices, which sparse rows need as dense ones do on this chip; "
-            + accuracy,
+            f"here with indices, which dense rows need on this chip too; {accuracy}",
         ),
         Ratio(
             "all memory",
-            exact(
-                "",
-                100 * (1 - words["Total"] / other_words["Total"]),
-                "% saved",
-                "words of all cores: synapses, neurons, axons",
-            ),
+            saved(words["Total"], other_words["Total"], "words: synapses, neurons, axons"),
             None,
             "",
             "",
         ),
+        times("latency", "fall-through", lambda mode: mode.latency, "latency_ratio"),
+        times("time per token", "pipelined", lambda mode: mode.timestep, ""),
+        times("energy per token", "fall-through", energy, "energy_ratio"),
+        times("energy per token", "pipelined", energy, ""),
+    )
+
+
+def device_ratios(own: Contender, baseline: Baseline) -> tuple[Ratio, ...]:
+    """Compare the float model, a token at a time on some device, with the network on the chip."""
+    claims, falling = published(), own.profile.modes["fall-through"]
+    pairs = [("latency", baseline.time, falling.latency, claims["latency_ratio"])]
+    if baseline.energy is not None:
+        total = falling.energy[RATIO_SCOPE].total
+        pairs.append(("energy per token", baseline.energy, total, claims["energy_ratio"]))
+    return tuple(
         Ratio(
-            "latency, fall-through",
-            _ratio(other_falling.latency, falling.latency, source),
-            claims["latency_ratio"],
-            "time from a token to its output, a token at a time",
-            device + "; " + accuracy,
-        ),
-        Ratio(
-            "time per token, pipelined",
-            _ratio(other_flowing.timestep, flowing.timestep, source),
-            None,
-            "",
-            "",
-        ),
-        Ratio(
-            "energy per token, fall-through",
-            _ratio(
-                other_falling.energy[RATIO_SCOPE].total, falling.energy[RATIO_SCOPE].total, source
+            f"{name}, dense float model on {baseline.device} / this network",
+            Quantity(
+                measured.value / modelled.value,
+                measured.low / modelled.high,
+                measured.high / modelled.low,
+                "x",
+                f"{measured.scope} / {modelled.scope}",
+                Origin.MODELLED,
+                f"{baseline.software}, measured; {modelled.source}",
             ),
-            claims["energy_ratio"],
-            "energy of a token, a token at a time",
-            device + "; " + accuracy,
-        ),
-        Ratio(
-            "energy per token, pipelined",
-            _ratio(
-                other_flowing.energy[RATIO_SCOPE].total, flowing.energy[RATIO_SCOPE].total, source
-            ),
-            None,
-            "",
-            "",
-        ),
+            claim,
+            "dense float model on another device / sparse one on Loihi 2, a token at a time",
+            f"ours: {baseline.device}, {baseline.software}, a model of the same sizes, Loihi 2 by"
+            " the model; paper: Jetson Orin Nano, a narrower dense model, Loihi 2 measured",
+        )
+        for name, measured, modelled, claim in pairs
     )
 
 

@@ -12,19 +12,18 @@ from s5_to_loihi import audio, bundle, inspection, verification
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.bundle import Bundle
-from s5_to_loihi.denoising import denoise
+from s5_to_loihi.denoising import denoise, read_pair
 from s5_to_loihi.errors import CapacityError, InputError
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.inspection import PortSummary, ValueSummary, WeightSummary
 from s5_to_loihi.loihi2.facts import System
-from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.profiling.activity import Recording, record
 from s5_to_loihi.profiling.baselines import Baseline, measure, read_baselines
 from s5_to_loihi.profiling.comparison import Compared, compare
 from s5_to_loihi.profiling.contenders import Contender, contender, twins
 from s5_to_loihi.profiling.dense_float import sizes_of
 from s5_to_loihi.profiling.measured import MeasuredProfile, read_measured
-from s5_to_loihi.profiling.profile import fitting
+from s5_to_loihi.profiling.profile import fitting, map_recording, recorded_tokens
 from s5_to_loihi.simulation import read_array
 from s5_to_loihi.verification import RunResult
 
@@ -112,9 +111,11 @@ class Findings:
         return self.contenders[0]
 
 
-def gather(
-    sources: Sources, progress: Progress = lambda name: lambda done, total: None
-) -> Findings:
+def _silent(name: str) -> Callable[[int, int], None]:
+    return lambda done, total: None
+
+
+def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     """Find out all that a report says.
 
     Args:
@@ -162,9 +163,7 @@ def gather(
 def _tokens(opened: Bundle, inputs: Path | None, where: str) -> tuple[np.ndarray, int]:
     if inputs is not None:
         return as_tokens(opened.network, read_array(inputs), saturate=True, where=str(inputs))
-    if opened.vectors is None:
-        raise InputError(where, "holds no recorded tokens to count with", "Give an input (--input)")
-    return as_tokens(opened.network, opened.vectors.tokens, where=where)
+    return as_tokens(opened.network, recorded_tokens(opened), where=where)
 
 
 def _mapped(
@@ -179,10 +178,7 @@ def _mapped(
     mapping, system = fitting(opened.mapping, sources.system)
     if mapping is None:
         step = progress(f"Mapping {name}")
-        mapping, evaluation = map_network(
-            opened.network, recording.rates, system, seed=sources.seed, on_progress=step
-        )
-        system = evaluation.system
+        mapping, system = map_recording(opened.network, recording, system, sources.seed, step)
         what += ", mapped for this report"
     return contender(name, what, opened.network, recording, mapping, system, sources.seed)
 
@@ -228,19 +224,9 @@ def _denoised(opened: Bundle, sources: Sources) -> Denoising | None:
     if sources.clean is None:
         return None
     if sources.inputs is None or sources.inputs.suffix.lower() != ".wav":
-        raise InputError(
-            str(sources.clean), "has no noisy recording beside it", "Give --input IN.wav"
-        )
-    noisy, clean = (
-        audio.resample(audio.read_wav(path)) for path in (sources.inputs, sources.clean)
-    )
-    if noisy.samples.shape != clean.samples.shape:
-        raise InputError(
-            str(sources.clean),
-            f"has {clean.samples.shape} channels and samples, {sources.inputs} has"
-            f" {noisy.samples.shape}",
-            "Give the clean version of the same recording",
-        )
+        what = "has no noisy recording beside it"
+        raise InputError(str(sources.clean), what, "Give --input IN.wav")
+    noisy, clean = read_pair(sources.inputs, sources.clean)
     cleaned = denoise(opened.network, noisy.samples, Backend.INTERPRETER).samples
     before, after = (
         float(np.mean([audio.si_snr(*pair) for pair in zip(samples, clean.samples, strict=True)]))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.reports.html.page import Card, Cell, Column, Table
-from s5_to_loihi.reports.numbers import shown, span, symbol, with_range
+from s5_to_loihi.reports.numbers import scaled, shown, span, symbol, with_range
 
 
 def text(value: object, warning: bool = False) -> Cell:
@@ -47,6 +47,7 @@ def table(
 
 def card(title: str, quantity: Quantity) -> Card:
     """Return a card for a number."""
+    quantity = scaled(quantity)
     of_range = f"range {span(quantity)}" if span(quantity) else ""
     return Card(
         title,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from s5_to_loihi.profiling.baselines import Baseline
-from s5_to_loihi.profiling.contenders import RATIO_SCOPE, Contender, ratios
+from s5_to_loihi.profiling.baselines import STREAMING, Baseline
+from s5_to_loihi.profiling.contenders import RATIO_SCOPE, Contender, Ratio, device_ratios, ratios
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.profiling.published import published
 from s5_to_loihi.profiling.quantity import Quantity
@@ -26,10 +26,11 @@ def comparison(findings: Findings) -> Section:
         *((_short(one), one.energy) for one in findings.baselines if one.energy is not None),
     ]
     blocks = [
+        *(Note(_in_words(findings.own, other)) for other in findings.contenders[1:]),
         charts.ranges(
             "token-times",
-            "Time of a token: on Loihi 2 by the model (fall-through: latency; pipelined: time from a"
-            " token to the next), and of the dense float model as it was measured.",
+            "Time of a token: on Loihi 2 by the model (fall-through: latency; pipelined: time from"
+            " a token to the next), and of the dense float model as it was measured.",
             latencies,
         ),
         charts.ranges(
@@ -40,11 +41,26 @@ def comparison(findings: Findings) -> Section:
         ),
         _rows(findings, latencies, energies),
         _networks(findings),
-        *(_ratio_table(findings.own, other) for other in findings.contenders[1:]),
+        _ratio_table(findings),
         _publications(),
         *(Note(remark) for remark in findings.remarks),
     ]
     return Section("comparison", "Comparison", tuple(blocks))
+
+
+def _in_words(own: Contender, other: Contender) -> str:
+    """Say what the other network takes, and what decides."""
+    of = {one.name: one.ratio for one in ratios(own, other)}
+    deciding = own.profile.modes["pipelined"].critical.resource
+    return (
+        f"{other.name.capitalize()} ({other.what}): {with_range(of['synaptic operations'])} the"
+        f" synaptic operations, {with_range(of['latency, fall-through'])} the latency,"
+        f" {with_range(of['time per token, pipelined'])} the time per token pipelined,"
+        f" {with_range(of['energy per token, fall-through'])} and"
+        f" {with_range(of['energy per token, pipelined'])} the energy of {own.name}, which has"
+        f" {with_range(of['synaptic memory'])} of the synaptic memory. A timestep of {own.name}"
+        f" waits for: {deciding}."
+    )
 
 
 def _on_chip(findings: Findings) -> list[tuple[Contender, str]]:
@@ -65,7 +81,7 @@ def _chip_energy(one: Contender, mode: str) -> Quantity:
 def _short(baseline: Baseline) -> str:
     device = baseline.device.partition(",")[0]
     library = baseline.software.partition(" ")[0]
-    mode = baseline.mode.replace("one token at a time", "streaming").replace(" at once", "")
+    mode = baseline.mode.replace(STREAMING, "streaming").replace(" at once", "")
     return f"{library}, {device}, {mode}"
 
 
@@ -117,21 +133,32 @@ def _networks(findings: Findings) -> Table:
     )
 
 
-def _ratio_table(own: Contender, other: Contender) -> Table:
+def _ratio_table(findings: Findings) -> Table:
+    """Put all networks beside this one, in one table with the paper's claims."""
+    own, others = findings.own, findings.contenders[1:]
+    rows = []
+    for ratios_of_row in zip(*(ratios(own, other) for other in others), strict=True):
+        first = ratios_of_row[0]
+        cells = [number(one.ratio) for one in ratios_of_row]
+        rows.append((Cell(first.name, first.ratio.origin.value), *cells, *_claim(first)))
+    for baseline in findings.baselines:
+        if baseline.mode == STREAMING:
+            for one in device_ratios(own, baseline):
+                filling = [text("-")] * (len(others) - 1)
+                name = Cell(one.name, one.ratio.origin.value)
+                rows.append((name, number(one.ratio), *filling, *_claim(one)))
+    names = " | ".join(f"{other.name} #" for other in others) or "ratio #"
     return table(
-        f"{other.name} / {own.name}, beside what arXiv 2502.01330 says of its own networks",
-        "of | here # | paper # | the same | not the same",
-        [
-            (
-                Cell(one.name, one.ratio.origin.value),
-                number(one.ratio),
-                number(one.claim.quantity) if one.claim else text("-"),
-                text(one.same or "-"),
-                text(one.different or "-"),
-            )
-            for one in ratios(own, other)
-        ],
+        "How much more the others take than this network (%: how much memory this network saves),"
+        " beside what arXiv 2502.01330 says of its own networks",
+        f"of | {names} | paper # | the same | not the same",
+        rows,
     )
+
+
+def _claim(ratio: Ratio) -> tuple[Cell, ...]:
+    claimed = number(ratio.claim.quantity) if ratio.claim else text("-")
+    return claimed, text(ratio.same or "-"), text(ratio.different or "-")
 
 
 def _publications() -> Table:

@@ -20,22 +20,20 @@ def summary(findings: Findings) -> Section:
     """Return the numbers that one looks for first."""
     profile = findings.own.profile
     falling, flowing = (profile.modes[mode] for mode in MODES)
-    waiting = falling.real_time
+    waiting, mapping = falling.real_time, profile.mapping
+    hop = shown(waiting.hop.value / 1000)
     cards = [
         card("Latency of a token", falling.latency),
         card("Throughput, pipelined", flowing.throughput),
         card("Energy a token, fall-through", falling.energy[SCOPE].total),
         card("Energy a token, pipelined", flowing.energy[SCOPE].total),
-        card(
-            f"Busy, a token every {shown(waiting.hop.value / 1000)} ms",
-            _percent(waiting.duty_cycle),
-        ),
+        card(f"Busy, a token every {hop} ms", _percent(waiting.duty_cycle)),
         card("Synaptic operations", profile.activity.synops),
         Card(
             "Cores",
-            f"{profile.mapping.cores:,}",
-            f"of {profile.mapping.system_cores:,}",
-            f"fullest {shown(100 * profile.mapping.fullest)} % of {profile.mapping.fullest_resource}",
+            f"{mapping.cores:,}",
+            f"of {mapping.system_cores:,}",
+            f"fullest {shown(100 * mapping.fullest)} % of {mapping.fullest_resource}",
             profile.system,
             "modelled",
         ),
@@ -100,9 +98,7 @@ def cost(findings: Findings) -> Section:
         *((f"timestep, {mode.mode}", mode.timestep) for mode in modes),
     ]
     energies = [
-        (f"{mode.mode},<br>{scope}".replace("<br>", " "), split)
-        for mode in modes
-        for scope, split in mode.energy.items()
+        (f"{mode.mode}, {scope}", split) for mode in modes for scope, split in mode.energy.items()
     ]
     return Section(
         "cost",

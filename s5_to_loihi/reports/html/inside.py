@@ -23,12 +23,9 @@ def activity(findings: Findings) -> Section:
     counts = recording.activity
     synops = counts.synops.sum(axis=2).mean(axis=1)
     messages = counts.messages.sum(axis=2).mean(axis=1)
-    neurons = {
-        group: sum(
-            size for name, size in recording.sizes.items() if name.rpartition(".")[0] == group
-        )
-        for group in counts.groups
-    }
+    neurons = dict.fromkeys(counts.groups, 0)
+    for name, size in recording.sizes.items():
+        neurons[name.rpartition(".")[0]] += size
     sending = [index for index, group in enumerate(counts.groups) if neurons[group]]
     sizes = np.array([neurons[counts.groups[index]] for index in sending])
     shares = 100 * counts.messages[..., sending].mean(axis=1) / sizes
@@ -210,7 +207,8 @@ def _verification(findings: Findings):
             )
         )
     return table(
-        f"Recorded integers, {vectors.origin}, run again for this report (Lava: s5-to-loihi verify)",
+        f"Recorded integers, {vectors.origin}, run again for this report (under Lava:"
+        " s5-to-loihi verify)",
         "run | tokens # | tensors # | integers # | result",
         rows,
     )

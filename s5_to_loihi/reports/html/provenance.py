@@ -52,7 +52,8 @@ def provenance(findings: Findings, command: str) -> Section:
                 "Measured: by running it, on the device that the row names, or in the simulator,"
                 " whose counts are those of the chip. Modelled: by the cost model from counts, the"
                 " mapping and the constants below; the range is that of all constants at their"
-                " fast and at their slow end. Published: read in the publication that the row names."
+                " fast and at their slow end. Published: read in the publication that the row"
+                " names."
             ),
             table("Of this report", "what | is", [(text(k), text(v)) for k, v in facts.items()]),
             table(
