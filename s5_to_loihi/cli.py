@@ -16,6 +16,7 @@ from s5_to_loihi.commands import (
     mapping,
     microcode,
     profile,
+    report,
     running,
     sweep,
 )
@@ -59,6 +60,7 @@ app.command()(microcode.microcode)
 app.command()(deploy.deploy)
 app.command()(sweep.sweep)
 app.command()(profile.profile)
+app.command()(report.report)
 app.command()(running.demo)
 
 

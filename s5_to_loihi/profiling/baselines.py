@@ -31,6 +31,7 @@ LARGEST_FILE = 1 << 20
 LIBRARIES = ("numpy", "jax", "torch")
 #: Tokens of a sequence that is computed at once.
 TOKENS = 1000
+STREAMING = "one token at a time"
 REPEATS = 5
 
 
@@ -142,7 +143,7 @@ def read_baselines(path: Path) -> Baselines:
 def _measured(runner: Runner, sizes: Sizes, batch: int, seconds: float) -> Iterator[Baseline]:
     whole = f"{TOKENS:,} tokens at once"
     for mode, call, tokens in (
-        ("one token at a time", runner.stream, 1),
+        (STREAMING, runner.stream, 1),
         (f"a sequence of {whole}", runner.whole(1), TOKENS),
         (f"{batch} sequences of {whole}", runner.whole(batch), TOKENS * batch),
     ):
