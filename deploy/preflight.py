@@ -28,7 +28,7 @@ PROGRAM = Path(__file__).resolve().parents[1]
 PYTHONS = ((3, 10), (3, 14))
 PACKAGES = ("numpy", "scipy", "networkx", "pyyaml", "safetensors", "numba")
 OK, PROBLEM, DOES_NOT_FIT = "ok", "problem", "does not fit"
-#: Importing takes seconds, also from a slow file system; mapping may compile first.
+#: Importing takes seconds, also from a slow file system; mapping compiles first, for half a minute.
 IMPORT_SECONDS, CAPACITY_SECONDS = 120, 300
 #: A job folder with its result needs little; less than this is a full disk.
 LEAST_FREE_BYTES = 64 << 20
@@ -73,19 +73,21 @@ from pathlib import Path
 from s5_to_loihi import bundle
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.loihi2 import rules
+from s5_to_loihi.loihi2.core_mapping import Objective
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.rates import assumed_rates
 network = bundle.read(Path(sys.argv[1])).network
 system = load_system(sys.argv[2]) if sys.argv[2] else None
 try:
-    mapping, evaluation = map_network(network, assumed_rates(network, 1.0), system)
+    rates = assumed_rates(network, 1.0)
+    mapping, evaluation = map_network(network, rates, system, Objective.CORES)
     rules.require(evaluation)
 except CapacityError as error:
     print(error)
     sys.exit(2)
 cores = len(set(mapping.core_of(network).tolist()))
-print(f"{cores} cores of {evaluation.system.name}")
+print(f"{cores} cores of {evaluation.system.name}, {evaluation.system.cores} are there")
 """
 
 
@@ -211,7 +213,7 @@ def check_board(board: str, partition: str | None) -> Line:
 
 
 def check_capacity(bundle: Path, partition: str | None) -> Line:
-    """Check by the mapper's model, with every neuron sending, that the network fits."""
+    """Check by the mapper's model that the network fits, on as few cores as possible."""
     system = next((SYSTEMS[key] for key in SYSTEMS if (partition or "").startswith(key)), "")
     exit_code, said = _python(CHECK_CAPACITY, [str(bundle), system], CAPACITY_SECONDS)
     if exit_code == 0:

@@ -19,12 +19,12 @@ from s5_to_loihi import bundle, cli
 from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
-from s5_to_loihi.deployment import commands, flow, job, result, slurm
+from s5_to_loihi.deployment import commands, flow, job, result, slurm, steps
 from s5_to_loihi.deployment.job import Job, Stage, Target
 from s5_to_loihi.deployment.remote import Host, printable
 from s5_to_loihi.deployment.slurm import HOST_SCRIPTS, Placement, Submission
 from s5_to_loihi.deployment.unpacking import UnpackingError, unpack
-from s5_to_loihi.errors import DeploymentError, InputError, VerificationError
+from s5_to_loihi.errors import CapacityError, DeploymentError, InputError, VerificationError
 from s5_to_loihi.profiling.measured import MeasuredProfile, write_measured
 
 #: What a shell would run, split or expand if it were not quoted.
@@ -480,13 +480,10 @@ def test_boards_and_partitions_that_take_no_jobs_are_problems(sinfo, tmp_path, m
     assert "sinfo is not on this host" in preflight.check_partition("oheogulch").found
 
 
-def test_a_host_without_the_extension_is_told_what_is_missing(host_folder):
-    ran = subprocess.run(
-        [sys.executable, "program/deploy/preflight.py", "--json", "program/bundle"],
-        cwd=host_folder,
-        capture_output=True,
-        text=True,
-    )
+def test_a_host_without_the_extension_is_told_what_is_missing(path):
+    # Of this checkout, where the mapper's kernels are compiled once for all tests.
+    script = [sys.executable, str(HOST_SCRIPTS / "preflight.py"), "--partition=oheogulch"]
+    ran = subprocess.run([*script, "--json", str(path)], capture_output=True, text=True)
     lines = {line["check"]: line for line in json.loads(ran.stdout)}
     assert ran.returncode == 1
     assert lines["lava-loihi"]["state"] == "problem"
@@ -494,6 +491,17 @@ def test_a_host_without_the_extension_is_told_what_is_missing(host_folder):
     assert lines["microcode"]["state"] == "problem"
     assert lines["numpy"]["state"] == "ok"
     assert lines["capacity (a model)"]["state"] == "ok", lines["capacity (a model)"]["found"]
+    assert "of Oheo Gulch, 120 are there" in lines["capacity (a model)"]["found"]
+
+
+def test_a_network_that_does_not_fit_is_told_from_a_host_that_is_not_ready(planned):
+    line = {"check": "capacity (a model)", "state": "does not fit", "found": "x", "do": "prune"}
+    with pytest.raises(CapacityError, match="prune") as raised:
+        steps.require_fit(planned, [line])
+    assert raised.value.exit_code == 2
+    with pytest.raises(DeploymentError, match="nothing was submitted"):
+        steps.require_fit(planned, [line, {**line, "check": "disk", "state": "problem"}])
+    steps.require_fit(planned, [{**line, "state": "ok"}])
 
 
 # --- the command line ----------------------------------------------------------------------------
@@ -522,9 +530,9 @@ def test_a_dry_run_prints_commands_and_touches_nothing(call, path, tmp_path):
     assert words.count("ssh") == 7
     assert words.count("BatchMode=yes") == 7
     code, out, err = call(path, *options, "--json")
-    steps = json.loads(out)
-    assert [step["command"][0] for step in steps] == ["ssh"] * 7
-    assert all(step["command"][-3:-1] == ["--", "me@vlab"] for step in steps)
+    calls = [step["command"] for step in json.loads(out)]
+    assert [one[0] for one in calls] == ["ssh"] * 7
+    assert all(one[-3:-1] == ["--", "me@vlab"] for one in calls)
     assert sorted(tmp_path.rglob("*")) == before
 
 
