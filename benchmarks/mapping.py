@@ -156,7 +156,7 @@ def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, sec
             out = model.new_int_var(0, most, "")
             model.add(out >= copies - most * (1 - on[sender][core]))
             leaving.setdefault(core, []).append(rate * out)
-    update = np.where(work.long_program, constants.long_update, constants.update)
+    update = constants.update + constants.instruction * work.instructions
     groups = range(len(work.words_of_group))
     for core in range(cores):
         present = []
@@ -292,7 +292,7 @@ def heaviest_link(evaluation: Evaluation) -> float:
 def slow_synops(system: System) -> System:
     """The system with slow synapses and fast updates, within the ranges of the facts."""
     chip = system.chip
-    ends = {"synop_time": "high", "update_time": "low", "long_update_time": "low"}
+    ends = {"synop_time": "high", "update_time": "low", "instruction_time": "low"}
     facts = {name: getattr(chip, name) for name in ends}
     facts = {n: replace(fact, value=getattr(fact, ends[n])) for n, fact in facts.items()}
     return replace(system, chip=replace(chip, **facts))

@@ -35,6 +35,7 @@ __all__ = [
     "compile_export",
     "denoise",
     "load",
+    "profile",
     "quantize",
     "read",
     "run",
@@ -43,3 +44,11 @@ __all__ = [
     "verify_run",
     "write",
 ]
+
+
+def __getattr__(name: str):
+    if name == "profile":  # compiled loops, which what needs no mapping need not wait for
+        from s5_to_loihi.profiling.profile import profile_bundle
+
+        return profile_bundle
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

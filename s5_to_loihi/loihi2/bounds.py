@@ -19,14 +19,14 @@ class Demand(NamedTuple):
 
     Attributes:
         words: (7,) in the order of ``COLUMNS``.
-        short, long: updates of short and of long programs a timestep.
+        neurons, instructions: (groups,) updates of each group a timestep, instructions of one.
         synops, reads, messages: synops, words read and messages arriving a timestep.
         neuron_synops: (neurons,) synops of each; as many messages arrive for it alone.
     """
 
     words: np.ndarray
-    short: int
-    long: int
+    neurons: np.ndarray
+    instructions: np.ndarray
     synops: float
     reads: float
     messages: float
@@ -52,8 +52,8 @@ def demand(work: Workload, chip: Chip) -> Demand:
     words[6] = words[[0, 2, 3, 4, 5]].sum()
     return Demand(
         words=words,
-        short=int(sizes[~work.long_program].sum()),
-        long=int(sizes[work.long_program].sum()),
+        neurons=sizes,
+        instructions=work.instructions,
         synops=float(rates @ fan),
         reads=float(rates @ words_of_axon),
         messages=float(rates @ used),
@@ -72,15 +72,16 @@ def shortest_times(need: Demand, cores: int, constants: Timing) -> dict[str, flo
     """Return nanoseconds that no mapping on so many cores can beat, by what takes them.
 
     Some core has at least the mean of everything, and at least one neuron whole. Updates are
-    whole: one core has the mean number of them, rounded up.
+    whole: of those that take at least so long, one core has the mean number, rounded up.
     """
-    neurons = need.short + need.long
+    updates = constants.update + constants.instruction * need.instructions
+    slowest = np.argsort(-updates, kind="stable")
+    most = np.ceil(np.cumsum(need.neurons[slowest]) / cores)
     single = float(need.neuron_synops.max(initial=0))
     return {
         "neuron updates": max(
-            (need.short * constants.update + need.long * constants.long_update) / cores,
-            math.ceil(need.long / cores) * constants.long_update,
-            math.ceil(neurons / cores) * min(constants.update, constants.long_update),
+            float(need.neurons @ updates) / cores,
+            float((most * updates[slowest]).max()),
         ),
         "synops": max(need.synops / cores, single) * constants.synop,
         "memory words": need.reads / cores * constants.word,

@@ -44,10 +44,12 @@ class Chip:
     """A chip; what each fact means is said in ``loihi2.yaml`` and ``docs/mapping.md``.
 
     Attributes:
-        name: for people; every other field is a fact in the unit of ``UNITS``.
+        name: for people.
+        file: that the facts were read from; every other field is one, in the unit of ``UNITS``.
     """
 
     name: str
+    file: str
     cores: Fact
     usable_cores: Fact
     router_columns: Fact
@@ -71,13 +73,21 @@ class Chip:
     synop_time: Fact
     memory_word_time: Fact
     update_time: Fact
-    long_update_time: Fact
-    long_program: Fact
+    instruction_time: Fact
+    gate_instructions: Fact
     message_bits: Fact
     link_bandwidth: Fact
     chip_link_bandwidth: Fact
     barrier_time: Fact
     barrier_time_per_doubling: Fact
+    synop_energy: Fact
+    update_energy: Fact
+    instruction_energy: Fact
+    message_energy: Fact
+    hop_energy: Fact
+    crossing_energy: Fact
+    core_power: Fact
+    static_power: Fact
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,8 @@ class System:
         chip: what every one of its chips is.
         chips: how many.
         chip_columns, chip_rows: the grid they lie in, filled row by row.
+        x86_power: of the processors of a chip, on top of the neurocore rails.
+        other_power: of a whole system on top of its chips.
     """
 
     name: str
@@ -98,6 +110,8 @@ class System:
     chips: Fact
     chip_columns: Fact
     chip_rows: Fact
+    x86_power: Fact
+    other_power: Fact
 
     @property
     def cores(self) -> int:
@@ -116,12 +130,15 @@ UNITS = {
     **dict.fromkeys(("word_bits", "axon_header_bits", "index_bits", "largest_weight_bits"), "bits"),
     **dict.fromkeys(("field_bits", "largest_field_bits", "destination_bits"), "bits"),
     "dense_rows": "flag",
-    **dict.fromkeys(("synop_time", "memory_word_time", "update_time", "long_update_time"), "ns"),
+    **dict.fromkeys(("synop_time", "memory_word_time", "update_time", "instruction_time"), "ns"),
     **dict.fromkeys(("barrier_time", "barrier_time_per_doubling"), "ns"),
-    "long_program": "steps",
+    "gate_instructions": "instructions",
     "message_bits": "bits",
     **dict.fromkeys(("link_bandwidth", "chip_link_bandwidth"), "GB/s"),
     **dict.fromkeys(("chips", "chip_columns", "chip_rows"), "chips"),
+    **dict.fromkeys(("synop_energy", "update_energy", "instruction_energy"), "pJ"),
+    **dict.fromkeys(("message_energy", "hop_energy", "crossing_energy"), "pJ"),
+    **dict.fromkeys(("core_power", "static_power", "x86_power", "other_power"), "W"),
 }
 #: Facts that may be zero; all others are above it.
 _MAY_BE_ZERO = {
@@ -130,9 +147,11 @@ _MAY_BE_ZERO = {
     "barrier_time",
     "barrier_time_per_doubling",
     "destination_bits",
+    "gate_instructions",
+    "other_power",
 }
 #: Facts that count something; the others may have fractions.
-_WHOLE = {"cores", "routers", "groups", "words", "bits", "chips", "steps", "flag"}
+_WHOLE = {"cores", "routers", "groups", "words", "bits", "chips", "instructions", "flag"}
 
 
 def load_system(key: str) -> System:
@@ -153,7 +172,13 @@ def load_system(key: str) -> System:
     if not isinstance(chip_key, str):
         raise InputError(str(path), "does not say which chip it has", "Add 'chip: loihi2'")
     chip_path = DIRECTORY / "loihi2.yaml" if chip_key == "loihi2" else path.parent / chip_key
-    system = _built(System, path, content, key=key, chip=_built(Chip, chip_path, _read(chip_path)))
+    system = _built(
+        System,
+        path,
+        content,
+        key=key,
+        chip=_built(Chip, chip_path, _read(chip_path), file=chip_path.name),
+    )
     if system.chip_columns.value * system.chip_rows.value < system.chips.value:
         raise InputError(
             str(path),

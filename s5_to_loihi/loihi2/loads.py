@@ -25,7 +25,7 @@ class Loads:
         cores: logical cores, all with a neuron.
         core_of_part, group_of_part, neurons_of_part: (parts,).
         words: (parts, 7) in the order of ``COLUMNS``.
-        updates: (parts, 2) updates of short and of long programs.
+        instructions: (parts,) of the updates of all its neurons.
         synops, reads, arriving: (parts,) synops, words read and messages arriving a timestep.
         lists: (neurons,) words in AxonMem.
         leaving: (cores,) messages leaving a timestep, one for each destination.
@@ -38,7 +38,7 @@ class Loads:
     group_of_part: np.ndarray
     neurons_of_part: np.ndarray
     words: np.ndarray
-    updates: np.ndarray
+    instructions: np.ndarray
     synops: np.ndarray
     reads: np.ndarray
     arriving: np.ndarray
@@ -56,7 +56,8 @@ class Loads:
 
     def core_times(self, constants: Timing) -> dict[str, np.ndarray]:
         """Return the nanoseconds a timestep of each core, by what takes them: (cores,) each."""
-        updates = self.of_cores(self.updates) @ [constants.update, constants.long_update]
+        updates = self.of_cores(self.neurons_of_part) * constants.update
+        updates = updates + self.of_cores(self.instructions) * constants.instruction
         link = np.maximum(self.of_cores(self.arriving), self.leaving) * constants.message
         return {
             "neuron updates": updates,
@@ -148,7 +149,6 @@ def measure(work: Workload, core_of: np.ndarray, chip: Chip) -> Loads:
     words[:, 4] = np.bincount(part_of, work.messages_of, minlength=parts)
     words[:, 5] = np.bincount(part_of, lists, minlength=parts)
     words[:, 6] = words[:, [0, 2, 3, 4, 5]].sum(axis=1)
-    long_program = work.long_program[group_of_part]
     cores = int(core_of.max()) + 1
     return Loads(
         core_of=core_of,
@@ -157,7 +157,7 @@ def measure(work: Workload, core_of: np.ndarray, chip: Chip) -> Loads:
         group_of_part=group_of_part,
         neurons_of_part=part_sizes,
         words=words,
-        updates=np.stack([part_sizes * ~long_program, part_sizes * long_program], axis=1),
+        instructions=part_sizes * work.instructions[group_of_part],
         synops=counted[:, 2],
         reads=counted[:, 3],
         arriving=counted[:, 4],

@@ -70,7 +70,7 @@ def line_up(work: Workload, need: Demand, constants: Timing, seed: int) -> tuple
     in_order = np.concatenate(lines)
     if len(work.arrays.axons) > SMALL:
         return (in_order,)
-    updates = np.where(work.long_program, constants.long_update, constants.update)
+    updates = constants.update + constants.instruction * work.instructions
     updates = updates * np.diff(work.first_neuron)
     synops = np.add.reduceat(need.neuron_synops, work.first_neuron[:-1])
     heavy = synops * updates.sum() >= synops.sum() * updates
@@ -144,7 +144,7 @@ def _kernel_arguments(work: Workload, chip: Chip, constants: Timing, lists: np.n
     """Return what neurons need by themselves, the limits, and nanoseconds, for the kernels."""
     lists = work.shortest_lists if lists is None else lists
     own = np.stack([work.words_of_group[work.group_of], work.messages_of, lists], axis=1)
-    updates = np.where(work.long_program, constants.long_update, constants.update)
+    updates = constants.update + constants.instruction * work.instructions
     per_neuron = (
         work.group_of,
         own.astype(np.int64),

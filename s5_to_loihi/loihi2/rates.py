@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,35 @@ def sent_messages(network: Network) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(str, sources)))
 
 
+def sent_in_chunks(
+    network: Network,
+    tokens: np.ndarray,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Evaluate tokens in chunks and yield which messages are not zero, hence sent.
+
+    Args:
+        network: verified.
+        tokens: (tokens, batch, input features) integers, from a zero state on.
+        on_progress: called with tokens done and in all.
+
+    Yields:
+        ``group.message`` -> (tokens of the chunk, batch, neurons) bool, of ``sent_messages``.
+    """
+    count, batch, _ = tokens.shape
+    names = sent_messages(network)
+    interpreter = Interpreter(network)
+    state = interpreter.initial_state(batch)
+    step = max(1, CHUNK_TOKENS // batch)
+    for start in range(0, count, step):
+        chunk = tokens[start : start + step]
+        evaluation = interpreter.evaluate(chunk, state, keep=names)
+        state = evaluation.state
+        values = evaluation.values | {TOKEN_VALUE: chunk}
+        yield {name: values[name] != 0 for name in names}
+        on_progress(min(start + step, count), count)
+
+
 def measured_rates(
     network: Network,
     tokens: np.ndarray,
@@ -48,22 +77,19 @@ def measured_rates(
         on_progress: called with tokens done and in all.
     """
     count, batch, _ = tokens.shape
-    names = sent_messages(network)
-    interpreter = Interpreter(network)
-    state = interpreter.initial_state(batch)
     sums: dict[str, np.ndarray] = {}
-    step = max(1, CHUNK_TOKENS // batch)
-    for start in range(0, count, step):
-        chunk = tokens[start : start + step]
-        evaluation = interpreter.evaluate(chunk, state, keep=names)
-        state = evaluation.state
-        values = evaluation.values | {TOKEN_VALUE: chunk}
-        for name in names:
-            sent = (values[name] != 0).sum(axis=(0, 1))
-            sums[name] = sums.get(name, 0) + sent
-        on_progress(min(start + step, count), count)
-    origin = f"measured on {batch} x {count} recorded tokens"
-    return Rates(origin, {name: total / (count * batch) for name, total in sums.items()})
+    for sent in sent_in_chunks(network, tokens, on_progress):
+        for name, messages in sent.items():
+            sums[name] = sums.get(name, 0) + messages.sum(axis=(0, 1))
+    return Rates(
+        measured_origin(count, batch),
+        {name: total / (count * batch) for name, total in sums.items()},
+    )
+
+
+def measured_origin(tokens: int, batch: int) -> str:
+    """Return where rates come from that were counted."""
+    return f"measured on {batch} x {tokens} recorded tokens"
 
 
 def assumed_rates(network: Network, rate: float = 1.0) -> Rates:

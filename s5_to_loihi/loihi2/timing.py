@@ -14,19 +14,26 @@ The paper's constants are not public; ours are facts with a range (``loihi2.yaml
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from s5_to_loihi.loihi2.facts import Chip
 
 #: Where in its range each constant is taken from: all fast, as given, all slow.
 CASES = ("low", "value", "high")
+#: The facts of a chip that times are computed from.
+TIMING_FACTS = (
+    *("update_time", "instruction_time", "synop_time", "memory_word_time", "message_bits"),
+    *("link_bandwidth", "chip_link_bandwidth", "barrier_time", "barrier_time_per_doubling"),
+)
 
 
 class Timing(NamedTuple):
     """Nanoseconds.
 
     Attributes:
-        update, long_update: of a neuron whose program is short, or long.
+        update: of beginning a neuron's update: all of one that is hard-coded.
+        instruction: of each instruction of its program.
         synop: of a synaptic operation.
         word: of a read of a word of synapses.
         message: of a message on a link between routers, or between a core and its router.
@@ -36,7 +43,7 @@ class Timing(NamedTuple):
     """
 
     update: float
-    long_update: float
+    instruction: float
     synop: float
     word: float
     message: float
@@ -48,16 +55,25 @@ class Timing(NamedTuple):
 def timing(chip: Chip, case: str = "value") -> Timing:
     """Return the constants of one of ``CASES``; bandwidths are highest where times are low."""
     bandwidth = {"low": "high", "value": "value", "high": "low"}[case]
-    bytes_of_message = getattr(chip.message_bits, case) / 8
+    facts = {
+        name: getattr(getattr(chip, name), bandwidth if name.endswith("bandwidth") else case)
+        for name in TIMING_FACTS
+    }
+    return timing_of(facts)
+
+
+def timing_of(facts: Mapping) -> Timing:
+    """Return the constants from the numbers of ``TIMING_FACTS``, or from arrays of them."""
+    bytes_of_message = facts["message_bits"] / 8
     return Timing(
-        update=getattr(chip.update_time, case),
-        long_update=getattr(chip.long_update_time, case),
-        synop=getattr(chip.synop_time, case),
-        word=getattr(chip.memory_word_time, case),
-        message=bytes_of_message / getattr(chip.link_bandwidth, bandwidth),
-        chip_message=bytes_of_message / getattr(chip.chip_link_bandwidth, bandwidth),
-        barrier=getattr(chip.barrier_time, case),
-        barrier_per_doubling=getattr(chip.barrier_time_per_doubling, case),
+        update=facts["update_time"],
+        instruction=facts["instruction_time"],
+        synop=facts["synop_time"],
+        word=facts["memory_word_time"],
+        message=bytes_of_message / facts["link_bandwidth"],
+        chip_message=bytes_of_message / facts["chip_link_bandwidth"],
+        barrier=facts["barrier_time"],
+        barrier_per_doubling=facts["barrier_time_per_doubling"],
     )
 
 

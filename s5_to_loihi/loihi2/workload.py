@@ -59,7 +59,7 @@ class Workload:
         first_neuron: (groups + 1,) number of each group's first neuron.
         group_of: (neurons,) group.
         words_of_group: (groups,) words of one neuron.
-        long_program: (groups,) whether a neuron's update takes ``long_update_time``.
+        instructions: (groups,) of an update of one neuron.
         sender: (messages,) the neuron that sends it, -1 for the input.
         messages_of: (neurons,) its messages that are sent anywhere: its words in AxonMap.
         shortest_lists: (neurons,) words in AxonMem if every edge of a message ended on one core.
@@ -72,7 +72,7 @@ class Workload:
     first_neuron: np.ndarray
     group_of: np.ndarray
     words_of_group: np.ndarray
-    long_program: np.ndarray
+    instructions: np.ndarray
     sender: np.ndarray
     messages_of: np.ndarray
     shortest_lists: np.ndarray
@@ -147,9 +147,7 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
         first_neuron=first_neuron,
         group_of=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
         words_of_group=np.array([neuron_words(group, chip) for group in network.groups]),
-        long_program=np.array(
-            [program_steps(network, index) > chip.long_program.value for index in range(len(sizes))]
-        ),
+        instructions=np.array([instructions(network, index) for index in range(len(sizes))]),
         sender=sender,
         messages_of=np.bincount(sender[reaches & sent], minlength=first_neuron[-1]),
         shortest_lists=np.bincount(
@@ -158,10 +156,22 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
     )
 
 
-def program_steps(network: Network, index: int) -> int:
-    """Return the operations of a group's program that its state and messages depend on."""
+def instructions(network: Network, index: int) -> int:
+    """Return how many instructions an update of a group's neurons takes.
+
+    Those of the traced program (``network/tracing.py``) that its state and messages depend on:
+    one for each operation, and for each accumulator, register and per-neuron constant that is
+    read; then one for each register that is written and each message that is sent. Constants that
+    all neurons share are part of an instruction. The chip's own listing is not public; it may join
+    two of these (a product and its shift), or need several for one.
+    """
     group = network.groups[index]
-    return len(program(network, group).needed(group.kind.state + group.kind.messages))
+    traced = program(network, group)
+    needed = traced.needed(group.kind.state + group.kind.messages)
+    read = sum(traced.steps[step].operation != "constant" for step in needed)
+    sources = {str(synapses.source) for synapses in network.synapses} | {str(network.output)}
+    sent = sum(f"{group.name}.{message}" in sources for message in group.kind.messages)
+    return read + len(group.kind.state) + sent
 
 
 def _edges_by_target(network: Network) -> list[Synapses]:

@@ -1,0 +1,402 @@
+"""What a network costs on the chip: time and energy with ranges, and what they consist of.
+
+A model, not a measurement: nothing here was run on a chip. ``docs/profiling.md`` describes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.bundle import Bundle
+from s5_to_loihi.errors import InputError, NetworkError
+from s5_to_loihi.loihi2 import rules
+from s5_to_loihi.loihi2.core_mapping import CoreMapping
+from s5_to_loihi.loihi2.deliveries import deliveries
+from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
+from s5_to_loihi.loihi2.facts import System, listed_systems
+from s5_to_loihi.loihi2.mapper import map_network
+from s5_to_loihi.loihi2.workload import workload
+from s5_to_loihi.network.network import Network
+from s5_to_loihi.profiling import estimate as estimates
+from s5_to_loihi.profiling.activity import Recording, record
+from s5_to_loihi.profiling.breakdown import (
+    CoreRow,
+    Critical,
+    GroupRow,
+    Term,
+    core_rows,
+    critical,
+    group_rows,
+    terms,
+)
+from s5_to_loihi.profiling.constants import interval, provenance
+from s5_to_loihi.profiling.costs import PARTS
+from s5_to_loihi.profiling.demand import Demand, demands
+from s5_to_loihi.profiling.estimate import Estimate, Influence, energy_name, power_name
+from s5_to_loihi.profiling.measured import SCOPES
+from s5_to_loihi.profiling.quantity import Origin, Quantity
+from s5_to_loihi.profiling.real_time import HOP, RealTime, real_time
+
+SCHEMA = "s5_to_loihi profile"
+SCHEMA_VERSION = 1
+#: Points of the series over time, for plots.
+SERIES_POINTS = 200
+#: Choices of constants that are drawn.
+SAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class MappingSummary:
+    """The mapping that a profile is of.
+
+    Attributes:
+        cores, chips: in use.
+        system_cores, system_chips: there are.
+        objective: that it was made for.
+        made_here: whether it was made for this profile; else the bundle had it.
+        fullest_core, fullest_resource, fullest: where memory is fullest, and the fraction.
+    """
+
+    cores: int
+    chips: int
+    system_cores: int
+    system_chips: int
+    objective: str
+    made_here: bool
+    fullest_core: int
+    fullest_resource: str
+    fullest: float
+
+
+@dataclass(frozen=True)
+class ActivityProfile:
+    """What the input made the network do.
+
+    Attributes:
+        origin: what was run.
+        tokens, sequences: how much.
+        synops, messages, updates: a token, over all groups; ranges are percentiles 5 and 95.
+        series: evenly spaced parts of the input: first token, mean synops, mean messages a token.
+    """
+
+    origin: str
+    tokens: int
+    sequences: int
+    synops: Quantity
+    messages: Quantity
+    updates: Quantity
+    series: tuple[tuple[int, float, float], ...]
+
+
+@dataclass(frozen=True)
+class EnergySplit:
+    """Microjoules a token in one power scope."""
+
+    synaptic: Quantity
+    neuron: Quantity
+    communication: Quantity
+    static: Quantity
+    total: Quantity
+
+
+@dataclass(frozen=True)
+class ModeProfile:
+    """What a mode takes.
+
+    Attributes:
+        mode: ``pipelined`` or ``fall-through``.
+        timestep, timestep_95, timestep_longest: us, over the timesteps of the input.
+        latency: us from a token's entry to its output.
+        throughput: tokens a second.
+        energy: power scope -> uJ a token, at that throughput.
+        power: power scope -> W, at that throughput.
+        terms: what a timestep may have to wait for.
+        critical: what decides.
+        groups, cores: row by row.
+        real_time: with a token a hop.
+        distribution: name of a figure -> percentiles 5, 50 and 95 over drawn constants.
+        influences: name of a figure -> the constants that move it most.
+    """
+
+    mode: str
+    timestep: Quantity
+    timestep_95: Quantity
+    timestep_longest: Quantity
+    latency: Quantity
+    throughput: Quantity
+    energy: Mapping[str, EnergySplit]
+    power: Mapping[str, Quantity]
+    terms: tuple[Term, ...]
+    critical: Critical
+    groups: tuple[GroupRow, ...]
+    cores: tuple[CoreRow, ...]
+    real_time: RealTime
+    distribution: Mapping[str, tuple[float, float, float]]
+    influences: Mapping[str, tuple[Influence, ...]]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A network's costs, as the model sees them.
+
+    Attributes:
+        network, system: names.
+        source: of all modelled numbers: the files of constants and their digest.
+        latency_timesteps: from a token's entry to its output.
+        mapping, activity: what the costs are of.
+        seed, samples: of the drawn constants.
+        modes: ``pipelined`` and ``fall-through``.
+    """
+
+    network: str
+    system: str
+    source: str
+    latency_timesteps: int
+    mapping: MappingSummary
+    activity: ActivityProfile
+    seed: int
+    samples: int
+    modes: Mapping[str, ModeProfile]
+
+
+def profile_bundle(
+    opened: Bundle,
+    *,
+    tokens: np.ndarray | None = None,
+    system: System | None = None,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    hop: float = HOP,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Profile:
+    """Profile a bundle on its own mapping, or on one made for it where it has none.
+
+    Args:
+        opened: the bundle.
+        tokens: (tokens, features) or (tokens, batch, features); by default those recorded in it.
+        system: to map onto; by default that of the bundle's mapping, else the smallest that fits.
+        seed: of a mapping and of the drawn constants.
+        samples: how many times constants are drawn.
+        hop: microseconds from a token to the next in real time.
+        on_progress: called with tokens counted and in all.
+
+    Raises:
+        InputError: no tokens, tokens that do not suit the network, or a mapping for a system that
+            is not listed.
+        CapacityError: the network does not fit.
+    """
+    if tokens is None:
+        if opened.vectors is None:
+            raise InputError(
+                f"bundle of {opened.network.name}",
+                "has no recorded tokens to count activity with",
+                "Give an input (--input)",
+            )
+        tokens = opened.vectors.tokens
+    mapping, system = fitting(opened.mapping, system)
+    return profile_network(
+        opened.network, tokens, mapping, system,
+        seed=seed, samples=samples, hop=hop, on_progress=on_progress,
+    )  # fmt: skip
+
+
+def fitting(
+    mapping: CoreMapping | None, system: System | None
+) -> tuple[CoreMapping | None, System | None]:
+    """Return the mapping and system to profile on: no mapping if it is for another system.
+
+    Raises:
+        InputError: the mapping is for a system that is not listed, and none is given.
+    """
+    if mapping is None or (system is not None and system.name != mapping.system):
+        return None, system
+    known = {one.name: one for one in listed_systems()}
+    if system is None and mapping.system not in known:
+        raise InputError(
+            "mapping", f"is for '{mapping.system}', which is not listed", "Give its file (--system)"
+        )
+    return mapping, system or known[mapping.system]
+
+
+def profile_network(
+    network: Network,
+    tokens: np.ndarray,
+    mapping: CoreMapping | None,
+    system: System | None,
+    *,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    hop: float = HOP,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Profile:
+    """Count the activity of tokens and profile; see ``profile_bundle``.
+
+    Raises:
+        NetworkError: the network has no phases.
+    """
+    if any(group.phase is None for group in network.groups):
+        raise NetworkError(network.name, "has no phases", "Run the passes on it first")
+    recording = record(network, tokens, on_progress)
+    made_here = mapping is None
+    if mapping is None:
+        mapping, evaluation = map_network(network, recording.rates, system, seed=seed)
+        rules.require(evaluation)
+        system = evaluation.system
+    return profile_recording(
+        network,
+        recording,
+        mapping,
+        system,
+        seed=seed,
+        samples=samples,
+        hop=hop,
+        made_here=made_here,
+    )
+
+
+def profile_recording(
+    network: Network,
+    recording: Recording,
+    mapping: CoreMapping,
+    system: System,
+    *,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    hop: float = HOP,
+    made_here: bool = False,
+) -> Profile:
+    """Profile from activity that was counted before.
+
+    Args:
+        network: with phases.
+        recording: of it.
+        mapping: of it, onto ``system``.
+        system: whose constants to use.
+        seed, samples: of the drawn constants.
+        hop: microseconds from a token to the next in real time.
+        made_here: whether the mapping was made for this profile.
+    """
+    work = workload(network, recording.rates, system.chip)
+    evaluation = evaluate(work, mapping.core_of(network), system)
+    table = deliveries(work, evaluation.loads.core_of, system.chip)
+    constants, source = interval(system), provenance(system)
+    modes = {}
+    for mode, demand in demands(network, recording, evaluation, table).items():
+        estimate = estimates.estimate(demand, system, seed, samples)
+        modes[mode.value] = _mode_profile(mode, demand, estimate, {
+            "terms": terms(demand, constants, source),
+            "critical": critical(mode, demand, evaluation, constants, source),
+            "groups": group_rows(
+                demand, evaluation, table, recording.activity, constants, source
+            ),
+            "cores": core_rows(demand, evaluation, constants, source),
+            "real_time": real_time(mode, demand, estimate.cases, constants, hop, source),
+        })  # fmt: skip
+    return Profile(
+        network=network.name,
+        system=system.name,
+        source=source,
+        latency_timesteps=network.latency,
+        mapping=_summary(evaluation, mapping, made_here),
+        activity=_activity(recording),
+        seed=seed,
+        samples=samples,
+        modes=modes,
+    )
+
+
+def _mode_profile(mode: Mode, demand: Demand, estimate: Estimate, parts: dict) -> ModeProfile:
+    """Put together what was computed of a mode."""
+    shown = [
+        *(estimates.TIMESTEP, estimates.LATENCY, estimates.THROUGHPUT),
+        *(energy_name(scope) for scope in SCOPES),
+        *(power_name(scope) for scope in SCOPES),
+    ]
+    return ModeProfile(
+        mode=mode.value,
+        timestep=estimate.quantity(estimates.TIMESTEP),
+        timestep_95=estimate.quantity(estimates.TIMESTEP_95),
+        timestep_longest=estimate.quantity(estimates.TIMESTEP_LONGEST),
+        latency=estimate.quantity(estimates.LATENCY),
+        throughput=estimate.quantity(estimates.THROUGHPUT),
+        energy={
+            scope: EnergySplit(
+                *(estimate.quantity(energy_name(scope, part)) for part in (*PARTS, "total"))
+            )
+            for scope in SCOPES
+        },
+        power={scope: estimate.quantity(power_name(scope)) for scope in SCOPES},
+        distribution={name: estimate.percentiles(name) for name in shown},
+        influences={name: estimate.influences(name) for name in shown},
+        **parts,
+    )
+
+
+def _summary(evaluation: Evaluation, mapping: CoreMapping, made_here: bool) -> MappingSummary:
+    core, resource, fraction = evaluation.fullest
+    return MappingSummary(
+        cores=evaluation.loads.cores,
+        chips=evaluation.chips,
+        system_cores=evaluation.system.cores,
+        system_chips=int(evaluation.system.chips.value),
+        objective=mapping.objective,
+        made_here=made_here,
+        fullest_core=core,
+        fullest_resource=resource,
+        fullest=fraction,
+    )
+
+
+def _activity(recording: Recording) -> ActivityProfile:
+    counts, source = recording.activity, f"simulation, {recording.origin}"
+    tokens, batch = counts.synops.shape[:2]
+    synops, messages = counts.synops.sum(axis=2), counts.messages.sum(axis=2)
+
+    def spread(values: np.ndarray, unit: str) -> Quantity:
+        low, high = np.percentile(values, (5, 95))
+        mean = float(values.mean())
+        scope = "a token: mean, percentiles 5 and 95 over tokens"
+        return Quantity(
+            mean, min(mean, low), max(mean, high), unit, scope, Origin.MEASURED, source
+        )  # fmt: skip
+
+    starts = np.unique(np.linspace(0, tokens, SERIES_POINTS + 1).astype(int))[:-1]
+    lengths = np.diff(np.append(starts, tokens))
+    means = [np.add.reduceat(one.mean(axis=1), starts) / lengths for one in (synops, messages)]
+    return ActivityProfile(
+        origin=recording.origin,
+        tokens=tokens,
+        sequences=batch,
+        synops=spread(synops, "synops"),
+        messages=spread(messages, "messages"),
+        updates=spread(np.full(1, counts.updates.sum()), "updates"),
+        series=tuple(
+            (int(start), float(one), float(other))
+            for start, one, other in zip(starts, *means, strict=True)
+        ),
+    )
+
+
+def as_dictionary(profile: Profile) -> dict:
+    """Return a profile for JSON; every number with a unit is a ``Quantity`` as an object."""
+    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **_plain(profile)}
+
+
+def _plain(value):
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
+    return value
