@@ -7,7 +7,9 @@ tasks again whose worker died, as often as its ``allowed-failures`` says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 
 from s5_to_loihi.errors import S5ToLoihiError
@@ -15,6 +17,7 @@ from s5_to_loihi.sweeping.task import Outcome, Task, attempt, died
 
 #: Within which a scheduler must answer.
 CONNECT_SECONDS = 15
+ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/]+:\d{1,5}")
 
 
 class ClusterError(S5ToLoihiError):
@@ -39,13 +42,16 @@ def execute(
     """
     try:
         from distributed import Client, KilledWorker, as_completed
-        from distributed.client import FutureCancelledError
     except ImportError:
         raise ClusterError(
             "--scheduler",
             "needs distributed, which is not installed",
             'Install "s5_to_loihi[dask]"',
         ) from None
+    if not ADDRESS.fullmatch(address):
+        raise ClusterError(
+            f"--scheduler {address}", "is no address of a scheduler", "Give tcp://HOST:PORT"
+        )
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -63,7 +69,7 @@ def execute(
             return client.submit(_compute_all, compute, payloads, pure=False)
 
         running = {submit(job): job for job in jobs.values()}
-        completed = as_completed(running)
+        completed = as_completed(running, loop=client.loop)
         try:
             for future in completed:
                 job = running.pop(future)
@@ -75,8 +81,8 @@ def execute(
                         running |= again
                         completed.update(again)
                         continue
-                    outcomes = [died("was lost")]
-                except FutureCancelledError as error:
+                    outcomes = [died("was lost as often as the cluster allows")]
+                except CancelledError as error:
                     raise ClusterError(
                         address,
                         f"gave up a job ({' '.join(str(error).split())[:200]})",

@@ -98,7 +98,7 @@ def execute(
                         continue
                     deaths[worker.task.key] += 1
                     if deaths[worker.task.key] > RETRIES:
-                        yield worker.task, died(how)
+                        yield worker.task, died(f"{how}, {RETRIES + 1} times out of {RETRIES + 1}")
                     else:
                         remaining.insert(0, worker.task)
                     continue
