@@ -390,6 +390,7 @@ def test_unknown_paths(tmp_path):
     text.write_bytes(b"")
     assert "is no checkpoint of a known format" in message(text)
     arrays = write_npz(tmp_path / "a.npz", {"weights": np.zeros(3)})
+    assert "Inside it, try a.npz" in message(tmp_path)
     assert "not those of a known S5 model (first: weights)" in message(arrays)
     old = tmp_path / "old.pt"
     old.write_bytes(pickle.dumps({"a": 1}, 2))

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -56,10 +57,15 @@ def our_workers():
 
 
 def unowned_memory():
-    """Shared memory that no living process maps."""
+    """Shared memory that no living process maps.
+
+    Other programs on this machine make and remove segments meanwhile: only what was there before
+    the processes were looked at, and still is afterwards, can be unowned.
+    """
+    segments = {str(path) for path in Path("/dev/shm").iterdir()}
     processes = [int(process.name) for process in Path("/proc").glob("[0-9]*")]
     mapped = set().union(*(supervisor.shared_memory_of(process) for process in processes))
-    return {str(path) for path in Path("/dev/shm").iterdir()} - mapped
+    return {segment for segment in segments - mapped if os.path.exists(segment)}
 
 
 @pytest.fixture
@@ -67,6 +73,10 @@ def _nothing_left():
     before = unowned_memory()
     yield
     assert our_workers() == []
+    # Another program may be between making a segment and mapping it.
+    deadline = time.monotonic() + 10
+    while not unowned_memory() <= before and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert unowned_memory() <= before
 
 

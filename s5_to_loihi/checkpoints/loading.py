@@ -145,9 +145,18 @@ def _is_torch(path: Path) -> bool:
 
 
 def _unknown(path: Path) -> CheckpointError:
-    return CheckpointError(
-        str(path), "is no checkpoint of a known format", f"Known are: {KNOWN_FORMATS}"
-    )
+    children = sorted(path.iterdir()) if path.is_dir() else ()
+    inside = [child.name for child in children if _looks_loadable(child)]
+    do = f"Inside it, try {' or '.join(inside)}" if inside else f"Known are: {KNOWN_FORMATS}"
+    return CheckpointError(str(path), "is no checkpoint of a known format", do)
+
+
+def _looks_loadable(path: Path) -> bool:
+    """Tell by names alone whether something in a directory may be what the user meant."""
+    if path.is_dir():
+        files = (intel_conversion.PARAMETERS_FILE, description.DESCRIPTION)
+        return any((path / name).exists() for name in files) or orbax.find(path) is not None
+    return path.suffix in (".safetensors", ".npz", ".msgpack", ".pt")
 
 
 # --- the formats ---------------------------------------------------------------------------------
