@@ -41,7 +41,7 @@ def execute(
         ClusterError: distributed is not installed, or the scheduler does not answer or went away.
     """
     try:
-        from distributed import Client, KilledWorker, as_completed
+        from distributed import Client, as_completed
     except ImportError:
         raise ClusterError(
             "--scheduler",
@@ -69,28 +69,44 @@ def execute(
             return client.submit(_compute_all, compute, payloads, pure=False)
 
         running = {submit(job): job for job in jobs.values()}
-        completed = as_completed(running, loop=client.loop)
+        suspects: list[Task] = []
         try:
-            for future in completed:
+            for future in as_completed(list(running), loop=client.loop):
                 job = running.pop(future)
-                try:
-                    outcomes = future.result()
-                except KilledWorker:
-                    if len(job) > 1:  # one of them is to blame: find out which
-                        again = {submit([task]): [task] for task in job}
-                        running |= again
-                        completed.update(again)
-                        continue
-                    outcomes = [died("was lost as often as the cluster allows")]
-                except CancelledError as error:
-                    raise ClusterError(
-                        address,
-                        f"gave up a job ({' '.join(str(error).split())[:200]})",
-                        "Start the sweep again when the cluster is back",
-                    ) from None
-                yield from zip(job, outcomes, strict=True)
+                outcomes = _result(future, address)
+                if outcomes is None:
+                    suspects += job
+                else:
+                    yield from zip(job, outcomes, strict=True)
+            # A worker takes everything with it that waits there. Alone, only the one to blame dies.
+            for task in suspects:
+                future = submit([task])
+                running = {future: [task]}
+                outcomes = _result(future, address)
+                yield task, outcomes[0] if outcomes else died("was lost, even with no other task")
+            running = {}
         finally:
             client.cancel(list(running), force=True)
+
+
+def _result(future: Any, address: str) -> list[Outcome] | None:
+    """Return the outcomes of a job when it is done, or None if its workers died.
+
+    Raises:
+        ClusterError: the scheduler went away, or somebody cancelled the job.
+    """
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker:
+        return None
+    except CancelledError as error:
+        raise ClusterError(
+            address,
+            f"gave up a job ({' '.join(str(error).split())[:200]})",
+            "Start the sweep again when the cluster is back",
+        ) from None
 
 
 def _compute_all(compute: Callable[[Any], Mapping[str, Any]], payloads: list[Any]) -> list[Outcome]:

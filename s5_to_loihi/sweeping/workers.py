@@ -120,6 +120,13 @@ def execute(
             _end(worker)
 
 
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _check_starts(failed: int, how: str) -> None:
     if failed > RETRIES:
         raise WorkerError(
