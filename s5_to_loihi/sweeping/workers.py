@@ -98,7 +98,7 @@ def execute(
                         continue
                     deaths[worker.task.key] += 1
                     if deaths[worker.task.key] > RETRIES:
-                        yield worker.task, died(how)
+                        yield worker.task, died(f"{how}, {RETRIES + 1} times out of {RETRIES + 1}")
                     else:
                         remaining.insert(0, worker.task)
                     continue
@@ -118,6 +118,13 @@ def execute(
             worker.process.kill()
         for worker in workers:
             _end(worker)
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _check_starts(failed: int, how: str) -> None:
