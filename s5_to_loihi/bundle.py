@@ -295,6 +295,15 @@ def read(path: Path, lenient: bool = False) -> Bundle:
         ) from None
 
 
+def digest(path: Path) -> str:
+    """Return the digest of a bundle's manifest, which covers all of the bundle.
+
+    Raises:
+        BundleError: not a bundle, of a newer version, damaged or changed.
+    """
+    return _read_manifest(Path(path))["digest"]
+
+
 def _read_manifest(path: Path) -> dict:
     file = path / MANIFEST
     if not file.is_file():

@@ -94,6 +94,23 @@ def progress(title: str, unit: str = "timesteps"):
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def stages():
+    """Show on stderr which of several steps goes on, and how far it is.
+
+    Yields a function that takes the name of a step and returns one of (done, total).
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def begin(name: str):
+            bar.reset(task, total=None, description=name)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        yield begin
+
+
 def print_notes(opened: Bundle) -> None:
     """Print what the compiler found out."""
     for note in opened.notes:
