@@ -136,6 +136,7 @@ def to_json(
         "program": program.name,
         "kind": program.kind.name,
         "title": program.kind.title,
+        "instructions": program.instructions,
         "ports": [
             {"name": step.immediate, **_width(step)} for step in _sources(program, "accumulator")
         ],
@@ -219,7 +220,8 @@ def to_text(
     lines = [
         f"Program {program.name}: {program.kind.title}",
         f"Network {network.name}, groups {counted}",
-        f"{len(program.steps)} steps, of which {work} compute",
+        f"{len(program.steps)} steps, of which {work} compute; counted as {program.instructions}"
+        " instructions in profiles",
         "",
         RULES.rstrip(),
         "",

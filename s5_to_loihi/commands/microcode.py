@@ -142,7 +142,7 @@ def _table(programs, folder: Path):
     table = new_table(
         f"{len(programs)} programs, listed in {folder}",
         ("program", "left"),
-        ("steps", "right"),
+        ("instructions", "right"),
         ("ports", "right"),
         ("registers", "right"),
     )
@@ -150,7 +150,7 @@ def _table(programs, folder: Path):
     for program in programs:
         table.add_row(
             program.name,
-            f"{len(program.steps)}",
+            f"{program.instructions}",
             f"{sum(step.operation == 'accumulator' for step in program.steps)}",
             f"{len(program.registers)}",
             ", ".join(binding.group.name for binding in program.bindings),
