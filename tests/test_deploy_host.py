@@ -241,6 +241,16 @@ def test_a_host_where_nothing_fits_is_refused_before_submission(host, deploy, tm
     assert host.jobs() == before
 
 
+def test_a_job_that_slurm_refuses(host, deploy, tmp_path):
+    # The partition's limit is ten minutes.
+    code, _, err = ended(deploy(*SHORT, "--time-limit", "1000"))
+    assert code == 1
+    assert "sbatch failed" in err
+    assert "time limit" in err
+    assert "Nothing was submitted" in err
+    assert job_of(tmp_path / "results")["name"] not in host.jobs()
+
+
 def test_a_python_that_is_not_there(host, deploy):
     code, _, err = ended(deploy(*SHORT, "--python", "/no/such/python"))
     assert code == 1
