@@ -79,8 +79,9 @@ def slurm(*command: str) -> str:
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{command[0]} did not answer within {SLURM_SECONDS} s") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
-        raise SlurmError(f"{command[0]} failed: {said}")
+        said = (done.stderr or done.stdout).split("\n")
+        said = [line.strip() for line in said if line.strip()] or [f"exit code {done.returncode}"]
+        raise SlurmError(f"{command[0]} failed: {said[-1]}")
     return done.stdout
 
 

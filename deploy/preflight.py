@@ -28,7 +28,7 @@ PROGRAM = Path(__file__).resolve().parents[1]
 PYTHONS = ((3, 10), (3, 14))
 PACKAGES = ("numpy", "scipy", "networkx", "pyyaml", "safetensors", "numba")
 OK, PROBLEM, DOES_NOT_FIT = "ok", "problem", "does not fit"
-#: Importing takes seconds, also from a slow file system; mapping may compile first.
+#: Importing takes seconds, also from a slow file system; mapping compiles first, for half a minute.
 IMPORT_SECONDS, CAPACITY_SECONDS = 120, 300
 #: A job folder with its result needs little; less than this is a full disk.
 LEAST_FREE_BYTES = 64 << 20
@@ -37,41 +37,57 @@ SYSTEMS = {"oheogulch": "oheogulch", "kp": "kapohopoint"}
 #: States of a SLURM node that takes jobs, now or when others are done.
 NODE_STATES = ("idle", "mixed", "allocated", "completing", "planned", "reserved")
 
-IMPORT_PACKAGE = (
-    "import s5_to_loihi as package; print(f'{package.__version__} ({package.__path__[0]})')"
-)
-IMPORT_LAVA = (
-    "from s5_to_loihi.backends import lava_shim; lava_shim.install()\n"
-    "import lava.magma.core.run_configs, lava.magma.core.process.process\n"
-    "from importlib.metadata import version; print(version('lava-nc'))"
-)
-#: Public names of the closed extension; none of its inner workings is used.
-IMPORT_EXTENSION = (
-    "from s5_to_loihi.backends import lava_shim; lava_shim.install()\n"
-    "import lava.magma.core.model.nc.net, lava.utils.loihi2_profiler\n"
-    "from importlib import metadata\n"
-    "names = {d.metadata['Name']: d.version for d in metadata.distributions()}\n"
-    "print(names.get('lava-loihi', 'version not known'))"
-)
+IMPORTS = """
+from importlib.metadata import distributions
+versions = {one.metadata["Name"]: one.version for one in distributions()}
+import s5_to_loihi
+print("imported", s5_to_loihi.__version__, "in", s5_to_loihi.__path__[0])
+from s5_to_loihi.backends import lava_shim
+lava_shim.install()
+import lava.magma.core.run_configs, lava.magma.core.process.process
+print("imported", versions.get("lava-nc", "version not known"))
+"""
+IMPORT_EXTENSION = """
+from importlib import import_module
+from s5_to_loihi.backends import extension
+extension.require(measuring=True)
+for module in extension.MODULES | extension.MEASURING:
+    import_module(module)
+print("imported", versions.get("lava-loihi", "version not known"))
+"""
+CHECK_MICROCODE = """
+import sys
+from pathlib import Path
+from s5_to_loihi import bundle
+from s5_to_loihi.backends import microcode_files
+network = bundle.read(Path(sys.argv[1])).network
+folder = sys.argv[2] or None
+programs = microcode_files.missing(network, folder)
+if programs:
+    sys.exit(str(microcode_files.missing_error(programs, folder)))
+print("there for every neuron program")
+"""
 CHECK_CAPACITY = """
 import sys
 from pathlib import Path
 from s5_to_loihi import bundle
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.loihi2 import rules
+from s5_to_loihi.loihi2.core_mapping import Objective
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.rates import assumed_rates
 network = bundle.read(Path(sys.argv[1])).network
 system = load_system(sys.argv[2]) if sys.argv[2] else None
 try:
-    mapping, evaluation = map_network(network, assumed_rates(network, 1.0), system)
+    rates = assumed_rates(network, 1.0)
+    mapping, evaluation = map_network(network, rates, system, Objective.CORES)
     rules.require(evaluation)
 except CapacityError as error:
     print(error)
     sys.exit(2)
 cores = len(set(mapping.core_of(network).tolist()))
-print(f"{cores} cores of {evaluation.system.name}")
+print(f"{cores} cores of {evaluation.system.name}, {evaluation.system.cores} are there")
 """
 
 
@@ -95,24 +111,13 @@ def checks(arguments: argparse.Namespace) -> Iterator[Line]:
     """Yield all checks, one after the other."""
     yield check_python()
     yield from check_packages()
-    yield check_import("s5_to_loihi", IMPORT_PACKAGE, "Install what the last line names")
-    yield check_import(
-        "lava-nc",
-        IMPORT_LAVA,
-        f"{sys.executable} -m pip install --no-deps --ignore-requires-python lava-nc==0.10.0",
-    )
+    yield from check_imports(arguments.target)
     yield check_disk(arguments.bundle)
     if arguments.slurm:
         yield check_partition(arguments.partition)
         if arguments.board:
             yield check_board(arguments.board, arguments.partition)
     if arguments.target == "board":
-        yield check_import(
-            "lava-loihi",
-            IMPORT_EXTENSION,
-            "It is for INRC members only: install their release for this Python, or choose the"
-            " Python that has it (--python)",
-        )
         yield check_capacity(arguments.bundle, arguments.partition)
         yield check_microcode(arguments.bundle, arguments.microcode)
 
@@ -136,11 +141,27 @@ def check_packages() -> Iterator[Line]:
             yield Line(package, PROBLEM, "not installed", do)
 
 
-def check_import(name: str, code: str, do: str) -> Line:
-    """Check that something can be imported; the code prints its version."""
-    exit_code, said = _python(code, [], IMPORT_SECONDS)
-    last = said.strip().splitlines()[-1] if said.strip() else f"exit code {exit_code}"
-    return Line(name, OK, last) if exit_code == 0 else Line(name, PROBLEM, last, do)
+def check_imports(target: str) -> Iterator[Line]:
+    """Check that the packages can be imported, in a process of its own: one after the other."""
+    advice = {
+        "s5_to_loihi": "Install what is missing",
+        "lava-nc": f"{sys.executable} -m pip install --no-deps --ignore-requires-python"
+        " lava-nc==0.10.0",
+    }
+    if target == "board":
+        advice["lava-loihi"] = (
+            "It is for INRC members only: install their release for this Python, or choose the"
+            " Python that has it (--python)"
+        )
+    code = IMPORTS + (IMPORT_EXTENSION if target == "board" else "")
+    _, said = _python(code, [], IMPORT_SECONDS)
+    imported = [line for line in said if line.startswith("imported ")]
+    for index, (name, do) in enumerate(advice.items()):
+        if index < len(imported):
+            yield Line(name, OK, imported[index].removeprefix("imported "))
+        else:
+            found = said[-1] if index == len(imported) else "not tried after that"
+            yield Line(name, PROBLEM, found, do)
 
 
 def check_disk(folder: Path) -> Line:
@@ -192,28 +213,29 @@ def check_board(board: str, partition: str | None) -> Line:
 
 
 def check_capacity(bundle: Path, partition: str | None) -> Line:
-    """Check by the mapper's model, with every neuron sending, that the network fits."""
+    """Check by the mapper's model that the network fits, on as few cores as possible."""
     system = next((SYSTEMS[key] for key in SYSTEMS if (partition or "").startswith(key)), "")
     exit_code, said = _python(CHECK_CAPACITY, [str(bundle), system], CAPACITY_SECONDS)
-    last = said.strip().splitlines()[-1] if said.strip() else f"exit code {exit_code}"
     if exit_code == 0:
-        return Line("capacity (a model)", OK, last)
+        return Line("capacity (a model)", OK, said[-1])
     do = "See 's5-to-loihi map' for what is full, and by how much"
-    return Line("capacity (a model)", DOES_NOT_FIT if exit_code == 2 else PROBLEM, last, do)
+    if exit_code == 2:
+        return Line("capacity (a model)", DOES_NOT_FIT, " ".join(said), do)
+    return Line("capacity (a model)", PROBLEM, said[-1], do)
 
 
 def check_microcode(bundle: Path, folder: Path | None) -> Line:
-    """Check that there is a microcode file for every kind of neuron of the network."""
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    kinds = sorted({group["kind"] for group in manifest["network"]["groups"]})
-    return Line("microcode", PROBLEM, f"not checked: {', '.join(kinds)}", str(folder))
+    """Check that there is a microcode file for every neuron program of the network."""
+    arguments = [str(bundle), "" if folder is None else str(folder)]
+    exit_code, said = _python(CHECK_MICROCODE, arguments, IMPORT_SECONDS)
+    if exit_code == 0:
+        return Line("microcode", OK, said[-1])
+    return Line("microcode", PROBLEM, said[-1], "Give its folder on this host (--microcode)")
 
 
-def _python(code: str, arguments: list[str], seconds: int) -> tuple[int, str]:
-    """Run Python code beside this archive's packages; return exit code and all it prints."""
-    search_path = os.pathsep.join(
-        filter(None, [str(PROGRAM), os.environ.get("PYTHONPATH")]),
-    )
+def _python(code: str, arguments: list[str], seconds: int) -> tuple[int, list[str]]:
+    """Run Python code beside this archive's packages; return exit code and lines, at least one."""
+    search_path = os.pathsep.join(filter(None, [str(PROGRAM), os.environ.get("PYTHONPATH")]))
     try:
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
@@ -225,8 +247,9 @@ def _python(code: str, arguments: list[str], seconds: int) -> tuple[int, str]:
             timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        return 1, f"did not end within {seconds} s"
-    return done.returncode, done.stdout
+        return 1, [f"did not end within {seconds} s"]
+    said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return done.returncode, said or [f"ended with exit code {done.returncode}"]
 
 
 def main() -> int:

@@ -27,13 +27,13 @@ import job_files
 
 PROGRAM = Path(__file__).resolve().parents[1]
 TARGETS = ("board", "lava-cpu")
+PLACES = ("partition", "board", "generation")
 POLL_SECONDS = 0.1
 #: Progress is written this often at most: a network file system is slow.
 STATUS_SECONDS = 0.3
-#: What a phase may take, in seconds: imports and compiling kernels; the run; two small files.
-LIMITS = {"prepare": 300.0, "run": 1800.0, "write": 60.0}
-#: A run that makes no progress for this long is stopped, in seconds.
-STALL_SECONDS = 300.0
+#: What a phase may take, in seconds: imports; the run, before which Lava's compiler may work for
+#: many minutes; two small files. A job of SLURM also has SLURM's limit.
+LIMITS = {"prepare": 300.0, "run": 14400.0, "write": 60.0}
 #: Exit codes: of a failure, and of a shell's when SIGTERM ends it.
 FAILED, TERMINATED = 1, 128 + signal.SIGTERM
 #: Kept free for the last word of a job on a disk that became full.
@@ -58,14 +58,13 @@ def parse() -> argparse.Namespace:
         help="lava-cpu: one Lava process a neuron group, as on the chip, not one for all",
     )
     parser.add_argument("--microcode", type=Path, help="board: folder of your microcode files")
-    parser.add_argument(
-        "--setting", action="append", default=[], metavar="NAME=VALUE", help="noted in the profile"
-    )
+    parser.add_argument("--no-measure", action="store_true", help="board: outputs only")
+    for name in PLACES:
+        parser.add_argument(f"--{name}", help="board: as lava-loihi calls it")
     for phase, limit in LIMITS.items():
         parser.add_argument(
             f"--{phase}-seconds", type=float, default=limit, help=f"limit (default {limit:g})"
         )
-    parser.add_argument("--stall-seconds", type=float, default=STALL_SECONDS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -182,7 +181,6 @@ def _work(arguments: argparse.Namespace, job: Path) -> None:
     print(f"running {network.name} on {arguments.target}: {tokens.shape} tokens", flush=True)
     run = _run_on_lava if arguments.target == "lava-cpu" else _run_on_board
     outputs, profile = run(network, tokens, arguments, on_progress)
-    profile = dataclasses.replace(profile, bundle_digest=bundle.digest(arguments.bundle))
     job_files.write_json(status, {"phase": "write", "done": 0, "total": 1})
     draft = job / f".{job_files.RESULT}"
     draft.mkdir()
@@ -194,6 +192,7 @@ def _work(arguments: argparse.Namespace, job: Path) -> None:
 
 def _run_on_lava(network, tokens, arguments: argparse.Namespace, on_progress):
     """Run under Lava's CPU simulator; times are those of the simulator and of no chip."""
+    from s5_to_loihi import bundle
     from s5_to_loihi.backends import dispatch
     from s5_to_loihi.backends.interpreter import Mode, timestep_count
     from s5_to_loihi.profiling.measured import MeasuredProfile
@@ -211,7 +210,7 @@ def _run_on_lava(network, tokens, arguments: argparse.Namespace, on_progress):
     profile = MeasuredProfile(
         target="lava-cpu",
         network=network.name,
-        bundle_digest="",
+        bundle_digest=bundle.digest(arguments.bundle),
         mode=mode.value,
         tokens=tokens.shape[0] * tokens.shape[1],
         timesteps=timestep_count(network, mode, len(tokens)) * tokens.shape[1],
@@ -223,30 +222,37 @@ def _run_on_lava(network, tokens, arguments: argparse.Namespace, on_progress):
 
 def _run_on_board(network, tokens, arguments: argparse.Namespace, on_progress):
     """Run on the chip. Not yet run on hardware; README.md says what is assumed."""
-    from s5_to_loihi.backends import board
+    from s5_to_loihi import bundle
+    from s5_to_loihi.backends import board, probes
     from s5_to_loihi.backends.interpreter import Mode
 
-    settings = _environment(arguments)
-    evaluation, profile = board.run(
+    options = board.BoardOptions(
+        microcode=arguments.microcode,
+        measure=() if arguments.no_measure else tuple(probes.PROBES),
+        **_places(arguments),
+    )
+    run = board.run(
         network,
         tokens,
         mode=Mode(arguments.mode),
-        total_timeout=arguments.run_seconds,
-        stall_timeout=arguments.stall_seconds,
+        options=options,
+        bundle_digest=bundle.digest(arguments.bundle),
         on_progress=on_progress,
-        microcode=arguments.microcode,
-        settings=settings,
     )
-    environment = {**settings, **profile.environment}
-    return evaluation.outputs, dataclasses.replace(profile, environment=environment)
+    environment = {**_environment(arguments), **run.profile.environment}
+    return run.evaluation.outputs, dataclasses.replace(run.profile, environment=environment)
+
+
+def _places(arguments: argparse.Namespace) -> dict[str, str]:
+    return {name: value for name in PLACES if (value := getattr(arguments, name)) is not None}
 
 
 def _environment(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return what a measurement depends on: settings, host and versions."""
+    """Return what a measurement depends on: place, host and versions."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    environment = dict(setting.partition("=")[::2] for setting in arguments.setting)
+    environment = _places(arguments)
     environment |= {"host": platform.node(), "python": platform.python_version()}
     for package in ("numpy", "lava-nc", "lava-loihi"):
         with suppress(PackageNotFoundError):

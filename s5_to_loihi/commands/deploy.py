@@ -86,6 +86,9 @@ def deploy(
         bool,
         typer.Option("--fine-grained", help="lava-cpu: a Lava process for each neuron group."),
     ] = False,
+    measure: Annotated[
+        bool, typer.Option(help="board: also time, power and activity, a run each.")
+    ] = True,
     tokens: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(metavar="N", min=1, help="Recorded tokens to run. Default: all."),
@@ -140,6 +143,7 @@ def deploy(
             mode=mode,
             fine_grained=fine_grained,
             microcode=microcode,
+            measure=measure,
             tokens=shown.tokens.shape[0],
             sequences=shown.tokens.shape[1],
             bundle_digest=digest,

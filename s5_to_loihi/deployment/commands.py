@@ -71,12 +71,14 @@ def run_on_board(job: Job) -> list[str]:
     arguments = [f"--target={job.target.value}", f"--mode={job.mode.value}"]
     if job.fine_grained:
         arguments.append("--fine-grained")
+    if not job.measure:
+        arguments.append("--no-measure")
     if job.microcode is not None:
         arguments.append(f"--microcode={job.microcode}")
     for name in ("partition", "board", "generation"):
         value = getattr(job.placement, name)
         if value is not None:
-            arguments.append(f"--setting={name}={value}")
+            arguments.append(f"--{name}={value}")
     script = f"{PROGRAM}/deploy/run_on_board.py"
     return [job.python, script, *arguments, f"{PROGRAM}/{BUNDLE}", f"{PROGRAM}/{TOKENS}"]
 

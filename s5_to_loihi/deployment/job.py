@@ -54,6 +54,7 @@ class Job:
         mode: how tokens follow one another.
         fine_grained: ``lava-cpu`` with one process a group, as on the chip.
         microcode: folder of microcode files on the host; None if not given.
+        measure: also time, power and activity, on a board, in runs of their own.
         tokens, sequences: of the bundle's vectors.
         bundle_digest: of the bundle's manifest.
         stage: how far it is.
@@ -70,6 +71,7 @@ class Job:
     mode: Mode
     fine_grained: bool
     microcode: str | None
+    measure: bool
     tokens: int
     sequences: int
     bundle_digest: str
@@ -87,6 +89,9 @@ class Job:
         ):
             if value is not None and (not value or "\0" in value):
                 raise InputError(option, f"is {value!r}", "Give a path on the host")
+        if self.target is Target.BOARD and self.mode is not Mode.PIPELINED:
+            what = f"is {self.mode.value}: on the board every group updates every timestep"
+            raise InputError("--mode", what, "Use pipelined")
         if "/" in self.python and not self.python.startswith("/"):
             raise InputError(
                 "--python",

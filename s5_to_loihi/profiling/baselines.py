@@ -31,6 +31,7 @@ LARGEST_FILE = 1 << 20
 LIBRARIES = ("numpy", "jax", "torch")
 #: Tokens of a sequence that is computed at once.
 TOKENS = 1000
+STREAMING = "one token at a time"
 REPEATS = 5
 
 
@@ -142,14 +143,14 @@ def read_baselines(path: Path) -> Baselines:
 def _measured(runner: Runner, sizes: Sizes, batch: int, seconds: float) -> Iterator[Baseline]:
     whole = f"{TOKENS:,} tokens at once"
     for mode, call, tokens in (
-        ("one token at a time", runner.stream, 1),
+        (STREAMING, runner.stream, 1),
         (f"a sequence of {whole}", runner.whole(1), TOKENS),
         (f"{batch} sequences of {whole}", runner.whole(batch), TOKENS * batch),
     ):
         times, energies = _repeated(call, tokens, runner.meter, seconds)
         place = "from a token on the device to its output there, waited for"
         what = place if tokens == 1 else f"a token's share of a call that computes {tokens:,}"
-        source = f"{REPEATS} repeats here, median and range"
+        source = f"{REPEATS} repeats, median and range"
         yield Baseline(
             device=runner.device,
             software=runner.software,
@@ -300,7 +301,8 @@ def _captured(torch, call: Callable[[], object]) -> Callable[[], None]:
     with torch.cuda.graph(graph):
         call()
 
-    def replay() -> None:
+    def replay(_inputs=call) -> None:
+        # The graph reads the memory of the call's arrays, which the call alone keeps.
         graph.replay()
         torch.cuda.synchronize()
 

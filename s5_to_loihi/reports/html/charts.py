@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,10 +18,12 @@ ORIGIN_COLOURS = {
     Origin.PUBLISHED: "#a66bd4",
 }
 #: For parts of a whole and lines, in this order.
-COLOURS = ("#3b8be0", "#f0a030", "#2fa36b", "#8d99a8", "#d1495b", "#a66bd4")
-ERROR_COLOUR = "#7f8a97"
+COLOURS = ("#3b8be0", "#f0a030", "#2fa36b", "#bcc6d1", "#d1495b", "#a66bd4")
+ERROR_COLOUR = "#66727f"
 #: Points in a line, and columns in a map, at most; more tokens are put together.
 MOST_POINTS = 600
+#: Characters in a line of a label.
+LABEL_WIDTH = 22
 
 
 def plain(text: str) -> str:
@@ -28,12 +31,17 @@ def plain(text: str) -> str:
     return html.escape(text, quote=False)
 
 
+def wrapped(text: str) -> str:
+    """Return a text for the side of a chart, in lines short enough for a phone."""
+    return "<br>".join(map(plain, textwrap.wrap(text, LABEL_WIDTH)))
+
+
 def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Chart:
     """Draw numbers of one unit with their ranges, one below the other, on a logarithmic axis."""
     unit = symbol(rows[0][1].unit)
     data = []
     for origin, colour in ORIGIN_COLOURS.items():
-        own = [(label, one) for label, one in rows if one.origin is origin]
+        own = [row for row in rows if row[1].origin is origin]
         if own:
             data.append(
                 {
@@ -41,7 +49,7 @@ def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Cha
                     "mode": "markers",
                     "name": origin.value,
                     "x": [one.value for _, one in own],
-                    "y": [plain(label) for label, _ in own],
+                    "y": [wrapped(name) for name, _ in own],
                     "marker": {"size": 10, "color": colour},
                     "error_x": {
                         "type": "data",
@@ -57,11 +65,18 @@ def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Cha
                 }
             )
     layout = _layout(34 * len(rows) + 110)
-    layout["xaxis"] |= {"type": "log", "title": {"text": unit}, "dtick": 1, "exponentformat": "none"}
-    order = [plain(label) for label, _ in reversed(rows)]
+    layout["xaxis"] |= {
+        "type": "log",
+        "title": {"text": unit},
+        "dtick": 1,
+        "exponentformat": "none",
+    }
+    order = [wrapped(name) for name, _ in reversed(rows)]
     layout["yaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     said = "; ".join(f"{label}: {with_range(one)} ({one.origin.value})" for label, one in rows)
-    return Chart(name, caption, f"Numbers with their ranges. {said}", {"data": data, "layout": layout})
+    return Chart(
+        name, caption, f"Numbers with their ranges. {said}", {"data": data, "layout": layout}
+    )
 
 
 def stacked(
@@ -75,7 +90,7 @@ def stacked(
         name, caption: of the chart.
         rows: label, the parts by name, and the whole.
     """
-    labels = [plain(label) for label, _, _ in rows]
+    labels = [wrapped(name) for name, _, _ in rows]
     parts = list(rows[0][1])
     data = [
         {
@@ -188,7 +203,10 @@ def _layout(height: int) -> dict:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "inherit", "size": 12},
-        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "legend": {
+            **{"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
+            **{"traceorder": "normal", "xref": "container", "font": {"size": 11}},
+        },
         "dragmode": False,
         "xaxis": dict(axis),
         "yaxis": dict(axis),

@@ -1,0 +1,139 @@
+"""The cost model against every public measurement of Loihi 2 that it can be held against.
+
+Prints for each what was measured, what is predicted with its range, the ratio, and whether the
+measured number lies in the range; then, for constants that two points determine, what either says
+about the other. Nothing here was measured by us. The points are data:
+s5_to_loihi/loihi2/operating_points.yaml.
+
+    python benchmarks/cost_model.py [--markdown]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from s5_to_loihi.profiling.calibration import (
+    FACTOR,
+    Checked,
+    Point,
+    check,
+    predicted_with,
+    read_points,
+    solved,
+)
+from s5_to_loihi.reports.profile_tables import digits
+from s5_to_loihi.reports.tables import new_table
+
+#: Constants that two points determine: the constant, and the two with the figure that does.
+PAIRS = (
+    (
+        "instruction_time",
+        ("QP solver, 2 cores", "timestep"),
+        ("Izhikevich, 200 neurons", "timestep"),
+    ),
+    (
+        "synop_time",
+        ("PilotNet, LIF, Oheo Gulch", "timestep"),
+        ("MatMul-free model, prefill, 24 chips", "timestep"),
+    ),
+    (
+        "static_power",
+        ("PilotNet, LIF, Oheo Gulch", "idle power, neurocore rails"),
+        ("Q-learning, 34 cores", "idle power, neurocore rails"),
+    ),
+    (
+        "x86_power",
+        ("MatMul-free model, generation, 24 chips", "idle power, chip with x86"),
+        ("Autoencoder, 16 chips, at rest", "idle power, board"),
+    ),
+)
+HEADINGS = (
+    "point",
+    "figure",
+    "measured",
+    "nominal",
+    "range",
+    "ratio",
+    "in range",
+    "within 1.5",
+    "fitted",
+)
+
+
+def row_of(checked: Checked) -> tuple[str, ...]:
+    predicted = checked.predicted
+    within = "yes" if checked.close else "no"
+    return (
+        checked.point.name,
+        f"{checked.figure}, {predicted.unit}",
+        digits(checked.measured.value),
+        digits(predicted.value),
+        f"{digits(predicted.low)} to {digits(predicted.high)}",
+        f"{checked.ratio:.2f}",
+        "yes" if checked.inside else "no",
+        within if checked.point.detail else f"({within})",
+        ", ".join(checked.point.fitted) or "held out",
+    )
+
+
+def left_out(points: dict[str, Point]):
+    """Yield what a constant derived from one point says about another, both ways."""
+    for constant, *ends in PAIRS:
+        for (name, figure), (other, other_figure) in (ends, ends[::-1]):
+            value = solved(points[name], figure, constant)
+            said = predicted_with(points[other], other_figure, constant, value)
+            for measured in points[other].measured[other_figure]:
+                yield (
+                    constant,
+                    name,
+                    digits(value),
+                    other,
+                    digits(said),
+                    digits(measured),
+                    f"{measured / said:.2f}",
+                )
+
+
+def show(
+    title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]], markdown: bool
+) -> None:
+    if markdown:
+        print(f"\n{title}\n")
+        for cells in (headings, ("---",) * len(headings), *rows):
+            print(f"| {' | '.join(cells)} |")
+        return
+    table = new_table(title, *((heading, "left") for heading in headings))
+    for cells in rows:
+        table.add_row(*cells)
+    Console(width=None if sys.stdout.isatty() else 220).print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--markdown", action="store_true", help="print tables for the docs")
+    options = parser.parse_args()
+    points = read_points()
+    checked = [one for point in points for one in check(point)]
+    show(
+        f"Public measurements (within {FACTOR}: in brackets where too little is known for it)",
+        HEADINGS,
+        [row_of(one) for one in checked],
+        options.markdown,
+    )
+    show(
+        "A constant from one point alone, and what it says about another",
+        ("constant", "from", "value", "predicts", "predicted", "measured", "ratio"),
+        list(left_out({point.name: point for point in points})),
+        options.markdown,
+    )
+    wrong = [one for one in checked if not one.inside or (one.point.detail and not one.close)]
+    print(f"\n{len(checked)} numbers, {len(checked) - len(wrong)} as demanded")
+    for one in wrong:
+        print(f"not: {one.point.name}, {one.figure}")
+
+
+if __name__ == "__main__":
+    main()
