@@ -3,7 +3,7 @@
 Prints for each what was measured, what is predicted with its range, the ratio, and whether the
 measured number lies in the range; then, for constants that two points determine, what either says
 about the other. Nothing here was measured by us. The points are data:
-s5_to_loihi/loihi2/operating_points.yaml.
+s5_to_loihi/loihi2/operating_points.yaml. At the end it measures how long an estimate takes here.
 
     python benchmarks/cost_model.py [--markdown]
 """
@@ -11,11 +11,22 @@ s5_to_loihi/loihi2/operating_points.yaml.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+import time
+from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
-from s5_to_loihi.profiling.calibration import (
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+
+from s5_to_loihi.checkpoints import intel_export  # noqa: E402
+from s5_to_loihi.loihi2.facts import load_system  # noqa: E402
+from s5_to_loihi.passes.pipeline import run_passes  # noqa: E402
+from s5_to_loihi.profiling.activity import record  # noqa: E402
+from s5_to_loihi.profiling.calibration import (  # noqa: E402
     FACTOR,
     Checked,
     Point,
@@ -24,8 +35,9 @@ from s5_to_loihi.profiling.calibration import (
     read_points,
     solved,
 )
-from s5_to_loihi.reports.profile_tables import digits
-from s5_to_loihi.reports.tables import new_table
+from s5_to_loihi.profiling.profile import map_recording, profile_recording  # noqa: E402
+from s5_to_loihi.reports.profile_tables import digits  # noqa: E402
+from s5_to_loihi.reports.tables import new_table  # noqa: E402
 
 #: Constants that two points determine: the constant, and the two with the figure that does.
 PAIRS = (
@@ -111,6 +123,30 @@ def show(
     Console(width=None if sys.stdout.isatty() else 220).print(table)
 
 
+def speed_rows() -> list[tuple[str, ...]]:
+    """Time counting and estimating of Intel's size, on all its recorded tokens and on ten times."""
+    export = importlib.import_module("golden").export("denoiser_intel_size")
+    model, _ = intel_export.to_model(export, intel_export.Options())
+    network = run_passes(model)
+    tokens = intel_export.to_vectors(export, network)[0].tokens
+    mapping, system = map_recording(network, record(network, tokens), load_system("oheogulch"))
+    rows = []
+    for repeats in (1, 10):
+        started = time.perf_counter()
+        recording = record(network, np.tile(tokens, (repeats, 1, 1)))
+        counted = time.perf_counter()
+        profile_recording(network, recording, mapping, system)
+        estimated = time.perf_counter()
+        rows.append(
+            (
+                f"{len(recording.sent):,}",
+                f"{counted - started:.2f}",
+                f"{estimated - counted:.2f}",
+            )
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--markdown", action="store_true", help="print tables for the docs")
@@ -133,6 +169,12 @@ def main() -> None:
     print(f"\n{len(checked)} numbers, {len(checked) - len(wrong)} as demanded")
     for one in wrong:
         print(f"not: {one.point.name}, {one.figure}")
+    show(
+        "Seconds for H 192, P 128, 3 blocks on one board, measured here",
+        ("tokens", "counting activity", "estimating both modes from it"),
+        speed_rows(),
+        options.markdown,
+    )
 
 
 if __name__ == "__main__":
