@@ -132,18 +132,16 @@ def speed_rows() -> list[tuple[str, ...]]:
     mapping, system = map_recording(network, record(network, tokens), load_system("oheogulch"))
     rows = []
     for repeats in (1, 10):
-        started = time.perf_counter()
-        recording = record(network, np.tile(tokens, (repeats, 1, 1)))
-        counted = time.perf_counter()
-        profile_recording(network, recording, mapping, system)
-        estimated = time.perf_counter()
-        rows.append(
-            (
-                f"{len(recording.sent):,}",
-                f"{counted - started:.2f}",
-                f"{estimated - counted:.2f}",
-            )
-        )
+        longer = np.tile(tokens, (repeats, 1, 1))
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            recording = record(network, longer)
+            counted = time.perf_counter()
+            profile_recording(network, recording, mapping, system)
+            seconds.append((counted - started, time.perf_counter() - counted))
+        best = (f"{min(column):.2f}" for column in zip(*seconds, strict=True))
+        rows.append((f"{len(longer):,}", *best))
     return rows
 
 
@@ -170,7 +168,7 @@ def main() -> None:
     for one in wrong:
         print(f"not: {one.point.name}, {one.figure}")
     show(
-        "Seconds for H 192, P 128, 3 blocks on one board, measured here",
+        "Seconds for H 192, P 128, 3 blocks on one board, measured here, best of 3",
         ("tokens", "counting activity", "estimating both modes from it"),
         speed_rows(),
         options.markdown,
