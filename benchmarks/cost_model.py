@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ from s5_to_loihi.profiling.calibration import (  # noqa: E402
     Checked,
     Point,
     check,
+    middle,
     predicted_with,
     read_points,
     solved,
@@ -67,6 +70,7 @@ HEADINGS = (
     "figure",
     "measured",
     "nominal",
+    "5 % to 95 %",
     "range",
     "ratio",
     "in range",
@@ -75,38 +79,34 @@ HEADINGS = (
 )
 
 
-def row_of(checked: Checked) -> tuple[str, ...]:
-    predicted = checked.predicted
-    within = "yes" if checked.close else "no"
+def row_of(same: list[Checked]) -> tuple[str, ...]:
+    """Return the row of a figure of a point, of all values that were measured."""
+    point, predicted = same[0].point, same[0].predicted
+    ratios = sorted({f"{one.ratio:.2f}" for one in same})
+    within = "yes" if all(one.close for one in same) else "no"
     return (
-        checked.point.name,
-        f"{checked.figure}, {predicted.unit}",
-        digits(checked.measured.value),
+        point.name,
+        f"{same[0].figure}, {predicted.unit}",
+        " ".join(digits(one.measured.value) for one in same),
         digits(predicted.value),
+        " to ".join(digits(end) for end in same[0].likely),
         f"{digits(predicted.low)} to {digits(predicted.high)}",
-        f"{checked.ratio:.2f}",
-        "yes" if checked.inside else "no",
-        within if checked.point.detail else f"({within})",
-        ", ".join(checked.point.fitted) or "held out",
+        ratios[0] if len(ratios) == 1 else f"{ratios[0]} to {ratios[-1]}",
+        "yes" if all(one.inside for one in same) else "no",
+        within if point.detail else f"({within})",
+        ", ".join(point.fitted) or "held out",
     )
 
 
-def left_out(points: dict[str, Point]):
+def left_out(points: dict[str, Point]) -> Iterator[tuple[str, ...]]:
     """Yield what a constant derived from one point says about another, both ways."""
     for constant, *ends in PAIRS:
         for (name, figure), (other, other_figure) in (ends, ends[::-1]):
             value = solved(points[name], figure, constant)
             said = predicted_with(points[other], other_figure, constant, value)
-            for measured in points[other].measured[other_figure]:
-                yield (
-                    constant,
-                    name,
-                    digits(value),
-                    other,
-                    digits(said),
-                    digits(measured),
-                    f"{measured / said:.2f}",
-                )
+            measured = middle(points[other], other_figure)
+            numbers = (digits(said), digits(measured), f"{measured / said:.2f}")
+            yield (constant, name, digits(value), other, *numbers)
 
 
 def show(
@@ -154,7 +154,10 @@ def main() -> None:
     show(
         f"Public measurements (within {FACTOR}: in brackets where too little is known for it)",
         HEADINGS,
-        [row_of(one) for one in checked],
+        [
+            row_of(list(same))
+            for _, same in itertools.groupby(checked, lambda one: (one.point.name, one.figure))
+        ],
         options.markdown,
     )
     show(

@@ -351,10 +351,11 @@ def test_constants_are_drawn_within_their_range_around_their_value():
         low, value, high = sorted(ends(BOARD, name))
         assert (constants[name] >= low * (1 - 1e-12)).all()
         assert (constants[name] <= high * (1 + 1e-12)).all()
-        if low < value < high and low > 0:
-            below = np.mean(constants[name] < value)
-            expected = np.log(value / low) / np.log(high / low)
-            assert below == pytest.approx(expected, abs=0.02)
+        if low < value < high:
+            assert np.mean(constants[name] < value) == pytest.approx(0.5, abs=0.02)
+        if 0 < low < value:  # a quarter of the range, in logarithms, has a sixteenth of that half
+            quarter = low * (value / low) ** 0.25
+            assert np.mean(constants[name] < quarter) == pytest.approx(0.5 / 16, abs=0.01)
     pairs = np.corrcoef(constants["synop_time"], constants["synop_energy"])
     assert abs(pairs[0, 1]) < 0.03
 
