@@ -22,11 +22,14 @@ from lava.magma.core.model.py.type import LavaPyType  # noqa: E402
 from lava.magma.core.model.sub.model import AbstractSubProcessModel  # noqa: E402
 from lava.magma.core.resources import CPU  # noqa: E402
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol  # noqa: E402
-from lava.proc.sparse.process import Sparse  # noqa: E402
+from lava.proc.graded.process import GradedReluVec, GradedVec  # noqa: E402
+from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
 
 from process_models.process import (  # noqa: E402
     NEURON_PROCESSES,
+    ChipInput,
+    ChipOutput,
     DelayLine,
     DenseNeurons,
     FullGateNeurons,
@@ -47,17 +50,20 @@ from process_models.process import (  # noqa: E402
     StateNeurons,
     TokenStream,
 )
-from s5_to_loihi.backends import supervisor  # noqa: E402
+from s5_to_loihi.backends import stock, supervisor  # noqa: E402
+from s5_to_loihi.backends.chip_plan import RETURNED_BITS, Lowering  # noqa: E402
 from s5_to_loihi.backends.fast import FastSimulator  # noqa: E402
 from s5_to_loihi.backends.interpreter import Interpreter, period  # noqa: E402
 from s5_to_loihi.backends.recording import open_recording  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
+from s5_to_loihi.network.programs import program_of  # noqa: E402
 from s5_to_loihi.network.verifier import MESSAGE_BITS  # noqa: E402
 
 IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
 #: How often progress is reported: a report costs a file opened and closed.
 REPORT_SECONDS = 0.02
 OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+STOCK_NEURONS = {stock.GRADED: GradedVec, stock.RECTIFIED: GradedReluVec}
 
 
 def _reported(method):
@@ -107,6 +113,7 @@ class PyNeuronModel(PyLoihiProcessModel):
         super().__init__(proc_params)
         self.group = proc_params["group"]
         self.period = proc_params["period"]
+        self.plan = proc_params["plan"]
         self.recording = open_recording(proc_params["job"], self.group)
         self.idle = np.zeros(self.group.size, dtype=np.int32)
 
@@ -115,11 +122,13 @@ class PyNeuronModel(PyLoihiProcessModel):
         kind = self.group.kind
         accumulators = tuple(getattr(self, port).recv().astype(np.int64) for port in kind.ports)
         update, offset = divmod(self.time_step - 1 - self.group.phase, self.period)
-        if update < 0 or offset != 0:
+        if self.plan is None and (update < 0 or offset != 0):
             for message in kind.messages:
                 getattr(self, message).send(self.idle)
             return
         registers = tuple(getattr(self, name).astype(np.int64) for name in kind.state)
+        if self._starts_on_chip():
+            registers = tuple(np.zeros_like(register) for register in registers)
         registers, messages, probes = kind.update(accumulators, registers, self.group.constants)
         for name, value in zip(kind.state, registers, strict=True):
             setattr(self, name, value.astype(np.int32))
@@ -127,6 +136,11 @@ class PyNeuronModel(PyLoihiProcessModel):
             getattr(self, name).send(value.astype(np.int32))
         if self.recording is not None and update < len(self.recording):
             self.recording[update] = registers + messages + probes
+
+    def _starts_on_chip(self):
+        if self.plan is None:
+            return False
+        return (self.time_step - 1) % self.plan.reset_interval == self.plan.reset_offset(self.group)
 
 
 @_cpu_model(DenseNeurons, DenseNeurons.kind)
@@ -227,6 +241,39 @@ class PyDelayLine(PyLoihiProcessModel):
         self.waiting.append(self.inp.recv())
 
 
+class PyChipDoor(PyLoihiProcessModel):
+    """A queue too, of no length where the way to the chip takes no time."""
+
+    inp: PyInPort = IN
+    out: PyOutPort = OUT
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        zeros = np.zeros(proc_params["size"], dtype=np.int32)
+        self.waiting = deque([zeros] * proc_params["latency"])
+
+    def run_spk(self):
+        """Send what arrived ``latency`` timesteps ago."""
+        self.waiting.append(self.inp.recv())
+        self.out.send(self._returned(self.waiting.popleft()))
+
+    def _returned(self, values):
+        return values
+
+
+@_cpu_model(ChipInput)
+class PyChipInput(PyChipDoor):
+    """Input on the CPU."""
+
+
+@_cpu_model(ChipOutput)
+class PyChipOutput(PyChipDoor):
+    """Output on the CPU: without signs, as the chip's come back."""
+
+    def _returned(self, values):
+        return values & ((1 << RETURNED_BITS) - 1)
+
+
 @_cpu_model(TokenStream)
 class PyTokenStream(PyLoihiProcessModel):
     """Sends a token in its timestep, writes outputs to the file, says how far the run is."""
@@ -318,44 +365,79 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
     def __init__(self, proc):
         """Build the processes and connect them to each other and to the network's ports."""
         network, job = proc.proc_params["network"], proc.proc_params["job"]
-        step = period(network, proc.proc_params["mode"])
-        self.groups = {
-            group.name: NEURON_PROCESSES[group.kind.name](group=group, period=step, job=job)
-            for group in network.groups
-        }
+        step, plan = period(network, proc.proc_params["mode"]), proc.proc_params["plan"]
+        self.groups, self.stock = {}, {}
+        for group in network.groups:
+            if plan is not None and plan.lowering is Lowering.STOCK:
+                neurons = self._stock_neurons(network, group)
+                if neurons is not None:
+                    self.stock[group.name] = neurons
+                    continue
+            self.groups[group.name] = NEURON_PROCESSES[group.kind.name](
+                group=group,
+                period=step,
+                job=job,
+                plan=plan,
+                program=None if plan is None else program_of(network, group),
+            )
         self.synapses = {}
         self.delays = {}
+        on_chip = plan is not None
         for synapses in network.synapses:
-            sparse = self._sparse(synapses)
+            sparse = self._sparse(synapses, synapses.delay if on_chip else 0)
             if synapses.source.group == INPUT:
                 proc.in_ports.inp.connect(sparse.s_in)
             else:
                 self._message(synapses.source).connect(sparse.s_in)
-            port = getattr(self.groups[synapses.target.group], synapses.target.name)
-            sparse.a_out.connect(self._delayed(synapses, port, job))
+            port = self._port(synapses.target)
+            sparse.a_out.connect(port if on_chip else self._delayed(synapses, port, job))
         self._message(network.output).connect(proc.out_ports.out)
 
     def find_sub_procs(self):
         """Return all inner processes by name; Lava itself would only see plain attributes."""
-        return {**self.groups, **self.synapses, **self.delays}
+        return {**self.groups, **self.stock, **self.synapses, **self.delays}
+
+    def _stock_neurons(self, network, group):
+        """Return Lava's own neurons where they compute a group exactly, else None."""
+        chosen = stock.lower_group(network, group).process
+        if chosen is None:
+            return None
+        # Lava's default threshold would keep messages of 1 from being sent.
+        return STOCK_NEURONS[chosen](shape=(group.size,), vth=0)
 
     def _message(self, endpoint):
+        if endpoint.group in self.stock:
+            return self.stock[endpoint.group].s_out
         return getattr(self.groups[endpoint.group], endpoint.name)
 
-    def _sparse(self, synapses):
+    def _port(self, endpoint):
+        if endpoint.group in self.stock:
+            return self.stock[endpoint.group].a_in
+        return getattr(self.groups[endpoint.group], endpoint.name)
+
+    def _sparse(self, synapses, delay):
         """Return Lava's Sparse for int8 weights, without losing their least significant bit.
 
         In the mixed sign mode Lava clears the lowest bit of the weights it is given, and scales
         the sum by ``2**weight_exp`` at the end: doubled weights and an exponent of -1 are exact.
+        Where no weight is negative the excitatory mode takes them as they are, and needs no bit
+        for the sign.
         """
-        sparse = Sparse(
-            weights=synapses.weights.astype(np.int32) * 2,
-            weight_exp=-1,
-            num_weight_bits=8,
-            num_message_bits=MESSAGE_BITS,  # zero, the default, would make single bits of them
-            sign_mode=SignMode.MIXED,
-            name=synapses.name,
-        )
+        mixed = synapses.weights.data.min(initial=0) < 0
+        options = {
+            "weights": synapses.weights.astype(np.int32) * (2 if mixed else 1),
+            "weight_exp": -1 if mixed else 0,
+            "num_weight_bits": 8,
+            "num_message_bits": MESSAGE_BITS,  # zero, the default, would make single bits of them
+            "sign_mode": SignMode.MIXED if mixed else SignMode.EXCITATORY,
+            "name": synapses.name,
+        }
+        if delay == 0:
+            sparse = Sparse(**options)
+        else:
+            delays = synapses.weights.astype(np.int64)
+            delays.data[:] = delay
+            sparse = DelaySparse(delays=delays, **options)
         self.synapses[synapses.name] = sparse
         return sparse
 

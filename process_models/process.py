@@ -15,6 +15,7 @@ from lava.magma.core.process.ports.ports import InPort, OutPort  # noqa: E402
 from lava.magma.core.process.process import AbstractProcess  # noqa: E402
 from lava.magma.core.process.variable import Var  # noqa: E402
 
+from s5_to_loihi.backends.chip_plan import ChipPlan  # noqa: E402
 from s5_to_loihi.backends.interpreter import Mode  # noqa: E402
 from s5_to_loihi.network.network import Network, NeuronGroup  # noqa: E402
 from s5_to_loihi.network.neurons import (  # noqa: E402
@@ -35,6 +36,7 @@ from s5_to_loihi.network.neurons import (  # noqa: E402
     SCALED_STATE,
     STATE,
 )
+from s5_to_loihi.network.programs import NeuronProgram  # noqa: E402
 
 
 class S5Network(AbstractProcess):
@@ -56,6 +58,7 @@ class S5Network(AbstractProcess):
         network: Network,
         mode: Mode = Mode.PIPELINED,
         job: str | None = None,
+        plan: ChipPlan | None = None,
         name: str = "network",
     ):
         """Create the Process.
@@ -64,9 +67,11 @@ class S5Network(AbstractProcess):
             network: verified, with aligned delays.
             mode: how tokens follow one another.
             job: a folder in which values are recorded and exceptions reported, if given.
+            plan: of a run in the chip's own time, one process a group; such a run is pipelined
+                and nothing of it is recorded.
             name: of the Process.
         """
-        super().__init__(network=network, mode=Mode(mode), job=job, name=name)
+        super().__init__(network=network, mode=Mode(mode), job=job, plan=plan, name=name)
         self.inp = InPort(shape=(network.input_size,))
         self.out = OutPort(shape=(network.output_size,))
 
@@ -80,15 +85,26 @@ class NeuronProcess(AbstractProcess):
 
     kind = None
 
-    def __init__(self, *, group: NeuronGroup, period: int = 1, job: str | None = None):
+    def __init__(
+        self,
+        *,
+        group: NeuronGroup,
+        period: int = 1,
+        job: str | None = None,
+        plan: ChipPlan | None = None,
+        program: NeuronProgram | None = None,
+    ):
         """Create the Process.
 
         Args:
             group: of this class's kind, with its phase set.
             period: timesteps from one update to the next; the first is in the group's phase.
-            job: see ``S5Network``.
+            job, plan: see ``S5Network``.
+            program: of the group, where there is a plan.
         """
-        super().__init__(group=group, period=period, job=job, name=group.name)
+        super().__init__(
+            group=group, period=period, job=job, plan=plan, program=program, name=group.name
+        )
         shape = (group.size,)
         for port in self.kind.ports:
             setattr(self, port, InPort(shape=shape))
@@ -207,6 +223,32 @@ class DelayLine(AbstractProcess):
     def __init__(self, *, size: int, steps: int, job: str | None = None, name: str = "delay"):
         """Create the Process; ``steps`` >= 1 timesteps, ``size`` values."""
         super().__init__(size=size, steps=steps, job=job, name=name)
+        self.inp = InPort(shape=(size,))
+        self.out = OutPort(shape=(size,))
+
+
+class ChipInput(AbstractProcess):
+    """Hands tokens from the host to the chip; on a board an adapter on an embedded processor.
+
+    On the CPU it waits for ``latency`` timesteps, so that a board run can be rehearsed.
+    """
+
+    def __init__(self, *, size: int, latency: int = 0, job: str | None = None):
+        """Create the Process for ``size`` features."""
+        super().__init__(size=size, latency=latency, job=job, name="chip input")
+        self.inp = InPort(shape=(size,))
+        self.out = OutPort(shape=(size,))
+
+
+class ChipOutput(AbstractProcess):
+    """Hands outputs from the chip to the host, in 24 bits without their sign.
+
+    On the CPU it waits for ``latency`` timesteps, so that a board run can be rehearsed.
+    """
+
+    def __init__(self, *, size: int, latency: int = 0, job: str | None = None):
+        """Create the Process for ``size`` features."""
+        super().__init__(size=size, latency=latency, job=job, name="chip output")
         self.inp = InPort(shape=(size,))
         self.out = OutPort(shape=(size,))
 

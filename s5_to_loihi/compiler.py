@@ -13,6 +13,7 @@ from s5_to_loihi.bundle import Bundle, source_digest
 from s5_to_loihi.checkpoints import intel_export
 from s5_to_loihi.checkpoints.intel_export import Options
 from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi.checkpoints.model_pruning import pruned
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.fixed_point import to_integers
@@ -71,7 +72,7 @@ class Quantization:
     Attributes:
         bundle: the network; its vectors are what our interpreter computes for held-out data.
         report: what was lost, and what is proven.
-        model: the float model.
+        model: the float model that the integers stand for, pruned if that was asked for.
     """
 
     bundle: Bundle
@@ -86,6 +87,7 @@ def quantize(
     held_out: np.ndarray | None = None,
     precision: Precision = Precision(),
     options: LoadOptions = LoadOptions(),
+    sparsity: float | None = None,
     sequence_length: int | None = None,
     name: str | None = None,
     force: bool = False,
@@ -100,6 +102,8 @@ def quantize(
         held_out: the same, to measure with; by default the last fifth of ``calibration``.
         precision: bits of all tensors.
         options: what the checkpoint does not say.
+        sparsity: share of zeros in all weights to prune the model to first, by magnitude and
+            without training; None leaves it as it is.
         sequence_length: tokens a sequence, for the readout ``mean``.
         name: the network's name; by default the checkpoint's.
         force: accept a network all of whose outputs are constant.
@@ -113,6 +117,10 @@ def quantize(
     """
     loaded = load(checkpoint, options)
     model = replace(loaded.model, name=name or loaded.model.name)
+    notes = loaded.notes
+    if sparsity is not None:
+        model = pruned(model, sparsity)
+        notes = (*notes, f"pruned by magnitude to a total sparsity of {sparsity:g}")
     check_quantizable(model)
     data = check_data(model, calibration, "calibration data")
     if held_out is None:
@@ -133,7 +141,7 @@ def quantize(
         network=network,
         vectors=_own_vectors(network, measured),
         source=loaded.source,
-        notes=(*loaded.notes, *quantized.notes),
+        notes=(*notes, *quantized.notes),
     )
     return Quantization(bundle, findings, model)
 

@@ -43,6 +43,16 @@ class LavaError(S5ToLoihiError):
     """Lava is missing, failed, or did not answer in time."""
 
 
+class DeploymentError(S5ToLoihiError):
+    """A board host cannot be reached, refuses, or a job there failed."""
+
+
+class InterruptedDeployment(DeploymentError):
+    """The user stopped watching a job; the message says what goes on."""
+
+    exit_code = 130
+
+
 class CapacityError(S5ToLoihiError):
     """A network does not fit a limit of the chip."""
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from s5_to_loihi.errors import InputError
 
+#: Of the directory that a file is written in; only a killed process leaves one behind.
+TEMPORARY_PREFIX = ".writing-"
+
 
 def check_target(path: Path | None, suffixes: tuple[str, ...]) -> None:
     """Refuse a file to write before any work is done for it; None is fine.
@@ -37,7 +40,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         if not path.parent.is_dir():
             raise InputError(str(path), f"no directory {path.parent}", "Make the directory first")
         # A directory, not a file: what is made inside has the user's ordinary rights and suffix.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as directory:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY_PREFIX) as directory:
             temporary = Path(directory) / path.name
             yield temporary
             os.replace(temporary, path)

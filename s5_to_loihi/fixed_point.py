@@ -39,6 +39,12 @@ def limits(bits: int) -> tuple[int, int]:
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
+def from_unsigned(value, bits):
+    """Return the signed integers that the lowest ``bits`` bits stand for, of any shape."""
+    sign = 1 << (bits - 1)
+    return ((value & ((1 << bits) - 1)) ^ sign) - sign
+
+
 def saturate(value, bits):
     """Clip integers of any shape to ``bits`` signed bits."""
     return np.minimum(np.maximum(value, -(1 << (bits - 1))), (1 << (bits - 1)) - 1)

@@ -240,7 +240,7 @@ def _recurrent_loops(group, program, loads, stores) -> list[str]:
         name: f"v{read[name]}" if name in read else f"last_{name}" for name in group.kind.state
     }
     lines = [
-        f"    wait{index} = np.zeros({BLOCK}, {'i32' if _narrow(steps[index]) else 'i64'})"
+        f"    wait{index} = np.zeros({BLOCK}, {'i32' if steps[index].narrow else 'i64'})"
         for index in waiting
     ]
     lines += [f"    for i in range({group.size}):", *views]
@@ -330,10 +330,6 @@ def _statements(
     return lines
 
 
-def _narrow(step: Step) -> bool:
-    return -(2**31) <= step.lowest and step.highest < 2**31
-
-
 def _expression(program: Program, step: Step) -> str:
     """Return one step as an expression, cast to int32 where its interval allows.
 
@@ -341,8 +337,8 @@ def _expression(program: Program, step: Step) -> str:
     compiler sees through the pair of conversions and uses vectors of int32.
     """
     operands = [_operand(program, index) for index in step.operands]
-    cast = "i32" if _narrow(step) else "i64"
-    if not _narrow(step) and step.operation in ("*", "+", "-", "<<"):
+    cast = "i32" if step.narrow else "i64"
+    if not step.narrow and step.operation in ("*", "+", "-", "<<"):
         operands = [f"i64({operand})" for operand in operands]
     if step.operation == "lookup":
         text = _lookup(operands[0], step.immediate)
@@ -388,7 +384,7 @@ def _tables(program: Program) -> dict[str, str]:
 def _operand(program: Program, index: int) -> str:
     step = program.steps[index]
     if step.operation == "constant":
-        kind = "i32" if _narrow(step) else "i64"
+        kind = "i32" if step.narrow else "i64"
         return f"{kind}({step.immediate})"
     return f"v{index}"
 

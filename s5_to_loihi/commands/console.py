@@ -49,7 +49,11 @@ LengthOption = Annotated[
 ]
 BackendsOption = Annotated[
     Optional[list[Backend]],  # noqa: UP045
-    typer.Option("--backend", "-b", help="What to run on; may be repeated. Default: all there is."),
+    typer.Option(
+        "--backend",
+        "-b",
+        help="What to run on; may be repeated. Default: all there is but the board.",
+    ),
 ]
 TimeoutOption = Annotated[
     Optional[float],  # noqa: UP045

@@ -39,6 +39,11 @@ class Step:
     lowest: int
     highest: int
 
+    @property
+    def narrow(self) -> bool:
+        """Whether the result fits 32 bits."""
+        return -(2**31) <= self.lowest and self.highest < 2**31
+
 
 @dataclass(frozen=True)
 class Program:

@@ -150,7 +150,7 @@ def _measured(runner: Runner, sizes: Sizes, batch: int, seconds: float) -> Itera
         times, energies = _repeated(call, tokens, runner.meter, seconds)
         place = "from a token on the device to its output there, waited for"
         what = place if tokens == 1 else f"a token's share of a call that computes {tokens:,}"
-        source = f"{REPEATS} repeats here, median and range"
+        source = f"{REPEATS} repeats, median and range"
         yield Baseline(
             device=runner.device,
             software=runner.software,
@@ -301,7 +301,8 @@ def _captured(torch, call: Callable[[], object]) -> Callable[[], None]:
     with torch.cuda.graph(graph):
         call()
 
-    def replay() -> None:
+    def replay(_inputs=call) -> None:
+        # The graph reads the memory of the call's arrays, which the call alone keeps.
         graph.replay()
         torch.cuda.synchronize()
 

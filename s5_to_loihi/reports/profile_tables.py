@@ -128,16 +128,16 @@ def term_table(profile: Profile) -> Table:
 def group_table(profile: Profile) -> Table:
     """One row a group."""
     table = new_table(
-        "By group: a token's counts, the time of its longest part of a core, dynamic energy in nJ",
+        "By group: counts of a token, time of its longest part of a core, dynamic nJ by mode",
         ("group", "left"),
         ("phase", "right"),
         ("neurons", "right"),
         ("cores", "right"),
         ("instruc-\ntions", "right"),
-        ("messages", "right"),
+        ("mes-\nsages", "right"),
         ("synops", "right"),
         ("time, us", "right"),
-        *((f"energy\n{name}", "right") for name in profile.modes),
+        *((name.replace("-", "-\n"), "right") for name in profile.modes),
     )
     for rows in zip(*(mode.groups for mode in profile.modes.values()), strict=True):
         table.add_row(

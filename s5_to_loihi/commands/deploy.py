@@ -1,0 +1,288 @@
+"""``deploy``: a bundle runs on another host, and the result comes back verified."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from s5_to_loihi import bundle
+from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.commands.console import JsonOption, console, network_name, print_json, stderr
+from s5_to_loihi.deployment import commands, flow
+from s5_to_loihi.deployment.job import Job, Target, new_name
+from s5_to_loihi.deployment.job import read as read_job
+from s5_to_loihi.deployment.remote import Host, printable
+from s5_to_loihi.deployment.result import FOLDER, OUTPUTS, PROFILE, Result, require_equal
+from s5_to_loihi.deployment.slurm import Placement, Submission
+from s5_to_loihi.deployment.steps import LOG_FILE
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.files import replacing
+
+#: Where job folders go on the host, below the home directory.
+DIRECTORY = "s5_to_loihi_jobs"
+
+
+def deploy(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")],
+    host: Annotated[
+        Optional[str],  # noqa: UP045 (typer resolves it at run time on Python 3.10)
+        typer.Option(metavar="USER@HOST", help="Where to submit from, as ssh calls it."),
+    ] = None,
+    target: Annotated[
+        Target, typer.Option(help="board: Loihi 2; lava-cpu: Lava's CPU simulator on the host.")
+    ] = Target.BOARD,
+    partition: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="SLURM's partition, such as oheogulch. Default: SLURM's own."),
+    ] = None,
+    board: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="SLURM's node, such as ncl-ext-og-04. Default: any of the partition."),
+    ] = None,
+    generation: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of the chip, such as N3C1. Default: lava-loihi's own."),
+    ] = None,
+    microcode: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Folder of your microcode files, on the host."),
+    ] = None,
+    python: Annotated[
+        str, typer.Option(help="Python on the host: in its PATH, or an absolute path.")
+    ] = "python3",
+    directory: Annotated[
+        str, typer.Option(help="On the host, absolute or below home: a folder for job folders.")
+    ] = DIRECTORY,
+    submission: Annotated[
+        Submission,
+        typer.Option(
+            "--slurm",
+            help="sbatch: submit a job script; extension: start directly, lava-loihi asks SLURM;"
+            " none: start directly, without SLURM.",
+        ),
+    ] = Submission.SBATCH,
+    time_limit: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="SLURM's, in minutes or [D-]HH:MM:SS. Default: the partition's."),
+    ] = None,
+    port: Annotated[Optional[int], typer.Option(help="Of ssh.")] = None,  # noqa: UP045
+    identity: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Private key for ssh. Default: ssh's own choice."),
+    ] = None,
+    ssh_config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="ssh configuration. Default: your own."),
+    ] = None,
+    mode: Annotated[Mode, typer.Option(help="How tokens follow one another.")] = Mode.PIPELINED,
+    fine_grained: Annotated[
+        bool,
+        typer.Option("--fine-grained", help="lava-cpu: a Lava process for each neuron group."),
+    ] = False,
+    measure: Annotated[
+        bool, typer.Option(help="board: also time, power and activity, a run each.")
+    ] = True,
+    tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(metavar="N", min=1, help="Recorded tokens to run. Default: all."),
+    ] = None,
+    sequences: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(metavar="N", min=1, help="Recorded sequences to run. Default: all."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", metavar="RESULTS", help="Default: BUNDLE's name.results."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the job of RESULTS; other options rest.")
+    ] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="End the job of RESULTS.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the commands; touch nothing, here or there.")
+    ] = False,
+    archive_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--archive", metavar="FILE.tar.gz", help="Only write the archive."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a bundle on a board host over ssh and SLURM, and verify what comes back.
+
+    Packs an archive, checks the host, submits once, follows the log, fetches outputs and measured
+    profile into RESULTS, and compares the outputs with the bundle's vectors. ssh uses your keys and
+    known hosts; no password is asked for. NOT YET RUN ON HARDWARE: see docs/deploy.md. Example:
+
+        s5-to-loihi deploy net.bundle --host me@vlab --partition oheogulch --board ncl-ext-og-04
+    """
+    results = output or path.with_name(f"{network_name(path)}.results")
+    opened = bundle.read(path)
+    if opened.vectors is None:
+        raise InputError(str(path), "has no vectors to run and to verify", "Compile it again")
+    digest = bundle.digest(path)
+    if resume or cancel:
+        job = _earlier_job(results, digest)
+    else:
+        if host is None:
+            raise InputError("--host", "is missing", "Say where, as ssh does: --host USER@HOST")
+        shown = opened.vectors.first(tokens or len(opened.vectors.tokens), sequences)
+        job = Job(
+            name=new_name(opened.network.name),
+            host=Host(host, port, _absolute(identity), _absolute(ssh_config)),
+            directory=directory,
+            python=python,
+            placement=Placement(submission, partition, board, generation, time_limit),
+            target=target,
+            mode=mode,
+            fine_grained=fine_grained,
+            microcode=microcode,
+            measure=measure,
+            tokens=shown.tokens.shape[0],
+            sequences=shown.tokens.shape[1],
+            bundle_digest=digest,
+        )
+    if cancel:
+        said = flow.cancel(job, results)
+        print_json({"job": job.name, "cancelled": said}) if as_json else console.print(said)
+    elif archive_file is not None:
+        with replacing(archive_file) as temporary:
+            temporary.write_bytes(flow.pack(job, path, opened))
+        console.print(f"Wrote {archive_file}", highlight=False, soft_wrap=True)
+    elif dry_run:
+        _print_commands(job, len(flow.pack(job, path, opened)), as_json)
+    else:
+        if not resume:
+            flow.begin(job, results)
+        with _Screen() as screen:
+            outcome = flow.go_on(job, results, path, opened, screen.show)
+        _print_outcome(job, outcome, results, screen, as_json)
+        require_equal(outcome, job)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _earlier_job(results: Path, digest: str) -> Job:
+    """Return the job of a results folder, if it is of this bundle."""
+    job = read_job(results)
+    if job is None:
+        do = "Give the folder of the job (-o), or deploy without --resume and --cancel"
+        raise InputError(str(results), "holds no job", do)
+    if job.bundle_digest != digest:
+        do = "Give the bundle that was deployed, unchanged"
+        raise InputError(str(results), f"job {job.name} is of another bundle", do)
+    return job
+
+
+class _Screen:
+    """Shows a deployment on stderr: checks, log, and a progress bar below them."""
+
+    def __init__(self):
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+        )
+        self._bar = Progress(*columns, console=stderr, transient=True)
+        self._task = self._bar.add_task("Starting", total=None)
+        self.preflight: list[Mapping[str, str]] = []
+        self.submitted: str | None = None
+
+    def __enter__(self) -> _Screen:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.stop()
+
+    def show(self, event: Mapping) -> None:
+        """Show one event, see ``flow.Observer``."""
+        if "doing" in event:
+            self._update(event["doing"], 0, None)
+        if "preflight" in event:
+            self.preflight = event["preflight"]
+            stderr.print(_preflight_table(self.preflight))
+        if "submitted" in event:
+            self.submitted = event["submitted"]
+            self._print(f"Submitted: {self.submitted}")
+        if "log" in event:
+            self._print(printable(str(event["log"])).rstrip("\n"))
+        if "state" in event:
+            reason = f" ({event.get('reason')})" if event.get("reason") not in ("None", "") else ""
+            self._print(printable(f"SLURM: {event['state']}{reason}"))
+        if "phase" in event:
+            self._update(printable(str(event["phase"])), event.get("done"), event.get("total"))
+
+    def _update(self, description: str, done, total) -> None:
+        counted = isinstance(done, int) and isinstance(total, int)
+        self._bar.update(
+            self._task,
+            description=description,
+            completed=done if counted else 0,
+            total=total if counted else None,
+        )
+
+    def _print(self, text: str) -> None:
+        stderr.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _preflight_table(lines: list[Mapping[str, str]]) -> Table:
+    table = Table("check", "state", "found", "what to do", title="Preflight on the host")
+    for line in lines:
+        style = None if line["state"] == "ok" else "bold red"
+        cells = (Text(line[key]) for key in ("check", "state", "found", "do"))
+        table.add_row(*cells, style=style)
+    return table
+
+
+def _print_commands(job: Job, archive_bytes: int, as_json: bool) -> None:
+    """Print what would be run, in order, as one could type it."""
+    steps = [
+        ("copy the unpacker", commands.copy_unpacker(job), "< unpacking.py"),
+        ("copy and unpack", commands.unpack(job), f"< archive.tar.gz  # {archive_bytes:,} bytes"),
+        ("check the host", commands.preflight(job), ""),
+        ("submit", commands.submit(job), ""),
+        ("follow", commands.follow(job), ""),
+        ("fetch", commands.fetch(job), "> result.tar"),
+        ("to end it early", commands.cancel(job), ""),
+    ]
+    if as_json:
+        print_json([{"step": name, "command": job.host.command(line)} for name, line, _ in steps])
+        return
+    for name, line, redirection in steps:
+        print(f"# {name}\n{shlex.join(job.host.command(line))} {redirection}".rstrip())
+
+
+def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as_json: bool):
+    comparison = outcome.comparison
+    if as_json:
+        print_json(
+            {
+                "job": job.name,
+                "host": job.host.address,
+                "submitted": screen.submitted,
+                "results": str(results),
+                "preflight": screen.preflight,
+                "equal": comparison.differing == 0,
+                "comparison": comparison,
+                "profile": outcome.profile,
+            }
+        )
+        return
+    profile = outcome.profile
+    console.print(
+        f"{comparison.compared - comparison.differing:,} of {comparison.compared:,} outputs equal,"
+        f" {profile.tokens:,} tokens on {profile.target} in {profile.wall_seconds:.2f} s",
+        highlight=False,
+    )
+    for name in (FOLDER + "/" + OUTPUTS, FOLDER + "/" + PROFILE, LOG_FILE):
+        console.print(f"Wrote {results / name}", highlight=False, soft_wrap=True)

@@ -1,0 +1,161 @@
+"""``sweep``: every combination of settings, and which of them no other beats."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner, stderr
+from s5_to_loihi.errors import InputError
+
+#: Seconds over which the speed is averaged that the time left is told from: points take long.
+SPEED_SECONDS = 3600.0
+#: Columns that a table may take in a file or a pipe.
+WIDE = 200
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="What to sweep over.")],
+    directory: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIRECTORY", help="Where results go, new or of this sweep."
+        ),
+    ],
+    jobs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1, max=1024, help="Processes, one thread each. Default: as many as processors."
+        ),
+    ] = None,
+    scheduler: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="tcp://HOST:PORT", help="Compute on this Dask cluster instead of here."
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Compute those points again that failed.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute every combination of settings in a file, and mark the best compromises.
+
+    Each point is quantized, simulated on held-out data, mapped and profiled. Kill it at any time
+    and start it again: points that are done are not computed twice, and only those whose files,
+    settings or tool changed are computed anew. A point that fails is listed with its reason. The
+    directory gets a file for each point, results.json, pareto.png and pareto.html. Example:
+
+        s5-to-loihi sweep sweep.yaml -o sweep_output --jobs 4
+
+    A sweep.yaml, with paths relative to it (docs/sweep.md has all keys):
+
+    \b
+    calibration: calibration.wav       # or .npy, .npz
+    held_out: noisy.wav
+    clean: clean.wav                   # for SI-SNR
+    axes:
+      checkpoint: [runs/h48, runs/h96]
+      sparsity: [null, 0.95]           # null: as the checkpoint is
+      weights: [8, 4]
+      mode: [pipelined, fall-through]
+    """
+    # Heavy imports, which other commands need not wait for.
+    from s5_to_loihi.reports import sweep_tables
+    from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
+    from s5_to_loihi.sweeping import cluster, engine, store, workers
+    from s5_to_loihi.sweeping.inputs import tasks_of
+    from s5_to_loihi.sweeping.plan import read_plan
+    from s5_to_loihi.sweeping.point import compute
+    from s5_to_loihi.sweeping.results import RESULTS, assembled, has_all
+
+    if jobs is not None and scheduler is not None:
+        raise InputError("--jobs", "is given with --scheduler", "A cluster has its own workers")
+    plan = read_plan(file)
+    with spinner("Reading checkpoints and data"):
+        tasks = tasks_of(plan)
+    execute: engine.Executor
+    if scheduler is not None:
+        execute = functools.partial(cluster.execute, compute=compute, address=scheduler)
+    else:
+        execute = functools.partial(
+            workers.execute, compute=compute, jobs=jobs or workers.processors()
+        )
+    with store.opened(directory, plan.name) as opened:
+        with _progress() as show:
+            outcomes = engine.run(tasks, opened, execute, retry_failed, show)
+        results = assembled(plan, tasks, outcomes)
+        store.write_json(directory / RESULTS, results)
+        pictures = [directory / "pareto.png", directory / "pareto.html"]
+        drawable = any(has_all(point, plotted(results)) for point in results["points"])
+        if drawable:
+            draw_front(results, plan.varied, pictures[0])
+            write_page(results, plan.varied, pictures[1])
+        else:
+            for path in pictures:
+                path.unlink(missing_ok=True)
+    if as_json:
+        print_json(results)
+        return
+    varied = plan.varied or ("checkpoint",)
+    console.print(
+        sweep_tables.point_table(results, varied), width=None if console.is_terminal else WIDE
+    )
+    failures = sweep_tables.failure_table(results, varied)
+    if failures is not None:
+        console.print(failures)
+    console.print(
+        f"Computing took {sum(outcome.seconds for outcome in outcomes):,.0f} s, summed over all"
+        " points, earlier runs included",
+        highlight=False,
+    )
+    for path in (directory / RESULTS, *(pictures if drawable else ())):
+        console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress():
+    """Show how far a sweep is; yields a function of ``engine.Progress``."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("points"),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=stderr, transient=True, speed_estimate_period=SPEED_SECONDS
+    ) as bar:
+        yield _Display(bar)
+
+
+class _Display:
+    """A progress bar that begins with what earlier runs have done, which tells no speed."""
+
+    def __init__(self, bar: Progress):
+        self.bar = bar
+        self.task = None
+
+    def __call__(self, progress) -> None:
+        text = f"{progress.done:,} done, {progress.failed:,} failed"
+        if progress.resumed:
+            text += f", {progress.resumed:,} of them before"
+        completed = progress.done + progress.failed
+        if self.task is None:
+            self.task = self.bar.add_task(text, total=progress.total, completed=completed)
+        else:
+            self.bar.update(self.task, description=text, completed=completed)

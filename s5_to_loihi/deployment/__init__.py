@@ -1,0 +1,1 @@
+"""Taking a bundle to a board host over ssh, running it there, and bringing the result back."""

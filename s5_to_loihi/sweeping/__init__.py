@@ -1,0 +1,1 @@
+"""Sweeps: every combination of settings compiled, mapped and profiled; resumable, parallel."""

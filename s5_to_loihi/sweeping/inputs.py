@@ -1,0 +1,207 @@
+"""From a plan to tasks: files are found, read once, and digested, so that a change is seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy
+import scipy
+
+import s5_to_loihi
+from s5_to_loihi.bundle import source_digest
+from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi.checkpoints.options import LoadOptions
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.loihi2.facts import LISTED, load_system
+from s5_to_loihi.sweeping.plan import Plan, Settings
+from s5_to_loihi.sweeping.task import Task
+
+#: Roles of data.
+DATA = ("calibration", "held_out", "clean")
+
+
+@dataclass(frozen=True)
+class Input:
+    """Something that a point is computed from.
+
+    Attributes:
+        path: where it is; the name of a listed system.
+        digest: SHA-256 of its content when the sweep began.
+    """
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """All that a point is computed from; can be pickled, hashed and compared.
+
+    Attributes:
+        settings: its own.
+        checkpoint, calibration, held_out, clean, system: what its settings and its sweep name.
+        options, sequence_length, seed: of its sweep.
+        tool: name and version of what computes it.
+    """
+
+    settings: Settings
+    checkpoint: Input
+    calibration: Input
+    held_out: Input | None
+    clean: Input | None
+    system: Input | None
+    options: LoadOptions
+    sequence_length: int | None
+    seed: int
+    tool: tuple[tuple[str, str], ...]
+
+    @property
+    def inputs(self) -> dict[str, Input | None]:
+        """What is read, by what it is."""
+        return {role: getattr(self, role) for role in ("checkpoint", *DATA, "system")}
+
+    @property
+    def of_quantization(self) -> Point:
+        """The point without what quantization does not depend on."""
+        settings = replaced_by_defaults(self.settings, "objective", "system", "mode")
+        return dataclasses.replace(self, settings=settings, system=None, seed=0)
+
+    @property
+    def of_mapping(self) -> Point:
+        """The point without what its mapping does not depend on."""
+        return dataclasses.replace(self, settings=replaced_by_defaults(self.settings, "mode"))
+
+
+def replaced_by_defaults(settings: Settings, *names: str) -> Settings:
+    """Return settings with some of them as if nobody had said anything."""
+    return dataclasses.replace(settings, **{name: getattr(Settings, name) for name in names})
+
+
+@functools.cache
+def tool() -> tuple[tuple[str, str], ...]:
+    """Return what computes points: versions, and a digest of this package's code and facts."""
+    package = Path(s5_to_loihi.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.yaml")]):
+        content = hashlib.sha256(path.read_bytes()).digest()
+        digest.update(str(path.relative_to(package)).encode() + content)
+    return (
+        ("s5_to_loihi", s5_to_loihi.__version__),
+        ("source", digest.hexdigest()),
+        ("numpy", numpy.__version__),
+        ("scipy", scipy.__version__),
+    )
+
+
+def tasks_of(plan: Plan) -> tuple[Task, ...]:
+    """Return the tasks of a plan, in the order of its points.
+
+    Raises:
+        InputError: data are missing, or a system is none.
+        CheckpointError: a checkpoint cannot be read.
+    """
+    path = functools.partial(_absolute, plan.directory)
+    checkpoints = {
+        name: Input(path(name), checkpoint_digest(path(name), plan.options))
+        for name in plan.axes["checkpoint"]
+    }
+    keys = {name: name if name in (None, *LISTED) else path(name) for name in plan.axes["system"]}
+    systems = {name: key and Input(key, system_digest(key)) for name, key in keys.items()}
+    data = {
+        role: name and Input(path(name), data_digest(path(name)))
+        for role in DATA
+        for name in [getattr(plan, role)]
+    }
+    return tuple(
+        _task(
+            Point(
+                settings=settings,
+                checkpoint=checkpoints[settings.checkpoint],
+                system=systems[settings.system],
+                **data,
+                options=plan.options,
+                sequence_length=plan.sequence_length,
+                seed=plan.seed,
+                tool=tool(),
+            ),
+        )
+        for settings in plan.points()
+    )
+
+
+def _task(point: Point) -> Task:
+    return Task(
+        settings=dataclasses.asdict(point.settings),
+        basis={
+            "inputs": {role: found and found.digest for role, found in point.inputs.items()},
+            "options": options_as_json(point.options),
+            "sequence_length": point.sequence_length,
+            "seed": point.seed,
+            "tool": dict(point.tool),
+        },
+        steps=(point.of_quantization, point.of_mapping),
+        payload=point,
+    )
+
+
+def check_unchanged(point: Point) -> None:
+    """Refuse to compute a point from anything else than what the sweep was begun with.
+
+    Raises:
+        InputError: a file was changed, or the worker has other files or another version.
+    """
+    for role, wanted in point.inputs.items():
+        if wanted is None:
+            continue
+        if role == "checkpoint":
+            digest = checkpoint_digest(wanted.path, point.options)
+        else:
+            digest = (system_digest if role == "system" else data_digest)(wanted.path)
+        if digest != wanted.digest:
+            raise InputError(
+                wanted.path,
+                "is not what it was when the sweep began",
+                "Start the sweep again; workers elsewhere need the same files",
+            )
+    for (name, here), (_, there) in zip(tool(), point.tool, strict=True):
+        if here != there:
+            raise InputError(
+                "the worker",
+                f"has another {name} ({here[:12]}, the sweep {there[:12]})",
+                "Install the same versions everywhere",
+            )
+
+
+def checkpoint_digest(path: str, options: LoadOptions) -> str:
+    """Return the digest of all files of a checkpoint, which is read for that."""
+    return source_digest(load(path, options).files)
+
+
+def data_digest(path: str) -> str:
+    """Return the digest of a file."""
+    if not Path(path).is_file():
+        raise InputError(path, "is no file", "Paths are relative to the file of the sweep")
+    return source_digest([Path(path)])
+
+
+def system_digest(key: str) -> str:
+    """Return the digest of all facts of a system and its chip."""
+    return hashlib.sha256(repr(load_system(key)).encode()).hexdigest()
+
+
+def options_as_json(options: LoadOptions) -> dict:
+    """Return what was said about the checkpoints, as JSON can say it."""
+    return {
+        name: value.value if isinstance(value, Enum) else value
+        for name, value in dataclasses.asdict(options).items()
+        if value is not None
+    }
+
+
+def _absolute(directory: Path, name: str) -> str:
+    return str((directory / name).resolve())

@@ -1,0 +1,212 @@
+"""Executes tasks in processes of this machine that may die.
+
+A pool of the standard library or of joblib fails as a whole when one of its workers dies, and does
+not say which task was to blame. Here each worker has a pipe of its own: when it breaks, its task is
+known, and the others go on. Workers are started afresh (spawn), use one thread each, and never
+outlive this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from s5_to_loihi.errors import S5ToLoihiError
+from s5_to_loihi.sweeping.task import RETRIES, Outcome, Task, attempt, died
+
+#: Libraries read these when they start: N workers with a thread a processor each would only get
+#: in each other's way, and sums in another order would change last digits.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+#: What a worker sends when it has started.
+READY = "ready"
+#: Granted to a worker that broke its pipe to end by itself, so that it can be said how.
+END_SECONDS = 10.0
+
+
+class WorkerError(S5ToLoihiError):
+    """Worker processes cannot be started."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process at work.
+
+    Attributes:
+        process, connection: of the worker.
+        task: that it does now; None while it starts or waits.
+        last: that it did last: what it still remembers of it need not be computed again.
+        ready: whether it has started.
+    """
+
+    process: multiprocessing.process.BaseProcess
+    connection: multiprocessing.connection.Connection
+    task: Task | None = None
+    last: Task | None = None
+    ready: bool = False
+
+
+def execute(
+    tasks: Iterable[Task], compute: Callable[[Any], Mapping[str, Any]], jobs: int
+) -> Iterator[tuple[Task, Outcome]]:
+    """Compute tasks in worker processes; yields each with its outcome when it is done.
+
+    Closing the iterator, or an exception in it such as an interrupt, ends all workers at once.
+
+    Args:
+        tasks: to compute, in the order to begin them where nothing speaks for another.
+        compute: payload -> metrics; a function that can be imported.
+        jobs: worker processes at most.
+
+    Raises:
+        WorkerError: workers end before they begin.
+    """
+    remaining = list(tasks)
+    deaths: Counter[str] = Counter()
+    workers: list[Worker] = []
+    failed_starts = 0
+    try:
+        while remaining or any(worker.task for worker in workers):
+            starting = sum(not worker.ready for worker in workers)
+            while len(workers) < jobs and starting < len(remaining):
+                workers.append(_start(compute))
+                starting += 1
+            waiting = {worker.connection: worker for worker in workers if not _is_idle(worker)}
+            for connection in multiprocessing.connection.wait(list(waiting)):
+                worker = waiting[connection]
+                try:
+                    message = connection.recv()
+                except (EOFError, OSError):
+                    workers.remove(worker)
+                    how = _end(worker)
+                    if worker.task is None:
+                        failed_starts += 1
+                        _check_starts(failed_starts, how)
+                        continue
+                    deaths[worker.task.key] += 1
+                    if deaths[worker.task.key] > RETRIES:
+                        yield worker.task, died(f"{how}, {RETRIES + 1} times out of {RETRIES + 1}")
+                    else:
+                        remaining.insert(0, worker.task)
+                    continue
+                if message == READY:
+                    worker.ready, failed_starts = True, 0
+                else:
+                    worker.last, worker.task = worker.task, None
+                    yield worker.last, message
+            for worker in filter(_is_idle, workers):
+                if remaining:
+                    worker.task = _next(worker, workers, remaining)
+                    remaining.remove(worker.task)
+                    with contextlib.suppress(OSError):  # it died: seen when it is waited for
+                        worker.connection.send(worker.task.payload)
+    finally:
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            _end(worker)
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check_starts(failed: int, how: str) -> None:
+    if failed > RETRIES:
+        raise WorkerError(
+            "sweep",
+            f"a worker process {how} before it had started, {failed} times",
+            "See what it printed; a script of your own that starts a sweep needs"
+            " 'if __name__ == \"__main__\":'",
+        )
+
+
+def _is_idle(worker: Worker) -> bool:
+    return worker.ready and worker.task is None
+
+
+def _next(worker: Worker, workers: list[Worker], remaining: list[Task]) -> Task:
+    """Choose what shares most steps with the worker's last task, and fewest with the others'."""
+    recent = [other.task or other.last for other in workers if other is not worker]
+    others = [task for task in recent if task]
+
+    def preference(task: Task) -> tuple[int, int]:
+        theirs = max((_shared(task, other) for other in others), default=0)
+        return (_shared(task, worker.last) if worker.last else 0, -theirs)
+
+    return max(remaining, key=preference)  # the first of equals
+
+
+def _shared(one: Task, other: Task) -> int:
+    """Count the first steps that two tasks have in common."""
+    equal = [mine == its for mine, its in zip(one.steps, other.steps, strict=True)]
+    return (*equal, False).index(False)
+
+
+def _start(compute: Callable[[Any], Mapping[str, Any]]) -> Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, compute), daemon=True)
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    # An interrupt from the keyboard goes to all processes; only this one answers it. What is
+    # blocked here stays blocked in the worker; for this process it is put off, not lost.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+        process.start()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        theirs.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return Worker(process, ours)
+
+
+def _end(worker: Worker) -> str:
+    """Wait for the end of a process that has been killed or has died; say how it ended."""
+    worker.process.join(END_SECONDS)
+    worker.process.kill()
+    worker.process.join()
+    code = worker.process.exitcode
+    worker.connection.close()
+    worker.process.close()
+    if code >= 0:
+        return f"ended with exit code {code}"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"was killed by {names.get(-code, f'signal {-code}')}"
+
+
+def _work(
+    connection: multiprocessing.connection.Connection,
+    compute: Callable[[Any], Mapping[str, Any]],
+) -> None:
+    """Compute what comes through the pipe, until this process is killed or its parent ends."""
+
+    def die_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=die_with_parent, name="die_with_parent", daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):
+        connection.send(READY)
+        while True:
+            connection.send(attempt(compute, connection.recv()))

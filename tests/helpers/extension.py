@@ -1,0 +1,43 @@
+"""Runs scripts with the recording stand-in of Lava's extension, where the real one is not."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from s5_to_loihi.backends import lava_shim
+
+HELPERS = Path(__file__).parent
+STAND_IN = HELPERS / "recording_extension"
+
+
+def is_installed() -> bool:
+    """Whether the real extension is there, found without importing anything of Lava."""
+    if not lava_shim.is_installed():
+        return False
+    places = find_spec("lava").submodule_search_locations
+    return any(Path(place, "magma/core/model/nc").exists() for place in places)
+
+
+#: For tests with the stand-in; it must never hide the real extension.
+needs_stand_in = [
+    pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed"),
+    pytest.mark.skipif(is_installed(), reason="the real extension is installed"),
+]
+
+
+def run(script: str, *arguments, stand_in: bool = True, **variables: str):
+    """Run a script of the helpers; returns the finished process."""
+    path = [str(HELPERS.parents[1]), *([str(STAND_IN)] if stand_in else [])]
+    inherited = os.environ.get("PYTHONPATH")
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([*path, *([inherited] if inherited else [])]),
+        **variables,
+    }
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(HELPERS / script), *map(str, arguments)],
+        capture_output=True, text=True, timeout=200, check=False, env=environment,
+    )  # fmt: skip

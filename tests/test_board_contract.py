@@ -1,0 +1,312 @@
+"""Everything of a network reaches the chip's tables once, with its values and widths.
+
+The tables are those of a recording stand-in of Lava's closed extension; nothing runs on it.
+"""
+
+import functools
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import extension
+import numpy as np
+import pytest
+from every_kind import QUANTIZED, network_of
+from fast_networks import RICH
+from scipy.sparse import csr_matrix
+
+from s5_to_loihi import Bundle, bundle
+from s5_to_loihi.backends import microcode_files
+from s5_to_loihi.backends.c_source import identifier
+from s5_to_loihi.errors import LavaError
+from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.loihi2 import rates
+from s5_to_loihi.loihi2.facts import listed_systems
+from s5_to_loihi.loihi2.workload import workload
+from s5_to_loihi.network.network import INPUT, Endpoint, Network
+from s5_to_loihi.network.neurons import KINDS
+from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.programs import neuron_programs, program_of, sent_messages
+from s5_to_loihi.network.tracing import parameters
+
+pytestmark = extension.needs_stand_in
+
+INTERVAL = 256
+NAMES = ("denoiser_small", RICH, "none, one of everything", *QUANTIZED)
+every_network = pytest.mark.parametrize("name", NAMES)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A network and what its processes allocated."""
+
+    network: Network
+    microcode: Path
+    processes: dict
+
+    def allocated(self, process: str, table: str) -> list[dict]:
+        return [one for one in self.processes[process]["allocated"] if one["table"] == table]
+
+
+def make_microcode(network: Network, folder: Path) -> None:
+    """A file for each program; nobody reads what is in it."""
+    folder.mkdir()
+    for program in neuron_programs(network):
+        (folder / f"{program.name}.bin").touch()
+
+
+@functools.cache
+def recorded(name: str) -> Recording:
+    network = network_of(name)
+    folder = Path(tempfile.mkdtemp())
+    bundle.write(Bundle(network, None), folder / "network")
+    make_microcode(network, folder / "microcode")
+    finished = extension.run(
+        "record_allocation.py", folder / "network", folder / "microcode", INTERVAL
+    )
+    assert finished.returncode == 0, finished.stderr
+    return Recording(network, folder / "microcode", json.loads(finished.stdout))
+
+
+@every_network
+def test_loihi_2_gets_our_models(name):
+    one = recorded(name)
+    kinds = {group.name: group.kind for group in one.network.groups}
+    for process, entry in one.processes.items():
+        if process in kinds:
+            camel = "".join(part.capitalize() for part in kinds[process].name.split("_"))
+            assert (entry["process"], entry["model"]) == (f"{camel}Neurons", f"Nc{camel}Neurons")
+    synapses = {synapses.name: synapses for synapses in one.network.synapses}
+    for process, entry in one.processes.items():
+        if process in synapses:
+            delayed = "Delay" if synapses[process].delay else ""
+            assert entry["model"] == f"NcModel{delayed}Sparse"
+    adapters = [entry for process, entry in one.processes.items()
+                if process not in kinds and process not in synapses]  # fmt: skip
+    assert [entry["model"] for entry in adapters] == ["CPyToNxAdapter", "CNxToPyAdapter"]
+    assert [entry["message_bits"] for entry in adapters] == [24, 24]
+    assert [entry["shape"] for entry in adapters] == [
+        [one.network.input_size], [one.network.output_size]
+    ]  # fmt: skip
+    assert len(one.processes) == len(kinds) + len(synapses) + 2
+
+
+def test_these_networks_have_every_kind():
+    assert {group.kind.name for name in NAMES for group in network_of(name).groups} == set(KINDS)
+
+
+@every_network
+def test_every_group_is_allocated_once_with_its_constants(name):
+    one = recorded(name)
+    for group in one.network.groups:
+        program = program_of(one.network, group)
+        (binding,) = program.bindings
+        (shared,) = one.allocated(group.name, "neurons_cfg")
+        expected = binding.constants | {name: list(table) for name, table in binding.tables.items()}
+        if group.kind.state:
+            expected["reset_interval"] = INTERVAL
+            expected["reset_offset"] = group.phase
+        ucode = str((one.microcode / f"{program.name}.bin").resolve())
+        assert shared == {"table": "neurons_cfg", "shape": [1], "ucode": ucode} | expected
+        neurons = dict(*one.allocated(group.name, "neurons"))
+        assert neurons.pop("table") == "neurons"
+        assert neurons.pop("shape") == group.size
+        formats = dict(constant_fields(group.constants))
+        for parameter in binding.parameters:
+            values = neurons.pop(identifier(parameter))
+            np.testing.assert_array_equal(values, parameters(group)[parameter])
+            low, high = limits(formats[f"{parameter}_format"].bits)
+            assert low <= min(values) <= max(values) <= high
+        for register in group.kind.state:
+            initial = neurons.pop(register)
+            assert initial["register"] == register
+            assert not np.any(initial["initial"])
+            assert one.processes[group.name]["precisions"][register] == 24
+        assert neurons == {}
+
+
+@every_network
+def test_every_sent_message_has_axons_of_its_width(name):
+    one = recorded(name)
+    for group in one.network.groups:
+        sent = sent_messages(one.network, group)
+        axons = one.allocated(group.name, "ax_out")
+        assert axons == [
+            {
+                "table": "ax_out",
+                "shape": group.size,
+                "num_message_bits": group.formats[message].bits,
+            }
+            for message in sent
+        ]
+        connected = [
+            target["port"]
+            for source, target in one.processes[group.name]["connections"]
+            if "nodes" in source and "port" in target
+        ]
+        assert connected == list(sent)
+
+
+@every_network
+def test_every_port_with_synapses_is_connected_once(name):
+    one = recorded(name)
+    for group in one.network.groups:
+        ports = [
+            source["port"]
+            for source, _ in one.processes[group.name]["connections"]
+            if "port" in source
+        ]
+        targets = {synapses.target for synapses in one.network.synapses}
+        assert ports == [p for p in group.kind.ports if Endpoint(group.name, p) in targets]
+
+
+@every_network
+def test_every_synapse_arrives_once_with_its_weight_and_delay(name):
+    one = recorded(name)
+    for synapses in one.network.synapses:
+        entry = one.processes[synapses.name]
+        (stored,) = one.allocated(synapses.name, "syn")
+        (settings,) = one.allocated(synapses.name, "syn_cfg")
+        assert settings["is_signed"] == (synapses.weights.data.min(initial=0) < 0)
+        assert stored["delays"] == synapses.delay
+        assert settings["num_delay_bits"] == (6 if synapses.delay else 0)
+        index = {
+            entry["allocated"][end["nodes"]]["table"]: end["index"]
+            for pair in entry["connections"]
+            for end in pair
+            if "nodes" in end and end["index"] is not None
+        }
+        rows, columns = synapses.weights.shape
+        # What the chip multiplies with: the stored weight times two to the exponent.
+        values = np.ldexp(np.array(stored["weights"], dtype=float), settings["weights_exp"])
+        values = np.ldexp(values, 8 - settings["num_weight_bits"] + settings["is_signed"])
+        arrived = csr_matrix((values, (index["dend_acc"], index["ax_in"])), shape=(rows, columns))
+        assert len(values) == synapses.weights.nnz
+        np.testing.assert_array_equal(arrived.toarray(), synapses.weights.toarray())
+        assert one.allocated(synapses.name, "ax_in") == [{"table": "ax_in", "shape": columns}]
+        assert one.allocated(synapses.name, "dend_acc")[0]["shape"] == [rows]
+        (axons,) = one.allocated(synapses.name, "ax_in_cfg")
+        assert axons["num_message_bits"] == 24
+
+
+@every_network
+def test_every_edge_joins_the_processes_that_it_should(name):
+    one = recorded(name)
+    sources = {
+        process: set(ends)
+        for process, entry in one.processes.items()
+        for ends in entry["destinations"].values()
+    }
+    for synapses in one.network.synapses:
+        entry = one.processes[synapses.name]
+        assert entry["destinations"] == {"a_out": [str(synapses.target)]}
+        if synapses.source.group == INPUT:
+            reached = set().union(
+                *(sources[p] for p, e in one.processes.items() if e["model"] == "CPyToNxAdapter")
+            )
+        else:
+            ends = one.processes[synapses.source.group]["destinations"]
+            reached = set(ends[synapses.source.name])
+        assert f"{synapses.name}.s_in" in reached
+
+
+@every_network
+def test_counts_are_the_mappers(name):
+    one = recorded(name)
+    network = one.network
+    chip = listed_systems()[0].chip
+    sizes = {str(synapses.source): synapses.weights.shape[1] for synapses in network.synapses}
+    sizes[str(network.output)] = network.output_size
+    even = rates.Rates("even", {m: np.full(sizes[m], 0.5) for m in rates.sent_messages(network)})
+    mapped = workload(network, even, chip)
+
+    def total(table: str, field: str) -> int:
+        return sum(
+            np.prod(entry[field])
+            for process in one.processes.values()
+            for entry in process.get("allocated", [])
+            if entry["table"] == table
+        )
+
+    assert total("neurons", "shape") == mapped.neurons
+    assert total("syn", "shape") == len(mapped.arrays.axons)
+    assert total("ax_in", "shape") == len(mapped.arrays.edge_of_axon)
+    # The mapper does not count the axon of a neuron whose message has no synapse.
+    reached = {str(network.output): set(range(network.output_size))}
+    for synapses in network.synapses:
+        used = set(synapses.weights.indices.tolist())
+        reached[str(synapses.source)] = reached.get(str(synapses.source), set()) | used
+    silent = sum(
+        sizes[message] - len(neurons)
+        for message, neurons in reached.items()
+        if not message.startswith(f"{INPUT}.")
+    )
+    assert total("ax_out", "shape") - silent == mapped.messages_of.sum()
+    bits = dict(zip(mapped.edges, mapped.arrays.edge_bits, strict=True))
+    for synapses in network.synapses:
+        (settings,) = one.allocated(synapses.name, "syn_cfg")
+        # The extension may leave out zeros that all weights end with; the mapper does not.
+        assert 1 <= settings["num_weight_bits"] <= bits[synapses.name]
+
+
+# Microcode files
+
+
+def test_missing_microcode_is_named_with_its_listing(tmp_path):
+    network = network_of("denoiser_small")
+    bundle.write(Bundle(network, None), tmp_path / "network")
+    (tmp_path / "empty").mkdir()
+    finished = extension.run(
+        "record_allocation.py", tmp_path / "network", tmp_path / "empty", INTERVAL
+    )
+    assert finished.returncode != 0
+    program = program_of(network, network.groups[0])
+    assert f"{program.name} (s5-to-loihi microcode BUNDLE --group encoder)" in finished.stderr
+    assert str(tmp_path / "empty") in finished.stderr
+
+
+def test_microcode_comes_from_the_option_then_the_variable(tmp_path, monkeypatch):
+    for folder in ("option", "variable"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "variable" / "state-12.asm").touch()
+    monkeypatch.setenv(microcode_files.VARIABLE, str(tmp_path / "variable"))
+    assert microcode_files.find("state-12") == (tmp_path / "variable" / "state-12.asm").resolve()
+    assert microcode_files.find("state-12", tmp_path / "option") is None
+    (tmp_path / "option" / "state-12.o").touch()
+    found = microcode_files.find("state-12", tmp_path / "option")
+    assert found == (tmp_path / "option" / "state-12.o").resolve()
+
+
+def test_microcode_comes_from_plug_ins(tmp_path, monkeypatch):
+    (tmp_path / "state-12.asm").touch()
+
+    class Point:
+        def load(self):
+            return lambda: tmp_path
+
+    monkeypatch.delenv(microcode_files.VARIABLE, raising=False)
+    monkeypatch.setattr(microcode_files, "entry_points", lambda group: [Point()])
+    assert microcode_files.find("state-12") == (tmp_path / "state-12.asm").resolve()
+    assert microcode_files.find("state-1") is None
+
+
+def test_two_files_for_one_program_are_refused(tmp_path):
+    for suffix in ("a", "b"):
+        (tmp_path / f"state-12.{suffix}").touch()
+    with pytest.raises(LavaError, match=r"state-12.a, state-12.b for one program"):
+        microcode_files.find("state-12", tmp_path)
+
+
+def test_missing_programs_are_all_found(tmp_path):
+    network = network_of("denoiser_small")
+    programs = {program.name for program in neuron_programs(network)}
+    assert set(microcode_files.missing(network, tmp_path)) == programs
+    make_microcode(network, tmp_path / "all")
+    assert microcode_files.missing(network, tmp_path / "all") == {}
+
+
+def test_without_the_extension_the_module_defines_no_models():
+    finished = extension.run("no_extension.py", stand_in=False)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.split() == ["EXTENSION_IS_THERE", "lava_shim"]

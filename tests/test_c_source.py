@@ -1,0 +1,94 @@
+"""The generated C computes the interpreter's integers, and nothing in it is undefined."""
+
+import shutil
+from dataclasses import replace
+
+import c_harness
+import numpy as np
+import pytest
+from every_kind import EVERY, network_of, tokens_of
+
+from s5_to_loihi.backends.c_source import identifier, write_source
+from s5_to_loihi.backends.interpreter import Interpreter, update_sequence
+from s5_to_loihi.errors import NetworkError
+from s5_to_loihi.network.network import Network, NeuronGroup
+from s5_to_loihi.network.neurons import KINDS
+from s5_to_loihi.network.ranges import port_intervals
+
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+
+#: Rows of accumulators anywhere within what is proven for them.
+ROWS = 60
+
+
+def anything(network: Network, group: NeuronGroup) -> np.ndarray:
+    """(ROWS, ports, neurons): at the ends of the proven intervals, and between them."""
+    rng, columns = np.random.default_rng(7), []
+    for low, high in port_intervals(network, group).values():
+        shape = (ROWS, group.size)
+        ends = rng.choice([low, high, np.clip(0, low, high)], shape)
+        between = rng.integers(low, high, shape, endpoint=True)
+        columns.append(np.where(rng.random(shape) < 0.5, ends, between))
+    return np.stack(columns, axis=1)
+
+
+def updated(group: NeuronGroup, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """``group.value`` -> (rows, neurons) from zero registers, by the definition."""
+    accumulators = tuple(np.moveaxis(rows[:, None], 2, 0))
+    zero = tuple(np.zeros((1, group.size), dtype=np.int64) for _ in group.kind.state)
+    _, values = update_sequence(group, accumulators, zero)
+    return {
+        f"{group.name}.{name}": np.broadcast_to(value, (len(rows), 1, group.size))[:, 0]
+        for name, value in zip(group.kind.values, values, strict=True)
+    }
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", EVERY)
+def test_every_register_and_message(name, tmp_path):
+    """Of each group for any accumulators, and of the whole network for two sequences."""
+    network = network_of(name)
+    sequence = tokens_of(name, network)
+    tokens = np.concatenate([sequence, sequence])[:, 0]
+    rows = {group.name: anything(network, group) for group in network.groups}
+    program = c_harness.build(network, len(sequence), tmp_path)
+    alone, together, outputs = c_harness.run(program, network, rows, tokens)
+    wanted = {}
+    for group in network.groups:
+        wanted |= updated(group, rows[group.name])
+    for value, array in alone.items():
+        np.testing.assert_array_equal(array, wanted[value], err_msg=value)
+    evaluated = Interpreter(network).evaluate(sequence, keep=None)
+    for value, array in together.items():
+        expected = np.concatenate([evaluated.values[value][:, 0]] * 2)
+        np.testing.assert_array_equal(array, expected, err_msg=value)
+    np.testing.assert_array_equal(outputs, np.concatenate([evaluated.outputs[:, 0]] * 2))
+    values = {f"{group.name}.{name}" for group in network.groups for name in group.kind.state}
+    values |= {str(one.source) for one in network.synapses} | {str(network.output)}
+    assert set(alone) == set(together) == values - {"input.token"}
+
+
+def test_these_networks_have_every_kind_of_neuron():
+    used = {group.kind.name for name in EVERY for group in network_of(name).groups}
+    assert used == set(KINDS)
+
+
+def test_a_lookup_beyond_its_table_is_refused(monkeypatch):
+    network = network_of("simple")
+    monkeypatch.setattr("s5_to_loihi.backends.c_source._table", lambda program, step: (1, 2))
+    with pytest.raises(NetworkError, match=r"gate.*may read beyond a table of 2 entries"):
+        write_source(network, 64)
+
+
+def test_names_that_are_one_in_c_are_refused():
+    network = network_of("simple")
+    first, second, *others = network.groups
+    renamed = (replace(first, name="a.b"), replace(second, name="a_b"), *others)
+    with pytest.raises(NetworkError, match="one in C"):
+        write_source(replace(network, groups=renamed), 64)
+
+
+@pytest.mark.parametrize("name", ["block0.state", "1st block", "a-b/c;d", "größe", "*/ #"])
+def test_names_become_identifiers(name):
+    assert identifier(name).replace("_", "").isascii()
+    assert f"C_{identifier(name)}".isidentifier()

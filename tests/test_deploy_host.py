@@ -1,0 +1,296 @@
+"""Deployments to a real host: OpenSSH on loopback, SLURM with one node, Lava's CPU simulator.
+
+What runs here for real is everything but the board.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import venv
+from contextlib import suppress
+from pathlib import Path
+
+import board_host
+import numpy as np
+import pytest
+
+from s5_to_loihi import bundle
+from s5_to_loihi.backends import lava_shim
+from s5_to_loihi.demo import DENOISER
+
+pytestmark = [
+    pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed"),
+    # One Lava at a time: what it leaves behind is looked for on the whole machine.
+    pytest.mark.xdist_group("lava"),
+]
+#: A run of seconds, to be interrupted; one to be waited for as well; one as short as possible.
+LONG = ("--tokens", "100", "--sequences", "2")
+LONGER = ("--tokens", "20", "--sequences", "1")
+SHORT = ("--tokens", "2", "--sequences", "1")
+WAIT_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def host():
+    reason = board_host.why_not()
+    if reason is not None:
+        pytest.skip(f"no board host to test with: {reason}")
+    with board_host.running() as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    path = tmp_path_factory.mktemp("compiled") / "denoiser.bundle"
+    command = [sys.executable, "-m", "s5_to_loihi.cli", "compile", DENOISER, "-o", path]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def deploy(host, compiled, tmp_path):
+    """Start a deployment; its results go to ``tmp_path / "results"``."""
+    started = []
+
+    def start(*options, path=compiled):
+        command = [sys.executable, "-m", "s5_to_loihi.cli", "deploy", str(path), *host.options]
+        command += ["--target", "lava-cpu", "--fine-grained", "-o", str(tmp_path / "results")]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        environment = {**os.environ, "COLUMNS": "200"}
+        process = subprocess.Popen([*command, *options], env=environment, **streams)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+    for number in host.queue():
+        host.slurm("scancel", number)
+    assert wait_for(lambda: not (host.queue() or host.job_processes() or host.scripts()))
+
+
+def wait_for(condition):
+    """Wait for a condition; the time is a limit for a broken program, not a measure."""
+    limit = time.monotonic() + WAIT_SECONDS
+    while not (met := condition()) and time.monotonic() < limit:
+        time.sleep(0.1)
+    return met
+
+
+def ended(process):
+    """Return (exit code, standard output, standard error with single spaces)."""
+    out, err = process.communicate(timeout=WAIT_SECONDS)
+    return process.returncode, out, re.sub(r"\s+", " ", err)
+
+
+def job_of(results):
+    return json.loads((results / "job.json").read_text())
+
+
+def following(host):
+    """The process on the host that serves a log, once it does (not the ssh that reads it)."""
+    for process in host.scripts():
+        with suppress(OSError, IndexError):
+            words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+            if words[1].endswith("/deploy/follow.py"):
+                return process
+    return None
+
+
+def is_in_its_run(host):
+    files = (host.folder / "jobs").glob("*/status.json")
+    return any(json.loads(file.read_text())["phase"] == "run" for file in files)
+
+
+def parent(process):
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_job_runs_under_slurm_and_comes_back_verified(host, deploy, compiled, tmp_path):
+    options = ("--partition", board_host.PARTITION, "--board", board_host.BOARD, "--json")
+    code, out, err = ended(deploy(*SHORT, *options, "--generation", "N3C1", "--time-limit", "5"))
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["equal"] is True
+    assert {line["state"] for line in report["preflight"]} == {"ok"}
+    # It ran what was packed, not what this Python has installed.
+    found = {line["check"]: line["found"] for line in report["preflight"]}
+    assert f"{host.folder}/jobs/{report['job']}/program/s5_to_loihi" in found["s5_to_loihi"]
+    opened = bundle.read(compiled)
+    expected = opened.vectors.expected[str(opened.network.output)][:2, :1]
+    outputs = np.load(tmp_path / "results" / "result" / "outputs.npy")
+    np.testing.assert_array_equal(outputs, expected)
+    profile = json.loads((tmp_path / "results" / "result" / "measured.json").read_text())
+    assert profile["target"] == "lava-cpu"
+    assert profile["environment"]["board"] == board_host.BOARD
+    assert profile["bundle_digest"] == bundle.digest(compiled)
+    assert "running denoiser" in (tmp_path / "results" / "log.txt").read_text()
+    # The end of a job that was fetched may be seen again; nothing is submitted for that.
+    code, out, err = ended(deploy("--resume"))
+    assert code == 0, err
+    assert "514 of 514 outputs equal" in out
+    assert len(host.jobs()) == len(set(host.jobs()))
+
+
+def test_a_cancelled_job_is_an_error_and_leaves_nothing(host, deploy, tmp_path):
+    process = deploy(*LONG)
+    assert wait_for(lambda: is_in_its_run(host))
+    host.slurm("scancel", *host.queue())
+    code, _, err = ended(process)
+    assert code == 1
+    assert "the job failed: it was cancelled" in err
+    assert "log.txt" in err
+    assert job_of(tmp_path / "results")["stage"] == "failed"
+
+
+def test_a_connection_cut_while_following(host, deploy, tmp_path):
+    process = deploy(*LONGER)
+    assert wait_for(lambda: is_in_its_run(host) and following(host))
+    os.kill(parent(following(host)), signal.SIGKILL)
+    code, _, err = ended(process)
+    assert code == 1
+    assert "connection" in err
+    assert "--resume" in err
+    assert "goes on" in err
+    # What served the log ends by itself; the job does not.
+    assert wait_for(lambda: not following(host))
+    assert host.queue()
+    code, _, err = ended(deploy("--resume"))
+    assert code == 0, err
+    assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
+
+
+def test_a_connection_cut_before_the_answer_does_not_submit_twice(host, deploy, tmp_path):
+    flag = tmp_path / "cut"
+    python = host.python(
+        "cutting_python",
+        f'case "$1" in */submit.py) [ -e {flag} ] || {{ touch {flag};'
+        f' {sys.executable} "$@" > /dev/null; kill -9 $PPID; exit; }};; esac',
+    )
+    code, _, err = ended(deploy(*SHORT, "--python", str(python)))
+    assert code == 1
+    assert flag.exists()
+    assert "may go on" in err
+    assert job_of(tmp_path / "results")["stage"] == "submitting"
+    code, _, err = ended(deploy("--resume"))
+    assert code == 0, err
+    assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
+
+
+def test_interrupting_leaves_the_job_running_and_cancel_ends_it(host, deploy, tmp_path):
+    process = deploy(*LONG)
+    assert wait_for(lambda: is_in_its_run(host) and following(host))
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    assert code == 130
+    assert "goes on on board-host" in err
+    assert "--cancel" in err
+    assert len(host.queue()) == 1
+    code, out, err = ended(deploy("--cancel"))
+    assert code == 0, err
+    assert "is cancelled" in out
+    assert not host.queue()
+    assert not host.job_processes()
+
+
+def test_a_disk_that_is_full_before_the_job(host, deploy, tmp_path):
+    if os.getuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    disk = host.folder / "disk_256k"
+    code, _, err = ended(deploy(*SHORT, "--directory", str(disk)))
+    assert code == 1
+    assert "No space left on device" in err
+    assert "Nothing was submitted" in err
+    # The part that had been unpacked is gone again.
+    assert host.shell(f"find {disk} -type f").split() == [
+        f"{disk}/{job_of(tmp_path / 'results')['name']}/unpacking.py"
+    ]
+
+
+def test_a_disk_that_becomes_full_in_the_job(host, deploy):
+    if os.getuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    disk = host.folder / "disk_80m"
+    python = host.python(
+        "filling_python",
+        f'case "$1" in */run_on_board.py) cat /dev/zero > {disk}/zeros 2> /dev/null;; esac',
+    )
+    code, _, err = ended(deploy(*SHORT, "--directory", str(disk), "--python", str(python)))
+    assert code == 1
+    assert "is full" in err
+
+
+def test_a_host_where_nothing_fits_is_refused_before_submission(host, deploy, tmp_path):
+    # A Python without any package, a partition and a board that are not there.
+    venv.create(tmp_path / "empty", symlinks=True)
+    python = tmp_path / "empty" / "bin" / "python"
+    before = host.jobs()
+    options = ("--python", str(python), "--partition", "no_such", "--board", "no-such")
+    code, _, err = ended(deploy(*SHORT, *options))
+    assert code == 1
+    assert "nothing was submitted" in err
+    assert "there is no partition no_such; there are oheogulch" in err
+    assert "there is no board no-such" in err
+    assert "numpy: not installed" in err
+    assert "lava-nc: " in err
+    assert host.jobs() == before
+
+
+def test_a_python_that_is_not_there(host, deploy):
+    code, _, err = ended(deploy(*SHORT, "--python", "/no/such/python"))
+    assert code == 1
+    assert "/no/such/python" in err
+    assert "--python" in err
+    assert "Nothing was submitted" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("host_key.pub other_key.pub", "its host key is not the one that is known"),
+        ("[127.0.0.1] [127.0.0.2]", "its host key is not known"),
+        ("user_key other_key", "it accepts none of your keys"),
+        ("Port 1", "nothing answers there"),
+    ],
+)
+def test_a_host_that_cannot_be_trusted_or_reached(host, deploy, tmp_path, change, message):
+    known = (host.folder / "known_hosts").read_text()
+    configuration = (host.folder / "ssh_config").read_text()
+    if change.startswith("host_key"):
+        keys = ((host.folder / name).read_text() for name in change.split())
+        known = known.replace(*keys)
+    elif change.startswith("Port"):
+        configuration = re.sub(r"Port \d+", change, configuration)
+    elif change.startswith("user_key"):
+        configuration = configuration.replace(*change.split())
+    else:
+        known = known.replace(*change.split())
+    (tmp_path / "known_hosts").write_text(known)
+    configuration = configuration.replace(f"{host.folder}/known_hosts", f"{tmp_path}/known_hosts")
+    (tmp_path / "ssh_config").write_text(configuration)
+    code, _, err = ended(deploy(*SHORT, "--ssh-config", str(tmp_path / "ssh_config")))
+    assert code == 1
+    assert message in err
+    assert "Nothing was submitted" in err
+
+
+def test_names_that_a_shell_would_read_do_no_harm(host, deploy, compiled, tmp_path):
+    # Also: started without SLURM.
+    name = '-x it\'s "a" $(touch pwned) `touch pwned`; touch pwned\n#&|* ~'
+    hostile = tmp_path / f"{name}.bundle"
+    hostile.symlink_to(compiled)
+    directory = host.folder / name
+    options = ("--slurm", "none", "--directory", str(directory))
+    before = host.jobs()
+    code, out, err = ended(deploy(*SHORT, *options, path=hostile))
+    assert code == 0, err
+    assert "514 of 514 outputs equal" in out
+    assert [path.name for path in directory.iterdir()] == [job_of(tmp_path / "results")["name"]]
+    for folder in (host.folder, host.folder / "jobs", Path.home(), Path.cwd(), tmp_path):
+        assert not list(folder.glob("pwned*"))
+    assert host.jobs() == before

@@ -1,0 +1,212 @@
+"""The listing of a neuron program is complete: followed to the letter, it gives the vectors."""
+
+import json
+from dataclasses import replace
+
+import golden
+import numpy as np
+import pytest
+from every_kind import QUANTIZED, network_of, tokens_of
+from fast_networks import RICH
+from float_models import quantized
+from random_networks import Case, sample
+
+from s5_to_loihi import Bundle, bundle, cli
+from s5_to_loihi.backends.interpreter import Interpreter
+from s5_to_loihi.loihi2.workload import program_steps
+from s5_to_loihi.network import listing
+from s5_to_loihi.network.neurons import KINDS
+from s5_to_loihi.network.programs import neuron_programs
+from s5_to_loihi.vectors import Vectors
+
+NAMES = ("simple", "batchnorm", "denoiser_small", RICH, "half2, dense",
+         "none, one of everything", *QUANTIZED)  # fmt: skip
+
+OPERATIONS = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "<<": lambda a, b: a * 2**b,
+    ">>": lambda a, b: a // 2**b,
+    "&": lambda a, b: a & b,
+    "|": lambda a, b: a | b,
+    ">": lambda a, b: int(a > b),
+    "==": lambda a, b: int(a == b),
+    "min": min,
+    "max": max,
+    "abs": abs,
+    "select": lambda a, b, c: b if a != 0 else c,
+}
+
+
+def follow(content: dict, vector: dict, row: dict) -> tuple[dict, dict]:
+    """Carry out a listing's steps as its rules say, with Python's integers."""
+    group = next(one for one in content["groups"] if one["name"] == vector["group"])
+    given = {
+        "accumulator": row["accumulators"],
+        "register": row["before"],
+        "parameter": vector["parameters"],
+        "constant": group["constants"],
+    }
+    values = []
+    for step in content["steps"]:
+        operands = [values[index] for index in step["operands"]]
+        if step["operation"] in given:
+            value = given[step["operation"]][step["immediate"]]
+        elif step["operation"] == "lookup":
+            value = group["tables"][step["immediate"]][operands[0]]
+        else:
+            value = OPERATIONS[step["operation"]](*operands)
+        assert step["lowest"] <= value <= step["highest"]
+        assert step["interval_bits"] <= 64
+        values.append(value)
+    results = content["results"]
+    return tuple({name: values[at] for name, at in results[part].items()}
+                 for part in ("registers", "messages"))  # fmt: skip
+
+
+def listings_of(name: str) -> list[dict]:
+    network = network_of(name)
+    tokens = tokens_of(name, network)[: listing.SEARCHED, :1]
+    return [
+        listing.to_json(network, one, listing.neuron_vectors(network, one, tokens), "tokens")
+        for one in neuron_programs(network)
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_listing_followed_to_the_letter_gives_its_vectors(name):
+    network = network_of(name)
+    listed = []
+    for content in listings_of(name):
+        for vector in content["vectors"]:
+            assert len(vector["rows"]) == listing.TOKENS
+            for row, following in zip(vector["rows"], [*vector["rows"][1:], None], strict=True):
+                registers, messages = follow(content, vector, row)
+                assert registers == row["after"]
+                assert messages == row["messages"]
+                assert following is None or row["after"] == following["before"]
+            listed.append(vector["group"])
+        assert [group["name"] for group in content["groups"]] == [
+            vector["group"] for vector in content["vectors"]
+        ]
+    assert sorted(listed) == sorted(group.name for group in network.groups)
+
+
+def test_these_listings_have_every_kind():
+    assert {group.kind.name for name in NAMES for group in network_of(name).groups} == set(KINDS)
+
+
+def test_vectors_are_the_interpreters_values_of_an_active_neuron():
+    network = network_of("simple")
+    tokens = tokens_of("simple", network)[: listing.SEARCHED]
+    values = Interpreter(network).evaluate(tokens, keep=None).values
+    for program in neuron_programs(network):
+        for vector in listing.neuron_vectors(network, program, tokens):
+            assert any(value for row in vector.rows for value in row.messages.values())
+            for token, row in enumerate(vector.rows, start=vector.first_token):
+                for name, value in (row.after | row.messages).items():
+                    assert values[f"{vector.group}.{name}"][token, 0, vector.neuron] == value
+
+
+@pytest.mark.parametrize("name", golden.SETS)
+def test_a_program_has_the_steps_that_mapping_counts(name):
+    network = network_of(name)
+    counted = {group.name: program_steps(network, i) for i, group in enumerate(network.groups)}
+    for program in neuron_programs(network):
+        assert {counted[binding.group.name] for binding in program.bindings} == {len(program.steps)}
+
+
+def test_a_program_is_named_after_what_it_does_and_not_after_values():
+    case = Case(blocks=2, seed=3)
+    network = sample(case).network
+    names = [program.name for program in neuron_programs(network)]
+    encoder = network.group("encoder")
+    other = encoder.constants._replace(bias=np.roll(encoder.constants.bias, 1))
+    groups = (replace(encoder, constants=other), *network.groups[1:])
+    assert [one.name for one in neuron_programs(replace(network, groups=groups))] == names
+    linear = encoder.constants._replace(rectified=1 - encoder.constants.rectified)
+    groups = (replace(encoder, constants=linear), *network.groups[1:])
+    changed = [one.name for one in neuron_programs(replace(network, groups=groups))]
+    assert changed[0] != names[0]
+    assert changed[-1] == names[-1]
+
+
+def test_groups_with_one_program_share_a_listing():
+    network = quantized(QUANTIZED["half2"]).network
+    three = quantized(replace(QUANTIZED["half2"], blocks=3)).network
+    state = [one for one in neuron_programs(three) if one.kind.name == "scaled_state"]
+    assert [len(one.bindings) for one in state] == [3]
+    assert all(len(one.bindings) == 1 for one in neuron_programs(network))
+
+
+# The command
+
+
+@pytest.fixture
+def stored(tmp_path):
+    network = network_of("simple")
+    tokens = tokens_of("simple", network)
+    path = tmp_path / "simple.bundle"
+    bundle.write(Bundle(network, Vectors(tokens, {}, {}, "test")), path)
+    return path
+
+
+def run_command(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    monkeypatch.setattr("sys.argv", ["s5-to-loihi", "microcode", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    printed = capsys.readouterr()
+    return end.value.code, printed.out, printed.err
+
+
+def test_the_text_names_everything(stored, monkeypatch, capsys):
+    code, out, _ = run_command(monkeypatch, capsys, stored, "--group", "block1.state")
+    assert code == 0
+    assert out.startswith("Program state-")
+    for text in ("bu_re", "x_im", "24 bits", "a_re", "g_im", "block2.state, phase", "<- v",
+                 "Test vectors (recorded tokens of the bundle)", "mod reset_interval"):  # fmt: skip
+        assert text in out
+
+
+def test_json_holds_every_program(stored, monkeypatch, capsys):
+    code, out, _ = run_command(monkeypatch, capsys, stored, "--json", "--tokens", "3")
+    assert code == 0
+    programs = json.loads(out)
+    assert [one["program"] for one in programs] == [
+        one.name for one in neuron_programs(bundle.read(stored).network)
+    ]
+    assert {len(vector["rows"]) for one in programs for vector in one["vectors"]} == {3}
+
+
+@pytest.mark.parametrize(("option", "suffix"), [((), "txt"), (("--json",), "json")])
+def test_one_file_a_program(stored, tmp_path, monkeypatch, capsys, option, suffix):
+    folder = tmp_path / "new" / "listings"
+    code, _, _ = run_command(monkeypatch, capsys, stored, "-o", folder, *option)
+    assert code == 0
+    names = {one.name for one in neuron_programs(bundle.read(stored).network)}
+    assert {file.name for file in folder.iterdir()} == {f"{name}.{suffix}" for name in names}
+
+
+def test_an_unknown_group_is_named_with_those_there_are(stored, monkeypatch, capsys):
+    code, _, err = run_command(monkeypatch, capsys, stored, "--group", "block9.state")
+    assert code == 1
+    assert "has no group 'block9.state'" in err
+    assert "block0.state" in err
+
+
+def test_a_file_is_no_folder_for_listings(stored, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    code, _, err = run_command(monkeypatch, capsys, stored, "-o", file)
+    assert code == 1
+    assert "is not a folder" in err
+    assert file.read_text() == "mine"
+
+
+def test_without_vectors_tokens_are_random_and_said_to_be(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "bare.bundle"
+    bundle.write(Bundle(network_of("simple"), None), path)
+    code, out, _ = run_command(monkeypatch, capsys, path, "--group", "encoder")
+    assert code == 0
+    assert "Test vectors (random tokens)" in out
