@@ -22,6 +22,7 @@ from lava.magma.core.model.py.type import LavaPyType  # noqa: E402
 from lava.magma.core.model.sub.model import AbstractSubProcessModel  # noqa: E402
 from lava.magma.core.resources import CPU  # noqa: E402
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol  # noqa: E402
+from lava.proc.graded.process import GradedReluVec, GradedVec  # noqa: E402
 from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
 
@@ -49,8 +50,8 @@ from process_models.process import (  # noqa: E402
     StateNeurons,
     TokenStream,
 )
-from s5_to_loihi.backends import supervisor  # noqa: E402
-from s5_to_loihi.backends.chip_plan import RETURNED_BITS  # noqa: E402
+from s5_to_loihi.backends import stock, supervisor  # noqa: E402
+from s5_to_loihi.backends.chip_plan import RETURNED_BITS, Lowering  # noqa: E402
 from s5_to_loihi.backends.fast import FastSimulator  # noqa: E402
 from s5_to_loihi.backends.interpreter import Interpreter, period  # noqa: E402
 from s5_to_loihi.backends.recording import open_recording  # noqa: E402
@@ -62,6 +63,7 @@ IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
 #: How often progress is reported: a report costs a file opened and closed.
 REPORT_SECONDS = 0.02
 OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+STOCK_NEURONS = {stock.GRADED: GradedVec, stock.RECTIFIED: GradedReluVec}
 
 
 def _reported(method):
@@ -364,16 +366,20 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         """Build the processes and connect them to each other and to the network's ports."""
         network, job = proc.proc_params["network"], proc.proc_params["job"]
         step, plan = period(network, proc.proc_params["mode"]), proc.proc_params["plan"]
-        self.groups = {
-            group.name: NEURON_PROCESSES[group.kind.name](
+        self.groups, self.stock = {}, {}
+        for group in network.groups:
+            if plan is not None and plan.lowering is Lowering.STOCK:
+                neurons = self._stock_neurons(network, group)
+                if neurons is not None:
+                    self.stock[group.name] = neurons
+                    continue
+            self.groups[group.name] = NEURON_PROCESSES[group.kind.name](
                 group=group,
                 period=step,
                 job=job,
                 plan=plan,
                 program=None if plan is None else program_of(network, group),
             )
-            for group in network.groups
-        }
         self.synapses = {}
         self.delays = {}
         on_chip = plan is not None
@@ -383,15 +389,30 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
                 proc.in_ports.inp.connect(sparse.s_in)
             else:
                 self._message(synapses.source).connect(sparse.s_in)
-            port = getattr(self.groups[synapses.target.group], synapses.target.name)
+            port = self._port(synapses.target)
             sparse.a_out.connect(port if on_chip else self._delayed(synapses, port, job))
         self._message(network.output).connect(proc.out_ports.out)
 
     def find_sub_procs(self):
         """Return all inner processes by name; Lava itself would only see plain attributes."""
-        return {**self.groups, **self.synapses, **self.delays}
+        return {**self.groups, **self.stock, **self.synapses, **self.delays}
+
+    def _stock_neurons(self, network, group):
+        """Return Lava's own neurons where they compute a group exactly, else None."""
+        chosen = stock.lower_group(network, group).process
+        if chosen is None:
+            return None
+        # Lava's default threshold would keep messages of 1 from being sent.
+        return STOCK_NEURONS[chosen](shape=(group.size,), vth=0)
 
     def _message(self, endpoint):
+        if endpoint.group in self.stock:
+            return self.stock[endpoint.group].s_out
+        return getattr(self.groups[endpoint.group], endpoint.name)
+
+    def _port(self, endpoint):
+        if endpoint.group in self.stock:
+            return self.stock[endpoint.group].a_in
         return getattr(self.groups[endpoint.group], endpoint.name)
 
     def _sparse(self, synapses, delay):

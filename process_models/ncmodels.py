@@ -9,6 +9,9 @@ from s5_to_loihi.backends import lava_shim
 lava_shim.install()
 
 try:
+    from lava.magma.core.model.c.model import CLoihiProcessModel
+    from lava.magma.core.model.c.ports import CInPort, COutPort
+    from lava.magma.core.model.c.type import LavaCDataType, LavaCType
     from lava.magma.core.model.nc.model import AbstractNcProcessModel
     from lava.magma.core.model.nc.ports import NcInPort, NcOutPort
     from lava.magma.core.model.nc.type import LavaNcType
@@ -23,10 +26,10 @@ if EXTENSION_IS_THERE:
     import numpy as np
     from lava.magma.core.decorator import implements, requires
     from lava.magma.core.model.sub.model import AbstractSubProcessModel
-    from lava.magma.core.resources import Loihi2NeuroCore
+    from lava.magma.core.resources import LMT, Loihi2NeuroCore
     from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-    from process_models.process import NEURON_PROCESSES, ChipInput, ChipOutput
+    from process_models.process import NEURON_PROCESSES, ChipInput, ChipOutput, S5Network
     from s5_to_loihi.backends import microcode_files
     from s5_to_loihi.backends.c_source import identifier
     from s5_to_loihi.network.tracing import parameters
@@ -113,3 +116,16 @@ if EXTENSION_IS_THERE:
         """Messages become outputs for the host."""
 
         adapter = NxToPyAdapter
+
+    @implements(proc=S5Network, protocol=LoihiProtocol)
+    @requires(LMT)
+    class CS5Network(CLoihiProcessModel):
+        """The whole network on an embedded processor, in C that ``c_source`` writes."""
+
+        inp: CInPort = LavaCType(cls=CInPort, d_type=LavaCDataType.INT32)
+        out: COutPort = LavaCType(cls=COutPort, d_type=LavaCDataType.INT32)
+
+        @property
+        def source_file_name(self):
+            """The generated file."""
+            return self.proc_params["plan"].source

@@ -9,7 +9,17 @@ import typer
 from rich.markup import escape
 
 from s5_to_loihi import __version__
-from s5_to_loihi.commands import checking, compilation, deploy, mapping, microcode, running, sweep
+from s5_to_loihi.commands import (
+    checking,
+    compilation,
+    deploy,
+    mapping,
+    microcode,
+    profile,
+    report,
+    running,
+    sweep,
+)
 from s5_to_loihi.commands.console import console, stderr
 from s5_to_loihi.errors import S5ToLoihiError
 
@@ -49,6 +59,8 @@ app.command("map")(mapping.map_command)
 app.command()(microcode.microcode)
 app.command()(deploy.deploy)
 app.command()(sweep.sweep)
+app.command()(profile.profile)
+app.command()(report.report)
 app.command()(running.demo)
 
 

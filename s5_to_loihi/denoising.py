@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -102,6 +103,27 @@ class Score:
     integers: float
 
 
+def read_pair(noisy: Path, clean: Path) -> tuple[audio.Audio, audio.Audio]:
+    """Read a noisy recording and its clean version, resampled to ``audio.RATE`` if need be.
+
+    Raises:
+        InputError: one cannot be read, or they do not match.
+    """
+    pair = audio.resample(audio.read_wav(noisy)), audio.resample(audio.read_wav(clean))
+    _check_pair(*pair, str(noisy), str(clean))
+    return pair
+
+
+def _check_pair(noisy: audio.Audio, clean: audio.Audio, noisy_name: str, clean_name: str) -> None:
+    if noisy.samples.shape != clean.samples.shape:
+        raise InputError(
+            clean_name,
+            f"has {clean.samples.shape} channels and samples, {noisy_name} has"
+            f" {noisy.samples.shape}",
+            "Give the clean version of the same recording",
+        )
+
+
 def compare_denoising(
     model: S5Model, network: Network, noisy: audio.Audio, clean: audio.Audio
 ) -> tuple[Score, ...]:
@@ -115,12 +137,7 @@ def compare_denoising(
         InputError: the network is no denoiser, or the recordings do not match.
     """
     noisy, clean = audio.resample(noisy), audio.resample(clean)
-    if noisy.samples.shape != clean.samples.shape:
-        raise InputError(
-            "the clean recording",
-            f"has {clean.samples.shape} channels and samples, the noisy one {noisy.samples.shape}",
-            "Give the clean version of the same recording",
-        )
+    _check_pair(noisy, clean, "the noisy one", "the clean recording")
     integers = denoise(network, noisy.samples, Backend.INTERPRETER).samples
     scores = []
     for channel, target, cleaned in zip(noisy.samples, clean.samples, integers, strict=True):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sweep_points
+from processes import is_alive, wait_until
 from sweep_parent import sweep, tasks_of
 
 from s5_to_loihi.errors import InputError
@@ -20,7 +21,6 @@ from s5_to_loihi.sweeping.task import RETRIES
 
 HELPERS = Path(__file__).parent / "helpers"
 KILLS = 20
-LONG = 120.0
 
 pytestmark = pytest.mark.xdist_group("lava")
 
@@ -47,20 +47,6 @@ def results(directory: Path) -> dict[str, dict]:
         del content["outcome"]["seconds"]
         found[path.name] = content
     return found
-
-
-def wait_until(condition) -> None:
-    give_up = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < give_up, "waited too long"
-        time.sleep(0.005)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return False
 
 
 def kill_somewhere(process: int, directory: Path, rng: random.Random) -> None:

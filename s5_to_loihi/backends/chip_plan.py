@@ -9,6 +9,7 @@ its phase on. The chip wants a power of two there, so sequences are padded with 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -18,6 +19,14 @@ from s5_to_loihi.network.network import Network, NeuronGroup
 
 #: Bits of what the embedded processor hands to the host, without their sign.
 RETURNED_BITS = 24
+
+
+class Lowering(str, Enum):
+    """What computes the neurons."""
+
+    MICROCODE = "microcode"  #: neurocores, all programs in the user's microcode
+    STOCK = "stock"  #: neurocores, Lava's own neurons where they are exact, microcode elsewhere
+    EMBEDDED = "embedded"  #: an embedded processor, the whole network in generated C: slow
 
 
 @dataclass(frozen=True)
@@ -30,12 +39,16 @@ class ChipPlan:
             addition to those of the network.
         output_latency: likewise from the last neurons to the host.
         microcode: folder with the microcode of the neuron programs, see ``microcode_files``.
+        lowering: what computes the neurons.
+        source: file of the generated C, for an embedded processor.
     """
 
     reset_interval: int
     input_latency: int = 0
     output_latency: int = 0
     microcode: str | None = None
+    lowering: Lowering = Lowering.MICROCODE
+    source: str | None = None
 
     def __post_init__(self):
         """Check the numbers.
@@ -58,8 +71,12 @@ class ChipPlan:
         return (group.phase + self.input_latency) % self.reset_interval
 
     def latency(self, network: Network) -> int:
-        """Return the timesteps from a token's departure to its output's arrival at the host."""
-        return network.latency + self.input_latency + self.output_latency
+        """Return the timesteps from a token's departure to its output's arrival at the host.
+
+        An embedded processor evaluates a token in one timestep.
+        """
+        inside = 0 if self.lowering is Lowering.EMBEDDED else network.latency
+        return inside + self.input_latency + self.output_latency
 
 
 def power_of_two(least: int) -> int:

@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from s5_to_loihi.backends import lava
+from s5_to_loihi.backends import board, lava
 from s5_to_loihi.backends.fast import FastSimulator
 from s5_to_loihi.backends.interpreter import Evaluation, Interpreter, Mode
 from s5_to_loihi.inputs import as_tokens
@@ -22,6 +22,13 @@ class Backend(str, Enum):
     INTERPRETER = "interpreter"  #: numpy, in this process: the definition
     LAVA_FUSED = "lava-fused"  #: Lava's CPU simulator, one process for the network
     LAVA = "lava"  #: Lava's CPU simulator, one process a group and synapses, as on the chip
+    BOARD = "board"  #: a Loihi 2 board, through Lava's closed extension; outputs only
+
+
+#: What runs on any machine that has Lava.
+WITHOUT_BOARD = tuple(backend for backend in Backend if backend is not Backend.BOARD)
+#: What makes no difference between modes: it knows tokens only, or the chip's time only.
+ONE_MODE = (Backend.FAST, Backend.BOARD)
 
 
 def run(
@@ -40,9 +47,11 @@ def run(
         network: verified, with aligned delays.
         tokens: (tokens, batch, input features), see ``inputs.as_tokens``.
         backend: where to run.
-        mode: how tokens follow one another; the fast simulator knows tokens only.
-        record: keep every value of every group (the fast simulator: every message).
-        timeout: seconds that Lava may take for one sequence.
+        mode: how tokens follow one another; the fast simulator knows tokens only, the board
+            ``pipelined`` only.
+        record: keep every value of every group (the fast simulator: every message; the board:
+            nothing).
+        timeout: seconds that Lava may take for one sequence, the board for all of them.
         on_progress: called with timesteps done and in all, over all sequences.
 
     Returns:
@@ -50,7 +59,7 @@ def run(
 
     Raises:
         InputError: the tokens do not suit the network.
-        LavaError: Lava is missing, failed or did not answer.
+        LavaError: Lava is missing, or what the board needs, or it failed or did not answer.
     """
     tokens, _ = as_tokens(network, tokens)
     if backend is Backend.FAST:
@@ -59,6 +68,10 @@ def run(
     if backend is Backend.INTERPRETER:
         keep = None if record else ()
         return Interpreter(network).evaluate_timesteps(tokens, mode, keep)
+    if backend is Backend.BOARD:
+        return board.run(
+            network, tokens, mode=mode, total_timeout=timeout, on_progress=on_progress
+        ).evaluation
     batch = tokens.shape[1]
     results = [
         lava.run(

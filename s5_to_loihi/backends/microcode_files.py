@@ -10,7 +10,7 @@ returns one.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -65,13 +65,23 @@ def require(program: str, group: str, folder: str | Path | None = None) -> Path:
     return found
 
 
-def missing(network: Network, folder: str | Path | None = None) -> dict[str, str]:
-    """Return the programs of a network without microcode: name -> first group that runs it."""
-    return {
-        program.name: program.bindings[0].group.name
-        for program in neuron_programs(network)
-        if find(program.name, folder) is None
-    }
+def missing(
+    network: Network, folder: str | Path | None = None, without: Collection[str] = ()
+) -> dict[str, str]:
+    """Return the programs of a network without microcode: name -> first group that runs it.
+
+    Args:
+        network: verified.
+        folder: where to look first.
+        without: groups that need none.
+    """
+    needed = {}
+    for program in neuron_programs(network):
+        groups = [binding.group.name for binding in program.bindings]
+        using = [name for name in groups if name not in without]
+        if using and find(program.name, folder) is None:
+            needed[program.name] = using[0]
+    return needed
 
 
 def missing_error(programs: dict[str, str], folder: str | Path | None = None) -> LavaError:

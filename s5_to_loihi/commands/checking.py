@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from s5_to_loihi import bundle, inspection, verification
 from s5_to_loihi.backends import lava_shim
-from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.backends.dispatch import ONE_MODE, WITHOUT_BOARD, Backend
 from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.checkpoints.intel_export import Options
@@ -94,8 +94,7 @@ def verify(
         console.print(tables.run_table(results))
 
     for chosen in backends:
-        # The fast simulator knows tokens, not timesteps: modes make no difference to it.
-        for one_mode in (Mode.PIPELINED,) if chosen is Backend.FAST else mode.modes:
+        for one_mode in (Mode.PIPELINED,) if chosen in ONE_MODE else mode.modes:
             vectors = _vectors_for(opened, chosen, tokens)
             with progress(f"{chosen.value}, {one_mode.value}") as advance:
                 try:
@@ -185,7 +184,7 @@ def inspect(
 
 def _available_backends() -> list[Backend]:
     if lava_shim.is_installed():
-        return list(Backend)
+        return list(WITHOUT_BOARD)
     backends = [Backend.FAST, Backend.INTERPRETER]
     stderr.print(
         "Lava is not installed: verifying the simulators in this process only. To install it: "

@@ -49,7 +49,11 @@ LengthOption = Annotated[
 ]
 BackendsOption = Annotated[
     Optional[list[Backend]],  # noqa: UP045
-    typer.Option("--backend", "-b", help="What to run on; may be repeated. Default: all there is."),
+    typer.Option(
+        "--backend",
+        "-b",
+        help="What to run on; may be repeated. Default: all there is but the board.",
+    ),
 ]
 TimeoutOption = Annotated[
     Optional[float],  # noqa: UP045
@@ -88,6 +92,23 @@ def progress(title: str, unit: str = "timesteps"):
     with Progress(*columns, console=stderr, transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def stages():
+    """Show on stderr which of several steps goes on, and how far it is.
+
+    Yields a function that takes the name of a step and returns one of (done, total).
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def begin(name: str):
+            bar.reset(task, total=None, description=name)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        yield begin
 
 
 def print_notes(opened: Bundle) -> None:

@@ -1,4 +1,4 @@
-"""``microcode``: what each neuron program of a bundle has to do on the chip."""
+"""``microcode``: what the neurons of a bundle have to do on the chip, and what else can do it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from s5_to_loihi import bundle
-from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner
+from s5_to_loihi import bundle, listing
+from s5_to_loihi.backends import stock
+from s5_to_loihi.backends.c_source import write_source
+from s5_to_loihi.backends.chip_plan import ChipPlan, Lowering
+from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner, stderr
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files import replacing
-from s5_to_loihi.network import listing
+from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.programs import neuron_programs
 from s5_to_loihi.reports.tables import new_table
 
@@ -30,6 +33,17 @@ def microcode(
     tokens: Annotated[
         int, typer.Option(min=1, max=listing.SEARCHED, help="Updates in each test vector.")
     ] = listing.TOKENS,
+    lowering: Annotated[
+        Lowering,
+        typer.Option(
+            help="microcode: list all programs. stock: say which groups Lava's own neurons compute"
+            " exactly, and list the other programs. embedded: write the network as C for an"
+            " embedded processor."
+        ),
+    ] = Lowering.MICROCODE,
+    reset_interval: Annotated[
+        int, typer.Option(min=1, help="Timesteps a sequence, for embedded C: a power of two.")
+    ] = 1024,
     as_json: JsonOption = False,
 ) -> None:
     """List what the neurons have to compute, for whoever writes their microcode.
@@ -42,7 +56,19 @@ def microcode(
     """
     opened = bundle.read(path)
     network = opened.network
+    if lowering is Lowering.EMBEDDED:
+        _write_c(network, ChipPlan(reset_interval), output)
+        return
     programs = neuron_programs(network)
+    if lowering is Lowering.STOCK:
+        lowered = stock.lower(network)
+        (stderr if as_json else console).print(_stock_table(lowered))
+        exact = {one.group for one in lowered if one.process is not None}
+        programs = [
+            program
+            for program in programs
+            if not exact.issuperset(binding.group.name for binding in program.bindings)
+        ]
     if group is not None:
         programs = [
             program
@@ -72,10 +98,14 @@ def microcode(
         print("\n".join(listings.values()), end="")
 
 
-def _write(listings: dict, folder: Path) -> None:
+def _make(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(str(folder), "is not a folder", "Choose another name")
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def _write(listings: dict, folder: Path) -> None:
+    _make(folder)
     for name, content in listings.items():
         text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
         suffix = "txt" if isinstance(content, str) else "json"
@@ -83,11 +113,36 @@ def _write(listings: dict, folder: Path) -> None:
             temporary.write_text(text, encoding="utf-8")
 
 
+def _write_c(network: Network, plan: ChipPlan, folder: Path | None) -> None:
+    source = write_source(network, plan.reset_interval)
+    if folder is None:
+        print(source, end="")
+        return
+    _make(folder)
+    with replacing(folder / "network.c") as temporary:
+        temporary.write_text(source, encoding="utf-8")
+    console.print(f"Wrote {folder / 'network.c'}", highlight=False, markup=False)
+
+
+def _stock_table(lowered: tuple[stock.StockGroup, ...]):
+    reached = sum(one.process is not None for one in lowered)
+    table = new_table(
+        f"Lava's own neurons are exact for {reached} of {len(lowered)} groups (all synapses are"
+        " Sparse and DelaySparse)",
+        ("group", "left"),
+        ("exact", "left"),
+    )
+    table.add_column("what they do not have")
+    for one in lowered:
+        table.add_row(one.group, one.process or "-", ", ".join(one.lacking))
+    return table
+
+
 def _table(programs, folder: Path):
     table = new_table(
         f"{len(programs)} programs, listed in {folder}",
         ("program", "left"),
-        ("steps", "right"),
+        ("instructions", "right"),
         ("ports", "right"),
         ("registers", "right"),
     )
@@ -95,7 +150,7 @@ def _table(programs, folder: Path):
     for program in programs:
         table.add_row(
             program.name,
-            f"{len(program.steps)}",
+            f"{program.instructions}",
             f"{sum(step.operation == 'accumulator' for step in program.steps)}",
             f"{len(program.registers)}",
             ", ".join(binding.group.name for binding in program.bindings),

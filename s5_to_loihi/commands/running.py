@@ -22,7 +22,7 @@ from s5_to_loihi.commands.console import (
 )
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.denoising import denoise as denoise_samples
-from s5_to_loihi.errors import InputError
+from s5_to_loihi.denoising import read_pair
 from s5_to_loihi.files import check_target
 from s5_to_loihi.reports import tables
 from s5_to_loihi.simulation import simulate_file
@@ -58,17 +58,10 @@ def denoise(
 
     for path, suffixes in ((output, (".wav",)), (picture, (".png", ".svg"))):
         check_target(path, suffixes)
-    noisy = audio.resample(audio.read_wav(recording))
-    reference = None
     if clean is not None:
-        reference = audio.resample(audio.read_wav(clean))
-        if reference.samples.shape != noisy.samples.shape:
-            raise InputError(
-                str(clean),
-                f"has {reference.samples.shape} channels and samples, {recording} has"
-                f" {noisy.samples.shape}",
-                "Give the clean version of the same recording",
-            )
+        noisy, reference = read_pair(recording, clean)
+    else:
+        noisy, reference = audio.resample(audio.read_wav(recording)), None
     if model is not None:
         network = bundle.read(model).network
     else:

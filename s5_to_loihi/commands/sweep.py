@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Optional
@@ -19,6 +18,7 @@ from rich.progress import (
 )
 
 from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner, stderr
+from s5_to_loihi.errors import InputError
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
@@ -67,10 +67,10 @@ def sweep(
     held_out: noisy.wav
     clean: clean.wav                   # for SI-SNR
     axes:
-      checkpoint: [runs/h48, runs/h96]
-      sparsity: [null, 0.95]           # null: as the checkpoint is
+      checkpoint: \\[runs/h48, runs/h96]
+      sparsity: \\[null, 0.95]           # null: as the checkpoint is
       weights: [8, 4]
-      mode: [pipelined, fall-through]
+      mode: \\[pipelined, fall-through]
     """
     # Heavy imports, which other commands need not wait for.
     from s5_to_loihi.reports import sweep_tables
@@ -81,6 +81,8 @@ def sweep(
     from s5_to_loihi.sweeping.point import compute
     from s5_to_loihi.sweeping.results import RESULTS, assembled, has_all
 
+    if jobs is not None and scheduler is not None:
+        raise InputError("--jobs", "is given with --scheduler", "A cluster has its own workers")
     plan = read_plan(file)
     with spinner("Reading checkpoints and data"):
         tasks = tasks_of(plan)
@@ -89,7 +91,7 @@ def sweep(
         execute = functools.partial(cluster.execute, compute=compute, address=scheduler)
     else:
         execute = functools.partial(
-            workers.execute, compute=compute, jobs=jobs or os.cpu_count() or 1
+            workers.execute, compute=compute, jobs=jobs or workers.processors()
         )
     with store.opened(directory, plan.name) as opened:
         with _progress() as show:

@@ -82,6 +82,36 @@ def map_network(
     Raises:
         CapacityError: it does not fit; says which limit stands in the way, and what would help.
     """
+    search = _search(network, rates, system, cores, seed)
+    available = min(search.system.cores, cores or search.system.cores)
+    best = _best(search, objective, available, on_progress)
+    return _mapped(search, best, objective)
+
+
+def map_on_cores(
+    network: Network, rates: Rates, system: System | None, cores: int, seed: int = 0
+) -> tuple[CoreMapping, Evaluation]:
+    """Map a network onto so many cores, or if it needs more, onto the fewest that it fits.
+
+    Args:
+        network, rates, system, seed: as for ``map_network``.
+        cores: to use.
+
+    Raises:
+        CapacityError: it does not fit the system.
+    """
+    search = _search(network, rates, system, None, seed)
+    fewest_cores = search.filling.cores
+    tried = _tried(search, max(cores, fewest_cores))
+    if not tried.core_of.size:
+        tried = _tried(search, fewest_cores)
+    return _mapped(search, tried, Objective.LATENCY)
+
+
+def _search(
+    network: Network, rates: Rates, system: System | None, cores: int | None, seed: int
+) -> Search:
+    """Lay a network out and fill the fewest cores; see ``map_network``."""
     chip = (system or listed_systems()[0]).chip
     work = workload(network, rates, chip)
     need = demand(work, chip)
@@ -93,10 +123,14 @@ def map_network(
     available = min(system.cores, cores or system.cores)
     if filling.neuron is not None or filling.cores > available:
         raise does_not_fit(work, need, filling, system, available)
-    search = Search(work, need, lines, filling, system, seed)
-    best = _best(search, objective, available, on_progress)
-    evaluation = evaluate(work, best.core_of, system)
-    return _mapping(evaluation, best.core_of, objective, seed), evaluation
+    return Search(work, need, lines, filling, system, seed)
+
+
+def _mapped(
+    search: Search, best: Candidate, objective: Objective
+) -> tuple[CoreMapping, Evaluation]:
+    evaluation = evaluate(search.work, best.core_of, search.system)
+    return _mapping(evaluation, best.core_of, objective, search.seed), evaluation
 
 
 def _mapping(

@@ -34,7 +34,7 @@ LARGEST_SHAKES, SHAKING_WORK = 40, 10_000
 #: Orders in which packing is tried.
 PACKING_ATTEMPTS = 50
 #: Fillings after which AxonMem is taken not to fit.
-LIST_ATTEMPTS = 6
+LIST_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ LARGEST_FILE = 1 << 20
 LIBRARIES = ("numpy", "jax", "torch")
 #: Tokens of a sequence that is computed at once.
 TOKENS = 1000
+STREAMING = "one token at a time"
 REPEATS = 5
 
 
@@ -91,8 +92,8 @@ class Runner:
 def measure(
     sizes: Sizes,
     libraries: tuple[str, ...] = LIBRARIES,
-    batch: int = 16,
-    seconds: float = 0.1,
+    batch: int = 8,
+    seconds: float = 0.03,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Baselines:
     """Measure the float model of these sizes, with random weights, in float32.
@@ -142,14 +143,14 @@ def read_baselines(path: Path) -> Baselines:
 def _measured(runner: Runner, sizes: Sizes, batch: int, seconds: float) -> Iterator[Baseline]:
     whole = f"{TOKENS:,} tokens at once"
     for mode, call, tokens in (
-        ("one token at a time", runner.stream, 1),
+        (STREAMING, runner.stream, 1),
         (f"a sequence of {whole}", runner.whole(1), TOKENS),
         (f"{batch} sequences of {whole}", runner.whole(batch), TOKENS * batch),
     ):
         times, energies = _repeated(call, tokens, runner.meter, seconds)
         place = "from a token on the device to its output there, waited for"
         what = place if tokens == 1 else f"a token's share of a call that computes {tokens:,}"
-        source = f"{REPEATS} repeats here, median and range"
+        source = f"{REPEATS} repeats, median and range"
         yield Baseline(
             device=runner.device,
             software=runner.software,
@@ -171,7 +172,7 @@ def _repeated(
     call: Callable[[], object], tokens: int, meter: EnergyMeter, seconds: float
 ) -> tuple[list[float], list[float]]:
     """Return microseconds and microjoules a token of each repeat."""
-    for _ in range(3):  # compiled, allocated, warm
+    for _ in range(2):  # compiled, allocated, warm
         started = time.perf_counter()
         call()
         once = time.perf_counter() - started
@@ -300,7 +301,8 @@ def _captured(torch, call: Callable[[], object]) -> Callable[[], None]:
     with torch.cuda.graph(graph):
         call()
 
-    def replay() -> None:
+    def replay(_inputs=call) -> None:
+        # The graph reads the memory of the call's arrays, which the call alone keeps.
         graph.replay()
         torch.cuda.synchronize()
 

@@ -92,7 +92,8 @@ class CoreRow:
     """What one core takes for a token.
 
     Attributes:
-        core, chip: physical.
+        core: number in the system, as in a mapping.
+        chip, core_on_chip: the same as two numbers.
         groups: names.
         neurons: on it.
         synops, words, messages: a token; messages are those that arrive.
@@ -103,6 +104,7 @@ class CoreRow:
 
     core: int
     chip: int
+    core_on_chip: int
     groups: tuple[str, ...]
     neurons: int
     synops: Quantity
@@ -290,10 +292,12 @@ def core_rows(
     cases = [loads.core_times(one) for one in _timings(constants)]
     times = np.stack([np.max(list(one.values()), axis=0) for one in cases], axis=1)
     nominal = cases[NOMINAL]
+    per_chip = int(evaluation.system.chip.cores.value)
     return tuple(
         CoreRow(
             core=core,
-            chip=core // int(evaluation.system.chip.cores.value),
+            chip=core // per_chip,
+            core_on_chip=core % per_chip,
             groups=tuple(
                 work.groups[group] for group in loads.group_of_part[loads.core_of_part == index]
             ),

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from s5_to_loihi.backends.activity import count
 from s5_to_loihi.errors import CapacityError
-from s5_to_loihi.loihi2 import rules
-from s5_to_loihi.loihi2.core_mapping import CoreMapping, Objective
+from s5_to_loihi.loihi2.core_mapping import CoreMapping
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System
 from s5_to_loihi.loihi2.loads import COLUMNS
-from s5_to_loihi.loihi2.mapper import map_network
+from s5_to_loihi.loihi2.mapper import map_on_cores
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording
+from s5_to_loihi.profiling.baselines import Baseline
+from s5_to_loihi.profiling.dense_twin import dense_twin
+from s5_to_loihi.profiling.profile import ModeProfile, Profile, profile_recording
 from s5_to_loihi.profiling.published import Published, published
-from s5_to_loihi.profiling.profile import Profile, profile_recording
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 
 #: The scope that ratios of energies are given in: what the chip's own cores draw.
@@ -54,38 +56,74 @@ def contender(
     what: str,
     network: Network,
     recording: Recording,
-    system: System | None,
-    objective: Objective,
+    mapping: CoreMapping,
+    system: System,
     seed: int,
-    mapping: CoreMapping | None = None,
 ) -> Contender:
-    """Map and profile a network.
+    """Profile a network where it is mapped.
 
     Args:
         name, what: see ``Contender``.
         network: with phases.
         recording: of its messages.
-        system: to map onto; if it does not fit, or by default, the smallest listed one that it
-            fits.
-        objective, seed: of the mapping.
-        mapping: onto ``system``, if there is one.
+        mapping: onto ``system``.
+        system: whose constants to use.
+        seed: of the drawn constants.
+    """
+    evaluation = evaluated(network, recording, mapping, system)
+    profile = profile_recording(network, recording, mapping, system, seed=seed)
+    return Contender(name, what, network, evaluation, profile)
+
+
+def evaluated(
+    network: Network, recording: Recording, mapping: CoreMapping, system: System
+) -> Evaluation:
+    """Return what a mapping comes to for recorded messages."""
+    work = workload(network, recording.rates, system.chip)
+    return evaluate(work, mapping.core_of(network), system)
+
+
+def twins(sparse: Contender, recording: Recording, seed: int) -> tuple[Contender, ...]:
+    """Return the dense twin with the messages of the network, and with all messages.
+
+    It is mapped anew, onto as many cores as the network uses, or if its synapses need more, onto
+    the fewest; on the same system, or if that is too small, on the smallest listed one.
+
+    Args:
+        sparse: the network.
+        recording: of its messages.
+        seed: of the mapping.
 
     Raises:
-        CapacityError: it fits no listed system.
+        CapacityError: the twin fits no listed system.
     """
-    if mapping is None:
-        try:
-            mapping, evaluation = map_network(
-                network, recording.rates, system, objective, seed=seed
-            )
-        except CapacityError:
-            mapping, evaluation = map_network(network, recording.rates, None, objective, seed=seed)
-        rules.require(evaluation)
-    else:
-        work = workload(network, recording.rates, system.chip)
-        evaluation = evaluate(work, mapping.core_of(network), system)
-    profile = profile_recording(network, recording, mapping, evaluation.system, seed=seed)
-    return Contender(name, what, network, evaluation, profile)
+    twin = dense_twin(sparse.network)
+    same = replace(recording, activity=count(twin, messages_of(recording)))
+    cores = sparse.evaluation.loads.cores
+    try:
+        mapping, evaluation = map_on_cores(twin, same.rates, sparse.evaluation.system, cores, seed)
+    except CapacityError:
+        mapping, evaluation = map_on_cores(twin, same.rates, None, cores, seed)
+    used, system = evaluation.loads.cores, evaluation.system
+    place = f"on as many cores, {used:,}" if used == cores else f"on {used:,} cores, the fewest"
+    return (
+        contender(
+            "dense twin",
+            f"the same integers with every zero stored as a synapse, the same messages, {place}",
+            *(twin, same, mapping, system, seed),
+        ),
+        contender(
+            "dense twin, all active",
+            f"every zero stored, and every neuron sends a message at every token, {place}",
+            *(twin, always_active(twin, recording), mapping, system, seed),
+        ),
+    )
+
+
+def messages_of(recording: Recording) -> dict[str, np.ndarray]:
+    """Return whether each neuron sent each message: name -> (tokens, batch, neurons) bool."""
+    ends = np.cumsum(list(recording.sizes.values()))[:-1]
+    return dict(zip(recording.sizes, np.split(recording.sent, ends, axis=2), strict=True))
 
 
 def always_active(network: Network, recording: Recording) -> Recording:
@@ -95,13 +133,12 @@ def always_active(network: Network, recording: Recording) -> Recording:
         network: of the recording.
         recording: whose messages to take.
     """
-    ones = {name: np.ones((1, 1, size), dtype=bool) for name, size in recording.sizes.items()}
-    return replace(
+    active = replace(
         recording,
         origin="assumed: every neuron sends a message at every token",
         sent=np.ones((1, 1, recording.sent.shape[2]), dtype=bool),
-        activity=count(network, ones),
     )
+    return replace(active, activity=count(network, messages_of(active)))
 
 
 @dataclass(frozen=True)
@@ -125,86 +162,94 @@ class Ratio:
 def ratios(sparse: Contender, other: Contender) -> tuple[Ratio, ...]:
     """Compare a sparse network with another one, beside what arXiv 2502.01330 says."""
     claims = published()
-    device = "ours: two networks on Loihi 2 by the model; paper: Loihi 2 against Jetson Orin Nano"
     accuracy = (
-        "ours: other network as given; paper: a wide sparse and a narrow dense network of equal"
-        " accuracy"
+        "paper: a wide sparse and a narrow dense network of equal accuracy; here: the dense twin is"
+        " as wide as the sparse network and computes the same integers"
     )
-    falling, other_falling = (one.profile.modes["fall-through"] for one in (sparse, other))
-    flowing, other_flowing = (one.profile.modes["pipelined"] for one in (sparse, other))
+    device = "paper: dense on Jetson Orin Nano, sparse on Loihi 2, measured; here: both on Loihi 2"
     source = f"{other.name} / {sparse.name}; {sparse.profile.source}"
-    counted = "a token, mean over the same input"
 
-    def exact(name: str, value: float, unit: str, scope: str) -> Quantity:
+    def exact(value: float, unit: str, scope: str) -> Quantity:
         return Quantity(value, value, value, unit, scope, Origin.MODELLED, source)
 
+    def saved(own: int, others: int, scope: str) -> Quantity:
+        return exact(100 * (1 - own / others), "% saved", scope)
+
+    def times(name: str, mode: str, figure: Callable[[ModeProfile], Quantity], claim: str) -> Ratio:
+        numbers = [figure(one.profile.modes[mode]) for one in (other, sparse)]
+        same = "a token at a time" if claim else ""
+        different = f"{device}; {accuracy}" if claim else ""
+        return Ratio(
+            f"{name}, {mode}", _ratio(*numbers, source), claims.get(claim), same, different
+        )
+
+    def energy(mode: ModeProfile) -> Quantity:
+        return mode.energy[RATIO_SCOPE].total
+
     words, other_words = sparse.words, other.words
+    activities = [one.profile.activity.synops.value for one in (other, sparse)]
+    memory = claims["memory_saving"]
     return (
         Ratio(
             "synaptic operations",
-            exact(
-                "synops",
-                other.profile.activity.synops.value / sparse.profile.activity.synops.value,
-                "x",
-                counted,
-            ),
+            exact(activities[0] / activities[1], "x", "a token, mean"),
             claims["compute_ratio"],
             "operations of the networks, whatever runs them",
             accuracy,
         ),
         Ratio(
             "weights stored",
-            exact("", 100 * (1 - sparse.network.synapse_count / other.network.synapse_count), "% saved", "synapses, without where they lead"),
-            claims["memory_saving"],
+            saved(sparse.network.synapse_count, other.network.synapse_count, "synapses"),
+            memory,
             "entries of the matrices, indices not counted",
             accuracy,
         ),
         Ratio(
             "synaptic memory",
-            exact("", 100 * (1 - words["Synapses"] / other_words["Synapses"]), "% saved", "64-bit words of all cores, with indices and headers"),
-            claims["memory_saving"],
+            saved(words["Synapses"], other_words["Synapses"], "64-bit words of all cores"),
+            memory,
             "memory for weights",
-            "ours counts indices, which sparse rows need as dense ones do on this chip; " + accuracy,
+            f"here with indices, which dense rows need on this chip too; {accuracy}",
         ),
         Ratio(
             "all memory",
-            exact("", 100 * (1 - words["Total"] / other_words["Total"]), "% saved", "words of all cores: synapses, neurons, axons"),
+            saved(words["Total"], other_words["Total"], "words: synapses, neurons, axons"),
             None,
             "",
             "",
         ),
+        times("latency", "fall-through", lambda mode: mode.latency, "latency_ratio"),
+        times("time per token", "pipelined", lambda mode: mode.timestep, ""),
+        times("energy per token", "fall-through", energy, "energy_ratio"),
+        times("energy per token", "pipelined", energy, ""),
+    )
+
+
+def device_ratios(own: Contender, baseline: Baseline) -> tuple[Ratio, ...]:
+    """Compare the float model, a token at a time on some device, with the network on the chip."""
+    claims, falling = published(), own.profile.modes["fall-through"]
+    pairs = [("latency", baseline.time, falling.latency, claims["latency_ratio"])]
+    if baseline.energy is not None:
+        total = falling.energy[RATIO_SCOPE].total
+        pairs.append(("energy per token", baseline.energy, total, claims["energy_ratio"]))
+    return tuple(
         Ratio(
-            "latency, fall-through",
-            _ratio(other_falling.latency, falling.latency, source),
-            claims["latency_ratio"],
-            "time from a token to its output, a token at a time",
-            device + "; " + accuracy,
-        ),
-        Ratio(
-            "time per token, pipelined",
-            _ratio(other_flowing.timestep, flowing.timestep, source),
-            None,
-            "",
-            "",
-        ),
-        Ratio(
-            "energy per token, fall-through",
-            _ratio(
-                other_falling.energy[RATIO_SCOPE].total, falling.energy[RATIO_SCOPE].total, source
+            f"{name}, dense float model on {baseline.device} / this network",
+            Quantity(
+                measured.value / modelled.value,
+                measured.low / modelled.high,
+                measured.high / modelled.low,
+                "x",
+                f"{measured.scope} / {modelled.scope}",
+                Origin.MODELLED,
+                f"{baseline.software}, measured; {modelled.source}",
             ),
-            claims["energy_ratio"],
-            "energy of a token, a token at a time",
-            device + "; " + accuracy,
-        ),
-        Ratio(
-            "energy per token, pipelined",
-            _ratio(
-                other_flowing.energy[RATIO_SCOPE].total, flowing.energy[RATIO_SCOPE].total, source
-            ),
-            None,
-            "",
-            "",
-        ),
+            claim,
+            "dense float model on another device / sparse one on Loihi 2, a token at a time",
+            f"ours: {baseline.device}, {baseline.software}, a model of the same sizes, Loihi 2 by"
+            " the model; paper: Jetson Orin Nano, a narrower dense model, Loihi 2 measured",
+        )
+        for name, measured, modelled, claim in pairs
     )
 
 

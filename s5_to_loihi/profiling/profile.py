@@ -36,9 +36,9 @@ from s5_to_loihi.profiling.breakdown import (
     terms,
 )
 from s5_to_loihi.profiling.constants import interval, provenance
-from s5_to_loihi.profiling.costs import PARTS
+from s5_to_loihi.profiling.costs import PARTS, idle_power
 from s5_to_loihi.profiling.demand import Demand, demands
-from s5_to_loihi.profiling.estimate import Estimate, Influence, energy_name, power_name
+from s5_to_loihi.profiling.estimate import Estimate, Influence, energy_name, power_name, ranged
 from s5_to_loihi.profiling.measured import SCOPES
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.profiling.real_time import HOP, RealTime, real_time
@@ -116,6 +116,7 @@ class ModeProfile:
         throughput: tokens a second.
         energy: power scope -> uJ a token, at that throughput.
         power: power scope -> W, at that throughput.
+        idle_power: power scope -> W with nothing running.
         terms: what a timestep may have to wait for.
         critical: what decides.
         groups, cores: row by row.
@@ -132,6 +133,7 @@ class ModeProfile:
     throughput: Quantity
     energy: Mapping[str, EnergySplit]
     power: Mapping[str, Quantity]
+    idle_power: Mapping[str, Quantity]
     terms: tuple[Term, ...]
     critical: Critical
     groups: tuple[GroupRow, ...]
@@ -191,19 +193,27 @@ def profile_bundle(
             is not listed.
         CapacityError: the network does not fit.
     """
-    if tokens is None:
-        if opened.vectors is None:
-            raise InputError(
-                f"bundle of {opened.network.name}",
-                "has no recorded tokens to count activity with",
-                "Give an input (--input)",
-            )
-        tokens = opened.vectors.tokens
+    tokens = recorded_tokens(opened) if tokens is None else tokens
     mapping, system = fitting(opened.mapping, system)
     return profile_network(
         opened.network, tokens, mapping, system,
         seed=seed, samples=samples, hop=hop, on_progress=on_progress,
     )  # fmt: skip
+
+
+def recorded_tokens(opened: Bundle) -> np.ndarray:
+    """Return the tokens recorded in a bundle, (tokens, batch, features).
+
+    Raises:
+        InputError: there are none.
+    """
+    if opened.vectors is None:
+        raise InputError(
+            f"bundle of {opened.network.name}",
+            "has no recorded tokens to count activity with",
+            "Give an input (--input)",
+        )
+    return opened.vectors.tokens
 
 
 def fitting(
@@ -235,19 +245,11 @@ def profile_network(
     hop: float = HOP,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Profile:
-    """Count the activity of tokens and profile; see ``profile_bundle``.
-
-    Raises:
-        NetworkError: the network has no phases.
-    """
-    if any(group.phase is None for group in network.groups):
-        raise NetworkError(network.name, "has no phases", "Run the passes on it first")
+    """Count the activity of tokens and profile; see ``profile_bundle`` and what it calls."""
     recording = record(network, tokens, on_progress)
     made_here = mapping is None
     if mapping is None:
-        mapping, evaluation = map_network(network, recording.rates, system, seed=seed)
-        rules.require(evaluation)
-        system = evaluation.system
+        mapping, system = map_recording(network, recording, system, seed)
     return profile_recording(
         network,
         recording,
@@ -258,6 +260,32 @@ def profile_network(
         hop=hop,
         made_here=made_here,
     )
+
+
+def map_recording(
+    network: Network,
+    recording: Recording,
+    system: System | None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[CoreMapping, System]:
+    """Map a network for the activity that was counted.
+
+    Args:
+        network: verified.
+        recording: of it.
+        system: to map onto; by default the smallest listed one that the network fits.
+        seed: of the mapping.
+        on_progress: called with candidates tried and how many there are at most.
+
+    Raises:
+        CapacityError: it does not fit.
+    """
+    mapping, evaluation = map_network(
+        network, recording.rates, system, seed=seed, on_progress=on_progress
+    )
+    rules.require(evaluation)
+    return mapping, evaluation.system
 
 
 def profile_recording(
@@ -281,7 +309,12 @@ def profile_recording(
         seed, samples: of the drawn constants.
         hop: microseconds from a token to the next in real time.
         made_here: whether the mapping was made for this profile.
+
+    Raises:
+        NetworkError: the network has no phases.
     """
+    if any(group.phase is None for group in network.groups):
+        raise NetworkError(network.name, "has no phases", "Run the passes on it first")
     work = workload(network, recording.rates, system.chip)
     evaluation = evaluate(work, mapping.core_of(network), system)
     table = deliveries(work, evaluation.loads.core_of, system.chip)
@@ -296,6 +329,10 @@ def profile_recording(
                 demand, evaluation, table, recording.activity, constants, source
             ),
             "cores": core_rows(demand, evaluation, constants, source),
+            "idle_power": {
+                scope: ranged(watts, "W", f"{scope}, nothing running", source)
+                for scope, watts in idle_power(demand, constants).items()
+            },
             "real_time": real_time(mode, demand, estimate.cases, constants, hop, source),
         })  # fmt: skip
     return Profile(

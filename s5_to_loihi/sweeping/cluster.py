@@ -7,7 +7,9 @@ tasks again whose worker died, as often as its ``allowed-failures`` says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 
 from s5_to_loihi.errors import S5ToLoihiError
@@ -15,6 +17,7 @@ from s5_to_loihi.sweeping.task import Outcome, Task, attempt, died
 
 #: Within which a scheduler must answer.
 CONNECT_SECONDS = 15
+ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/]+:\d{1,5}")
 
 
 class ClusterError(S5ToLoihiError):
@@ -38,14 +41,17 @@ def execute(
         ClusterError: distributed is not installed, or the scheduler does not answer or went away.
     """
     try:
-        from distributed import Client, KilledWorker, as_completed
-        from distributed.client import FutureCancelledError
+        from distributed import Client, as_completed
     except ImportError:
         raise ClusterError(
             "--scheduler",
             "needs distributed, which is not installed",
             'Install "s5_to_loihi[dask]"',
         ) from None
+    if not ADDRESS.fullmatch(address):
+        raise ClusterError(
+            f"--scheduler {address}", "is no address of a scheduler", "Give tcp://HOST:PORT"
+        )
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -63,28 +69,44 @@ def execute(
             return client.submit(_compute_all, compute, payloads, pure=False)
 
         running = {submit(job): job for job in jobs.values()}
-        completed = as_completed(running)
+        suspects: list[Task] = []
         try:
-            for future in completed:
+            for future in as_completed(list(running), loop=client.loop):
                 job = running.pop(future)
-                try:
-                    outcomes = future.result()
-                except KilledWorker:
-                    if len(job) > 1:  # one of them is to blame: find out which
-                        again = {submit([task]): [task] for task in job}
-                        running |= again
-                        completed.update(again)
-                        continue
-                    outcomes = [died("was lost")]
-                except FutureCancelledError as error:
-                    raise ClusterError(
-                        address,
-                        f"gave up a job ({' '.join(str(error).split())[:200]})",
-                        "Start the sweep again when the cluster is back",
-                    ) from None
-                yield from zip(job, outcomes, strict=True)
+                outcomes = _result(future, address)
+                if outcomes is None:
+                    suspects += job
+                else:
+                    yield from zip(job, outcomes, strict=True)
+            # A worker takes everything with it that waits there. Alone, only the one to blame dies.
+            for task in suspects:
+                future = submit([task])
+                running = {future: [task]}
+                outcomes = _result(future, address)
+                yield task, outcomes[0] if outcomes else died("was lost, even with no other task")
+            running = {}
         finally:
             client.cancel(list(running), force=True)
+
+
+def _result(future: Any, address: str) -> list[Outcome] | None:
+    """Return the outcomes of a job when it is done, or None if its workers died.
+
+    Raises:
+        ClusterError: the scheduler went away, or somebody cancelled the job.
+    """
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker:
+        return None
+    except CancelledError as error:
+        raise ClusterError(
+            address,
+            f"gave up a job ({' '.join(str(error).split())[:200]})",
+            "Start the sweep again when the cluster is back",
+        ) from None
 
 
 def _compute_all(compute: Callable[[Any], Mapping[str, Any]], payloads: list[Any]) -> list[Outcome]:

@@ -1,11 +1,11 @@
-"""Compiles a network's generated C as one program and runs its groups on given accumulators."""
+"""Compiles a network's generated C and runs it: group by group, or token by token."""
 
 import subprocess
 from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi.backends.c_source import identifier, model_name, write_source
+from s5_to_loihi.backends.c_source import MODEL, identifier, write_source
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.programs import sent_messages
 
@@ -13,42 +13,63 @@ FLAGS = (
     "-std=c99", "-Wall", "-Wextra", "-Werror", "-O1",
     "-fsanitize=undefined", "-fno-sanitize-recover=all",
 )  # fmt: skip
-RESET_INTERVAL = 1 << 16
 
 #: What Lava's runtime gives an embedded process; here ports are standard input and output.
-_RUNTIME = """
+RUNTIME = """
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-typedef struct { int time_step; } runState;
-typedef struct { uint32_t size; } Port;
+typedef struct {{ int time_step; }} runState;
+typedef struct {{ uint32_t size; }} Port;
+static Port inp = {{{inputs}}}, out = {{{outputs}}};
+static void get(int32_t *data, uint32_t size)
+{{
+    if (fread(data, sizeof *data, size, stdin) != size) exit(2);
+}}
+static void put(const int32_t *data, uint32_t size)
+{{
+    if (fwrite(data, sizeof *data, size, stdout) != size) exit(3);
+}}
 static void recv_vec_dense(runState *rs, Port *port, int32_t *data)
-{
+{{
     (void)rs;
-    if (fread(data, sizeof *data, port->size, stdin) != port->size) exit(2);
-}
+    get(data, port->size);
+}}
 static void send_vec_dense(runState *rs, Port *port, int32_t *data)
-{
+{{
     (void)rs;
-    if (fwrite(data, sizeof *data, port->size, stdout) != port->size) exit(3);
-}
+    put(data, port->size);
+}}
 """
 
 
-def build(network: Network, folder: Path) -> Path:
-    """Write and compile the C of all groups; one call of gcc."""
-    parts, runs = [_RUNTIME], []
-    for index, group in enumerate(network.groups):
-        source = folder / f"{identifier(group.name)}.c"
-        source.write_text(write_source(network, group))
-        names, lines = _predefined(network, group, index)
-        (folder / f"predefs_{model_name(group)}.h").write_text("\n".join(lines) + "\n")
-        parts += [f"#define {name} {name}_of_{index}" for name in names]
-        parts += [f'#include "{source.name}"', *(f"#undef {name}" for name in names)]
-        runs.append(_run(group, index))
-    parts += ["int main(void)", "{", "    runState rs;", "    uint32_t rows[2];", *runs]
-    parts += ["    return 0;", "}"]
-    (folder / "main.c").write_text("\n".join(parts) + "\n")
+def build(network: Network, reset_interval: int, folder: Path) -> Path:
+    """Write and compile the C of a network; one call of gcc."""
+    (folder / "network.c").write_text(write_source(network, reset_interval))
+    runtime = RUNTIME.format(inputs=network.input_size, outputs=network.output_size)
+    (folder / f"predefs_{MODEL}.h").write_text(runtime)
+    groups = [_rows_of_accumulators(network, group) for group in network.groups]
+    (folder / "main.c").write_text(
+        "\n".join(
+            [
+                '#include "network.c"',
+                "int main(void)",
+                "{",
+                "    runState rs;",
+                "    int32_t rows;",
+                *groups,
+                "    get(&rows, 1);",
+                "    for (rs.time_step = 1; rs.time_step <= rows; rs.time_step++) {",
+                "        if (!spk_guard(&rs)) return 1;",
+                "        run_spk(&rs);",
+                *(f"        {line}" for group in network.groups for line in _puts(network, group)),
+                "    }",
+                "    return 0;",
+                "}",
+                "",
+            ]
+        )
+    )
     program = folder / "network"
     command = ["gcc", *FLAGS, "-o", str(program), str(folder / "main.c")]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -56,49 +77,62 @@ def build(network: Network, folder: Path) -> Path:
     return program
 
 
-def _predefined(network: Network, group: NeuronGroup, index: int):
-    ports = (*group.kind.ports, *sent_messages(network, group))
-    lines = [f"static Port {name} = {{{group.size}}};" for name in ports]
-    lines += [f"static int32_t {name}[{group.size}];" for name in group.kind.state]
-    if group.kind.state:
-        lines.append(f"static int32_t reset_interval[1] = {{{RESET_INTERVAL}}};")
-    variables = (*group.kind.state, "reset_interval") if group.kind.state else ()
-    return ("spk_guard", "run_spk", *ports, *variables), lines
+def _puts(network: Network, group: NeuronGroup) -> list[str]:
+    return [
+        f"put({identifier(group.name)}_{name}, {group.size});"
+        for name in (*sent_messages(network, group), *group.kind.state)
+    ]
 
 
-def _run(group: NeuronGroup, index: int) -> str:
-    """Run a group on rows of accumulators; write its messages and then its registers, each row."""
-    registers = "".join(
-        f"\n        fwrite({name}_of_{index}, sizeof(int32_t), {group.size}, stdout);"
+def _rows_of_accumulators(network: Network, group: NeuronGroup) -> str:
+    """Update a group on rows of accumulators from zero registers; registers are zero again."""
+    prefix = identifier(group.name)
+    gets = (f"        get({prefix}_in_{port}, {group.size});" for port in group.kind.ports)
+    zeros = (
+        f"    for (int i = 0; i < {group.size}; i++) {prefix}_{name}[i] = 0;"
         for name in group.kind.state
     )
-    return f"""
-    if (fread(rows, sizeof rows[0], 1, stdin) != 1) return 1;
-    for (rs.time_step = 1; rs.time_step <= (int)rows[0]; rs.time_step++) {{
-        if (!spk_guard_of_{index}(&rs)) return 1;
-        run_spk_of_{index}(&rs);{registers}
-    }}"""
+    return "\n".join(
+        [
+            "    get(&rows, 1);",
+            "    while (rows--) {",
+            *gets,
+            f"        {prefix}_neurons();",
+            *(f"        {line}" for line in _puts(network, group)),
+            "    }",
+            *zeros,
+        ]
+    )
 
 
-def run(program: Path, network: Network, accumulators: dict[str, np.ndarray]):
-    """Run all groups on accumulators (rows, ports, neurons), from timestep 0 on.
+def run(program: Path, network: Network, accumulators: dict[str, np.ndarray], tokens: np.ndarray):
+    """Run every group on accumulators (rows, ports, neurons), then the network on tokens.
 
-    Returns ``group.value`` -> (rows, neurons) of registers and sent messages.
+    Returns two mappings ``group.value`` -> (rows or tokens, neurons) of registers and sent
+    messages, and the outputs (tokens, features).
     """
-    rows = {name: len(array) for name, array in accumulators.items()}
     stream = b"".join(
-        np.int32(rows[group.name]).tobytes()
+        np.int32(len(accumulators[group.name])).tobytes()
         + np.ascontiguousarray(accumulators[group.name], dtype=np.int32).tobytes()
         for group in network.groups
     )
+    stream += np.int32(len(tokens)).tobytes() + np.ascontiguousarray(tokens, np.int32).tobytes()
     finished = subprocess.run([str(program)], input=stream, capture_output=True, check=False)
     assert finished.returncode == 0, finished.stderr.decode()
-    data, first, values = np.frombuffer(finished.stdout, dtype=np.int32), 0, {}
+    data, first = np.frombuffer(finished.stdout, dtype=np.int32), 0
+    alone = {}
     for group in network.groups:
         names = (*sent_messages(network, group), *group.kind.state)
-        count = rows[group.name] * len(names) * group.size
-        array = data[first : first + count].reshape(rows[group.name], len(names), group.size)
-        values |= {f"{group.name}.{name}": array[:, place] for place, name in enumerate(names)}
+        rows = len(accumulators[group.name])
+        count = rows * len(names) * group.size
+        array = data[first : first + count].reshape(rows, len(names), group.size)
+        alone |= {f"{group.name}.{name}": array[:, place] for place, name in enumerate(names)}
         first += count
-    assert first == len(data)
-    return values
+    rows = data[first:].reshape(len(tokens), -1)
+    together, column = {}, network.output_size
+    for group in network.groups:
+        for name in (*sent_messages(network, group), *group.kind.state):
+            together[f"{group.name}.{name}"] = rows[:, column : column + group.size]
+            column += group.size
+    assert column == rows.shape[1]
+    return alone, together, rows[:, : network.output_size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,10 +18,12 @@ ORIGIN_COLOURS = {
     Origin.PUBLISHED: "#a66bd4",
 }
 #: For parts of a whole and lines, in this order.
-COLOURS = ("#3b8be0", "#f0a030", "#2fa36b", "#8d99a8", "#d1495b", "#a66bd4")
-ERROR_COLOUR = "#7f8a97"
+COLOURS = ("#3b8be0", "#f0a030", "#2fa36b", "#bcc6d1", "#d1495b", "#a66bd4")
+ERROR_COLOUR = "#66727f"
 #: Points in a line, and columns in a map, at most; more tokens are put together.
 MOST_POINTS = 600
+#: Characters in a line of a label.
+LABEL_WIDTH = 24
 
 
 def plain(text: str) -> str:
@@ -28,12 +31,17 @@ def plain(text: str) -> str:
     return html.escape(text, quote=False)
 
 
+def wrapped(text: str) -> str:
+    """Return a text for the side of a chart, in lines short enough for a phone."""
+    return "<br>".join(map(plain, textwrap.wrap(text, LABEL_WIDTH)))
+
+
 def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Chart:
     """Draw numbers of one unit with their ranges, one below the other, on a logarithmic axis."""
     unit = symbol(rows[0][1].unit)
     data = []
     for origin, colour in ORIGIN_COLOURS.items():
-        own = [(label, one) for label, one in rows if one.origin is origin]
+        own = [row for row in rows if row[1].origin is origin]
         if own:
             data.append(
                 {
@@ -41,7 +49,7 @@ def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Cha
                     "mode": "markers",
                     "name": origin.value,
                     "x": [one.value for _, one in own],
-                    "y": [plain(label) for label, _ in own],
+                    "y": [wrapped(name) for name, _ in own],
                     "marker": {"size": 10, "color": colour},
                     "error_x": {
                         "type": "data",
@@ -56,12 +64,19 @@ def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Cha
                     "hovertemplate": "%{y}<br>%{text}<extra></extra>",
                 }
             )
-    layout = _layout(34 * len(rows) + 110)
-    layout["xaxis"] |= {"type": "log", "title": {"text": unit}, "dtick": 1, "exponentformat": "none"}
-    order = [plain(label) for label, _ in reversed(rows)]
+    layout = _layout(40 * len(rows) + 70)
+    layout["xaxis"] |= {
+        "type": "log",
+        "title": {"text": unit},
+        "dtick": 1,
+        "exponentformat": "none",
+    }
+    order = [wrapped(name) for name, _ in reversed(rows)]
     layout["yaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     said = "; ".join(f"{label}: {with_range(one)} ({one.origin.value})" for label, one in rows)
-    return Chart(name, caption, f"Numbers with their ranges. {said}", {"data": data, "layout": layout})
+    origins = {one.origin for _, one in rows}
+    legend = {kind.value: colour for kind, colour in ORIGIN_COLOURS.items() if kind in origins}
+    return _chart(name, caption, f"Numbers with their ranges. {said}", data, layout, legend)
 
 
 def stacked(
@@ -75,7 +90,7 @@ def stacked(
         name, caption: of the chart.
         rows: label, the parts by name, and the whole.
     """
-    labels = [plain(label) for label, _, _ in rows]
+    labels = [wrapped(name) for name, _, _ in rows]
     parts = list(rows[0][1])
     data = [
         {
@@ -110,7 +125,7 @@ def stacked(
             "hovertemplate": "%{y}: %{text}<extra></extra>",
         }
     )
-    layout = _layout(52 * len(rows) + 130) | {"barmode": "stack"}
+    layout = _layout(48 * len(rows) + 70) | {"barmode": "stack"}
     layout["xaxis"]["title"] = {"text": symbol(rows[0][2].unit)}
     layout["xaxis"]["rangemode"] = "tozero"
     layout["yaxis"] |= {"type": "category", "autorange": "reversed"}
@@ -119,7 +134,8 @@ def stacked(
         + ", ".join(f"{part} {shown(value)}" for part, value in of.items())
         for label, of, whole in rows
     )
-    return Chart(name, caption, f"Bars. {said}", {"data": data, "layout": layout})
+    legend = dict(zip(parts, COLOURS, strict=False)) | {"range of the total": ERROR_COLOUR}
+    return _chart(name, caption, f"Bars. {said}", data, layout, legend)
 
 
 def over_time(name: str, caption: str, lines: Mapping[str, np.ndarray], unit: str) -> Chart:
@@ -137,14 +153,15 @@ def over_time(name: str, caption: str, lines: Mapping[str, np.ndarray], unit: st
                 "line": {"color": colour, "width": 1.5},
             }
         )
-    layout = _layout(320) | {"hovermode": "x"}
+    layout = _layout(300) | {"hovermode": "x"}
     layout["xaxis"]["title"] = {"text": "token"}
     layout["yaxis"] |= {"title": {"text": unit}, "rangemode": "tozero"}
     said = "; ".join(
         f"{label}: mean {shown(values.mean())}, {shown(values.min())} to {shown(values.max())}"
         for label, values in lines.items()
     )
-    return Chart(name, caption, f"Lines over tokens. {said}", {"data": data, "layout": layout})
+    legend = dict(zip(lines, COLOURS, strict=False))
+    return _chart(name, caption, f"Lines over tokens. {said}", data, layout, legend)
 
 
 def over_groups(name: str, caption: str, groups: Sequence[str], shares: np.ndarray) -> Chart:
@@ -163,12 +180,12 @@ def over_groups(name: str, caption: str, groups: Sequence[str], shares: np.ndarr
             "hovertemplate": "%{y}, token %{x}: %{z} %<extra></extra>",
         }
     ]
-    layout = _layout(22 * len(groups) + 110)
+    layout = _layout(22 * len(groups) + 70)
     layout["xaxis"]["title"] = {"text": "token"}
     layout["yaxis"] |= {"type": "category", "autorange": "reversed"}
     means_of = zip(groups, shares.mean(axis=0), strict=True)
     said = "; ".join(f"{group}: mean {shown(float(mean))} %" for group, mean in means_of)
-    return Chart(name, caption, f"A map over tokens. {said}", {"data": data, "layout": layout})
+    return _chart(name, caption, f"A map over tokens. {said}", data, layout, {})
 
 
 def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,15 +197,21 @@ def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, sums / counts.reshape(-1, *[1] * (values.ndim - 1))
 
 
+def _chart(
+    name: str, caption: str, description: str, data: list, layout: dict, legend: dict[str, str]
+) -> Chart:
+    return Chart(name, caption, description, {"data": data, "layout": layout}, legend)
+
+
 def _layout(height: int) -> dict:
     axis = {"automargin": True, "gridcolor": "#d0d7df", "zeroline": False, "fixedrange": False}
     return {
         "height": height,
-        "margin": {"l": 10, "r": 16, "t": 34, "b": 44},
+        "margin": {"l": 10, "r": 16, "t": 8, "b": 44},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "inherit", "size": 12},
-        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "showlegend": False,
         "dragmode": False,
         "xaxis": dict(axis),
         "yaxis": dict(axis),

@@ -1,0 +1,259 @@
+"""Running a network on a Loihi 2 board, in supervised processes. Not yet run on hardware.
+
+Needs Lava's closed extension and microcode of the neuron programs (``docs/board.md``). Outputs,
+times, power and counters come from runs of their own: the profiler takes one run and one kind of
+probe at a time. ``rehearse`` makes the same run on the CPU, with the chip's timesteps and resets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from s5_to_loihi import bundle
+from s5_to_loihi.backends import chip_plan, extension, lava_shim, microcode_files, stock, supervisor
+from s5_to_loihi.backends.c_source import write_source
+from s5_to_loihi.backends.chip_plan import ChipPlan, Lowering
+from s5_to_loihi.backends.interpreter import Evaluation, Mode
+from s5_to_loihi.backends.probes import PROBES
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.network.network import Network
+from s5_to_loihi.profiling.measured import CoreActivity, MeasuredProfile, Power, StepTimes
+
+WORKER = "s5_to_loihi.backends.board_worker"
+#: Lava's compiler and partitioner say nothing while they work, for many minutes perhaps.
+STALL_TIMEOUT = 3600.0
+#: A phase may take this many seconds, and so many more for each timestep.
+START_TIMEOUT = 3600.0
+TIMESTEP_TIMEOUT = 1.0
+GENERATIONS = ("N3B2", "N3B3", "N3C1", "N3D1")
+
+
+@dataclass(frozen=True)
+class BoardOptions:
+    """Where and how to run.
+
+    Attributes:
+        microcode: folder with microcode; see ``microcode_files`` for what is taken if None.
+        partition, board: of SLURM; None leaves it to Lava's environment variables.
+        generation: of the chip, one of ``GENERATIONS``.
+        reset_interval: timesteps from one sequence to the next; by default the smallest power of
+            two that holds a sequence.
+        input_latency, output_latency: see ``ChipPlan``.
+        lowering: what computes the neurons.
+        measure: which of ``PROBES``; each is a run of its own.
+        measured_steps: timesteps of such a run.
+    """
+
+    microcode: Path | None = None
+    partition: str | None = None
+    board: str | None = None
+    generation: str = "N3B3"
+    reset_interval: int | None = None
+    input_latency: int = 0
+    output_latency: int = 0
+    lowering: Lowering = Lowering.MICROCODE
+    measure: tuple[str, ...] = ()
+    measured_steps: int = 10_000
+
+    def __post_init__(self):
+        """Check the values.
+
+        Raises:
+            InputError: an unknown generation or measurement, no timesteps to measure, or
+                something to measure on an embedded processor.
+        """
+        if self.generation not in GENERATIONS:
+            what, do = f"is {self.generation!r}", f"Use one of {', '.join(GENERATIONS)}"
+            raise InputError("chip generation", what, do)
+        if unknown := sorted(set(self.measure) - set(PROBES)):
+            raise InputError("measure", f"has {unknown[0]!r}", f"Use some of {', '.join(PROBES)}")
+        if self.measure and self.lowering is Lowering.EMBEDDED:
+            raise InputError(
+                "measure",
+                "is given for an embedded processor; the probes are those of neurocores",
+                "Leave it out",
+            )
+        if self.measured_steps < 1:
+            raise InputError("measured steps", f"is {self.measured_steps} (limit 1 or more)")
+
+
+@dataclass(frozen=True, eq=False)
+class BoardRun:
+    """What a run gave: outputs only, no values in between; and what was measured."""
+
+    evaluation: Evaluation
+    profile: MeasuredProfile
+
+
+def run(
+    network: Network,
+    tokens: np.ndarray,
+    *,
+    mode: Mode = Mode.PIPELINED,
+    options: BoardOptions = BoardOptions(),
+    bundle_digest: str = "",
+    total_timeout: float | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> BoardRun:
+    """Run sequences on a board, one after another in one run, each from a zero state.
+
+    Args:
+        network: verified, with aligned delays.
+        tokens: (tokens, batch, input features), see ``inputs.as_tokens``.
+        mode: ``pipelined``; the board knows no other.
+        options: where and how.
+        bundle_digest: of the bundle that the network is from, for the profile.
+        total_timeout: seconds for each of the runs; by default generous.
+        on_progress: called with timesteps done and in all, of the run that gives the outputs.
+
+    Raises:
+        LavaError: Lava, its extension or microcode is missing; or a run failed or did not answer.
+            Nothing of it is left running.
+        InputError: the tokens, the mode or the options do not suit.
+    """
+    plan = _plan(network, tokens, mode, options)
+    extension.require(measuring=bool(options.measure))
+    if options.lowering is not Lowering.EMBEDDED:
+        if programs := microcode_files.missing(
+            network, options.microcode, _stock_groups(network, plan)
+        ):
+            raise microcode_files.missing_error(programs, options.microcode)
+    return _run(network, tokens, plan, options, bundle_digest, total_timeout, on_progress, "board")
+
+
+def rehearse(
+    network: Network,
+    tokens: np.ndarray,
+    *,
+    mode: Mode = Mode.PIPELINED,
+    options: BoardOptions = BoardOptions(),
+    bundle_digest: str = "",
+    total_timeout: float | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> BoardRun:
+    """Make the run of ``run`` on the CPU under Lava: same graph, resets, padding and signs.
+
+    Neither the extension nor microcode is needed; nothing is measured, whatever ``options`` say.
+    """
+    plan = _plan(network, tokens, mode, options)
+    if plan.lowering is Lowering.EMBEDDED:
+        raise InputError(
+            "lowering", "is embedded: C for an embedded processor is not run here", "Use microcode"
+        )
+    lava_shim.install()
+    options = dataclasses.replace(options, measure=())
+    return _run(
+        network, tokens, plan, options, bundle_digest, total_timeout, on_progress, "lava-cpu"
+    )
+
+
+def _plan(network: Network, tokens, mode: Mode, options: BoardOptions) -> ChipPlan:
+    if mode is not Mode.PIPELINED:
+        raise InputError(
+            "mode", f"is {mode.value}: on the board every group updates every timestep", "Use"
+            " pipelined"
+        )  # fmt: skip
+    count = len(as_tokens(network, tokens)[0])
+    plan = ChipPlan(
+        options.reset_interval or chip_plan.power_of_two(count),
+        options.input_latency,
+        options.output_latency,
+        None if options.microcode is None else str(Path(options.microcode).resolve()),
+        options.lowering,
+    )
+    chip_plan.stream(np.zeros((count, 1, 1)), plan)
+    return plan
+
+
+def _stock_groups(network: Network, plan: ChipPlan) -> tuple[str, ...]:
+    """Return the groups that need no microcode."""
+    if plan.lowering is not Lowering.STOCK:
+        return ()
+    return tuple(one.group for one in stock.lower(network) if one.process is not None)
+
+
+def _run(network, tokens, plan, options, bundle_digest, timeout, on_progress, target) -> BoardRun:
+    tokens, _ = as_tokens(network, tokens)
+    rows = chip_plan.stream(tokens, plan)
+    steps = len(rows) + plan.latency(network)
+    with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
+        job = Path(folder)
+        bundle.write(bundle.Bundle(network, None), job / "network")
+        if plan.lowering is Lowering.EMBEDDED:
+            plan = dataclasses.replace(plan, source=str(job / "network.c"))
+            offset = plan.input_latency % plan.reset_interval
+            source = write_source(network, plan.reset_interval, offset)
+            Path(plan.source).write_text(source)
+        np.save(job / "tokens.npy", rows)
+        np.save(job / "outputs.npy", np.zeros((len(rows), network.output_size), dtype=np.int32))
+        started = time.monotonic()
+        _phase(
+            job, "outputs", plan, options, target, steps, timeout,
+            lambda done: on_progress(done, steps),
+        )  # fmt: skip
+        seconds = time.monotonic() - started
+        returned = np.load(job / "outputs.npy")
+        measured = {
+            what: _phase(job, what, plan, options, target, options.measured_steps, timeout)
+            for what in options.measure
+        }
+    outputs = chip_plan.unstream(returned, len(tokens), tokens.shape[1], plan)
+    profile = MeasuredProfile(
+        target=target,
+        network=network.name,
+        bundle_digest=bundle_digest,
+        mode=Mode.PIPELINED.value,
+        tokens=tokens.shape[0] * tokens.shape[1],
+        timesteps=steps,
+        wall_seconds=seconds,
+        environment=_environment(options, plan),
+        time=StepTimes(**measured["time"]) if "time" in measured else None,
+        power=Power(**measured["power"]) if "power" in measured else None,
+        activity=tuple(CoreActivity(**core) for core in measured.get("activity", ())),
+    )
+    return BoardRun(Evaluation(outputs, {}, {}), profile)
+
+
+def _phase(job, what, plan, options, target, steps, timeout, on_progress=lambda done: None):
+    """Run one worker; return what it measured, if it did."""
+    job_options = {
+        "what": what,
+        "target": target,
+        "steps": steps,
+        "plan": dataclasses.asdict(plan),
+        "partition": options.partition,
+        "board": options.board,
+        "generation": options.generation,
+    }
+    (job / "options.json").write_text(json.dumps(job_options))
+    total = timeout or START_TIMEOUT + TIMESTEP_TIMEOUT * steps
+    supervisor.run_worker(
+        WORKER,
+        job,
+        name=f"{'board run' if target == 'board' else 'rehearsal'} for {what}",
+        total_timeout=total,
+        stall_timeout=min(total, STALL_TIMEOUT),
+        on_progress=on_progress,
+    )
+    file = job / f"{what}.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def _environment(options: BoardOptions, plan: ChipPlan) -> Mapping[str, str]:
+    known = {
+        "partition": options.partition,
+        "board": options.board,
+        "generation": options.generation,
+        "reset_interval": plan.reset_interval,
+        "lowering": plan.lowering.value,
+    }
+    return {name: str(value) for name, value in known.items() if value is not None}

@@ -1,0 +1,85 @@
+"""What the probes of Lava's extension measured, as parts of a ``MeasuredProfile``.
+
+Attributes and units are those that public code reads (lava-dl's example ``yolo_kp``); they have not
+been seen on a board by us.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s5_to_loihi.errors import LavaError
+from s5_to_loihi.profiling.measured import CoreActivity, Power, StepTimes
+
+#: What can be measured, each in a run of its own, with the name of its probe.
+PROBES = {"time": "Loihi2ExecutionTime", "power": "Loihi2Power", "activity": "Loihi2Activity"}
+#: The supplies that the power probe tells apart.
+RAILS = ("vdd", "vddm", "vddio")
+
+
+def step_times(probe, steps: int) -> StepTimes:
+    """Return means of the time probe, which gives microseconds for each timestep."""
+    return StepTimes(
+        total=_mean(probe, "avg_time_per_step"),
+        spiking=None,
+        management=_mean(probe, "management_time_per_step", optional=True),
+        host=_mean(probe, "host_time_per_step", optional=True),
+        steps=steps,
+    )
+
+
+def power(probe, steps: int) -> Power:
+    """Return means of the power probe, in watts, over all chips of the board."""
+    rails = {rail: _mean(probe, f"{rail}_power", optional=True) for rail in RAILS}
+    return Power(
+        scope="board",
+        total=_mean(probe, "total_power"),
+        static=_mean(probe, "static_total_power", optional=True),
+        rails={rail: watts for rail, watts in rails.items() if watts is not None},
+        steps=steps,
+    )
+
+
+def activity(probe, steps: int) -> tuple[CoreActivity, ...]:
+    """Return the counters of every core in use, summed over the run."""
+    cores = _values(probe, "core_idx").astype(int)
+    columns = {
+        name: getattr(probe, name, None) is not None and _values(probe, name).astype(int)
+        for name in ("chip_idx", "syn_ops", "dendrite_updates", "axon_out", "spikes_in")
+    }
+
+    def of(name, index):
+        return None if columns[name] is False else int(columns[name][index])
+
+    return tuple(
+        CoreActivity(
+            chip=of("chip_idx", index) or 0,
+            core=int(core),
+            synops=of("syn_ops", index),
+            updates=of("dendrite_updates", index),
+            messages_out=of("axon_out", index),
+            messages_in=of("spikes_in", index),
+        )
+        for index, core in enumerate(cores)
+    )
+
+
+def _values(probe, name: str) -> np.ndarray:
+    value = getattr(probe, name, None)
+    values = np.ravel(np.asarray([] if value is None else value, dtype=float))
+    if not len(values) or not np.isfinite(values).all():
+        raise LavaError(
+            type(probe).__name__,
+            f"gave no {name} (got {value!r:.60})",
+            "Run again without this measurement",
+        )
+    return values
+
+
+def _mean(probe, name: str, optional: bool = False) -> float | None:
+    if optional and getattr(probe, name, None) is None:
+        return None
+    return float(_values(probe, name).mean())
+
+
+READERS = {"time": step_times, "power": power, "activity": activity}

@@ -1,0 +1,109 @@
+"""``profile``: what a network costs on the chip, and measured beside predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from s5_to_loihi import bundle
+from s5_to_loihi.commands.console import JsonOption, console, print_json, progress, spinner, stderr
+from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.loihi2.facts import LISTED, load_system
+from s5_to_loihi.profiling.measured import read_measured
+from s5_to_loihi.simulation import read_array
+
+
+def profile(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")],
+    inputs: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--input",
+            metavar="INPUT",
+            help="What to count activity with: tokens (.npy, .npz) or a recording (.wav). Default:"
+            " the tokens recorded in the bundle.",
+        ),
+    ] = None,
+    system: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: that of the"
+            " bundle's mapping, or the smallest that the network fits."
+        ),
+    ] = None,
+    hop: Annotated[
+        float, typer.Option(metavar="MS", min=1e-3, help="Milliseconds a token in real time.")
+    ] = 8.0,
+    measured: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="RESULT.json", help="What a run on a board measured: shown beside it."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the drawn constants, and of a mapping made here.")
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate latency and energy of a network on Loihi 2, with ranges.
+
+    Counts the activity of real input, and applies a cost model whose constants come with a range
+    and a source. Everything is modelled; nothing was measured on a chip, unless a measurement is
+    given. A bundle without a mapping is mapped first; the mapping is not written. Ends with exit
+    code 2 if the network does not fit. Example:
+
+        s5-to-loihi profile denoiser.bundle --input noisy.wav --hop 8
+    """
+    # Compiled loops, which other commands need not wait for.
+    from s5_to_loihi.profiling.activity import record
+    from s5_to_loihi.profiling.comparison import compare
+    from s5_to_loihi.profiling.profile import (
+        as_dictionary,
+        fitting,
+        map_recording,
+        profile_recording,
+        recorded_tokens,
+    )
+    from s5_to_loihi.reports import profile_tables as tables
+
+    run = None if measured is None else read_measured(measured)
+    chosen = None if system is None else load_system(system)
+    opened = bundle.read(path)
+    network = opened.network
+    mapping, chosen = fitting(opened.mapping, chosen)
+    if inputs is None:
+        tokens, saturated = recorded_tokens(opened), 0
+    else:
+        tokens, saturated = as_tokens(network, read_array(inputs), True, str(inputs))
+    with progress("Counting activity", "tokens") as advance:
+        recording = record(network, tokens, advance)
+    made_here = mapping is None
+    if made_here:
+        with progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
+            mapping, chosen = map_recording(network, recording, chosen, seed, advance)
+    with spinner("Estimating"):
+        result = profile_recording(
+            network, recording, mapping, chosen, seed=seed, hop=hop * 1e3, made_here=made_here
+        )
+    compared = () if run is None else compare(result, run, bundle.digest(path), str(measured))
+    if as_json:
+        print_json(as_dictionary(result) | {"compared": compared, "saturated": saturated})
+        return
+    if saturated:
+        stderr.print(f"Note: {saturated:,} input values were saturated", highlight=False)
+    for line in tables.summary(result):
+        console.print(line, highlight=False, markup=False)
+    for table in (
+        tables.cost_table(result),
+        tables.energy_table(result),
+        tables.spread_table(result),
+        tables.term_table(result),
+        tables.group_table(result),
+        tables.core_table(result.modes["pipelined"]),
+        tables.real_time_table(result),
+    ):
+        console.print(table)
+    if run is not None:
+        console.print(tables.comparison_table(compared))

@@ -1,0 +1,235 @@
+"""All that a report says of a bundle: estimated, measured here, read, and verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from s5_to_loihi import audio, bundle, inspection, verification
+from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.bundle import Bundle
+from s5_to_loihi.denoising import denoise, read_pair
+from s5_to_loihi.errors import CapacityError, InputError
+from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.inspection import PortSummary, ValueSummary, WeightSummary
+from s5_to_loihi.loihi2.facts import System
+from s5_to_loihi.profiling.activity import Recording, record
+from s5_to_loihi.profiling.baselines import Baseline, measure, read_baselines
+from s5_to_loihi.profiling.comparison import Compared, compare
+from s5_to_loihi.profiling.contenders import Contender, contender, twins
+from s5_to_loihi.profiling.dense_float import sizes_of
+from s5_to_loihi.profiling.measured import MeasuredProfile, read_measured
+from s5_to_loihi.profiling.profile import fitting, map_recording, recorded_tokens
+from s5_to_loihi.simulation import read_array
+from s5_to_loihi.verification import RunResult
+
+#: Tokens of all sequences together whose values are summarised.
+VALUE_TOKENS = 4096
+#: Tokens of the first sequence that are verified falling through.
+FALL_THROUGH_TOKENS = 64
+#: A step of ``gather``, to say which one runs: its name, and done and in all.
+Progress = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a report is made of.
+
+    Attributes:
+        bundle: the network's directory.
+        inputs: data to count activity with; by default the bundle's recorded tokens.
+        clean: the clean version of the recording in ``inputs``, to say how well it is denoised.
+        system: to map onto; by default that of the bundle's mapping, else the smallest that fits.
+        dense: a bundle to compare with.
+        measured: the result of a board run.
+        baselines: results of ``benchmarks/baselines.py``.
+        measure: whether to measure the float model here.
+        seed: of mappings and drawn constants.
+    """
+
+    bundle: Path
+    inputs: Path | None = None
+    clean: Path | None = None
+    system: System | None = None
+    dense: Path | None = None
+    measured: Path | None = None
+    baselines: tuple[Path, ...] = ()
+    measure: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """SI-SNR of a recording in dB, before and after, means over channels."""
+
+    noisy: float
+    denoised: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What was found.
+
+    Attributes:
+        opened: the bundle.
+        digest: of its manifest.
+        recording: what the network sent.
+        clipped: input values that were saturated.
+        contenders: the network itself, then what it is compared with on the chip.
+        remarks: what could not be done, and why.
+        baselines: measured here or elsewhere.
+        runs: verifications; empty without recorded vectors.
+        values, weights, ports: what is in the network.
+        measured: the board run.
+        compared: its numbers beside the predicted ones.
+        denoising: None if there is no clean recording.
+    """
+
+    opened: Bundle
+    digest: str
+    recording: Recording
+    clipped: int
+    contenders: tuple[Contender, ...]
+    remarks: tuple[str, ...]
+    baselines: tuple[Baseline, ...]
+    runs: tuple[RunResult, ...]
+    values: tuple[ValueSummary, ...]
+    weights: tuple[WeightSummary, ...]
+    ports: tuple[PortSummary, ...]
+    measured: MeasuredProfile | None
+    compared: tuple[Compared, ...]
+    denoising: Denoising | None
+
+    @property
+    def own(self) -> Contender:
+        """The network itself."""
+        return self.contenders[0]
+
+
+def _silent(name: str) -> Callable[[int, int], None]:
+    return lambda done, total: None
+
+
+def gather(sources: Sources, progress: Progress = _silent) -> Findings:
+    """Find out all that a report says.
+
+    Args:
+        sources: what to read.
+        progress: called with the name of each step; returns a function of done and in all.
+
+    Raises:
+        S5ToLoihiError: something cannot be read, does not suit the network, or does not fit.
+    """
+    opened = bundle.read(sources.bundle)
+    measured = read_measured(sources.measured) if sources.measured else None
+    read = [row for path in sources.baselines for row in read_baselines(path).measured]
+    denoising = _denoised(opened, sources)
+    tokens, clipped = _tokens(opened, sources.inputs, str(sources.bundle))
+    recording = record(opened.network, tokens, progress("Counting messages"))
+    own = _mapped("this network", "as compiled", opened, recording, sources, progress)
+    contenders, remarks = _compared_networks(own, recording, sources, progress)
+    here = ()
+    if sources.measure:
+        step = progress("Measuring the float model here")
+        here = measure(sizes_of(opened.network), on_progress=step).measured
+    compared = ()
+    digest = bundle.digest(sources.bundle)
+    if measured is not None:
+        compared = compare(own.profile, measured, digest, str(sources.measured))
+    shown = tokens[: max(1, VALUE_TOKENS // tokens.shape[1])]
+    return Findings(
+        opened=opened,
+        digest=digest,
+        recording=recording,
+        clipped=clipped,
+        contenders=(own, *contenders),
+        remarks=tuple(remarks),
+        baselines=(*here, *read),
+        runs=tuple(_verified(opened)),
+        values=inspection.values(opened.network, shown),
+        weights=inspection.weights(opened.network),
+        ports=inspection.ports(opened.network),
+        measured=measured,
+        compared=compared,
+        denoising=denoising,
+    )
+
+
+def _tokens(opened: Bundle, inputs: Path | None, where: str) -> tuple[np.ndarray, int]:
+    if inputs is not None:
+        return as_tokens(opened.network, read_array(inputs), saturate=True, where=str(inputs))
+    return as_tokens(opened.network, recorded_tokens(opened), where=where)
+
+
+def _mapped(
+    name: str,
+    what: str,
+    opened: Bundle,
+    recording: Recording,
+    sources: Sources,
+    progress: Progress,
+) -> Contender:
+    """Profile a bundle on its own mapping, or on one made here."""
+    mapping, system = fitting(opened.mapping, sources.system)
+    if mapping is None:
+        step = progress(f"Mapping {name}")
+        mapping, system = map_recording(opened.network, recording, system, sources.seed, step)
+        what += ", mapped for this report"
+    return contender(name, what, opened.network, recording, mapping, system, sources.seed)
+
+
+def _compared_networks(
+    own: Contender, recording: Recording, sources: Sources, progress: Progress
+) -> tuple[list[Contender], list[str]]:
+    """Return the dense twin and the dense bundle, and why there is none."""
+    found, remarks = [], []
+    progress("Comparing with the dense twin")
+    try:
+        found += twins(own, recording, sources.seed)
+    except CapacityError as error:
+        remarks.append(f"No dense twin: {error}")
+    if sources.dense is not None:
+        other = bundle.read(sources.dense)
+        tokens, _ = _tokens(other, sources.inputs, str(sources.dense))
+        sent = record(other.network, tokens, progress("Counting messages of the dense bundle"))
+        name = f"dense bundle: {other.network.name}"
+        what = f"the network in {sources.dense.name}, {sent.origin}"
+        found.append(_mapped(name, what, other, sent, sources, progress))
+    return found, remarks
+
+
+def _verified(opened: Bundle) -> list[RunResult]:
+    """Compare both modes of the interpreter with the recorded integers."""
+    if opened.vectors is None:
+        return []
+    network, vectors = opened.network, opened.vectors
+    return [
+        verification.verify_interpreter(network, vectors),
+        verification.verify_run(
+            network,
+            vectors.first(FALL_THROUGH_TOKENS, 1),
+            Backend.INTERPRETER,
+            Mode.FALL_THROUGH,
+        ),
+    ]
+
+
+def _denoised(opened: Bundle, sources: Sources) -> Denoising | None:
+    """Denoise the recording and compare it with the clean one."""
+    if sources.clean is None:
+        return None
+    if sources.inputs is None or sources.inputs.suffix.lower() != ".wav":
+        what = "has no noisy recording beside it"
+        raise InputError(str(sources.clean), what, "Give --input IN.wav")
+    noisy, clean = read_pair(sources.inputs, sources.clean)
+    cleaned = denoise(opened.network, noisy.samples, Backend.INTERPRETER).samples
+    before, after = (
+        float(np.mean([audio.si_snr(*pair) for pair in zip(samples, clean.samples, strict=True)]))
+        for samples in (noisy.samples, cleaned)
+    )
+    return Denoising(before, after, noisy.samples.shape[1] / audio.RATE)

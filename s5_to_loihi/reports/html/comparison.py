@@ -1,0 +1,187 @@
+"""The network beside others: its dense twin on the chip, the float model, publications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from s5_to_loihi.profiling.baselines import STREAMING, Baseline
+from s5_to_loihi.profiling.contenders import RATIO_SCOPE, Contender, Ratio, device_ratios, ratios
+from s5_to_loihi.profiling.findings import Findings
+from s5_to_loihi.profiling.published import published
+from s5_to_loihi.profiling.quantity import Quantity
+from s5_to_loihi.reports.html import charts
+from s5_to_loihi.reports.html.cells import number, table, text
+from s5_to_loihi.reports.html.page import Cell, Note, Section, Table
+from s5_to_loihi.reports.numbers import shown, with_range
+
+
+def comparison(findings: Findings) -> Section:
+    """Return every row with its origin and source."""
+    measured = _labelled(findings.baselines)
+    latencies = [
+        *((f"{one.name}, {mode}", _chip_time(one, mode)) for one, mode in _on_chip(findings)),
+        *((label, one.time) for label, one in measured.items()),
+    ]
+    energies = [
+        *((f"{one.name}, {mode}", _chip_energy(one, mode)) for one, mode in _on_chip(findings)),
+        *((label, one.energy) for label, one in measured.items() if one.energy is not None),
+    ]
+    blocks = [
+        *(Note(_in_words(findings.own, other)) for other in findings.contenders[1:]),
+        charts.ranges(
+            "token-times",
+            "Time of a token: on Loihi 2 by the model (fall-through: latency; pipelined: time from"
+            " a token to the next), and of the dense float model as it was measured.",
+            latencies,
+        ),
+        charts.ranges(
+            "token-energies",
+            f"Energy of a token. On Loihi 2: {RATIO_SCOPE}. A processor or GPU counts more"
+            " supplies: the table says which.",
+            energies,
+        ),
+        _rows(measured, latencies, energies),
+        _networks(findings),
+        _ratio_table(findings),
+        _publications(),
+        *(Note(remark) for remark in findings.remarks),
+    ]
+    return Section("comparison", "Comparison", tuple(blocks))
+
+
+def _in_words(own: Contender, other: Contender) -> str:
+    """Say what the other network takes, and what decides."""
+    of = {one.name: one.ratio for one in ratios(own, other)}
+    deciding = own.profile.modes["pipelined"].critical.resource
+    return (
+        f"{other.name.capitalize()} ({other.what}): {with_range(of['synaptic operations'])} the"
+        f" synaptic operations, {with_range(of['latency, fall-through'])} the latency,"
+        f" {with_range(of['time per token, pipelined'])} the time per token pipelined,"
+        f" {with_range(of['energy per token, fall-through'])} and"
+        f" {with_range(of['energy per token, pipelined'])} the energy of {own.name}, which saves"
+        f" {shown(of['synaptic memory'].value)} % of the synaptic memory. A timestep of {own.name}"
+        f" waits for: {deciding}."
+    )
+
+
+def _on_chip(findings: Findings) -> list[tuple[Contender, str]]:
+    return [(one, mode) for one in findings.contenders for mode in ("fall-through", "pipelined")]
+
+
+def _chip_time(one: Contender, mode: str) -> Quantity:
+    profile = one.profile.modes[mode]
+    if mode == "fall-through":
+        return profile.latency
+    return replace(profile.timestep, scope="from a token's output to the next one's")
+
+
+def _chip_energy(one: Contender, mode: str) -> Quantity:
+    return one.profile.modes[mode].energy[RATIO_SCOPE].total
+
+
+def _labelled(baselines: Sequence[Baseline]) -> dict[str, Baseline]:
+    """Return the baselines by short names of their own: library, device, mode."""
+    labelled: dict[str, Baseline] = {}
+    for one in baselines:
+        mode = "streaming" if one.mode == STREAMING else one.mode.partition(" of ")[0]
+        label = f"{one.software.partition(' ')[0]}, {one.device.partition(',')[0]}, {mode}"
+        count = sum(name.partition(" (")[0] == label for name in labelled)
+        labelled[f"{label} ({count + 1})" if count else label] = one
+    return labelled
+
+
+def _rows(
+    measured: Mapping[str, Baseline],
+    latencies: Sequence[tuple[str, Quantity]],
+    energies: Sequence[tuple[str, Quantity]],
+) -> Table:
+    """List all numbers of the charts with scope and source."""
+    energy_of = dict(energies)
+    rows = []
+    for label, time in latencies:
+        energy, baseline = energy_of.get(label), measured.get(label)
+        source = time.source
+        if baseline is not None:
+            source = f"{baseline.software} on {baseline.device}; {baseline.sizes}; {time.source}"
+        rows.append(
+            (
+                Cell(label, time.origin.value),
+                number(time),
+                number(energy) if energy else text("-"),
+                text(time.scope),
+                text(energy.scope if energy else baseline.energy_note if baseline else "-"),
+                text(source),
+            )
+        )
+    return table(
+        "A token on each device: the first rows are modelled, the float model was measured",
+        "what | time a token # | energy a token # | time covers | energy covers | source",
+        rows,
+    )
+
+
+def _networks(findings: Findings) -> Table:
+    return table(
+        "Networks on Loihi 2 by the same tool: what they store and do",
+        "network | synapses # | synaptic words # | all words # | cores # | synops a token #"
+        " | messages a token # | what it is",
+        [
+            (
+                text(one.name),
+                text(one.network.synapse_count),
+                text(one.words["Synapses"]),
+                text(one.words["Total"]),
+                text(one.profile.mapping.cores),
+                number(one.profile.activity.synops),
+                number(one.profile.activity.messages),
+                text(f"{one.what}; {one.profile.system}"),
+            )
+            for one in findings.contenders
+        ],
+    )
+
+
+def _ratio_table(findings: Findings) -> Table:
+    """Put all networks beside this one, in one table with the paper's claims."""
+    own, others = findings.own, findings.contenders[1:]
+    rows = []
+    for ratios_of_row in zip(*(ratios(own, other) for other in others), strict=True):
+        first = ratios_of_row[0]
+        cells = [number(one.ratio) for one in ratios_of_row]
+        rows.append((Cell(first.name, first.ratio.origin.value), *cells, *_claim(first)))
+    for baseline in findings.baselines:
+        if baseline.mode == STREAMING:
+            for one in device_ratios(own, baseline):
+                filling = [text("-")] * (len(others) - 1)
+                name = Cell(one.name, one.ratio.origin.value)
+                rows.append((name, number(one.ratio), *filling, *_claim(one)))
+    names = " | ".join(f"{other.name} #" for other in others) or "ratio #"
+    return table(
+        "How much more the others take than this network (%: how much memory this network saves),"
+        " beside what arXiv 2502.01330 says of its own networks",
+        f"of | {names} | paper # | the same | not the same",
+        rows,
+    )
+
+
+def _claim(ratio: Ratio) -> tuple[Cell, ...]:
+    claimed = number(ratio.claim.quantity) if ratio.claim else text("-")
+    return claimed, text(ratio.same or "-"), text(ratio.different or "-")
+
+
+def _publications() -> Table:
+    return table(
+        "Published, for orientation: other networks on other devices",
+        "what | ratio # | scope | source | confidence",
+        [
+            (
+                Cell(row.what, row.quantity.origin.value),
+                text(with_range(row.quantity)),
+                text(row.quantity.scope),
+                text(row.quantity.source),
+                text(row.confidence),
+            )
+            for row in published().values()
+        ],
+    )

@@ -1,0 +1,99 @@
+"""What a report says: its page, and the same as data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from s5_to_loihi import __version__
+from s5_to_loihi.profiling.contenders import Contender, ratios
+from s5_to_loihi.profiling.findings import Findings
+from s5_to_loihi.profiling.profile import as_dictionary
+from s5_to_loihi.profiling.published import published
+from s5_to_loihi.reports.html import comparison, costs, inside
+from s5_to_loihi.reports.html.page import Page
+from s5_to_loihi.reports.html.provenance import provenance
+
+SCHEMA = "s5_to_loihi report"
+SCHEMA_VERSION = 1
+
+
+def page_of(findings: Findings, command: str) -> Page:
+    """Return the page of a report.
+
+    Args:
+        findings: what it says.
+        command: that made it.
+    """
+    network, profile = findings.opened.network, findings.own.profile
+    sections = (
+        costs.summary(findings),
+        costs.cost(findings),
+        costs.real_time(findings),
+        costs.measured(findings),
+        comparison.comparison(findings),
+        inside.activity(findings),
+        inside.drawings(findings),
+        inside.values(findings),
+        provenance(findings, command),
+    )
+    neurons = sum(group.size for group in network.groups)
+    return Page(
+        title=network.name,
+        subtitle=(
+            f"What a token costs on Loihi 2: {len(network.groups)} neuron groups, {neurons:,}"
+            f" neurons, {network.synapse_count:,} synapses on {profile.mapping.cores:,} cores of"
+            f" {profile.system}; activity {findings.recording.origin}."
+        ),
+        sections=tuple(section for section in sections if section is not None),
+    )
+
+
+def dictionary_of(findings: Findings, command: str) -> dict:
+    """Return what a report says for JSON; described in ``docs/report.md``."""
+    own = findings.own
+    plain = dataclasses.asdict
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "tool_version": __version__,
+        "command": command,
+        "network": findings.opened.network.name,
+        "bundle_digest": findings.digest,
+        "source": dict(findings.opened.source),
+        "notes": list(findings.opened.notes),
+        "remarks": list(findings.remarks),
+        "profile": as_dictionary(own.profile),
+        "networks": [_network(one, own) for one in findings.contenders],
+        "baselines": [plain(one) for one in findings.baselines],
+        "published": {key: plain(row) for key, row in published().items()},
+        "measured": findings.measured and plain(findings.measured),
+        "compared": [plain(one) for one in findings.compared],
+        "verification": [{**plain(run), "equal": run.equal} for run in findings.runs],
+        "clipped_inputs": findings.clipped,
+        "denoising": findings.denoising and plain(findings.denoising),
+        "values": [plain(one) for one in findings.values],
+        "weights": [plain(one) for one in findings.weights],
+        "accumulators": [plain(one) for one in findings.ports],
+    }
+
+
+def _network(one: Contender, own: Contender) -> dict:
+    """Return a network on the chip; the first one is the network itself."""
+    return {
+        "name": one.name,
+        "what": one.what,
+        "system": one.profile.system,
+        "synapses": one.network.synapse_count,
+        "words": one.words,
+        "cores": one.profile.mapping.cores,
+        "synops": dataclasses.asdict(one.profile.activity.synops),
+        "latency": dataclasses.asdict(one.profile.modes["fall-through"].latency),
+        "timestep": dataclasses.asdict(one.profile.modes["pipelined"].timestep),
+        "energy": {
+            mode: {
+                scope: dataclasses.asdict(split.total) for scope, split in profile.energy.items()
+            }
+            for mode, profile in one.profile.modes.items()
+        },
+        "ratios": [] if one is own else [dataclasses.asdict(ratio) for ratio in ratios(own, one)],
+    }

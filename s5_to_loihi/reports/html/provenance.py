@@ -1,0 +1,67 @@
+"""How each number of a report came about."""
+
+from __future__ import annotations
+
+import platform
+
+from s5_to_loihi import __version__
+from s5_to_loihi.profiling.constants import NAMES, fact
+from s5_to_loihi.profiling.findings import Findings
+from s5_to_loihi.reports.html.cells import table, text
+from s5_to_loihi.reports.html.page import Note, Section
+from s5_to_loihi.reports.numbers import shown
+
+
+def provenance(findings: Findings, command: str) -> Section:
+    """Return the bundle, the tool, the input, and every constant with its source.
+
+    Args:
+        findings: of the report.
+        command: that made it.
+    """
+    own, opened = findings.own, findings.opened
+    facts = {
+        "network": opened.network.name,
+        "bundle": f"digest {findings.digest}",
+        **{f"compiled from, {name}": value for name, value in opened.source.items()},
+        "input": findings.recording.origin,
+        "mapping": f"{own.profile.system}, objective {own.profile.mapping.objective}; {own.what}",
+        "modelled numbers": own.profile.source,
+        "drawn constants": f"{own.profile.samples:,} draws, seed {own.profile.seed}",
+        "tool": f"s5_to_loihi {__version__}, Python {platform.python_version()}",
+        "command": command,
+    }
+    system = own.evaluation.system
+    rows = []
+    for name in NAMES:
+        one = fact(system, name)
+        rows.append(
+            (
+                text(name),
+                text(f"{shown(one.value)} {one.unit}"),
+                text("" if one.low == one.high else f"{shown(one.low)} to {shown(one.high)}"),
+                text(one.confidence, warning=one.confidence == "low"),
+                text(one.source),
+            )
+        )
+    return Section(
+        "provenance",
+        "How each number came about",
+        (
+            Note(
+                "Measured: by running it, on the device that the row names, or in the simulator,"
+                " whose counts are those of the chip. Modelled: by the cost model from counts, the"
+                " mapping and the constants below; the range is that of all constants at their"
+                " fast and at their slow end. Published: read in the publication that the row"
+                " names."
+            ),
+            table("Of this report", "what | is", [(text(k), text(v)) for k, v in facts.items()]),
+            table(
+                "Constants of the model",
+                "constant | value # | range # | confidence | source",
+                rows,
+                folded=True,
+            ),
+            *(Note(f"Note of the compiler: {note}") for note in opened.notes),
+        ),
+    )

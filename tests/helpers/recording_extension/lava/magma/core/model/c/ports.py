@@ -1,0 +1,6 @@
+class CInPort:
+    pass
+
+
+class COutPort:
+    pass
