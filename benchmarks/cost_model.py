@@ -3,7 +3,7 @@
 Prints for each what was measured, what is predicted with its range, the ratio, and whether the
 measured number lies in the range; then, for constants that two points determine, what either says
 about the other. Nothing here was measured by us. The points are data:
-s5_to_loihi/loihi2/operating_points.yaml.
+s5_to_loihi/loihi2/operating_points.yaml. At the end it measures how long an estimate takes here.
 
     python benchmarks/cost_model.py [--markdown]
 """
@@ -11,21 +11,36 @@ s5_to_loihi/loihi2/operating_points.yaml.
 from __future__ import annotations
 
 import argparse
+import importlib
+import itertools
 import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
-from s5_to_loihi.profiling.calibration import (
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+
+from s5_to_loihi.checkpoints import intel_export  # noqa: E402
+from s5_to_loihi.loihi2.facts import load_system  # noqa: E402
+from s5_to_loihi.passes.pipeline import run_passes  # noqa: E402
+from s5_to_loihi.profiling.activity import record  # noqa: E402
+from s5_to_loihi.profiling.calibration import (  # noqa: E402
     FACTOR,
     Checked,
     Point,
     check,
+    middle,
     predicted_with,
     read_points,
     solved,
 )
-from s5_to_loihi.reports.profile_tables import digits
-from s5_to_loihi.reports.tables import new_table
+from s5_to_loihi.profiling.profile import map_recording, profile_recording  # noqa: E402
+from s5_to_loihi.reports.profile_tables import digits  # noqa: E402
+from s5_to_loihi.reports.tables import new_table  # noqa: E402
 
 #: Constants that two points determine: the constant, and the two with the figure that does.
 PAIRS = (
@@ -55,6 +70,7 @@ HEADINGS = (
     "figure",
     "measured",
     "nominal",
+    "5 % to 95 %",
     "range",
     "ratio",
     "in range",
@@ -63,38 +79,34 @@ HEADINGS = (
 )
 
 
-def row_of(checked: Checked) -> tuple[str, ...]:
-    predicted = checked.predicted
-    within = "yes" if checked.close else "no"
+def row_of(same: list[Checked]) -> tuple[str, ...]:
+    """Return the row of a figure of a point, of all values that were measured."""
+    point, predicted = same[0].point, same[0].predicted
+    ratios = sorted({f"{one.ratio:.2f}" for one in same})
+    within = "yes" if all(one.close for one in same) else "no"
     return (
-        checked.point.name,
-        f"{checked.figure}, {predicted.unit}",
-        digits(checked.measured.value),
+        point.name,
+        f"{same[0].figure}, {predicted.unit}",
+        " ".join(digits(one.measured.value) for one in same),
         digits(predicted.value),
+        " to ".join(digits(end) for end in same[0].likely),
         f"{digits(predicted.low)} to {digits(predicted.high)}",
-        f"{checked.ratio:.2f}",
-        "yes" if checked.inside else "no",
-        within if checked.point.detail else f"({within})",
-        ", ".join(checked.point.fitted) or "held out",
+        ratios[0] if len(ratios) == 1 else f"{ratios[0]} to {ratios[-1]}",
+        "yes" if all(one.inside for one in same) else "no",
+        within if point.detail else f"({within})",
+        ", ".join(point.fitted) or "held out",
     )
 
 
-def left_out(points: dict[str, Point]):
+def left_out(points: dict[str, Point]) -> Iterator[tuple[str, ...]]:
     """Yield what a constant derived from one point says about another, both ways."""
     for constant, *ends in PAIRS:
         for (name, figure), (other, other_figure) in (ends, ends[::-1]):
             value = solved(points[name], figure, constant)
             said = predicted_with(points[other], other_figure, constant, value)
-            for measured in points[other].measured[other_figure]:
-                yield (
-                    constant,
-                    name,
-                    digits(value),
-                    other,
-                    digits(said),
-                    digits(measured),
-                    f"{measured / said:.2f}",
-                )
+            measured = middle(points[other], other_figure)
+            numbers = (digits(said), digits(measured), f"{measured / said:.2f}")
+            yield (constant, name, digits(value), other, *numbers)
 
 
 def show(
@@ -111,6 +123,28 @@ def show(
     Console(width=None if sys.stdout.isatty() else 220).print(table)
 
 
+def speed_rows() -> list[tuple[str, ...]]:
+    """Time counting and estimating of Intel's size, on all its recorded tokens and on ten times."""
+    export = importlib.import_module("golden").export("denoiser_intel_size")
+    model, _ = intel_export.to_model(export, intel_export.Options())
+    network = run_passes(model)
+    tokens = intel_export.to_vectors(export, network)[0].tokens
+    mapping, system = map_recording(network, record(network, tokens), load_system("oheogulch"))
+    rows = []
+    for repeats in (1, 10):
+        longer = np.tile(tokens, (repeats, 1, 1))
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            recording = record(network, longer)
+            counted = time.perf_counter()
+            profile_recording(network, recording, mapping, system)
+            seconds.append((counted - started, time.perf_counter() - counted))
+        best = (f"{min(column):.2f}" for column in zip(*seconds, strict=True))
+        rows.append((f"{len(longer):,}", *best))
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--markdown", action="store_true", help="print tables for the docs")
@@ -120,7 +154,10 @@ def main() -> None:
     show(
         f"Public measurements (within {FACTOR}: in brackets where too little is known for it)",
         HEADINGS,
-        [row_of(one) for one in checked],
+        [
+            row_of(list(same))
+            for _, same in itertools.groupby(checked, lambda one: (one.point.name, one.figure))
+        ],
         options.markdown,
     )
     show(
@@ -133,6 +170,12 @@ def main() -> None:
     print(f"\n{len(checked)} numbers, {len(checked) - len(wrong)} as demanded")
     for one in wrong:
         print(f"not: {one.point.name}, {one.figure}")
+    show(
+        "Seconds for H 192, P 128, 3 blocks on one board, measured here, best of 3",
+        ("tokens", "counting activity", "estimating both modes from it"),
+        speed_rows(),
+        options.markdown,
+    )
 
 
 if __name__ == "__main__":

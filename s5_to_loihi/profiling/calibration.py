@@ -11,7 +11,7 @@ import yaml
 
 from s5_to_loihi.loihi2 import facts
 from s5_to_loihi.loihi2.facts import System, load_system
-from s5_to_loihi.profiling.constants import NOMINAL, Constants, interval, provenance
+from s5_to_loihi.profiling.constants import NOMINAL, Constants, drawn, interval, provenance
 from s5_to_loihi.profiling.costs import RAILS, idle_power
 from s5_to_loihi.profiling.demand import Demand, Totals
 from s5_to_loihi.profiling.estimate import BUSY, TIMESTEP, energy_name, figures, power_name
@@ -20,6 +20,8 @@ from s5_to_loihi.profiling.quantity import Origin, Quantity
 POINTS = facts.DIRECTORY / "operating_points.yaml"
 #: How far a nominal prediction may be off where enough is known of what was run.
 FACTOR = 1.5
+#: Choices of constants that are drawn.
+SAMPLES = 2000
 #: Ends of a demand that is not known exactly.
 _LOW, _VALUE, _HIGH = range(3)
 
@@ -58,13 +60,15 @@ class Checked:
         point: that was measured.
         figure: what.
         measured: the number.
-        predicted: with its range.
+        predicted: with its range, over constants and over what is not known of the demand.
+        likely: percentiles 5 and 95 over drawn constants, of the demand as given.
     """
 
     point: Point
     figure: str
     measured: Quantity
     predicted: Quantity
+    likely: tuple[float, float]
 
     @property
     def ratio(self) -> float:
@@ -156,8 +160,9 @@ def predicted_figures(demand: Demand, constants: Constants) -> dict[str, np.ndar
 
 
 def check(point: Point) -> list[Checked]:
-    """Predict all that was measured of a point; ranges are over constants and unknown demands."""
+    """Predict all that was measured of a point."""
     constants, source = interval(point.system), provenance(point.system)
+    samples = predicted_figures(demand_of(point), drawn(point.system, SAMPLES, seed=0))
     nominal = predicted_figures(demand_of(point), constants)
     corners = [
         predicted_figures(demand_of(point, core_end, total_end), constants)
@@ -182,6 +187,7 @@ def check(point: Point) -> list[Checked]:
                 figure,
                 Quantity(value, value, value, unit, scope, Origin.PUBLISHED, point.source),
                 predicted,
+                tuple(np.percentile(samples[figure], (5, 95)).tolist()),
             )
             for value in map(float, values)
         ]
@@ -197,20 +203,25 @@ def _unit_and_scope(figure: str) -> tuple[str, str]:
     return ("uJ", f"{scope}, a timestep") if kind == "energy" else ("W", scope)
 
 
+def middle(point: Point, figure: str) -> float:
+    """Return the geometric mean of what was measured of a figure."""
+    return float(np.exp(np.mean(np.log(point.measured[figure]))))
+
+
 def solved(point: Point, figure: str, constant: str) -> float:
     """Return the value of a constant with which a point comes out as measured, others nominal.
 
-    Searched from a thirtieth to thirty times its value; the middle of several measured values.
+    Searched from a thirtieth to thirty times its value.
     """
-    wanted = float(np.exp(np.mean(np.log(point.measured[figure]))))
+    wanted = middle(point, figure)
     value = float(interval(point.system)[constant][NOMINAL])
     low, high = value / 30, value * 30
     for _ in range(60):
-        middle = (low * high) ** 0.5
-        if predicted_with(point, figure, constant, middle) < wanted:
-            low = middle
+        tried = (low * high) ** 0.5
+        if predicted_with(point, figure, constant, tried) < wanted:
+            low = tried
         else:
-            high = middle
+            high = tried
     return (low * high) ** 0.5
 
 

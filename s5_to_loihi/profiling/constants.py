@@ -55,33 +55,30 @@ def interval(system: System) -> Constants:
 def drawn(system: System, samples: int, seed: int) -> Constants:
     """Draw constants independently of each other.
 
-    Each from a triangular distribution over its range with the peak at its value, on the logarithm
-    of the constant (a factor of two either way is as likely), or on the constant itself where the
-    range begins at zero. That they are independent is an assumption.
+    A constant is as likely above its value as below it, and on either side the less likely the
+    nearer to the end of its range, linearly in its logarithm (in the constant itself where the
+    range begins at zero). That constants are independent is an assumption.
     """
     rng = np.random.default_rng(seed)
     constants = {}
     for name in NAMES:
         one = fact(system, name)
         # Drawn for every constant, so that one that is certain leaves the others as they are.
-        left, peak, right = one.low, one.value, one.high
         uniform = rng.random(samples)
-        if left == right:
-            constants[name] = np.full(samples, float(peak))
-        elif left > 0:
-            logarithms = _triangular(uniform, *np.log([left, peak, right]))
-            constants[name] = np.clip(np.exp(logarithms), left, right)
+        numbers = np.array([one.low, one.value, one.high], dtype=float)
+        if one.low > 0:
+            logarithms = _two_sided(uniform, *np.log(numbers))
+            constants[name] = np.clip(np.exp(logarithms), one.low, one.high)
         else:
-            constants[name] = _triangular(uniform, left, peak, right)
+            constants[name] = _two_sided(uniform, *numbers)
     return constants
 
 
-def _triangular(uniform: np.ndarray, left: float, peak: float, right: float) -> np.ndarray:
-    """Turn uniform numbers into triangular ones by the inverse of the distribution."""
-    share = (peak - left) / (right - left)
-    rising = left + np.sqrt(uniform * (right - left) * (peak - left))
-    falling = right - np.sqrt((1 - uniform) * (right - left) * (right - peak))
-    return np.where(uniform < share, rising, falling)
+def _two_sided(uniform: np.ndarray, low: float, middle: float, high: float) -> np.ndarray:
+    """Turn uniform numbers into ones with the median ``middle``, falling off to both ends."""
+    below = low + (middle - low) * np.sqrt(2 * np.minimum(uniform, 0.5))
+    above = high - (high - middle) * np.sqrt(2 * np.minimum(1 - uniform, 0.5))
+    return np.where(uniform < 0.5, below, above)
 
 
 def one_at_a_time(system: System) -> tuple[tuple[str, ...], Constants]:
