@@ -18,6 +18,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -80,12 +81,15 @@ def supervise(arguments: argparse.Namespace) -> int:
         "process": os.getpid(),
         "start_time": job_files.start_time(os.getpid()),
     }
+    draft = job / f".{job_files.STARTED}.{os.getpid()}"
+    draft.write_text(json.dumps(started))
     try:
-        with open(job / job_files.STARTED, "x") as file:
-            json.dump(started, file)
+        os.link(draft, job / job_files.STARTED)  # whole, and by one job only
     except FileExistsError:
         print(f"{job}: its job has been started before; make a new folder", file=sys.stderr)
         return FAILED
+    finally:
+        draft.unlink()
     (job / RESERVE).write_bytes(bytes(RESERVE_BYTES))
     signal.signal(signal.SIGTERM, _terminate)
     worker = subprocess.Popen([sys.executable, *sys.argv, "--worker"], start_new_session=True)
@@ -141,6 +145,7 @@ def _watch(worker: subprocess.Popen, job: Path, arguments: argparse.Namespace):
 
 def work(arguments: argparse.Namespace) -> int:
     """Do all phases; return the exit code, after an error with ``error.json`` beside the log."""
+    threading.Thread(target=_die_with, args=[os.getppid()], daemon=True).start()
     sys.path.insert(0, str(PROGRAM))
     job = arguments.job.resolve()
     try:
@@ -157,16 +162,21 @@ def work(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _die_with(parent: int) -> None:
+    """End this process and its session soon after its parent has ended, whatever it is doing."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
 def _work(arguments: argparse.Namespace, job: Path) -> None:
     status = job / job_files.STATUS
     job_files.write_json(status, {"phase": "prepare", "done": 0, "total": 1})
     import numpy as np
 
     from s5_to_loihi import bundle
-    from s5_to_loihi.backends.supervisor import die_with_parent
     from s5_to_loihi.profiling.measured import write_measured
 
-    die_with_parent()
     network = bundle.read(arguments.bundle).network
     tokens = np.load(arguments.tokens, allow_pickle=False)
     written = time.monotonic()

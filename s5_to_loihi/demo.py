@@ -1,8 +1,10 @@
-"""The main job on what ships with the package: quantize, prove, denoise, show."""
+"""The main job on what ships with the package: quantize, prove, denoise, map, report."""
 
 from __future__ import annotations
 
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,16 @@ from s5_to_loihi.denoising import compare_denoising, denoise
 from s5_to_loihi.errors import InputError, VerificationError
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model, evaluate
+from s5_to_loihi.loihi2.core_mapping import Objective
+from s5_to_loihi.loihi2.mapper import map_network
+from s5_to_loihi.loihi2.rates import measured_rates
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.profiling.findings import Sources, gather
 from s5_to_loihi.quantization.report import output_signal_to_noise
-from s5_to_loihi.reports import tables
+from s5_to_loihi.reports import mapping_tables, tables
 from s5_to_loihi.reports.drawing import draw_network
+from s5_to_loihi.reports.html.files import write as write_report
+from s5_to_loihi.reports.numbers import with_range
 from s5_to_loihi.reports.ranges import draw_ranges
 from s5_to_loihi.reports.spectrogram import draw_spectrograms
 from s5_to_loihi.simulation import read_array
@@ -139,9 +147,13 @@ def run_demo(directory: Path, console: Console, progress, announce, require_equa
     ]
     draw_spectrograms(directory / "spectrograms.png", panels, audio.RATE)
     draw_network(own.network, directory / "network.svg")
-    console.rule("5. Written", align="left")
+
+    console.rule("5. Map onto Loihi 2, and say what a token costs", align="left")
+    _report(own, directory, console, progress)
+    console.rule("6. Written", align="left")
     for name, meaning in (
-        ("denoiser_small.bundle/", "our network with vectors to verify it with"),
+        ("report.html", "what a token costs, and how each number came about"),
+        ("denoiser_small.bundle/", "our network, mapped, with vectors to verify it with"),
         ("intel_export.bundle/", "Intel's export with Intel's integers"),
         ("denoised.wav", "the cleaned recording"),
         ("spectrograms.png", "noisy, clean and denoised"),
@@ -149,6 +161,31 @@ def run_demo(directory: Path, console: Console, progress, announce, require_equa
         ("network.svg", "neuron groups and synapses"),
     ):
         console.print(f"{directory / name}  {meaning}", highlight=False, soft_wrap=True)
+
+
+def _report(own: bundle.Bundle, directory: Path, console: Console, progress) -> None:
+    """Map the network, write the mapping into its bundle, and write its report."""
+    path = directory / "denoiser_small.bundle"
+    rates = measured_rates(own.network, own.vectors.tokens)
+    with progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
+        mapping, evaluation = map_network(
+            own.network, rates, objective=Objective.BALANCED, on_progress=advance
+        )
+    bundle.write(replace(own, mapping=mapping), path)
+    for line in mapping_tables.summary(evaluation):
+        console.print(line, highlight=False, markup=False)
+    started = time.perf_counter()
+    with progress("Reporting", "") as advance:
+        findings = gather(Sources(path, inputs=NOISY, clean=CLEAN), lambda name: advance)
+        write_report(findings, "s5-to-loihi demo", directory / "report.html")
+    mode = findings.own.profile.modes["fall-through"]
+    energy = mode.energy["neurocore rails"].total
+    console.print(
+        f"A token: {with_range(mode.latency)}, {with_range(energy)} ({energy.scope}), modelled;"
+        f" reported in {time.perf_counter() - started:.1f} s",
+        highlight=False,
+        style="bold",
+    )
 
 
 def _output_sqnr(model: S5Model, network: Network) -> float | None:

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -407,6 +408,35 @@ def test_a_phase_that_hangs_is_ended(host_folder):
     again = run_on_board(host_folder, "--target=lava-cpu")
     assert again.returncode == 1
     assert "has been started before" in again.stderr
+
+
+def test_a_run_ends_with_the_process_that_watches_it(host_folder):
+    package = host_folder / "program" / "s5_to_loihi" / "__init__.py"
+    package.write_text(
+        "import os, pathlib, time; pathlib.Path('worker').write_text(str(os.getpid()));"
+        " time.sleep(1000)"
+    )
+    script = [sys.executable, "program/deploy/run_on_board.py", "program/bundle"]
+    with subprocess.Popen([*script, "program/tokens.npy"], cwd=host_folder) as supervisor:
+        assert wait_for(lambda: (host_folder / "worker").exists())
+        supervisor.kill()
+    worker = int((host_folder / "worker").read_text())
+    assert wait_for(lambda: not is_running(worker))
+
+
+def wait_for(condition):
+    """Wait for a condition; the time is a limit for a broken program, not a measure."""
+    limit = time.monotonic() + 30
+    while not (met := condition()) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return met
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_a_job_on_a_board_gives_outputs_and_profile(host_folder, opened, planned):

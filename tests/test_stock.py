@@ -144,6 +144,15 @@ def test_the_embedded_way_needs_no_microcode_and_goes_as_far_as_lavas_compiler(t
     assert "CS5Network" in finished.stdout.splitlines()[-1], finished.stdout + finished.stderr
 
 
+@needs_lava
+@no_extension
+def test_the_embedded_model_names_its_source():
+    finished = stand_in.run("embedded_model.py")
+    assert finished.returncode == 0, finished.stderr
+    expected = ["/job/network.c", "S5Network LMT", "CInPort COutPort"]
+    assert finished.stdout.splitlines() == expected
+
+
 def test_an_embedded_run_cannot_be_rehearsed_or_measured():
     network = partly_stock()
     options = BoardOptions(lowering=Lowering.EMBEDDED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from s5_to_loihi.commands.console import console, stages
-from s5_to_loihi.files import check_target, replacing
+from s5_to_loihi.files import check_target
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 
 #: A path that is optional (typer resolves the annotation at run time on Python 3.10).
@@ -71,7 +70,8 @@ def report(
         s5-to-loihi report denoiser.bundle -o report.html --input noisy.wav --clean clean.wav
     """
     # Compiled loops and drawing, which other commands need not wait for.
-    from s5_to_loihi.profiling.findings import Sources
+    from s5_to_loihi.profiling.findings import Sources, gather
+    from s5_to_loihi.reports.html.files import write
 
     check_target(output, (".html",))
     sources = Sources(
@@ -85,24 +85,9 @@ def report(
         measure=measure,
         seed=seed,
     )
-    written = write_report(sources, output)
-    for file in written:
-        console.print(f"Wrote {file}", highlight=False, soft_wrap=True)
-
-
-def write_report(sources, output: Path) -> tuple[Path, Path]:
-    """Gather, and write the page and the data beside it; returns both files."""
-    from s5_to_loihi.profiling.findings import gather
-    from s5_to_loihi.reports.html.content import dictionary_of, page_of
-    from s5_to_loihi.reports.html.page import rendered
-
-    command = shlex.join(["s5-to-loihi", *sys.argv[1:]])
     with stages() as begin:
         findings = gather(sources, begin)
-    html = rendered(page_of(findings, command))
-    data = json.dumps(dictionary_of(findings, command), indent=1, allow_nan=False)
-    beside = output.with_suffix(".json")
-    for file, content in ((output, html), (beside, data + "\n")):
-        with replacing(file) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    return output, beside
+        begin("Writing")
+        written = write(findings, shlex.join(["s5-to-loihi", *sys.argv[1:]]), output)
+    for file in written:
+        console.print(f"Wrote {file}", highlight=False, soft_wrap=True)

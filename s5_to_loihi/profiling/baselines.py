@@ -92,8 +92,8 @@ class Runner:
 def measure(
     sizes: Sizes,
     libraries: tuple[str, ...] = LIBRARIES,
-    batch: int = 16,
-    seconds: float = 0.1,
+    batch: int = 8,
+    seconds: float = 0.03,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Baselines:
     """Measure the float model of these sizes, with random weights, in float32.
@@ -172,7 +172,7 @@ def _repeated(
     call: Callable[[], object], tokens: int, meter: EnergyMeter, seconds: float
 ) -> tuple[list[float], list[float]]:
     """Return microseconds and microjoules a token of each repeat."""
-    for _ in range(3):  # compiled, allocated, warm
+    for _ in range(2):  # compiled, allocated, warm
         started = time.perf_counter()
         call()
         once = time.perf_counter() - started

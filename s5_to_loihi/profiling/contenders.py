@@ -105,7 +105,7 @@ def twins(sparse: Contender, recording: Recording, seed: int) -> tuple[Contender
     except CapacityError:
         mapping, evaluation = map_on_cores(twin, same.rates, None, cores, seed)
     used, system = evaluation.loads.cores, evaluation.system
-    place = f"on {used:,} cores, " + ("as many" if used == cores else "the fewest that hold it")
+    place = f"on as many cores, {used:,}" if used == cores else f"on {used:,} cores, the fewest"
     return (
         contender(
             "dense twin",

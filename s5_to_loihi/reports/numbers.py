@@ -21,7 +21,7 @@ def shown(value: float) -> str:
         return f"{round(value, 2 - int(math.log10(size))):,.0f}"
     for limit, digits in ((100, 0), (10, 1), (1, 2), (0.1, 3)):
         if size >= limit:
-            return f"{value:,.{digits}f}"
+            return f"{value:,.{digits}f}".removesuffix(".00").removesuffix(".0")
     return f"{value:.3g}"
 
 
@@ -40,10 +40,9 @@ def scaled(quantity: Quantity) -> Quantity:
 
 
 def span(quantity: Quantity) -> str:
-    """Return the range of a number; empty if it is exact."""
-    if quantity.low == quantity.high:
-        return ""
-    return f"{shown(quantity.low)} to {shown(quantity.high)}"
+    """Return the range of a number; empty if there is none to speak of."""
+    low, high = shown(quantity.low), shown(quantity.high)
+    return "" if low == high else f"{low} to {high}"
 
 
 def with_range(quantity: Quantity) -> str:

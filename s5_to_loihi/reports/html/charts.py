@@ -23,7 +23,7 @@ ERROR_COLOUR = "#66727f"
 #: Points in a line, and columns in a map, at most; more tokens are put together.
 MOST_POINTS = 600
 #: Characters in a line of a label.
-LABEL_WIDTH = 22
+LABEL_WIDTH = 24
 
 
 def plain(text: str) -> str:
@@ -64,7 +64,7 @@ def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Cha
                     "hovertemplate": "%{y}<br>%{text}<extra></extra>",
                 }
             )
-    layout = _layout(34 * len(rows) + 110)
+    layout = _layout(40 * len(rows) + 70)
     layout["xaxis"] |= {
         "type": "log",
         "title": {"text": unit},
@@ -74,9 +74,9 @@ def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Cha
     order = [wrapped(name) for name, _ in reversed(rows)]
     layout["yaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     said = "; ".join(f"{label}: {with_range(one)} ({one.origin.value})" for label, one in rows)
-    return Chart(
-        name, caption, f"Numbers with their ranges. {said}", {"data": data, "layout": layout}
-    )
+    origins = {one.origin for _, one in rows}
+    legend = {kind.value: colour for kind, colour in ORIGIN_COLOURS.items() if kind in origins}
+    return _chart(name, caption, f"Numbers with their ranges. {said}", data, layout, legend)
 
 
 def stacked(
@@ -125,7 +125,7 @@ def stacked(
             "hovertemplate": "%{y}: %{text}<extra></extra>",
         }
     )
-    layout = _layout(52 * len(rows) + 130) | {"barmode": "stack"}
+    layout = _layout(48 * len(rows) + 70) | {"barmode": "stack"}
     layout["xaxis"]["title"] = {"text": symbol(rows[0][2].unit)}
     layout["xaxis"]["rangemode"] = "tozero"
     layout["yaxis"] |= {"type": "category", "autorange": "reversed"}
@@ -134,7 +134,8 @@ def stacked(
         + ", ".join(f"{part} {shown(value)}" for part, value in of.items())
         for label, of, whole in rows
     )
-    return Chart(name, caption, f"Bars. {said}", {"data": data, "layout": layout})
+    legend = dict(zip(parts, COLOURS, strict=False)) | {"range of the total": ERROR_COLOUR}
+    return _chart(name, caption, f"Bars. {said}", data, layout, legend)
 
 
 def over_time(name: str, caption: str, lines: Mapping[str, np.ndarray], unit: str) -> Chart:
@@ -152,14 +153,15 @@ def over_time(name: str, caption: str, lines: Mapping[str, np.ndarray], unit: st
                 "line": {"color": colour, "width": 1.5},
             }
         )
-    layout = _layout(320) | {"hovermode": "x"}
+    layout = _layout(300) | {"hovermode": "x"}
     layout["xaxis"]["title"] = {"text": "token"}
     layout["yaxis"] |= {"title": {"text": unit}, "rangemode": "tozero"}
     said = "; ".join(
         f"{label}: mean {shown(values.mean())}, {shown(values.min())} to {shown(values.max())}"
         for label, values in lines.items()
     )
-    return Chart(name, caption, f"Lines over tokens. {said}", {"data": data, "layout": layout})
+    legend = dict(zip(lines, COLOURS, strict=False))
+    return _chart(name, caption, f"Lines over tokens. {said}", data, layout, legend)
 
 
 def over_groups(name: str, caption: str, groups: Sequence[str], shares: np.ndarray) -> Chart:
@@ -178,12 +180,12 @@ def over_groups(name: str, caption: str, groups: Sequence[str], shares: np.ndarr
             "hovertemplate": "%{y}, token %{x}: %{z} %<extra></extra>",
         }
     ]
-    layout = _layout(22 * len(groups) + 110)
+    layout = _layout(22 * len(groups) + 70)
     layout["xaxis"]["title"] = {"text": "token"}
     layout["yaxis"] |= {"type": "category", "autorange": "reversed"}
     means_of = zip(groups, shares.mean(axis=0), strict=True)
     said = "; ".join(f"{group}: mean {shown(float(mean))} %" for group, mean in means_of)
-    return Chart(name, caption, f"A map over tokens. {said}", {"data": data, "layout": layout})
+    return _chart(name, caption, f"A map over tokens. {said}", data, layout, {})
 
 
 def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,18 +197,21 @@ def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, sums / counts.reshape(-1, *[1] * (values.ndim - 1))
 
 
+def _chart(
+    name: str, caption: str, description: str, data: list, layout: dict, legend: dict[str, str]
+) -> Chart:
+    return Chart(name, caption, description, {"data": data, "layout": layout}, legend)
+
+
 def _layout(height: int) -> dict:
     axis = {"automargin": True, "gridcolor": "#d0d7df", "zeroline": False, "fixedrange": False}
     return {
         "height": height,
-        "margin": {"l": 10, "r": 16, "t": 34, "b": 44},
+        "margin": {"l": 10, "r": 16, "t": 8, "b": 44},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "inherit", "size": 12},
-        "legend": {
-            **{"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
-            **{"traceorder": "normal", "xref": "container", "font": {"size": 11}},
-        },
+        "showlegend": False,
         "dragmode": False,
         "xaxis": dict(axis),
         "yaxis": dict(axis),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from s5_to_loihi.profiling.baselines import STREAMING, Baseline
@@ -12,18 +13,19 @@ from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.reports.html import charts
 from s5_to_loihi.reports.html.cells import number, table, text
 from s5_to_loihi.reports.html.page import Cell, Note, Section, Table
-from s5_to_loihi.reports.numbers import with_range
+from s5_to_loihi.reports.numbers import shown, with_range
 
 
 def comparison(findings: Findings) -> Section:
     """Return every row with its origin and source."""
+    measured = _labelled(findings.baselines)
     latencies = [
         *((f"{one.name}, {mode}", _chip_time(one, mode)) for one, mode in _on_chip(findings)),
-        *((_short(one), one.time) for one in findings.baselines),
+        *((label, one.time) for label, one in measured.items()),
     ]
     energies = [
         *((f"{one.name}, {mode}", _chip_energy(one, mode)) for one, mode in _on_chip(findings)),
-        *((_short(one), one.energy) for one in findings.baselines if one.energy is not None),
+        *((label, one.energy) for label, one in measured.items() if one.energy is not None),
     ]
     blocks = [
         *(Note(_in_words(findings.own, other)) for other in findings.contenders[1:]),
@@ -39,7 +41,7 @@ def comparison(findings: Findings) -> Section:
             " supplies: the table says which.",
             energies,
         ),
-        _rows(findings, latencies, energies),
+        _rows(measured, latencies, energies),
         _networks(findings),
         _ratio_table(findings),
         _publications(),
@@ -57,8 +59,8 @@ def _in_words(own: Contender, other: Contender) -> str:
         f" synaptic operations, {with_range(of['latency, fall-through'])} the latency,"
         f" {with_range(of['time per token, pipelined'])} the time per token pipelined,"
         f" {with_range(of['energy per token, fall-through'])} and"
-        f" {with_range(of['energy per token, pipelined'])} the energy of {own.name}, which has"
-        f" {with_range(of['synaptic memory'])} of the synaptic memory. A timestep of {own.name}"
+        f" {with_range(of['energy per token, pipelined'])} the energy of {own.name}, which saves"
+        f" {shown(of['synaptic memory'].value)} % of the synaptic memory. A timestep of {own.name}"
         f" waits for: {deciding}."
     )
 
@@ -78,20 +80,27 @@ def _chip_energy(one: Contender, mode: str) -> Quantity:
     return one.profile.modes[mode].energy[RATIO_SCOPE].total
 
 
-def _short(baseline: Baseline) -> str:
-    device = baseline.device.partition(",")[0]
-    library = baseline.software.partition(" ")[0]
-    mode = baseline.mode.replace(STREAMING, "streaming").replace(" at once", "")
-    return f"{library}, {device}, {mode}"
+def _labelled(baselines: Sequence[Baseline]) -> dict[str, Baseline]:
+    """Return the baselines by short names of their own: library, device, mode."""
+    labelled: dict[str, Baseline] = {}
+    for one in baselines:
+        mode = "streaming" if one.mode == STREAMING else one.mode.partition(" of ")[0]
+        label = f"{one.software.partition(' ')[0]}, {one.device.partition(',')[0]}, {mode}"
+        count = sum(name.partition(" (")[0] == label for name in labelled)
+        labelled[f"{label} ({count + 1})" if count else label] = one
+    return labelled
 
 
-def _rows(findings: Findings, latencies, energies) -> Table:
+def _rows(
+    measured: Mapping[str, Baseline],
+    latencies: Sequence[tuple[str, Quantity]],
+    energies: Sequence[tuple[str, Quantity]],
+) -> Table:
     """List all numbers of the charts with scope and source."""
     energy_of = dict(energies)
     rows = []
-    notes = {_short(one): one for one in findings.baselines}
     for label, time in latencies:
-        energy, baseline = energy_of.get(label), notes.get(label)
+        energy, baseline = energy_of.get(label), measured.get(label)
         source = time.source
         if baseline is not None:
             source = f"{baseline.software} on {baseline.device}; {baseline.sizes}; {time.source}"

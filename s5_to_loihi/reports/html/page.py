@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -83,6 +84,7 @@ class Chart:
         caption: under it.
         description: what it shows, for those who do not see it.
         figure: ``data`` and ``layout`` as plotly.js takes them.
+        legend: name -> colour; above the chart, where it wraps as the page does.
     """
 
     kind: ClassVar[str] = "chart"
@@ -90,6 +92,7 @@ class Chart:
     caption: str
     description: str
     figure: dict
+    legend: Mapping[str, str]
 
 
 @dataclass(frozen=True)

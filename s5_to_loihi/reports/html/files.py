@@ -1,0 +1,33 @@
+"""A report as files: the page, and the same numbers as JSON beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from s5_to_loihi.files import replacing
+from s5_to_loihi.profiling.findings import Findings
+from s5_to_loihi.reports.html.content import dictionary_of, page_of
+from s5_to_loihi.reports.html.page import rendered
+
+
+def write(findings: Findings, command: str, path: Path) -> tuple[Path, Path]:
+    """Write a report, each file whole or not at all.
+
+    Args:
+        findings: what it says.
+        command: that made it.
+        path: of the page; the JSON has its name with the suffix .json.
+
+    Returns:
+        The paths of page and JSON.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    data = json.dumps(dictionary_of(findings, command), indent=1, allow_nan=False) + "\n"
+    beside = path.with_suffix(".json")
+    for file, content in ((path, rendered(page_of(findings, command))), (beside, data)):
+        with replacing(file) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return path, beside
