@@ -356,8 +356,10 @@ def test_drawn_constants_lie_in_the_interval(profiled, mapped):
         }
         assert quantities.keys() == mode.distribution.keys() == mode.influences.keys()
         for name, quantity in quantities.items():
-            low, middle, high = mode.distribution[name]
-            assert quantity.low <= low < middle < high <= quantity.high
+            most = mode.distribution[name]
+            assert quantity.low <= most.low < most.value < most.high <= quantity.high
+            for one in mode.influences[name]:
+                assert quantity.low <= one.effect.low < one.effect.high <= quantity.high
             shares = [one.share for one in mode.influences[name]]
             assert shares == sorted(shares, reverse=True)
             assert 0 < sum(shares) <= 1 + 1e-9
