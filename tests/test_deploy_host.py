@@ -27,9 +27,8 @@ pytestmark = [
     # One Lava at a time: what it leaves behind is looked for on the whole machine.
     pytest.mark.xdist_group("lava"),
 ]
-#: A run of seconds, to be interrupted; one to be waited for as well; one as short as possible.
+#: A run of seconds, to be interrupted, and one as short as possible.
 LONG = ("--tokens", "100", "--sequences", "2")
-LONGER = ("--tokens", "20", "--sequences", "1")
 SHORT = ("--tokens", "2", "--sequences", "1")
 WAIT_SECONDS = 60
 
@@ -135,8 +134,18 @@ def is_in_its_run(host):
     return any(json.loads(file.read_text())["phase"] == "run" for file in files)
 
 
-def parent(process):
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+@pytest.fixture
+def waiting(host, tmp_path):
+    """A Python on the host whose jobs wait until ``tmp_path / "go"`` is there."""
+    wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done"
+    return host.python(f"waiting_{tmp_path.name}", f'case "$1" in */run_on_board.py) {wait};; esac')
+
+
+def connection_of(process):
+    """The process of the ssh server that a process on the host talks through."""
+    while not Path(f"/proc/{process}/cmdline").read_text().startswith("sshd:"):
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return process
 
 
 def test_a_job_runs_under_slurm_and_comes_back_verified(host, deploy, compiled, tmp_path):
@@ -176,10 +185,10 @@ def test_a_cancelled_job_is_an_error_and_leaves_nothing(host, start, tmp_path):
     assert job_of(tmp_path / "results")["stage"] == "failed"
 
 
-def test_a_connection_cut_while_following(host, start, deploy, tmp_path):
-    process = start(*LONGER)
-    assert wait_for(lambda: is_in_its_run(host) and following(host))
-    os.kill(parent(following(host)), signal.SIGKILL)
+def test_a_connection_cut_while_following(host, start, deploy, waiting, tmp_path):
+    process = start(*SHORT, "--python", str(waiting))
+    assert wait_for(lambda: host.job_processes() and following(host))
+    os.kill(connection_of(following(host)), signal.SIGKILL)
     code, _, err = ended(process)
     assert code == 1
     assert "connection" in err
@@ -187,7 +196,8 @@ def test_a_connection_cut_while_following(host, start, deploy, tmp_path):
     assert "goes on" in err
     # What served the log ends by itself; the job does not.
     assert wait_for(lambda: not following(host))
-    assert host.queue()
+    assert len(host.queue()) == 1
+    (tmp_path / "go").touch()
     code, _, err = deploy("--resume")
     assert code == 0, err
     assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
@@ -195,10 +205,14 @@ def test_a_connection_cut_while_following(host, start, deploy, tmp_path):
 
 def test_a_connection_cut_before_the_answer_does_not_submit_twice(host, deploy, tmp_path):
     flag = tmp_path / "cut"
+    cut = (
+        f'{sys.executable} "$@" > /dev/null; process=$PPID;'
+        " until grep -q ^sshd: /proc/$process/cmdline; do"
+        " process=$(cut -d ' ' -f 4 /proc/$process/stat); done;"
+        f" touch {flag}; kill -9 $process; exit"
+    )
     python = host.python(
-        "cutting_python",
-        f'case "$1" in */submit.py) [ -e {flag} ] || {{ touch {flag};'
-        f' {sys.executable} "$@" > /dev/null; kill -9 $PPID; exit; }};; esac',
+        "cutting_python", f'case "$1" in */submit.py) [ -e {flag} ] || {{ {cut}; }};; esac'
     )
     code, _, err = deploy(*SHORT, "--python", str(python))
     assert code == 1
@@ -210,9 +224,9 @@ def test_a_connection_cut_before_the_answer_does_not_submit_twice(host, deploy, 
     assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
 
 
-def test_interrupting_leaves_the_job_running_and_cancel_ends_it(host, start, deploy, tmp_path):
-    process = start(*LONG)
-    assert wait_for(lambda: is_in_its_run(host) and following(host))
+def test_interrupting_leaves_the_job_running_and_cancel_ends_it(host, start, deploy, waiting):
+    process = start(*SHORT, "--python", str(waiting))
+    assert wait_for(lambda: host.job_processes() and following(host))
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert code == 130

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from s5_to_loihi import bundle, cli
+from s5_to_loihi.backends.chip_plan import Lowering
 from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
@@ -56,7 +57,10 @@ def planned(path):
         target=Target.BOARD,
         mode=Mode.PIPELINED,
         fine_grained=False,
+        lowering=Lowering.MICROCODE,
         microcode=None,
+        input_latency=0,
+        output_latency=0,
         measure=True,
         tokens=3,
         sequences=2,
@@ -410,6 +414,16 @@ def test_a_phase_that_hangs_is_ended(host_folder):
     assert "has been started before" in again.stderr
 
 
+def test_a_board_without_the_extension_is_an_error_in_the_last_word(host_folder):
+    ran = run_on_board(host_folder)
+    assert ran.returncode == 1
+    ended = json.loads((host_folder / "ended.json").read_text())
+    assert (ended["exit_code"], ended["phase"]) == (1, "run")
+    assert "lava-loihi" in ended["error"]
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert not (host_folder / "result").exists()
+
+
 def test_a_run_ends_with_the_process_that_watches_it(host_folder):
     package = host_folder / "program" / "s5_to_loihi" / "__init__.py"
     package.write_text(
@@ -439,15 +453,15 @@ def is_running(process):
         return False
 
 
-def test_a_job_on_a_board_gives_outputs_and_profile(host_folder, opened, planned):
+def test_a_job_on_a_board_gives_outputs_and_profile(host_folder, opened, planned, monkeypatch):
     """The board is a stand-in: what is shown is how it is called and what is done with it."""
     stand_in = Path(__file__).parent / "helpers" / "stand_in_board.py"
     backends = host_folder / "program" / "s5_to_loihi" / "backends"
     (backends / "board.py").write_text(stand_in.read_text())
-    (backends / "probes.py").write_text('PROBES = {"time": "", "power": ""}\n')
-    ran = run_on_board(
-        host_folder, "--board=ncl-ext-og-04", "--generation=N3C1", "--microcode=/my/microcode"
-    )
+    options = ("--microcode=/my/microcode", "--lowering=stock", "--output-latency=2")
+    monkeypatch.setenv("BOARD", "ncl-ext-og-04")
+    monkeypatch.setenv("LOIHI_GEN", "N3C1")
+    ran = run_on_board(host_folder, *options)
     assert ran.returncode == 0, ran.stderr
     outputs = np.load(host_folder / "result" / "outputs.npy")
     np.testing.assert_array_equal(outputs, expected(opened))
@@ -457,7 +471,9 @@ def test_a_job_on_a_board_gives_outputs_and_profile(host_folder, opened, planned
         ("board", "ncl-ext-og-04"),
         ("generation", "N3C1"),
         ("microcode", "/my/microcode"),
-        ("measure", "time power"),
+        ("measure", "time power activity"),
+        ("lowering", "stock"),
+        ("latencies", "0 2"),
     }
     assert json.loads((host_folder / "ended.json").read_text()) == {
         "exit_code": 0,
