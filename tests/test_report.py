@@ -224,8 +224,10 @@ def test_a_changed_constant_changes_the_report_and_its_provenance(path, tmp_path
 def test_a_recording_is_denoised_and_scored(path):
     from s5_to_loihi.demo import NOISY
 
-    found = gather(Sources(path, inputs=NOISY, clean=CLEAN, measure=False))
+    found = gather(Sources(path, inputs=NOISY, clean=CLEAN, dense=path, measure=False))
     assert found.denoising.denoised > found.denoising.noisy
+    assert found.dense_denoising == found.denoising
+    assert "measured with the integers of both" in rendered(page_of(found, "a test"))
     with pytest.raises(InputError, match="no noisy recording"):
         gather(Sources(path, clean=CLEAN, measure=False))
 

@@ -87,7 +87,8 @@ class Findings:
         values, weights, ports: what is in the network.
         measured: the board run.
         compared: its numbers beside the predicted ones.
-        denoising: None if there is no clean recording.
+        denoising, dense_denoising: of this network and of the dense bundle; None without a clean
+            recording, or without such a bundle.
     """
 
     opened: Bundle
@@ -104,6 +105,7 @@ class Findings:
     measured: MeasuredProfile | None
     compared: tuple[Compared, ...]
     denoising: Denoising | None
+    dense_denoising: Denoising | None
 
     @property
     def own(self) -> Contender:
@@ -128,11 +130,12 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     opened = bundle.read(sources.bundle)
     measured = read_measured(sources.measured) if sources.measured else None
     read = [row for path in sources.baselines for row in read_baselines(path).measured]
-    denoising = _denoised(opened, sources)
+    dense = bundle.read(sources.dense) if sources.dense else None
+    denoising, dense_denoising = (_denoised(one, sources) for one in (opened, dense))
     tokens, clipped = _tokens(opened, sources.inputs, str(sources.bundle))
     recording = record(opened.network, tokens, progress("Counting messages"))
     own = _mapped("this network", "as compiled", opened, recording, sources, progress)
-    contenders, remarks = _compared_networks(own, recording, sources, progress)
+    contenders, remarks = _compared_networks(own, recording, dense, sources, progress)
     here = ()
     if sources.measure:
         step = progress("Measuring the float model here")
@@ -157,6 +160,7 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
         measured=measured,
         compared=compared,
         denoising=denoising,
+        dense_denoising=dense_denoising,
     )
 
 
@@ -184,7 +188,11 @@ def _mapped(
 
 
 def _compared_networks(
-    own: Contender, recording: Recording, sources: Sources, progress: Progress
+    own: Contender,
+    recording: Recording,
+    dense: Bundle | None,
+    sources: Sources,
+    progress: Progress,
 ) -> tuple[list[Contender], list[str]]:
     """Return the dense twin and the dense bundle, and why there is none."""
     found, remarks = [], []
@@ -193,13 +201,12 @@ def _compared_networks(
         found += twins(own, recording, sources.seed)
     except CapacityError as error:
         remarks.append(f"No dense twin: {error}")
-    if sources.dense is not None:
-        other = bundle.read(sources.dense)
-        tokens, _ = _tokens(other, sources.inputs, str(sources.dense))
-        sent = record(other.network, tokens, progress("Counting messages of the dense bundle"))
-        name = f"dense bundle: {other.network.name}"
+    if dense is not None:
+        tokens, _ = _tokens(dense, sources.inputs, str(sources.dense))
+        sent = record(dense.network, tokens, progress("Counting messages of the dense bundle"))
+        name = f"dense bundle: {dense.network.name}"
         what = f"the network in {sources.dense.name}, {sent.origin}"
-        found.append(_mapped(name, what, other, sent, sources, progress))
+        found.append(_mapped(name, what, dense, sent, sources, progress))
     return found, remarks
 
 
@@ -219,9 +226,9 @@ def _verified(opened: Bundle) -> list[RunResult]:
     ]
 
 
-def _denoised(opened: Bundle, sources: Sources) -> Denoising | None:
+def _denoised(opened: Bundle | None, sources: Sources) -> Denoising | None:
     """Denoise the recording and compare it with the clean one."""
-    if sources.clean is None:
+    if opened is None or sources.clean is None:
         return None
     if sources.inputs is None or sources.inputs.suffix.lower() != ".wav":
         what = "has no noisy recording beside it"

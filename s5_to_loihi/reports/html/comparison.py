@@ -44,6 +44,7 @@ def comparison(findings: Findings) -> Section:
         _rows(measured, latencies, energies),
         _networks(findings),
         _ratio_table(findings),
+        *_quality(findings),
         _publications(),
         *(Note(remark) for remark in findings.remarks),
     ]
@@ -168,6 +169,20 @@ def _ratio_table(findings: Findings) -> Table:
 def _claim(ratio: Ratio) -> tuple[Cell, ...]:
     claimed = number(ratio.claim.quantity) if ratio.claim else text("-")
     return claimed, text(ratio.same or "-"), text(ratio.different or "-")
+
+
+def _quality(findings: Findings) -> list[Note]:
+    """Say how well this network and the dense bundle denoise, if that was measured."""
+    own, dense = findings.denoising, findings.dense_denoising
+    if own is None or dense is None:
+        return []
+    return [
+        Note(
+            f"SI-SNR on {shown(own.seconds)} s of sound, noisy {own.noisy:.2f} dB: this network"
+            f" {own.denoised:.2f} dB, {findings.contenders[-1].name} {dense.denoised:.2f} dB;"
+            " measured with the integers of both."
+        )
+    ]
 
 
 def _publications() -> Table:
