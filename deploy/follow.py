@@ -27,7 +27,7 @@ POLL_SECONDS = 0.3
 SLURM_POLL_SECONDS = 3.0
 ALIVE_SECONDS = 2.0
 #: A job that SLURM has ended may take this long to show its last file (network file systems).
-LAST_WORD_SECONDS = 5.0
+LAST_WORD_SECONDS = 10.0
 LARGEST_PIECE = 1 << 16
 
 

@@ -36,6 +36,10 @@ class SlurmError(Exception):
     """A program of SLURM is missing, refused or did not answer; the message says which."""
 
 
+class SlurmRefusal(SlurmError):
+    """A program of SLURM is missing or refused: nothing was done."""
+
+
 def write_json(path: Path, content: dict) -> None:
     """Write a small file whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -58,7 +62,8 @@ def slurm(*command: str) -> str:
     """Run a program of SLURM and return what it prints.
 
     Raises:
-        SlurmError: it is missing, ended with an error, or did not answer.
+        SlurmRefusal: it is missing or ended with an error.
+        SlurmError: it did not answer.
     """
     search_path = os.pathsep.join([os.environ.get("PATH", os.defpath), INRC_PROGRAMS])
     environment = {**os.environ, "PATH": search_path}
@@ -72,7 +77,7 @@ def slurm(*command: str) -> str:
             timeout=SLURM_SECONDS,
         )
     except FileNotFoundError:
-        raise SlurmError(
+        raise SlurmRefusal(
             f"{command[0]} is not on this host: is it the SLURM host? If it is, put the folder of"
             " SLURM's programs into PATH (~/.bashrc)"
         ) from None
@@ -81,7 +86,7 @@ def slurm(*command: str) -> str:
     if done.returncode:
         said = (done.stderr or done.stdout).split("\n")
         said = [line.strip() for line in said if line.strip()] or [f"exit code {done.returncode}"]
-        raise SlurmError(f"{command[0]} failed: {said[-1]}")
+        raise SlurmRefusal(f"{command[0]} failed: {said[-1]}")
     return done.stdout
 
 

@@ -59,13 +59,15 @@ CHECK_MICROCODE = """
 import sys
 from pathlib import Path
 from s5_to_loihi import bundle
-from s5_to_loihi.backends import microcode_files
+from s5_to_loihi.backends import microcode_files, stock
 network = bundle.read(Path(sys.argv[1])).network
 folder = sys.argv[2] or None
-programs = microcode_files.missing(network, folder)
+lowered = stock.lower(network) if sys.argv[3] == "stock" else ()
+without = [one.group for one in lowered if one.process is not None]
+programs = microcode_files.missing(network, folder, without)
 if programs:
     sys.exit(str(microcode_files.missing_error(programs, folder)))
-print("there for every neuron program")
+print("there for every neuron program" + (f", but for {len(without)} groups" if without else ""))
 """
 CHECK_CAPACITY = """
 import sys
@@ -119,7 +121,8 @@ def checks(arguments: argparse.Namespace) -> Iterator[Line]:
             yield check_board(arguments.board, arguments.partition)
     if arguments.target == "board":
         yield check_capacity(arguments.bundle, arguments.partition)
-        yield check_microcode(arguments.bundle, arguments.microcode)
+        if arguments.lowering != "embedded":
+            yield check_microcode(arguments.bundle, arguments.microcode, arguments.lowering)
 
 
 def check_python() -> Line:
@@ -224,9 +227,9 @@ def check_capacity(bundle: Path, partition: str | None) -> Line:
     return Line("capacity (a model)", PROBLEM, said[-1], do)
 
 
-def check_microcode(bundle: Path, folder: Path | None) -> Line:
-    """Check that there is a microcode file for every neuron program of the network."""
-    arguments = [str(bundle), "" if folder is None else str(folder)]
+def check_microcode(bundle: Path, folder: Path | None, lowering: str) -> Line:
+    """Check that there is a microcode file for every neuron program that needs one."""
+    arguments = [str(bundle), "" if folder is None else str(folder), lowering]
     exit_code, said = _python(CHECK_MICROCODE, arguments, IMPORT_SECONDS)
     if exit_code == 0:
         return Line("microcode", OK, said[-1])
@@ -261,6 +264,9 @@ def main() -> int:
     parser.add_argument("--partition", help="of SLURM")
     parser.add_argument("--board", help="node of SLURM")
     parser.add_argument("--microcode", type=Path, help="folder of your microcode files")
+    parser.add_argument(
+        "--lowering", choices=("microcode", "stock", "embedded"), default="microcode"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON list instead of lines")
     arguments = parser.parse_args()
     lines = []

@@ -18,6 +18,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -27,7 +28,9 @@ import job_files
 
 PROGRAM = Path(__file__).resolve().parents[1]
 TARGETS = ("board", "lava-cpu")
-PLACES = ("partition", "board", "generation")
+LOWERINGS = ("microcode", "stock", "embedded")
+#: Where the run is made: name in the profile -> the variable that lava-loihi reads.
+PLACES = {"partition": "PARTITION", "board": "BOARD", "generation": "LOIHI_GEN"}
 POLL_SECONDS = 0.1
 #: Progress is written this often at most: a network file system is slow.
 STATUS_SECONDS = 0.3
@@ -58,9 +61,12 @@ def parse() -> argparse.Namespace:
         help="lava-cpu: one Lava process a neuron group, as on the chip, not one for all",
     )
     parser.add_argument("--microcode", type=Path, help="board: folder of your microcode files")
+    parser.add_argument(
+        "--lowering", choices=LOWERINGS, default="microcode", help="board: what computes neurons"
+    )
+    for name in ("--input-latency", "--output-latency"):
+        parser.add_argument(name, type=int, default=0, help="board: timesteps to or from the chip")
     parser.add_argument("--no-measure", action="store_true", help="board: outputs only")
-    for name in PLACES:
-        parser.add_argument(f"--{name}", help="board: as lava-loihi calls it")
     for phase, limit in LIMITS.items():
         parser.add_argument(
             f"--{phase}-seconds", type=float, default=limit, help=f"limit (default {limit:g})"
@@ -80,12 +86,15 @@ def supervise(arguments: argparse.Namespace) -> int:
         "process": os.getpid(),
         "start_time": job_files.start_time(os.getpid()),
     }
+    draft = job / f".{job_files.STARTED}.{os.getpid()}"
+    draft.write_text(json.dumps(started))
     try:
-        with open(job / job_files.STARTED, "x") as file:
-            json.dump(started, file)
+        os.link(draft, job / job_files.STARTED)  # whole, and by one job only
     except FileExistsError:
         print(f"{job}: its job has been started before; make a new folder", file=sys.stderr)
         return FAILED
+    finally:
+        draft.unlink()
     (job / RESERVE).write_bytes(bytes(RESERVE_BYTES))
     signal.signal(signal.SIGTERM, _terminate)
     worker = subprocess.Popen([sys.executable, *sys.argv, "--worker"], start_new_session=True)
@@ -141,6 +150,7 @@ def _watch(worker: subprocess.Popen, job: Path, arguments: argparse.Namespace):
 
 def work(arguments: argparse.Namespace) -> int:
     """Do all phases; return the exit code, after an error with ``error.json`` beside the log."""
+    threading.Thread(target=_die_with, args=[os.getppid()], daemon=True).start()
     sys.path.insert(0, str(PROGRAM))
     job = arguments.job.resolve()
     try:
@@ -157,16 +167,21 @@ def work(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _die_with(parent: int) -> None:
+    """End this process and its session soon after its parent has ended, whatever it is doing."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
 def _work(arguments: argparse.Namespace, job: Path) -> None:
     status = job / job_files.STATUS
     job_files.write_json(status, {"phase": "prepare", "done": 0, "total": 1})
     import numpy as np
 
     from s5_to_loihi import bundle
-    from s5_to_loihi.backends.supervisor import die_with_parent
     from s5_to_loihi.profiling.measured import write_measured
 
-    die_with_parent()
     network = bundle.read(arguments.bundle).network
     tokens = np.load(arguments.tokens, allow_pickle=False)
     written = time.monotonic()
@@ -215,21 +230,27 @@ def _run_on_lava(network, tokens, arguments: argparse.Namespace, on_progress):
         tokens=tokens.shape[0] * tokens.shape[1],
         timesteps=timestep_count(network, mode, len(tokens)) * tokens.shape[1],
         wall_seconds=time.monotonic() - started,
-        environment=_environment(arguments),
+        environment=_environment(),
     )
     return evaluation.outputs, profile
 
 
 def _run_on_board(network, tokens, arguments: argparse.Namespace, on_progress):
-    """Run on the chip. Not yet run on hardware; README.md says what is assumed."""
+    """Run on the chip. Not yet run on hardware; README.md says what is assumed.
+
+    The board is not named: lava-loihi reads the variables of ``PLACES``, and SLURM or NOSLURM.
+    """
     from s5_to_loihi import bundle
     from s5_to_loihi.backends import board, probes
+    from s5_to_loihi.backends.chip_plan import Lowering
     from s5_to_loihi.backends.interpreter import Mode
 
     options = board.BoardOptions(
         microcode=arguments.microcode,
+        input_latency=arguments.input_latency,
+        output_latency=arguments.output_latency,
+        lowering=Lowering(arguments.lowering),
         measure=() if arguments.no_measure else tuple(probes.PROBES),
-        **_places(arguments),
     )
     run = board.run(
         network,
@@ -239,20 +260,20 @@ def _run_on_board(network, tokens, arguments: argparse.Namespace, on_progress):
         bundle_digest=bundle.digest(arguments.bundle),
         on_progress=on_progress,
     )
-    environment = {**_environment(arguments), **run.profile.environment}
+    # What the options say of the place is not where lava-loihi went.
+    told = {name: text for name, text in run.profile.environment.items() if name not in PLACES}
+    environment = {**told, **_environment(), "lowering": arguments.lowering}
     return run.evaluation.outputs, dataclasses.replace(run.profile, environment=environment)
 
 
-def _places(arguments: argparse.Namespace) -> dict[str, str]:
-    return {name: value for name in PLACES if (value := getattr(arguments, name)) is not None}
-
-
-def _environment(arguments: argparse.Namespace) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """Return what a measurement depends on: place, host and versions."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    environment = _places(arguments)
+    environment = {
+        name: os.environ[variable] for name, variable in PLACES.items() if variable in os.environ
+    }
     environment |= {"host": platform.node(), "python": platform.python_version()}
     for package in ("numpy", "lava-nc", "lava-loihi"):
         with suppress(PackageNotFoundError):

@@ -2,9 +2,9 @@
 
     python program/deploy/submit.py --name NAME [--direct] -- JOB_FOLDER
 
-Prints what was submitted as JSON: {"slurm": "42"} or {"process": 4711, "start_time": "..."}. If an
-answer was lost, calling it again finds the job by its marker file, by its name in SLURM's queue, or
-by what the running job itself has written.
+Prints what was submitted as JSON: {"slurm": "42"} or {"process": 4711, "start_time": "..."}; or
+{"refused": "why"}. If an answer was lost, calling it again finds the job by its marker file, by its
+name in SLURM's queue, or by what the running job itself has written.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import fcntl
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import job_files
@@ -27,10 +28,12 @@ def submit(folder: Path, name: str, direct: bool) -> dict:
     """Return what was submitted, now or by an earlier call.
 
     Raises:
-        SlurmError: SLURM refused the job.
+        SlurmRefusal: SLURM refused the job.
+        SlurmError: SLURM did not answer; it may have taken the job.
     """
     with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # some file systems have no locks; the job itself runs once anyway
+            fcntl.flock(lock, fcntl.LOCK_EX)
         submitted = job_files.read_json(folder / job_files.SUBMITTED)
         if submitted is None:
             submitted = _found(folder, name, direct)
@@ -87,8 +90,10 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         submitted = submit(arguments.folder.resolve(), arguments.name, arguments.direct)
+    except job_files.SlurmRefusal as refusal:
+        submitted = {"refused": str(refusal)}
     except job_files.SlurmError as error:
-        sys.exit(f"not submitted: {error}")
+        sys.exit(str(error))
     print(json.dumps(submitted))
 
 

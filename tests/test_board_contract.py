@@ -254,16 +254,10 @@ def test_counts_are_the_mappers(name):
 
 
 def test_missing_microcode_is_named_with_its_listing(tmp_path):
-    network = network_of("denoiser_small")
-    bundle.write(Bundle(network, None), tmp_path / "network")
-    (tmp_path / "empty").mkdir()
-    finished = extension.run(
-        "record_allocation.py", tmp_path / "network", tmp_path / "empty", INTERVAL
-    )
-    assert finished.returncode != 0
-    program = program_of(network, network.groups[0])
-    assert f"{program.name} (s5-to-loihi microcode BUNDLE --group encoder)" in finished.stderr
-    assert str(tmp_path / "empty") in finished.stderr
+    with pytest.raises(LavaError) as caught:
+        microcode_files.require("state-12", "block0.state", tmp_path)
+    assert "state-12 (s5-to-loihi microcode BUNDLE --group block0.state)" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
 
 
 def test_microcode_comes_from_the_option_then_the_variable(tmp_path, monkeypatch):

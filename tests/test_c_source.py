@@ -91,4 +91,4 @@ def test_names_that_are_one_in_c_are_refused():
 @pytest.mark.parametrize("name", ["block0.state", "1st block", "a-b/c;d", "größe", "*/ #"])
 def test_names_become_identifiers(name):
     assert identifier(name).replace("_", "").isascii()
-    assert f"C_{identifier(name)}".isidentifier()
+    assert identifier(name).isidentifier()

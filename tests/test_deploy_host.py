@@ -18,7 +18,7 @@ import board_host
 import numpy as np
 import pytest
 
-from s5_to_loihi import bundle
+from s5_to_loihi import bundle, cli
 from s5_to_loihi.backends import lava_shim
 from s5_to_loihi.demo import DENOISER
 
@@ -27,9 +27,8 @@ pytestmark = [
     # One Lava at a time: what it leaves behind is looked for on the whole machine.
     pytest.mark.xdist_group("lava"),
 ]
-#: A run of seconds, to be interrupted; one to be waited for as well; one as short as possible.
+#: A run of seconds, to be interrupted, and one as short as possible.
 LONG = ("--tokens", "100", "--sequences", "2")
-LONGER = ("--tokens", "20", "--sequences", "1")
 SHORT = ("--tokens", "2", "--sequences", "1")
 WAIT_SECONDS = 60
 
@@ -52,23 +51,51 @@ def compiled(tmp_path_factory):
 
 
 @pytest.fixture
-def deploy(host, compiled, tmp_path):
-    """Start a deployment; its results go to ``tmp_path / "results"``."""
+def arguments(host, compiled, tmp_path):
+    """The arguments of a deployment whose results go to ``tmp_path / "results"``."""
+
+    def make(*options, path=compiled):
+        always = ("--target", "lava-cpu", "--fine-grained", "-o", str(tmp_path / "results"))
+        return ["deploy", str(path), *host.options, *always, *options]
+
+    return make
+
+
+@pytest.fixture
+def deploy(arguments, nothing_left, monkeypatch, capsys):
+    """Deploy; return (exit code, standard output, standard error with single spaces)."""
+
+    def call(*options, **paths):
+        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", *arguments(*options, **paths)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, re.sub(r"\s+", " ", err)
+
+    return call
+
+
+@pytest.fixture
+def start(arguments, nothing_left):
+    """Start a deployment in a process of its own, to be disturbed."""
     started = []
 
-    def start(*options, path=compiled):
-        command = [sys.executable, "-m", "s5_to_loihi.cli", "deploy", str(path), *host.options]
-        command += ["--target", "lava-cpu", "--fine-grained", "-o", str(tmp_path / "results")]
+    def run(*options):
+        command = [sys.executable, "-m", "s5_to_loihi.cli", *arguments(*options)]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        environment = {**os.environ, "COLUMNS": "200"}
-        process = subprocess.Popen([*command, *options], env=environment, **streams)
-        started.append(process)
-        return process
+        started.append(subprocess.Popen(command, **streams))
+        return started[-1]
 
-    yield start
+    yield run
     for process in started:
         process.kill()
-        process.wait()
+        process.communicate()
+
+
+@pytest.fixture
+def nothing_left(host):
+    """Look for what a deployment left running, there or here."""
+    yield
     for number in host.queue():
         host.slurm("scancel", number)
     assert wait_for(lambda: not (host.queue() or host.job_processes() or host.scripts()))
@@ -83,7 +110,7 @@ def wait_for(condition):
 
 
 def ended(process):
-    """Return (exit code, standard output, standard error with single spaces)."""
+    """Wait for a process; return what ``deploy`` returns."""
     out, err = process.communicate(timeout=WAIT_SECONDS)
     return process.returncode, out, re.sub(r"\s+", " ", err)
 
@@ -107,13 +134,23 @@ def is_in_its_run(host):
     return any(json.loads(file.read_text())["phase"] == "run" for file in files)
 
 
-def parent(process):
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+@pytest.fixture
+def waiting(host, tmp_path):
+    """A Python on the host whose jobs wait until ``tmp_path / "go"`` is there."""
+    wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done"
+    return host.python(f"waiting_{tmp_path.name}", f'case "$1" in */run_on_board.py) {wait};; esac')
+
+
+def connection_of(process):
+    """The process of the ssh server that a process on the host talks through."""
+    while not Path(f"/proc/{process}/cmdline").read_text().startswith("sshd:"):
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return process
 
 
 def test_a_job_runs_under_slurm_and_comes_back_verified(host, deploy, compiled, tmp_path):
     options = ("--partition", board_host.PARTITION, "--board", board_host.BOARD, "--json")
-    code, out, err = ended(deploy(*SHORT, *options, "--generation", "N3C1", "--time-limit", "5"))
+    code, out, err = deploy(*SHORT, *options, "--generation", "N3C1", "--time-limit", "5")
     assert code == 0, err
     report = json.loads(out)
     assert report["equal"] is True
@@ -131,14 +168,14 @@ def test_a_job_runs_under_slurm_and_comes_back_verified(host, deploy, compiled, 
     assert profile["bundle_digest"] == bundle.digest(compiled)
     assert "running denoiser" in (tmp_path / "results" / "log.txt").read_text()
     # The end of a job that was fetched may be seen again; nothing is submitted for that.
-    code, out, err = ended(deploy("--resume"))
+    code, out, err = deploy("--resume")
     assert code == 0, err
     assert "514 of 514 outputs equal" in out
     assert len(host.jobs()) == len(set(host.jobs()))
 
 
-def test_a_cancelled_job_is_an_error_and_leaves_nothing(host, deploy, tmp_path):
-    process = deploy(*LONG)
+def test_a_cancelled_job_is_an_error_and_leaves_nothing(host, start, tmp_path):
+    process = start(*LONG)
     assert wait_for(lambda: is_in_its_run(host))
     host.slurm("scancel", *host.queue())
     code, _, err = ended(process)
@@ -148,10 +185,10 @@ def test_a_cancelled_job_is_an_error_and_leaves_nothing(host, deploy, tmp_path):
     assert job_of(tmp_path / "results")["stage"] == "failed"
 
 
-def test_a_connection_cut_while_following(host, deploy, tmp_path):
-    process = deploy(*LONGER)
-    assert wait_for(lambda: is_in_its_run(host) and following(host))
-    os.kill(parent(following(host)), signal.SIGKILL)
+def test_a_connection_cut_while_following(host, start, deploy, waiting, tmp_path):
+    process = start(*SHORT, "--python", str(waiting))
+    assert wait_for(lambda: host.job_processes() and following(host))
+    os.kill(connection_of(following(host)), signal.SIGKILL)
     code, _, err = ended(process)
     assert code == 1
     assert "connection" in err
@@ -159,39 +196,44 @@ def test_a_connection_cut_while_following(host, deploy, tmp_path):
     assert "goes on" in err
     # What served the log ends by itself; the job does not.
     assert wait_for(lambda: not following(host))
-    assert host.queue()
-    code, _, err = ended(deploy("--resume"))
+    assert len(host.queue()) == 1
+    (tmp_path / "go").touch()
+    code, _, err = deploy("--resume")
     assert code == 0, err
     assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
 
 
 def test_a_connection_cut_before_the_answer_does_not_submit_twice(host, deploy, tmp_path):
     flag = tmp_path / "cut"
-    python = host.python(
-        "cutting_python",
-        f'case "$1" in */submit.py) [ -e {flag} ] || {{ touch {flag};'
-        f' {sys.executable} "$@" > /dev/null; kill -9 $PPID; exit; }};; esac',
+    cut = (
+        f'{sys.executable} "$@" > /dev/null; process=$PPID;'
+        " until grep -q ^sshd: /proc/$process/cmdline; do"
+        " process=$(cut -d ' ' -f 4 /proc/$process/stat); done;"
+        f" touch {flag}; kill -9 $process; exit"
     )
-    code, _, err = ended(deploy(*SHORT, "--python", str(python)))
+    python = host.python(
+        "cutting_python", f'case "$1" in */submit.py) [ -e {flag} ] || {{ {cut}; }};; esac'
+    )
+    code, _, err = deploy(*SHORT, "--python", str(python))
     assert code == 1
     assert flag.exists()
     assert "may go on" in err
     assert job_of(tmp_path / "results")["stage"] == "submitting"
-    code, _, err = ended(deploy("--resume"))
+    code, _, err = deploy("--resume")
     assert code == 0, err
     assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
 
 
-def test_interrupting_leaves_the_job_running_and_cancel_ends_it(host, deploy, tmp_path):
-    process = deploy(*LONG)
-    assert wait_for(lambda: is_in_its_run(host) and following(host))
+def test_interrupting_leaves_the_job_running_and_cancel_ends_it(host, start, deploy, waiting):
+    process = start(*SHORT, "--python", str(waiting))
+    assert wait_for(lambda: host.job_processes() and following(host))
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert code == 130
     assert "goes on on board-host" in err
     assert "--cancel" in err
     assert len(host.queue()) == 1
-    code, out, err = ended(deploy("--cancel"))
+    code, out, err = deploy("--cancel")
     assert code == 0, err
     assert "is cancelled" in out
     assert not host.queue()
@@ -202,7 +244,7 @@ def test_a_disk_that_is_full_before_the_job(host, deploy, tmp_path):
     if os.getuid() != 0:
         pytest.skip("only root may mount a small disk")
     disk = host.folder / "disk_256k"
-    code, _, err = ended(deploy(*SHORT, "--directory", str(disk)))
+    code, _, err = deploy(*SHORT, "--directory", str(disk))
     assert code == 1
     assert "No space left on device" in err
     assert "Nothing was submitted" in err
@@ -220,7 +262,7 @@ def test_a_disk_that_becomes_full_in_the_job(host, deploy):
         "filling_python",
         f'case "$1" in */run_on_board.py) cat /dev/zero > {disk}/zeros 2> /dev/null;; esac',
     )
-    code, _, err = ended(deploy(*SHORT, "--directory", str(disk), "--python", str(python)))
+    code, _, err = deploy(*SHORT, "--directory", str(disk), "--python", str(python))
     assert code == 1
     assert "is full" in err
 
@@ -231,7 +273,7 @@ def test_a_host_where_nothing_fits_is_refused_before_submission(host, deploy, tm
     python = tmp_path / "empty" / "bin" / "python"
     before = host.jobs()
     options = ("--python", str(python), "--partition", "no_such", "--board", "no-such")
-    code, _, err = ended(deploy(*SHORT, *options))
+    code, _, err = deploy(*SHORT, *options)
     assert code == 1
     assert "nothing was submitted" in err
     assert "there is no partition no_such; there are oheogulch" in err
@@ -241,8 +283,18 @@ def test_a_host_where_nothing_fits_is_refused_before_submission(host, deploy, tm
     assert host.jobs() == before
 
 
+def test_a_job_that_slurm_refuses(host, deploy, tmp_path):
+    # The partition's limit is ten minutes.
+    code, _, err = deploy(*SHORT, "--time-limit", "1000")
+    assert code == 1
+    assert "sbatch failed" in err
+    assert "time limit" in err
+    assert "Nothing was submitted" in err
+    assert job_of(tmp_path / "results")["name"] not in host.jobs()
+
+
 def test_a_python_that_is_not_there(host, deploy):
-    code, _, err = ended(deploy(*SHORT, "--python", "/no/such/python"))
+    code, _, err = deploy(*SHORT, "--python", "/no/such/python")
     assert code == 1
     assert "/no/such/python" in err
     assert "--python" in err
@@ -273,7 +325,7 @@ def test_a_host_that_cannot_be_trusted_or_reached(host, deploy, tmp_path, change
     (tmp_path / "known_hosts").write_text(known)
     configuration = configuration.replace(f"{host.folder}/known_hosts", f"{tmp_path}/known_hosts")
     (tmp_path / "ssh_config").write_text(configuration)
-    code, _, err = ended(deploy(*SHORT, "--ssh-config", str(tmp_path / "ssh_config")))
+    code, _, err = deploy(*SHORT, "--ssh-config", str(tmp_path / "ssh_config"))
     assert code == 1
     assert message in err
     assert "Nothing was submitted" in err
@@ -287,7 +339,7 @@ def test_names_that_a_shell_would_read_do_no_harm(host, deploy, compiled, tmp_pa
     directory = host.folder / name
     options = ("--slurm", "none", "--directory", str(directory))
     before = host.jobs()
-    code, out, err = ended(deploy(*SHORT, *options, path=hostile))
+    code, out, err = deploy(*SHORT, *options, path=hostile)
     assert code == 0, err
     assert "514 of 514 outputs equal" in out
     assert [path.name for path in directory.iterdir()] == [job_of(tmp_path / "results")["name"]]

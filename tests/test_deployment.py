@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tarfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from s5_to_loihi import bundle, cli
+from s5_to_loihi.backends.chip_plan import Lowering
 from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
@@ -55,7 +57,10 @@ def planned(path):
         target=Target.BOARD,
         mode=Mode.PIPELINED,
         fine_grained=False,
+        lowering=Lowering.MICROCODE,
         microcode=None,
+        input_latency=0,
+        output_latency=0,
         measure=True,
         tokens=3,
         sequences=2,
@@ -409,15 +414,54 @@ def test_a_phase_that_hangs_is_ended(host_folder):
     assert "has been started before" in again.stderr
 
 
-def test_a_job_on_a_board_gives_outputs_and_profile(host_folder, opened, planned):
+def test_a_board_without_the_extension_is_an_error_in_the_last_word(host_folder):
+    ran = run_on_board(host_folder)
+    assert ran.returncode == 1
+    ended = json.loads((host_folder / "ended.json").read_text())
+    assert (ended["exit_code"], ended["phase"]) == (1, "run")
+    assert "lava-loihi" in ended["error"]
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert not (host_folder / "result").exists()
+
+
+def test_a_run_ends_with_the_process_that_watches_it(host_folder):
+    package = host_folder / "program" / "s5_to_loihi" / "__init__.py"
+    package.write_text(
+        "import os, pathlib, time; pathlib.Path('worker').write_text(str(os.getpid()));"
+        " time.sleep(1000)"
+    )
+    script = [sys.executable, "program/deploy/run_on_board.py", "program/bundle"]
+    with subprocess.Popen([*script, "program/tokens.npy"], cwd=host_folder) as supervisor:
+        assert wait_for(lambda: (host_folder / "worker").exists())
+        supervisor.kill()
+    worker = int((host_folder / "worker").read_text())
+    assert wait_for(lambda: not is_running(worker))
+
+
+def wait_for(condition):
+    """Wait for a condition; the time is a limit for a broken program, not a measure."""
+    limit = time.monotonic() + 30
+    while not (met := condition()) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return met
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_job_on_a_board_gives_outputs_and_profile(host_folder, opened, planned, monkeypatch):
     """The board is a stand-in: what is shown is how it is called and what is done with it."""
     stand_in = Path(__file__).parent / "helpers" / "stand_in_board.py"
     backends = host_folder / "program" / "s5_to_loihi" / "backends"
     (backends / "board.py").write_text(stand_in.read_text())
-    (backends / "probes.py").write_text('PROBES = {"time": "", "power": ""}\n')
-    ran = run_on_board(
-        host_folder, "--board=ncl-ext-og-04", "--generation=N3C1", "--microcode=/my/microcode"
-    )
+    options = ("--microcode=/my/microcode", "--lowering=stock", "--output-latency=2")
+    monkeypatch.setenv("BOARD", "ncl-ext-og-04")
+    monkeypatch.setenv("LOIHI_GEN", "N3C1")
+    ran = run_on_board(host_folder, *options)
     assert ran.returncode == 0, ran.stderr
     outputs = np.load(host_folder / "result" / "outputs.npy")
     np.testing.assert_array_equal(outputs, expected(opened))
@@ -427,7 +471,9 @@ def test_a_job_on_a_board_gives_outputs_and_profile(host_folder, opened, planned
         ("board", "ncl-ext-og-04"),
         ("generation", "N3C1"),
         ("microcode", "/my/microcode"),
-        ("measure", "time power"),
+        ("measure", "time power activity"),
+        ("lowering", "stock"),
+        ("latencies", "0 2"),
     }
     assert json.loads((host_folder / "ended.json").read_text()) == {
         "exit_code": 0,

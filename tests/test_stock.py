@@ -90,7 +90,7 @@ def test_what_is_exact_and_what_is_lacking():
     assert total.lacking == last.lacking == ()
 
 
-@pytest.mark.parametrize("name", EVERY[:-3])
+@pytest.mark.parametrize("name", EVERY)
 def test_stock_neurons_reach_no_group_of_a_real_network(name):
     """Said in the documentation; one synthetic network of the helpers is an identity."""
     reached = [one.group for one in stock.lower(network_of(name)) if one.process]
@@ -142,6 +142,15 @@ def test_the_embedded_way_needs_no_microcode_and_goes_as_far_as_lavas_compiler(t
     arguments = (tmp_path / "network", tmp_path, "outputs", "", "embedded")
     finished = stand_in.run("run_on_stand_in.py", *arguments)
     assert "CS5Network" in finished.stdout.splitlines()[-1], finished.stdout + finished.stderr
+
+
+@needs_lava
+@no_extension
+def test_the_embedded_model_names_its_source():
+    finished = stand_in.run("embedded_model.py")
+    assert finished.returncode == 0, finished.stderr
+    expected = ["/job/network.c", "S5Network LMT", "CInPort COutPort"]
+    assert finished.stdout.splitlines() == expected
 
 
 def test_an_embedded_run_cannot_be_rehearsed_or_measured():

@@ -12,8 +12,9 @@ from hypothesis.extra import numpy as arrays
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.model import GluVariant
+from s5_to_loihi.sweeping.checks import LARGEST_AXIS, LARGEST_FILE
 from s5_to_loihi.sweeping.front import front
-from s5_to_loihi.sweeping.plan import LARGEST_AXIS, LARGEST_FILE, MOST_POINTS, read_plan
+from s5_to_loihi.sweeping.plan import MOST_POINTS, read_plan
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "sweep.yaml"
 GOOD = {"calibration": "data.npy", "axes": {"checkpoint": ["model"]}}

@@ -20,6 +20,7 @@ from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.programs import NeuronProgram, program_of
 from s5_to_loihi.network.tracing import Step, parameters
+from s5_to_loihi.passes.check_ranges import ARITHMETIC_BITS
 
 #: Name of the process model, from which Lava makes that of the header.
 MODEL = "CS5Network"
@@ -45,7 +46,8 @@ static inline int64_t shift_left(int64_t value, int64_t bits)
 
 def identifier(name: str) -> str:
     """Return a name with everything that C does not allow in one replaced."""
-    return re.sub(r"\W", "_", name, flags=re.ASCII)
+    replaced = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"n{replaced}" if replaced[:1].isdigit() else replaced
 
 
 def write_source(network: Network, reset_interval: int, reset_offset: int = 0) -> str:
@@ -96,7 +98,7 @@ def _group(network: Network, group: NeuronGroup) -> str:
 
 def _check(group: NeuronGroup, program: NeuronProgram) -> None:
     for step in program.steps:
-        if step.lowest < -(2**63) or step.highest >= 2**63:
+        if step.bits > ARITHMETIC_BITS:
             raise NetworkError(group.name, f"needs more than 64 bits for {step.operation}")
         if step.operation in ("<<", ">>") and program.steps[step.operands[1]].highest > (
             WIDEST_SHIFT - (step.operation == "<<")
@@ -112,9 +114,8 @@ def _check(group: NeuronGroup, program: NeuronProgram) -> None:
 
 
 def _arrays(group: NeuronGroup, program: NeuronProgram) -> list[str]:
-    binding = program.bindings[0]
+    binding, values = program.bindings[0], parameters(group)
     tables = {f"{_prefix(group)}_{name}": table for name, table in binding.tables.items()}
-    values = parameters(group)
     tables |= {_parameter(group, name): values[name] for name in binding.parameters}
     return [_array(name, table) for name, table in tables.items()]
 
@@ -150,25 +151,23 @@ def _literal(value: int) -> str:
 def _update(program: NeuronProgram) -> str:
     """Return the function that updates one neuron."""
     group = program.bindings[0].group
-    kinds = {"accumulator": "accumulators", "register": "registers", "parameter": "parameters"}
-    lines = [
-        f"static void {_prefix(group)}_update(const int32_t *accumulators, int32_t *registers,",
-        "    const int32_t *parameters, int32_t *messages)",
-        "{",
-        *(f"    (void){name};" for name in (*kinds.values(), "messages")),
-    ]
     places = {
         "accumulator": group.kind.ports,
         "register": group.kind.state,
         "parameter": program.bindings[0].parameters,
     }
+    lines = [
+        f"static void {_prefix(group)}_update(const int32_t *accumulators, int32_t *registers,",
+        "    const int32_t *parameters, int32_t *messages)",
+        "{",
+        *(f"    (void){name}s;" for name in (*places, "message")),
+    ]
     for index, step in enumerate(program.steps):
         if step.operation == "constant":
             continue
-        if step.operation in kinds:
+        if step.operation in places:
             position = places[step.operation].index(step.immediate)
-            value = f"{kinds[step.operation]}[{position}]"
-            comment = f" /* {step.immediate} */"
+            value, comment = f"{step.operation}s[{position}]", f" /* {step.immediate} */"
         else:
             value, comment = _expression(program, step), ""
         lines.append(f"    const {_type(step)} v{index} = {value};{comment}")

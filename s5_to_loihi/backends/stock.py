@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from s5_to_loihi.network.listing import bits_of
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.programs import NeuronProgram, program_of
 from s5_to_loihi.network.tracing import Step
@@ -64,8 +63,7 @@ def lower_group(network: Network, group: NeuronGroup) -> StockGroup:
     too_wide = [
         step
         for step in program.steps
-        if step.operation in ("accumulator", "+")
-        and bits_of(step.lowest, step.highest) > STOCK_BITS
+        if step.operation in ("accumulator", "+") and step.bits > STOCK_BITS
     ]
     if found is not None and not too_wide:
         return StockGroup(group.name, found)

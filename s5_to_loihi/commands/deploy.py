@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from s5_to_loihi import bundle
+from s5_to_loihi.backends.chip_plan import Lowering
 from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.commands.console import JsonOption, console, network_name, print_json, stderr
 from s5_to_loihi.deployment import commands, flow
@@ -50,6 +51,9 @@ def deploy(
         Optional[str],  # noqa: UP045
         typer.Option(help="Of the chip, such as N3C1. Default: lava-loihi's own."),
     ] = None,
+    lowering: Annotated[
+        Lowering, typer.Option(help="board: what computes the neurons (docs/board.md).")
+    ] = Lowering.MICROCODE,
     microcode: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="DIR", help="Folder of your microcode files, on the host."),
@@ -89,6 +93,12 @@ def deploy(
     measure: Annotated[
         bool, typer.Option(help="board: also time, power and activity, a run each.")
     ] = True,
+    input_latency: Annotated[
+        int, typer.Option(min=0, help="board: timesteps to the chip (docs/board.md).")
+    ] = 0,
+    output_latency: Annotated[
+        int, typer.Option(min=0, help="board: timesteps from the chip (docs/board.md).")
+    ] = 0,
     tokens: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(metavar="N", min=1, help="Recorded tokens to run. Default: all."),
@@ -142,8 +152,11 @@ def deploy(
             target=target,
             mode=mode,
             fine_grained=fine_grained,
+            lowering=lowering,
             microcode=microcode,
-            measure=measure,
+            input_latency=input_latency,
+            output_latency=output_latency,
+            measure=measure and lowering is not Lowering.EMBEDDED,
             tokens=shown.tokens.shape[0],
             sequences=shown.tokens.shape[1],
             bundle_digest=digest,

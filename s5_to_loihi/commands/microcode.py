@@ -8,14 +8,13 @@ from typing import Annotated, Optional
 
 import typer
 
-from s5_to_loihi import bundle
+from s5_to_loihi import bundle, listing
 from s5_to_loihi.backends import stock
 from s5_to_loihi.backends.c_source import write_source
 from s5_to_loihi.backends.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner, stderr
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files import replacing
-from s5_to_loihi.network import listing
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.programs import neuron_programs
 from s5_to_loihi.reports.tables import new_table
@@ -143,7 +142,7 @@ def _table(programs, folder: Path):
     table = new_table(
         f"{len(programs)} programs, listed in {folder}",
         ("program", "left"),
-        ("steps", "right"),
+        ("instructions", "right"),
         ("ports", "right"),
         ("registers", "right"),
     )
@@ -151,7 +150,7 @@ def _table(programs, folder: Path):
     for program in programs:
         table.add_row(
             program.name,
-            f"{len(program.steps)}",
+            f"{program.instructions}",
             f"{sum(step.operation == 'accumulator' for step in program.steps)}",
             f"{len(program.registers)}",
             ", ".join(binding.group.name for binding in program.bindings),

@@ -6,7 +6,7 @@ import posixpath
 import shlex
 
 from s5_to_loihi.deployment.archive import BUNDLE, TOKENS
-from s5_to_loihi.deployment.job import Job
+from s5_to_loihi.deployment.job import Job, Target
 from s5_to_loihi.deployment.slurm import Submission
 
 UNPACKER = "unpacking.py"
@@ -34,6 +34,8 @@ def preflight(job: Job) -> str:
     placement = job.placement
     if placement.submission is not Submission.NONE:
         arguments.append("--slurm")
+    if job.target is Target.BOARD:
+        arguments.append(f"--lowering={job.lowering.value}")
     for option, value in (
         ("--partition", placement.partition),
         ("--board", placement.board),
@@ -71,14 +73,13 @@ def run_on_board(job: Job) -> list[str]:
     arguments = [f"--target={job.target.value}", f"--mode={job.mode.value}"]
     if job.fine_grained:
         arguments.append("--fine-grained")
-    if not job.measure:
-        arguments.append("--no-measure")
+    if job.target is Target.BOARD:
+        arguments.append(f"--lowering={job.lowering.value}")
+        arguments.append(f"--input-latency={job.input_latency}")
+        arguments.append(f"--output-latency={job.output_latency}")
+        arguments += [] if job.measure else ["--no-measure"]
     if job.microcode is not None:
         arguments.append(f"--microcode={job.microcode}")
-    for name in ("partition", "board", "generation"):
-        value = getattr(job.placement, name)
-        if value is not None:
-            arguments.append(f"--{name}={value}")
     script = f"{PROGRAM}/deploy/run_on_board.py"
     return [job.python, script, *arguments, f"{PROGRAM}/{BUNDLE}", f"{PROGRAM}/{TOKENS}"]
 

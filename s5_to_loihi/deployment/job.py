@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from s5_to_loihi.backends.chip_plan import Lowering
 from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.deployment.remote import Host
 from s5_to_loihi.deployment.slurm import NAME, Placement, Submission
@@ -53,7 +54,9 @@ class Job:
         target: what it runs on.
         mode: how tokens follow one another.
         fine_grained: ``lava-cpu`` with one process a group, as on the chip.
+        lowering: what computes the neurons on a board.
         microcode: folder of microcode files on the host; None if not given.
+        input_latency, output_latency: timesteps to and from the chip.
         measure: also time, power and activity, on a board, in runs of their own.
         tokens, sequences: of the bundle's vectors.
         bundle_digest: of the bundle's manifest.
@@ -70,7 +73,10 @@ class Job:
     target: Target
     mode: Mode
     fine_grained: bool
+    lowering: Lowering
     microcode: str | None
+    input_latency: int
+    output_latency: int
     measure: bool
     tokens: int
     sequences: int
@@ -115,6 +121,10 @@ def new_name(network: str) -> str:
     return f"s5-{readable}-{secrets.token_hex(6)}".replace("--", "-")
 
 
+#: Fields whose value is one of a few.
+_CHOICES = (("target", Target), ("mode", Mode), ("lowering", Lowering), ("stage", Stage))
+
+
 def save(job: Job, results: Path) -> None:
     """Write down how far a job is, whole or not at all.
 
@@ -143,7 +153,7 @@ def read(results: Path) -> Job | None:
             raise ValueError("another schema")
         placement = content["placement"]
         placement["submission"] = Submission(placement["submission"])
-        for name, kind in (("target", Target), ("mode", Mode), ("stage", Stage)):
+        for name, kind in _CHOICES:
             content[name] = kind(content[name])
         content["host"] = Host(**content["host"])
         content["placement"] = Placement(**placement)

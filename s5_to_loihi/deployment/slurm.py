@@ -10,14 +10,14 @@ from enum import Enum
 from pathlib import Path
 from string import Template
 
+from s5_to_loihi.backends.board import GENERATIONS
 from s5_to_loihi.errors import InputError
 
 #: Next to the packages, both in a source checkout and where pip installs.
 HOST_SCRIPTS = Path(__file__).resolve().parents[2] / "deploy"
 #: Names of partitions and boards as SLURM writes them; nothing that a shell reads.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-#: Chip generations known to lava-loihi, from public INRC scripts.
-GENERATION = re.compile(r"N3[A-Z][0-9]", re.ASCII)
+GENERATION = re.compile("|".join(GENERATIONS))
 #: Minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]] (man sbatch).
 TIME_LIMIT = re.compile(r"([0-9]{1,4}-)?[0-9]{1,5}(:[0-9]{2}){0,2}", re.ASCII)
 

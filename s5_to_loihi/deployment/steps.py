@@ -62,15 +62,14 @@ def submit(job: Job, results: Path) -> tuple[Job, str]:
     """Submit the job, once however often this is called; return it and what it is called there.
 
     Raises:
-        ConnectionLost: it may have been submitted; calling this again finds out.
-        RemoteFailure: it was refused.
+        ConnectionLost, RemoteFailure: it may have been submitted, or was refused, as ``results``
+            then says; calling this again finds out.
     """
     save(job := replace(job, stage=Stage.SUBMITTING), results)
-    try:
-        submitted = _last_json(job, remote.run(job.host, commands.submit(job)))
-    except remote.RemoteFailure:
+    submitted = _last_json(job, remote.run(job.host, commands.submit(job)))
+    if "refused" in submitted:
         save(replace(job, stage=Stage.COPIED), results)
-        raise
+        raise remote.RemoteFailure(job.host.address, remote.printable(str(submitted["refused"])))
     save(job := replace(job, stage=Stage.SUBMITTED), results)
     if "slurm" in submitted:
         return job, remote.printable(f"SLURM job {submitted['slurm']}")

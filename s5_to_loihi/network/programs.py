@@ -61,6 +61,12 @@ class NeuronProgram:
     messages: dict[str, int]
     bindings: tuple[Binding, ...]
 
+    @property
+    def instructions(self) -> int:
+        """How many instructions an update takes, as ``loihi2/workload.py`` counts them."""
+        read = sum(step.operation != "constant" for step in self.steps)
+        return read + len(self.registers) + len(self.messages)
+
 
 def sent_messages(network: Network, group: NeuronGroup) -> tuple[str, ...]:
     """Return the messages of a group that synapses carry or that leave the network."""

@@ -42,7 +42,12 @@ class Step:
     @property
     def narrow(self) -> bool:
         """Whether the result fits 32 bits."""
-        return -(2**31) <= self.lowest and self.highest < 2**31
+        return self.bits <= 32
+
+    @property
+    def bits(self) -> int:
+        """The bits, sign included, that the result needs."""
+        return max(-self.lowest - 1, self.highest).bit_length() + 1
 
 
 @dataclass(frozen=True)

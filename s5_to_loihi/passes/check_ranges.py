@@ -41,11 +41,10 @@ class CheckRanges:
                         "Use smaller weights, fewer inputs or a narrower message",
                     )
             for step in program(network, group).steps:
-                needed = max(-step.lowest - 1, step.highest).bit_length() + 1
-                if needed > ARITHMETIC_BITS:
+                if step.bits > ARITHMETIC_BITS:
                     raise CapacityError(
                         group.name,
-                        f"an intermediate result needs {needed} bits (limit {ARITHMETIC_BITS})",
+                        f"an intermediate result needs {step.bits} bits (limit {ARITHMETIC_BITS})",
                         "Bring the exponents of its operands closer together",
                     )
         return network

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -165,7 +166,9 @@ def _start(compute: Callable[[Any], Mapping[str, Any]]) -> Worker:
     process = context.Process(target=_work, args=(theirs, compute), daemon=True)
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     # An interrupt from the keyboard goes to all processes; only this one answers it. What is
-    # blocked here stays blocked in the worker; for this process it is put off, not lost.
+    # blocked here stays blocked in the worker; for this process it is put off, not lost. Python's
+    # resource tracker unblocks it when it starts, so it has to run before.
+    multiprocessing.resource_tracker.ensure_running()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))

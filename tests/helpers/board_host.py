@@ -52,6 +52,7 @@ MailProg=/bin/true
 ReturnToService=2
 KillWait=2
 SchedulerParameters=sched_interval=1
+EnforcePartLimits=ALL
 NodeName={board} NodeHostname={name} NodeAddr=127.0.0.1 CPUs=1 State=UNKNOWN
 PartitionName={partition} Nodes=ALL Default=YES MaxTime=10 State=UP
 """

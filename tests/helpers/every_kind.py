@@ -1,5 +1,7 @@
 """Networks that together have every kind of neuron, by name."""
 
+import functools
+
 import fast_networks
 import golden
 import numpy as np
@@ -27,6 +29,7 @@ QUANTIZED = {
 EVERY = (*golden.SETS, *NETWORKS, *QUANTIZED)
 
 
+@functools.cache
 def network_of(name: str) -> Network:
     if name in QUANTIZED:
         return quantized(QUANTIZED[name]).network

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 #: Seconds after which what does not happen never will.
-LONG = 120.0
+LONG = 250.0
 
 
 def wait_until(condition) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from s5_to_loihi.backends.chip_plan import Lowering
 from s5_to_loihi.backends.interpreter import Evaluation, Interpreter, Mode
 from s5_to_loihi.profiling.measured import MeasuredProfile, StepTimes
 
@@ -15,6 +16,9 @@ class BoardOptions:
     partition: str | None = None
     board: str | None = None
     generation: str = "N3B3"
+    input_latency: int = 0
+    output_latency: int = 0
+    lowering: Lowering = Lowering.MICROCODE
     measure: tuple[str, ...] = ()
 
 
@@ -37,7 +41,12 @@ def run(network, tokens, *, mode, options, bundle_digest, on_progress):
         tokens=tokens.shape[0] * tokens.shape[1],
         timesteps=16,
         wall_seconds=0.5,
-        environment={"microcode": str(options.microcode), "measure": " ".join(options.measure)},
+        environment={
+            "generation": options.generation,
+            "microcode": str(options.microcode),
+            "measure": " ".join(options.measure),
+            "latencies": f"{options.input_latency} {options.output_latency}",
+        },
         time=StepTimes(total=5.0, spiking=None, management=None, host=None, steps=16),
     )
     return BoardRun(evaluation, profile)

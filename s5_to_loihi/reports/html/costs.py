@@ -149,11 +149,9 @@ def _cost_table(modes: list[ModeProfile]):
         for mode in modes:
             quantity, drawn = _figures(mode)[name]
             cells.append(number(quantity))
-            low_high = mode.distribution.get(drawn)
+            most = mode.distribution.get(drawn)
             unit = symbol(quantity.unit)
-            cells.append(
-                text(f"{shown(low_high[0])} to {shown(low_high[2])} {unit}" if low_high else "")
-            )
+            cells.append(text(f"{shown(most.low)} to {shown(most.high)} {unit}" if most else ""))
         rows.append(tuple(cells))
     return table(
         "Modelled; in brackets all constants fast and all slow; beside it 90 % of constants drawn"
@@ -187,8 +185,8 @@ def _influence_table(modes: list[ModeProfile]):
                 text(mode.mode),
                 text(name),
                 text(one.constant),
-                text(shown(one.low)),
-                text(shown(one.high)),
+                text(shown(one.effect.low)),
+                text(shown(one.effect.high)),
                 share(one.share),
             )
             for mode in modes

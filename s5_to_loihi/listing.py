@@ -62,11 +62,6 @@ class NeuronVector:
     rows: tuple[Row, ...]
 
 
-def bits_of(lowest: int, highest: int) -> int:
-    """Return the bits, sign included, of an interval."""
-    return max(-lowest - 1, highest).bit_length() + 1
-
-
 def recorded_tokens(network: Network, tokens: np.ndarray | None) -> tuple[np.ndarray, str]:
     """Return tokens (tokens, 1, features) to make vectors with, and where they come from.
 
@@ -141,6 +136,7 @@ def to_json(
         "program": program.name,
         "kind": program.kind.name,
         "title": program.kind.title,
+        "instructions": program.instructions,
         "ports": [
             {"name": step.immediate, **_width(step)} for step in _sources(program, "accumulator")
         ],
@@ -190,8 +186,7 @@ def to_json(
 
 
 def _width(step: Step) -> dict:
-    bits = bits_of(step.lowest, step.highest)
-    return {"lowest": step.lowest, "highest": step.highest, "interval_bits": bits}
+    return {"lowest": step.lowest, "highest": step.highest, "interval_bits": step.bits}
 
 
 def _sources(program: NeuronProgram, operation: str) -> list[Step]:
@@ -225,7 +220,8 @@ def to_text(
     lines = [
         f"Program {program.name}: {program.kind.title}",
         f"Network {network.name}, groups {counted}",
-        f"{len(program.steps)} steps, of which {work} compute",
+        f"{len(program.steps)} steps, of which {work} compute; counted as {program.instructions}"
+        " instructions in profiles",
         "",
         RULES.rstrip(),
         "",
@@ -256,8 +252,7 @@ def to_text(
 
 
 def _source_line(step: Step) -> str:
-    bits = bits_of(step.lowest, step.highest)
-    return f"  {step.immediate:22} {step.lowest} .. {step.highest}, {bits} bits"
+    return f"  {step.immediate:22} {step.lowest} .. {step.highest}, {step.bits} bits"
 
 
 def _binding_lines(binding) -> list[str]:
@@ -278,8 +273,7 @@ def _step_line(index: int, step: Step) -> str:
         text = f"{step.operation} {' '.join(operands)}"
     else:
         text = f"{operands[0]} {step.operation} {operands[1]}"
-    bits = bits_of(step.lowest, step.highest)
-    return f"  v{index:<4} {text:32} {step.lowest} .. {step.highest}, {bits}"
+    return f"  v{index:<4} {text:32} {step.lowest} .. {step.highest}, {step.bits}"
 
 
 def _vector_lines(vector: NeuronVector) -> list[str]:

@@ -1,0 +1,11 @@
+"""Prints what the model for an embedded processor tells Lava: its source and its ports."""
+
+from process_models.ncmodels import CS5Network
+from s5_to_loihi.backends.chip_plan import ChipPlan, Lowering
+
+plan = ChipPlan(4, lowering=Lowering.EMBEDDED, source="/job/network.c")
+print(CS5Network({"plan": plan}).source_file_name)
+print(
+    CS5Network.implements_process.__name__, *(one.__name__ for one in CS5Network.required_resources)
+)
+print(CS5Network.inp.cls.__name__, CS5Network.out.cls.__name__)
