@@ -237,6 +237,8 @@ def test_the_command_writes_both_files(path, tmp_path):
     result = CliRunner().invoke(app, ["report", str(path), "-o", str(target), "--no-measure"])
     assert result.exit_code == 0, result.output
     assert sorted(tmp_path.iterdir()) == [target, tmp_path / "out.json"]
+    for row in ("synaptic operations", "synaptic memory", "149 ×", "42 ×", "36 %"):
+        assert row in result.output
     with target.with_suffix(".json").open() as stream:
         assert json.load(stream)["network"] == HOSTILE
 
