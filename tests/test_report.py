@@ -103,7 +103,7 @@ def test_the_page_says_what_it_should(page):
     for wanted in (
         *("Latency of a token", "Throughput, pipelined", "In real time", "dense twin"),
         *("42 ×", "149 ×", "2 ×", "36 %", "arXiv 2502.01330", "all equal", "barrier_time"),
-        *("measured / predicted", "dense bundle: ", "NumPy", "How each number came about"),
+        *("measured / predicted", "dense bundle", "NumPy", "How each number came about"),
     ):
         assert wanted in text
     for origin in Origin:
@@ -219,6 +219,17 @@ def test_a_changed_constant_changes_the_report_and_its_provenance(path, tmp_path
     latencies = [one.modes["fall-through"].latency.value for one in (usual, slow)]
     assert latencies[1] == pytest.approx(9 * usual.latency_timesteps)
     assert latencies[1] > latencies[0]
+
+
+def test_a_model_of_other_sizes_is_marked_and_not_divided_by(path, findings, tmp_path):
+    other = dataclasses.replace(SIZES, width=8)
+    write_baselines(measure(other, ("numpy",), batch=1, seconds=1e-4), tmp_path / "other.json")
+    found = gather(Sources(path, baselines=(tmp_path / "other.json",), measure=False))
+    ratio = "dense float model on "
+    for these, divided in ((findings, True), (found, False)):
+        html = rendered(page_of(these, "a test"))
+        assert (ratio in html) == divided
+        assert ("other sizes" in html) != divided
 
 
 def test_a_recording_is_denoised_and_scored(path):

@@ -207,9 +207,8 @@ def _compared_networks(
     if dense is not None:
         tokens, _ = _tokens(dense, sources.inputs, str(sources.dense))
         sent = record(dense.network, tokens, progress("Counting messages of the dense bundle"))
-        name = f"dense bundle: {dense.network.name}"
-        what = f"the network in {sources.dense.name}, {sent.origin}"
-        found.append(_mapped(name, what, dense, sent, sources, progress))
+        what = f"{dense.network.name} of {sources.dense.name}, {sent.origin}"
+        found.append(_mapped("dense bundle", what, dense, sent, sources, progress))
     return found, remarks
 
 
