@@ -174,10 +174,15 @@ def test_a_job_runs_under_slurm_and_comes_back_verified(host, deploy, compiled, 
     assert len(host.jobs()) == len(set(host.jobs()))
 
 
-def test_a_cancelled_job_is_an_error_and_leaves_nothing(host, start, tmp_path):
+def test_a_job_that_is_cancelled_in_its_run_leaves_nothing(host, start, deploy, tmp_path):
     process = start(*LONG)
     assert wait_for(lambda: is_in_its_run(host))
-    host.slurm("scancel", *host.queue())
+    code, out, err = deploy("--cancel")
+    assert code == 0, err
+    assert "is cancelled" in out
+    assert not host.queue()
+    assert not host.job_processes()
+    # Who was following it is told as of a job that SLURM has ended.
     code, _, err = ended(process)
     assert code == 1
     assert "the job failed: it was cancelled" in err
@@ -185,18 +190,30 @@ def test_a_cancelled_job_is_an_error_and_leaves_nothing(host, start, tmp_path):
     assert job_of(tmp_path / "results")["stage"] == "failed"
 
 
-def test_a_connection_cut_while_following(host, start, deploy, waiting, tmp_path):
+def test_a_job_goes_on_when_nobody_watches_it(host, start, deploy, waiting, tmp_path):
     process = start(*SHORT, "--python", str(waiting))
     assert wait_for(lambda: host.job_processes() and following(host))
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    assert code == 130
+    assert "you stopped watching" in err
+    assert "goes on on board-host" in err
+    assert "--resume" in err
+    assert "--cancel" in err
+    # What served the log ends by itself.
+    assert wait_for(lambda: not following(host))
+
+    process = start("--resume")
+    assert wait_for(lambda: following(host))
     os.kill(connection_of(following(host)), signal.SIGKILL)
     code, _, err = ended(process)
     assert code == 1
     assert "connection" in err
+    assert "goes on on board-host" in err
     assert "--resume" in err
-    assert "goes on" in err
-    # What served the log ends by itself; the job does not.
     assert wait_for(lambda: not following(host))
     assert len(host.queue()) == 1
+
     (tmp_path / "go").touch()
     code, _, err = deploy("--resume")
     assert code == 0, err
@@ -222,22 +239,6 @@ def test_a_connection_cut_before_the_answer_does_not_submit_twice(host, deploy, 
     code, _, err = deploy("--resume")
     assert code == 0, err
     assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
-
-
-def test_interrupting_leaves_the_job_running_and_cancel_ends_it(host, start, deploy, waiting):
-    process = start(*SHORT, "--python", str(waiting))
-    assert wait_for(lambda: host.job_processes() and following(host))
-    process.send_signal(signal.SIGINT)
-    code, _, err = ended(process)
-    assert code == 130
-    assert "goes on on board-host" in err
-    assert "--cancel" in err
-    assert len(host.queue()) == 1
-    code, out, err = deploy("--cancel")
-    assert code == 0, err
-    assert "is cancelled" in out
-    assert not host.queue()
-    assert not host.job_processes()
 
 
 def test_a_disk_that_is_full_before_the_job(host, deploy, tmp_path):
