@@ -129,6 +129,16 @@ def following(host):
     return None
 
 
+def temporary_folders(host):
+    """The folders that running jobs have for temporary files."""
+    variables = set()
+    for process in host.job_processes():
+        with suppress(OSError):
+            variables |= set(Path(f"/proc/{process}/environ").read_text().split("\0"))
+    found = {one.removeprefix("TMPDIR=") for one in variables if one.startswith("TMPDIR=")}
+    return {Path(one) for one in found if "s5_to_loihi_" in one}
+
+
 def is_in_its_run(host):
     files = (host.folder / "jobs").glob("*/status.json")
     return any(json.loads(file.read_text())["phase"] == "run" for file in files)
@@ -177,11 +187,14 @@ def test_a_job_runs_under_slurm_and_comes_back_verified(host, deploy, compiled, 
 def test_a_job_that_is_cancelled_in_its_run_leaves_nothing(host, start, deploy, tmp_path):
     process = start(*LONG)
     assert wait_for(lambda: is_in_its_run(host))
+    folders = temporary_folders(host)
+    assert folders
     code, out, err = deploy("--cancel")
     assert code == 0, err
     assert "is cancelled" in out
     assert not host.queue()
     assert not host.job_processes()
+    assert not [folder for folder in folders if folder.exists()]
     # Who was following it is told as of a job that SLURM has ended.
     code, _, err = ended(process)
     assert code == 1
