@@ -18,6 +18,7 @@ bench: $(VENV)/.ready
 	$(VENV)/bin/python benchmarks/full_export.py
 	$(VENV)/bin/python benchmarks/simulators.py
 	$(VENV)/bin/python benchmarks/mapping.py
+	$(VENV)/bin/python benchmarks/cost_model.py
 	$(VENV)/bin/python benchmarks/quantization.py
 
 # Lava 0.10.0 is an ordinary dependency on Python 3.10; later versions need to be talked into it.

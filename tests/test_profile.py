@@ -180,6 +180,30 @@ def test_power_at_rest_by_hand():
         assert modes[mode].critical.resource == "barrier"
 
 
+def test_two_chips_by_hand():
+    # 8 bytes at 1 GB/s between chips; 1.5 messages a token cross, 2 at most in a timestep.
+    constants = {"message_bits": 64, "chip_link_bandwidth": 1.0, "link_bandwidth": 1e9,
+                 "crossing_energy": 1000, "static_power": 1.0, "x86_power": 0.5,
+                 "other_power": 0.25}  # fmt: skip
+    zero = {name: 0 for name in NAMES if not name.endswith(("bits", "bandwidth"))}
+    system = with_constants(load_system("kapohopoint"), **zero | constants)
+    cores = SMALL_MAPPING.cores | {"second": np.full(1, 128, dtype=np.int32)}
+    mapping = replace(SMALL_MAPPING, system=system.name, cores=cores)
+    result = profile_network(SMALL, TOKENS, mapping, system, samples=1)
+    pipelined, falling = result.modes["pipelined"], result.modes["fall-through"]
+    assert result.mapping.chips == 2
+    assert pipelined.terms[0].name == "chip link"
+    assert pipelined.timestep.value == pytest.approx((8 + 16) / 2 / 1e3)
+    assert falling.latency.value == pytest.approx((8 + 16) / 2 / 1e3)
+    assert pipelined.energy[RAILS].communication.value == pytest.approx(1.5 * 1000 / 1e6)
+    assert pipelined.idle_power[RAILS].value == pytest.approx(2)
+    assert pipelined.idle_power[CHIP].value == pytest.approx(3)
+    assert pipelined.idle_power[WHOLE].value == pytest.approx(8 * 1.5 + 0.25)
+    with_barrier = with_constants(system, barrier_time=1000, barrier_time_per_doubling=500)
+    modes = profile_network(SMALL, TOKENS, mapping, with_barrier, samples=1).modes
+    assert modes["pipelined"].timestep.value == pytest.approx(1.5)
+
+
 def test_real_time_by_hand():
     system = with_constants(NOTHING, barrier_time=1000, static_power=0.25, core_power=0.01)
     modes = profile_network(SMALL, TOKENS, SMALL_MAPPING, system, samples=1, hop=50.0).modes

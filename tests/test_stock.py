@@ -90,7 +90,7 @@ def test_what_is_exact_and_what_is_lacking():
     assert total.lacking == last.lacking == ()
 
 
-@pytest.mark.parametrize("name", EVERY[:-3])
+@pytest.mark.parametrize("name", EVERY)
 def test_stock_neurons_reach_no_group_of_a_real_network(name):
     """Said in the documentation; one synthetic network of the helpers is an identity."""
     reached = [one.group for one in stock.lower(network_of(name)) if one.process]

@@ -40,6 +40,7 @@ axes:
   mode: [fall-through, pipelined]
 """
 
+# Dask makes shared memory, which the tests of Lava would take for theirs: one at a time.
 pytestmark = pytest.mark.xdist_group("lava")
 
 

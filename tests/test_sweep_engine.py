@@ -22,7 +22,7 @@ from s5_to_loihi.sweeping.task import RETRIES
 HELPERS = Path(__file__).parent / "helpers"
 KILLS = 20
 
-pytestmark = pytest.mark.xdist_group("lava")
+pytestmark = pytest.mark.xdist_group("sweep")
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,12 @@ from s5_to_loihi.backends.activity import Activity, count
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.loihi2.rates import Rates, measured_origin, sent_in_chunks, sent_messages
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.profiling.quantity import Origin, Quantity
 
 #: Bytes that a recording may take; of a longer input the first tokens are used, and it says so.
 LARGEST_RECORDING = 250_000_000
+#: Points of the series over time, for plots.
+SERIES_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,26 @@ class Recording:
         means = self.sent.mean(axis=(0, 1))
         ends = np.cumsum(list(self.sizes.values()))[:-1]
         return Rates(self.origin, dict(zip(self.sizes, np.split(means, ends), strict=True)))
+
+
+@dataclass(frozen=True)
+class ActivityProfile:
+    """What the input made the network do.
+
+    Attributes:
+        origin: what was run.
+        tokens, sequences: how much.
+        synops, messages, updates: a token, over all groups; ranges are percentiles 5 and 95.
+        series: evenly spaced parts of the input: first token, mean synops, mean messages a token.
+    """
+
+    origin: str
+    tokens: int
+    sequences: int
+    synops: Quantity
+    messages: Quantity
+    updates: Quantity
+    series: tuple[tuple[int, float, float], ...]
 
 
 def record(
@@ -69,4 +92,35 @@ def record(
     origin = measured_origin(used, batch) + (f", the first of {given}" if used < given else "")
     return Recording(
         origin, sizes, np.concatenate(list(sent.values()), axis=2), count(network, sent)
+    )
+
+
+def activity_profile(recording: Recording) -> ActivityProfile:
+    """Summarise what was counted."""
+    counts, source = recording.activity, f"simulation, {recording.origin}"
+    tokens, batch = counts.synops.shape[:2]
+    synops, messages = counts.synops.sum(axis=2), counts.messages.sum(axis=2)
+
+    def spread(values: np.ndarray, unit: str) -> Quantity:
+        low, high = np.percentile(values, (5, 95))
+        mean = float(values.mean())
+        scope = "a token: mean, percentiles 5 and 95 over tokens"
+        return Quantity(
+            mean, min(mean, low), max(mean, high), unit, scope, Origin.MEASURED, source
+        )  # fmt: skip
+
+    starts = np.unique(np.linspace(0, tokens, SERIES_POINTS + 1).astype(int))[:-1]
+    lengths = np.diff(np.append(starts, tokens))
+    means = [np.add.reduceat(one.mean(axis=1), starts) / lengths for one in (synops, messages)]
+    return ActivityProfile(
+        origin=recording.origin,
+        tokens=tokens,
+        sequences=batch,
+        synops=spread(synops, "synops"),
+        messages=spread(messages, "messages"),
+        updates=spread(np.full(1, counts.updates.sum()), "updates"),
+        series=tuple(
+            (int(start), float(one), float(other))
+            for start, one, other in zip(starts, *means, strict=True)
+        ),
     )

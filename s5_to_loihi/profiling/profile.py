@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -24,147 +23,26 @@ from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling import estimate as estimates
-from s5_to_loihi.profiling.activity import Recording, record
-from s5_to_loihi.profiling.breakdown import (
-    CoreRow,
-    Critical,
-    GroupRow,
-    Term,
-    core_rows,
-    critical,
-    group_rows,
-    terms,
-)
+from s5_to_loihi.profiling.activity import Recording, activity_profile, record
+from s5_to_loihi.profiling.breakdown import core_rows, group_rows
 from s5_to_loihi.profiling.constants import interval, provenance
 from s5_to_loihi.profiling.costs import PARTS, idle_power
+from s5_to_loihi.profiling.critical import critical, terms
 from s5_to_loihi.profiling.demand import Demand, demands
-from s5_to_loihi.profiling.estimate import Estimate, Influence, energy_name, power_name, ranged
+from s5_to_loihi.profiling.estimate import Estimate, energy_name, power_name, ranged
 from s5_to_loihi.profiling.measured import SCOPES
-from s5_to_loihi.profiling.quantity import Origin, Quantity
-from s5_to_loihi.profiling.real_time import HOP, RealTime, real_time
+from s5_to_loihi.profiling.profile_values import (
+    EnergySplit,
+    MappingSummary,
+    ModeProfile,
+    Profile,
+)
+from s5_to_loihi.profiling.real_time import HOP, real_time
 
 SCHEMA = "s5_to_loihi profile"
 SCHEMA_VERSION = 1
-#: Points of the series over time, for plots.
-SERIES_POINTS = 200
 #: Choices of constants that are drawn.
 SAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class MappingSummary:
-    """The mapping that a profile is of.
-
-    Attributes:
-        cores, chips: in use.
-        system_cores, system_chips: there are.
-        objective: that it was made for.
-        made_here: whether it was made for this profile; else the bundle had it.
-        fullest_core, fullest_resource, fullest: where memory is fullest, and the fraction.
-    """
-
-    cores: int
-    chips: int
-    system_cores: int
-    system_chips: int
-    objective: str
-    made_here: bool
-    fullest_core: int
-    fullest_resource: str
-    fullest: float
-
-
-@dataclass(frozen=True)
-class ActivityProfile:
-    """What the input made the network do.
-
-    Attributes:
-        origin: what was run.
-        tokens, sequences: how much.
-        synops, messages, updates: a token, over all groups; ranges are percentiles 5 and 95.
-        series: evenly spaced parts of the input: first token, mean synops, mean messages a token.
-    """
-
-    origin: str
-    tokens: int
-    sequences: int
-    synops: Quantity
-    messages: Quantity
-    updates: Quantity
-    series: tuple[tuple[int, float, float], ...]
-
-
-@dataclass(frozen=True)
-class EnergySplit:
-    """Microjoules a token in one power scope."""
-
-    synaptic: Quantity
-    neuron: Quantity
-    communication: Quantity
-    static: Quantity
-    total: Quantity
-
-
-@dataclass(frozen=True)
-class ModeProfile:
-    """What a mode takes.
-
-    Attributes:
-        mode: ``pipelined`` or ``fall-through``.
-        timestep, timestep_95, timestep_longest: us, over the timesteps of the input.
-        latency: us from a token's entry to its output.
-        throughput: tokens a second.
-        energy: power scope -> uJ a token, at that throughput.
-        power: power scope -> W, at that throughput.
-        idle_power: power scope -> W with nothing running.
-        terms: what a timestep may have to wait for.
-        critical: what decides.
-        groups, cores: row by row.
-        real_time: with a token a hop.
-        distribution: name of a figure -> percentiles 5, 50 and 95 over drawn constants.
-        influences: name of a figure -> the constants that move it most.
-    """
-
-    mode: str
-    timestep: Quantity
-    timestep_95: Quantity
-    timestep_longest: Quantity
-    latency: Quantity
-    throughput: Quantity
-    energy: Mapping[str, EnergySplit]
-    power: Mapping[str, Quantity]
-    idle_power: Mapping[str, Quantity]
-    terms: tuple[Term, ...]
-    critical: Critical
-    groups: tuple[GroupRow, ...]
-    cores: tuple[CoreRow, ...]
-    real_time: RealTime
-    distribution: Mapping[str, tuple[float, float, float]]
-    influences: Mapping[str, tuple[Influence, ...]]
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A network's costs, as the model sees them.
-
-    Attributes:
-        network, system: names.
-        source: of all modelled numbers: the files of constants and their digest.
-        latency_timesteps: from a token's entry to its output.
-        mapping, activity: what the costs are of.
-        seed, samples: of the drawn constants.
-        modes: ``pipelined`` and ``fall-through``.
-    """
-
-    network: str
-    system: str
-    source: str
-    latency_timesteps: int
-    mapping: MappingSummary
-    activity: ActivityProfile
-    seed: int
-    samples: int
-    modes: Mapping[str, ModeProfile]
 
 
 def profile_bundle(
@@ -341,7 +219,7 @@ def profile_recording(
         source=source,
         latency_timesteps=network.latency,
         mapping=_summary(evaluation, mapping, made_here),
-        activity=_activity(recording),
+        activity=activity_profile(recording),
         seed=seed,
         samples=samples,
         modes=modes,
@@ -387,36 +265,6 @@ def _summary(evaluation: Evaluation, mapping: CoreMapping, made_here: bool) -> M
         fullest_core=core,
         fullest_resource=resource,
         fullest=fraction,
-    )
-
-
-def _activity(recording: Recording) -> ActivityProfile:
-    counts, source = recording.activity, f"simulation, {recording.origin}"
-    tokens, batch = counts.synops.shape[:2]
-    synops, messages = counts.synops.sum(axis=2), counts.messages.sum(axis=2)
-
-    def spread(values: np.ndarray, unit: str) -> Quantity:
-        low, high = np.percentile(values, (5, 95))
-        mean = float(values.mean())
-        scope = "a token: mean, percentiles 5 and 95 over tokens"
-        return Quantity(
-            mean, min(mean, low), max(mean, high), unit, scope, Origin.MEASURED, source
-        )  # fmt: skip
-
-    starts = np.unique(np.linspace(0, tokens, SERIES_POINTS + 1).astype(int))[:-1]
-    lengths = np.diff(np.append(starts, tokens))
-    means = [np.add.reduceat(one.mean(axis=1), starts) / lengths for one in (synops, messages)]
-    return ActivityProfile(
-        origin=recording.origin,
-        tokens=tokens,
-        sequences=batch,
-        synops=spread(synops, "synops"),
-        messages=spread(messages, "messages"),
-        updates=spread(np.full(1, counts.updates.sum()), "updates"),
-        series=tuple(
-            (int(start), float(one), float(other))
-            for start, one, other in zip(starts, *means, strict=True)
-        ),
     )
 
 

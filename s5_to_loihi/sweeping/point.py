@@ -136,7 +136,7 @@ def _simulated(point: Point) -> Simulated:
             f"{scope}, float model as pruned",
         )
     metrics = {
-        name: _exact(value, "dB", scope, source)
+        name: _exact(value, "dB", scope, source, Origin.MEASURED)
         for name, (value, scope) in ratios.items()
         if value is not None and math.isfinite(value)
     }
@@ -183,8 +183,9 @@ def _mapped(point: Point) -> tuple[Profile, dict[str, Quantity]]:
     }
 
 
-def _exact(value: float, unit: str, scope: str, source: str) -> Quantity:
-    """Return a number that was computed and has no range."""
-    origin = Origin.MEASURED if "simulation" in source else Origin.MODELLED
+def _exact(
+    value: float, unit: str, scope: str, source: str, origin: Origin = Origin.MODELLED
+) -> Quantity:
+    """Return a number that has no range: it was computed exactly, or measured on all data."""
     number = float(value)
     return Quantity(number, number, number, unit, scope, origin, source)

@@ -1,0 +1,109 @@
+"""What a profile says, as immutable values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from s5_to_loihi.profiling.activity import ActivityProfile
+from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
+from s5_to_loihi.profiling.critical import Critical, Term
+from s5_to_loihi.profiling.estimate import Influence
+from s5_to_loihi.profiling.quantity import Quantity
+from s5_to_loihi.profiling.real_time import RealTime
+
+
+@dataclass(frozen=True)
+class MappingSummary:
+    """The mapping that a profile is of.
+
+    Attributes:
+        cores, chips: in use.
+        system_cores, system_chips: there are.
+        objective: that it was made for.
+        made_here: whether it was made for this profile; else the bundle had it.
+        fullest_core, fullest_resource, fullest: where memory is fullest, and the fraction.
+    """
+
+    cores: int
+    chips: int
+    system_cores: int
+    system_chips: int
+    objective: str
+    made_here: bool
+    fullest_core: int
+    fullest_resource: str
+    fullest: float
+
+
+@dataclass(frozen=True)
+class EnergySplit:
+    """Microjoules a token in one power scope."""
+
+    synaptic: Quantity
+    neuron: Quantity
+    communication: Quantity
+    static: Quantity
+    total: Quantity
+
+
+@dataclass(frozen=True)
+class ModeProfile:
+    """What a mode takes.
+
+    Attributes:
+        mode: ``pipelined`` or ``fall-through``.
+        timestep, timestep_95, timestep_longest: us, over the timesteps of the input.
+        latency: us from a token's entry to its output.
+        throughput: tokens a second.
+        energy: power scope -> uJ a token, at that throughput.
+        power: power scope -> W, at that throughput.
+        idle_power: power scope -> W with nothing running.
+        terms: what a timestep may have to wait for.
+        critical: what decides.
+        groups, cores: row by row.
+        real_time: with a token a hop.
+        distribution: name of a figure -> percentiles 5, 50 and 95 over drawn constants.
+        influences: name of a figure -> the constants that move it most.
+    """
+
+    mode: str
+    timestep: Quantity
+    timestep_95: Quantity
+    timestep_longest: Quantity
+    latency: Quantity
+    throughput: Quantity
+    energy: Mapping[str, EnergySplit]
+    power: Mapping[str, Quantity]
+    idle_power: Mapping[str, Quantity]
+    terms: tuple[Term, ...]
+    critical: Critical
+    groups: tuple[GroupRow, ...]
+    cores: tuple[CoreRow, ...]
+    real_time: RealTime
+    distribution: Mapping[str, tuple[float, float, float]]
+    influences: Mapping[str, tuple[Influence, ...]]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A network's costs, as the model sees them.
+
+    Attributes:
+        network, system: names.
+        source: of all modelled numbers: the files of constants and their digest.
+        latency_timesteps: from a token's entry to its output.
+        mapping, activity: what the costs are of.
+        seed, samples: of the drawn constants.
+        modes: ``pipelined`` and ``fall-through``.
+    """
+
+    network: str
+    system: str
+    source: str
+    latency_timesteps: int
+    mapping: MappingSummary
+    activity: ActivityProfile
+    seed: int
+    samples: int
+    modes: Mapping[str, ModeProfile]
