@@ -233,20 +233,34 @@ def test_a_job_goes_on_when_nobody_watches_it(host, start, deploy, waiting, tmp_
     assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
 
 
-def test_a_connection_cut_before_the_answer_does_not_submit_twice(host, deploy, tmp_path):
-    flag = tmp_path / "cut"
+def cutting_python(host, folder, script, before):
+    """A Python on the host that once, called for a script, cuts the connection after a command."""
+    flag = folder / "cut"
     cut = (
-        f'{sys.executable} "$@" > /dev/null; process=$PPID;'
-        " until grep -q ^sshd: /proc/$process/cmdline; do"
+        f"{before}; process=$PPID; until grep -q ^sshd: /proc/$process/cmdline; do"
         " process=$(cut -d ' ' -f 4 /proc/$process/stat); done;"
         f" touch {flag}; kill -9 $process; exit"
     )
-    python = host.python(
-        "cutting_python", f'case "$1" in */submit.py) [ -e {flag} ] || {{ {cut}; }};; esac'
-    )
+    once = f'case "$1" in */{script}) [ -e {flag} ] || {{ {cut}; }};; esac'
+    return host.python(f"cutting_{script}", once)
+
+
+def test_a_connection_cut_while_copying_leaves_no_part(host, deploy, tmp_path):
+    python = cutting_python(host, tmp_path, "unpacking.py", "head -c 1000 > /dev/null")
     code, _, err = deploy(*SHORT, "--python", str(python))
     assert code == 1
-    assert flag.exists()
+    assert (tmp_path / "cut").exists()
+    assert "Nothing was submitted" in err
+    name = job_of(tmp_path / "results")["name"]
+    assert host.shell(f"ls -A {host.folder}/jobs/{name}").split() == ["unpacking.py"]
+
+
+def test_a_connection_cut_before_the_answer_does_not_submit_twice(host, deploy, tmp_path):
+    submit = f'{sys.executable} "$@" > /dev/null'
+    python = cutting_python(host, tmp_path, "submit.py", submit)
+    code, _, err = deploy(*SHORT, "--python", str(python))
+    assert code == 1
+    assert (tmp_path / "cut").exists()
     assert "may go on" in err
     assert job_of(tmp_path / "results")["stage"] == "submitting"
     code, _, err = deploy("--resume")
