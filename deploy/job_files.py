@@ -128,7 +128,8 @@ def start_time(process: int) -> str | None:
 
 def is_running(submitted: dict) -> bool:
     """Tell whether a job that was started without SLURM still runs."""
-    return start_time(submitted["process"]) == submitted["start_time"]
+    started = start_time(submitted["process"])
+    return started is not None and started == submitted["start_time"]
 
 
 def wait_until(ended, seconds: float) -> bool:

@@ -30,7 +30,8 @@ Rules
   table t, counted from 0. A message of 0 is not sent.
   Every neuron updates in every timestep. In timesteps t with
   t mod reset_interval == reset_offset, t counted from 0, the registers count as 0 before the
-  update; reset_offset is the group's phase modulo reset_interval.
+  update; reset_offset is the group's phase, with the input latency of the run added to it,
+  modulo reset_interval.
 """
 
 
@@ -181,6 +182,7 @@ def to_json(
             for vector in vectors
         ],
         "vectors_from": origin,
+        "rules": RULES,
         "network": network.name,
     }
 

@@ -6,10 +6,12 @@ import io
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from s5_to_loihi.backends.chip_plan import Lowering
 from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
-from s5_to_loihi.deployment import commands, flow, job, result, slurm, steps
+from s5_to_loihi.deployment import commands, flow, job, remote, result, slurm, steps
 from s5_to_loihi.deployment.job import Job, Stage, Target
 from s5_to_loihi.deployment.remote import Host, printable
 from s5_to_loihi.deployment.slurm import HOST_SCRIPTS, Placement, Submission
@@ -121,9 +123,33 @@ def packed(*entries, mode="w:gz"):
     return stream.getvalue()
 
 
+def raw_header(name, size, kind=tarfile.REGTYPE):
+    """A header whose size tarfile itself would not write."""
+    header = bytearray(entry(name, kind).tobuf())
+    header[124:136] = (size & ((1 << 96) - 1)).to_bytes(12, "big")
+    header[124] |= 0x80
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+def with_pax(**headers):
+    one = entry("a", size=512)
+    one.pax_headers = headers
+    return packed(one)
+
+
 @pytest.mark.parametrize(
     ("archive", "message"),
     [
+        (raw_header("a", -512), "damaged"),
+        (raw_header("a", 1 << 40), "too large"),
+        # tarfile reads a long name at once, however long it says that it is.
+        (raw_header("a", 1 << 40, tarfile.XHDTYPE), "damaged"),
+        (raw_header("a", 1 << 40, tarfile.GNUTYPE_LONGNAME), "damaged"),
+        (raw_header("a", 0, tarfile.GNUTYPE_SPARSE), "sparse"),
+        (with_pax(**{"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}), "damaged"),
+        (packed(entry("a/" * 200 + "a")), "too deep"),
         (packed(entry("/absolute")), "leads out"),
         (packed(entry("a/../../outside")), "leads out"),
         (packed(entry("..")), "leads out"),
@@ -180,6 +206,8 @@ def test_names_for_slurm_are_names(option, value):
         ({"python": "venv/bin/python"}, "--python"),
         ({"python": "~/venv/bin/python"}, "--python"),
         ({"python": ""}, "--python"),
+        ({"microcode": "microcode"}, "--microcode"),
+        ({"microcode": "~/microcode"}, "--microcode"),
         ({"directory": "a\0b"}, "--directory"),
         ({"directory": ""}, "--directory"),
         ({"name": "a b"}, "job"),
@@ -192,7 +220,10 @@ def test_jobs_that_make_no_sense_are_refused(planned, change, option):
 
 
 def test_all_names_reach_the_host_as_one_word(planned, tmp_path):
-    hostile = replace(planned, directory=HOSTILE, python=f"/bin/{HOSTILE}", microcode=HOSTILE)
+    folder_of_microcode = f"/{HOSTILE}"
+    hostile = replace(
+        planned, directory=HOSTILE, python=f"/bin/{HOSTILE}", microcode=folder_of_microcode
+    )
     folder = f"./{HOSTILE}/s5-test-0123"
     assert shlex.split(commands.copy_unpacker(hostile)) == [
         *("mkdir", "-p", "--", folder),
@@ -202,7 +233,7 @@ def test_all_names_reach_the_host_as_one_word(planned, tmp_path):
         words = shlex.split(command(hostile))
         assert words[0] == hostile.python
         assert words[1].startswith(f"{folder}/")
-    assert f"--microcode={HOSTILE}" in shlex.split(commands.preflight(hostile))
+    assert f"--microcode={folder_of_microcode}" in shlex.split(commands.preflight(hostile))
     assert shlex.split(commands.fetch(hostile))[4] == f"{folder}/result"
     # A real shell agrees with shlex, and runs nothing.
     before = list(tmp_path.iterdir())
@@ -290,16 +321,87 @@ def test_a_results_folder_is_not_taken_from_others(planned, tmp_path):
         flow.begin(planned, tmp_path / "mine")
     for stage in (Stage.SUBMITTING, Stage.SUBMITTED):
         results = tmp_path / stage.value
+        results.mkdir()
         flow.begin(planned, results)
         job.save(replace(planned, stage=stage), results)
         with pytest.raises(DeploymentError, match=r"is not done with.*--resume.*--cancel"):
             flow.begin(planned, results)
-    results = tmp_path / "done"
-    flow.begin(planned, results)
+
+
+def test_two_deployments_do_not_share_a_results_folder(planned, tmp_path):
+    results = tmp_path / "results"
+    with flow.alone(results):
+        with pytest.raises(DeploymentError, match="another deployment is at work"):
+            with flow.alone(results):
+                pass
+    with flow.alone(results):
+        flow.begin(planned, results)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"), flow.alone(tmp_path / "file"):
+        pass
+
+
+# --- what a host says ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def host_says(monkeypatch):
+    """Make a host that answers every command with the same text."""
+
+    def make(printed):
+        monkeypatch.setattr(remote, "run", lambda *_: printed)
+        monkeypatch.setattr(remote, "reading", lambda *_: nullcontext(io.BytesIO(printed)))
+
+    return make
+
+
+def test_an_earlier_result_stays_until_a_new_job_is_submitted(planned, tmp_path, host_says):
+    results = tmp_path / "results"
+    results.mkdir()
     job.save(replace(planned, stage=Stage.FETCHED), results)
     (results / "result").mkdir()
     flow.begin(planned, results)
+    host_says(b'{"refused": "no"}')
+    with pytest.raises(remote.RemoteFailure):
+        steps.submit(planned, results)
+    assert (results / "result").exists()
+    host_says(b'{"slurm": "42"}')
+    submitted, number = steps.submit(planned, results)
+    assert (submitted.stage, number) == (Stage.SUBMITTED, "SLURM job 42")
     assert [file.name for file in results.iterdir()] == [job.FILE]
+
+
+@pytest.mark.parametrize(
+    "printed", [b"", b"7", b"[]", b"{}", b"welcome", b"[" * 100_000, b"\xff\x1b[2J"]
+)
+def test_an_answer_that_is_none_is_an_error(planned, tmp_path, host_says, printed):
+    host_says(printed)
+    with pytest.raises(remote.RemoteFailure, match="no answer that can be read"):
+        steps.submit(planned, tmp_path)
+    assert job.read(tmp_path).stage is Stage.SUBMITTING
+    with pytest.raises(DeploymentError):
+        steps.check(planned)
+
+
+def test_what_a_host_says_besides_is_passed_over(planned, tmp_path, host_says):
+    said = [
+        *(b"welcome", b"[1]", b"[" * 100_000, b'{"log": "x"}', b'{"log": 1, "next": 2}'),
+        *(b'{"log": "x", "next": "2"}', b'{"doing": "\\u001b[2J"}', b'{"preflight": [{}]}'),
+        *(b'{"submitted": "7"}', b'{"phase": ["x"]}', b'{"ended": 3}'),
+        *(b'{"log": "one\\u001b", "next": 4}', b'{"phase": "run", "done": 1, "total": "2"}'),
+        b'{"ended": {"exit_code": 0}}',
+    ]
+    host_says(b"\n".join(said))
+    events = []
+    followed = steps.follow(planned, tmp_path, events.append)
+    assert (followed.stage, followed.log_bytes) == (planned.stage, 4)
+    assert (tmp_path / "log.txt").read_text() == "one�"
+    known = {"log", "next", "phase", "done", "ended"}
+    assert {key for event in events for key in event} == known
+    host_says(b'{"log": "cut", "next": 9}')
+    with pytest.raises(remote.ConnectionLost):
+        steps.follow(followed, tmp_path, events.append)
+    assert (tmp_path / "log.txt").read_text() == "one�cut"
 
 
 # --- what comes back -----------------------------------------------------------------------------
@@ -373,6 +475,30 @@ def test_one_wrong_integer_is_found(planned, opened, tmp_path):
 def test_a_result_that_is_none_is_an_error(planned, opened, tmp_path, outputs, changes, message):
     with pytest.raises(DeploymentError, match=message):
         came_back(planned, opened, tmp_path, outputs, **changes)
+
+
+def header_of(shape):
+    """A file of numpy's that ends where its numbers should begin."""
+    stream = io.BytesIO()
+    described = {"descr": "<i8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, described)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04" + bytes(100),
+        b"\x93NUMPY\x01\x00\x03\x00(((",
+        header_of((10**12,)),
+    ],
+)
+def test_outputs_that_are_no_array_are_an_error(planned, opened, tmp_path, content):
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "outputs.npy").write_bytes(content)
+    with pytest.raises(DeploymentError, match="cannot be read"):
+        result.read_result(tmp_path, planned, opened.vectors, opened.network)
 
 
 def test_a_result_with_links_is_refused(opened, tmp_path):
@@ -494,6 +620,18 @@ def host_script(name):
         sys.path.remove(str(HOST_SCRIPTS))
 
 
+def test_a_process_that_has_ended_does_not_run():
+    job_files = host_script("job_files")
+    own = job_files.start_time(os.getpid())
+    assert job_files.is_running({"process": os.getpid(), "start_time": own})
+    assert not job_files.is_running({"process": os.getpid(), "start_time": "1"})
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    assert not job_files.is_running({"process": ended.pid, "start_time": own})
+    # It had ended before its start could be noted down.
+    assert not job_files.is_running({"process": ended.pid, "start_time": None})
+
+
 @pytest.fixture
 def sinfo(tmp_path, monkeypatch):
     """Make a stand-in for SLURM's sinfo that prints some lines."""
@@ -567,13 +705,22 @@ def call(monkeypatch, capsys):
     return run
 
 
-def test_a_dry_run_prints_commands_and_touches_nothing(call, path, tmp_path):
+def test_a_dry_run_prints_commands_and_touches_nothing(call, path, planned, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     options = ("--host", "me@vlab", "--directory", HOSTILE, "--dry-run")
     code, out, err = call(path, *options)
     assert code == 0, err
     words = shlex.split(out, comments=True)
     assert words.count("ssh") == 7
+    results = tmp_path / "earlier"
+    results.mkdir()
+    job.save(replace(planned, stage=Stage.SUBMITTED), results)
+    kept = (results / job.FILE).read_bytes()
+    code, out_of_cancel, err = call(path, "--cancel", "--dry-run", "-o", results)
+    assert code == 0, err
+    assert "cancel.py" in out_of_cancel
+    assert (results / job.FILE).read_bytes() == kept
+    shutil.rmtree(results)
     assert words.count("BatchMode=yes") == 7
     code, out, err = call(path, *options, "--json")
     calls = [step["command"] for step in json.loads(out)]

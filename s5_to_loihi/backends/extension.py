@@ -10,6 +10,7 @@ from s5_to_loihi.errors import LavaError
 #: What every run uses of it, by module.
 MODULES = {
     "lava.magma.core.model.nc.model": "models on neurocores",
+    "lava.magma.core.model.c.model": "models on embedded processors",
     "lava.proc.sparse.ncmodel": "synapses on neurocores",
     "lava.proc.embedded_io.spike": "adapters between host and chip",
 }

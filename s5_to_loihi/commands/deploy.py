@@ -161,19 +161,19 @@ def deploy(
             sequences=shown.tokens.shape[1],
             bundle_digest=digest,
         )
-    if cancel:
+    if dry_run:
+        _print_commands(job, len(flow.pack(job, path, opened)), as_json)
+    elif cancel:
         said = flow.cancel(job, results)
         print_json({"job": job.name, "cancelled": said}) if as_json else console.print(said)
     elif archive_file is not None:
         with replacing(archive_file) as temporary:
             temporary.write_bytes(flow.pack(job, path, opened))
         console.print(f"Wrote {archive_file}", highlight=False, soft_wrap=True)
-    elif dry_run:
-        _print_commands(job, len(flow.pack(job, path, opened)), as_json)
     else:
-        if not resume:
-            flow.begin(job, results)
-        with _Screen() as screen:
+        with flow.alone(results), _Screen() as screen:
+            if not resume:
+                flow.begin(job, results)
             outcome = flow.go_on(job, results, path, opened, screen.show)
         _print_outcome(job, outcome, results, screen, as_json)
         require_equal(outcome, job)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shlex
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +30,36 @@ def pack(job: Job, path: Path, opened: Bundle) -> bytes:
     return archive.pack(path, tokens, script)
 
 
+@contextmanager
+def alone(results: Path) -> Iterator[None]:
+    """Make a results folder if it is not there, and keep other deployments out of it meanwhile.
+
+    Raises:
+        DeploymentError: another one is at work there.
+        InputError: it cannot be made.
+    """
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        folder = os.open(results, os.O_RDONLY)
+    except OSError as error:
+        what = f"cannot be written ({error.strerror})"
+        raise InputError(str(results), what, "Choose another folder (-o)") from None
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = "another deployment is at work there"
+            do = "Wait for it, or choose another folder (-o)"
+            raise DeploymentError(str(results), what, do) from None
+        except OSError:
+            pass  # some file systems have no locks
+        yield
+    finally:
+        os.close(folder)
+
+
 def begin(job: Job, results: Path) -> None:
-    """Make the results folder of a new job.
+    """Take a results folder for a new job; what an earlier one left stays until it is submitted.
 
     Raises:
         DeploymentError: an earlier job there is not done with.
@@ -42,16 +72,9 @@ def begin(job: Job, results: Path) -> None:
             f"job {earlier.name} on {earlier.host.address} is not done with",
             "Go on with it (--resume), end it (--cancel), or choose another folder (-o)",
         )
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        if earlier is None and any(results.iterdir()):
-            what = f"holds other files and no {FILE}"
-            raise InputError(str(results), what, "Choose another folder (-o)")
-        shutil.rmtree(results / result.FOLDER, ignore_errors=True)
-        (results / LOG_FILE).unlink(missing_ok=True)
-    except OSError as error:
-        what = f"cannot be written ({error.strerror})"
-        raise InputError(str(results), what, "Choose another folder (-o)") from None
+    if earlier is None and any(results.iterdir()):
+        what = f"holds other files and no {FILE}"
+        raise InputError(str(results), what, "Choose another folder (-o)")
     save(job, results)
 
 

@@ -55,7 +55,7 @@ class Job:
         mode: how tokens follow one another.
         fine_grained: ``lava-cpu`` with one process a group, as on the chip.
         lowering: what computes the neurons on a board.
-        microcode: folder of microcode files on the host; None if not given.
+        microcode: absolute path of a folder of microcode files on the host; None if not given.
         input_latency, output_latency: timesteps to and from the chip.
         measure: also time, power and activity, on a board, in runs of their own.
         tokens, sequences: of the bundle's vectors.
@@ -103,6 +103,12 @@ class Job:
                 "--python",
                 f"is {self.python!r}, relative to what is not known",
                 "Give an absolute path on the host, or the name of a program in PATH there",
+            )
+        if self.microcode is not None and not posixpath.isabs(self.microcode):
+            raise InputError(
+                "--microcode",
+                f"is {self.microcode!r}, relative to what is not known",
+                "Give an absolute path on the host",
             )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
@@ -64,8 +65,9 @@ def read_result(results: Path, job: Job, vectors: Vectors, network: Network) -> 
     """
     file = results / FOLDER / OUTPUTS
     try:
-        outputs = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped: what the header promises is not reserved before it is known to be there.
+        outputs = np.lib.format.open_memmap(file, mode="r")
+    except (OSError, ValueError, EOFError, TokenError) as error:
         raise DeploymentError(str(file), f"cannot be read ({error})", "Deploy again") from None
     expected_shape = (*vectors.tokens.shape[:2], network.output_size)
     if outputs.shape != expected_shape or outputs.dtype.kind != "i":
@@ -86,7 +88,7 @@ def read_result(results: Path, job: Job, vectors: Vectors, network: Network) -> 
     if expected is None:
         expected = Interpreter(network).evaluate(vectors.tokens).outputs
     (comparison,) = compare(network, {name: outputs}, {name: expected}, vectors.recorded_as)
-    return Result(outputs, profile, comparison)
+    return Result(np.array(outputs), profile, comparison)
 
 
 def require_equal(result: Result, job: Job) -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from s5_to_loihi.deployment import commands, remote, unpacking
 from s5_to_loihi.deployment.job import Job, Stage, save
-from s5_to_loihi.deployment.result import unpack_result
+from s5_to_loihi.deployment.result import FOLDER, unpack_result
 from s5_to_loihi.errors import CapacityError, DeploymentError
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.vectors import Vectors
 
 LOG_FILE = "log.txt"
+#: What ``deploy/follow.py`` says, by type; the host is not trusted to say nothing else.
+_EVENTS = {
+    **dict.fromkeys(("log", "state", "reason", "phase"), str),
+    **dict.fromkeys(("next", "done", "total"), int),
+    "ended": dict,
+}
 
 
 def copy(job: Job, archive: bytes) -> Job:
@@ -39,8 +46,10 @@ def check(job: Job) -> list[Mapping[str, str]]:
     printed = remote.run(job.host, f"{commands.preflight(job)} || true")
     lines = _last_json(job, printed)
     keys = {"check", "state", "found", "do"}
-    if not isinstance(lines, list) or not all(
-        isinstance(x, dict) and x.keys() == keys for x in lines
+    if (
+        not lines
+        or not isinstance(lines, list)
+        or not all(isinstance(x, dict) and x.keys() == keys for x in lines)
     ):
         raise DeploymentError(job.host.address, "preflight gave no lines", "Look at its output")
     return [{key: remote.printable(str(line[key])) for key in keys} for line in lines]
@@ -69,10 +78,15 @@ def submit(job: Job, results: Path) -> tuple[Job, str]:
             then says; calling this again finds out.
     """
     save(job := replace(job, stage=Stage.SUBMITTING), results)
-    submitted = _last_json(job, remote.run(job.host, commands.submit(job)))
+    printed = remote.run(job.host, commands.submit(job))
+    submitted = _last_json(job, printed)
+    if not isinstance(submitted, dict) or not submitted.keys() & {"refused", "slurm", "process"}:
+        raise _unreadable(job, printed)
     if "refused" in submitted:
         save(replace(job, stage=Stage.COPIED), results)
         raise remote.RemoteFailure(job.host.address, remote.printable(str(submitted["refused"])))
+    # From here on the folder is this job's: no result of an earlier one may be taken for its own.
+    shutil.rmtree(results / FOLDER, ignore_errors=True)
     save(job := replace(job, stage=Stage.SUBMITTED), results)
     if "slurm" in submitted:
         return job, remote.printable(f"SLURM job {submitted['slurm']}")
@@ -97,14 +111,14 @@ def follow(job: Job, results: Path, on_event: Callable[[Mapping], None]) -> Job:
     with remote.reading(job.host, commands.follow(job)) as said, _log(job, results) as log:
         for line in remote.lines(said):
             event = _event(line)
-            if "log" in event:
+            if "log" in event and "next" in event:
                 text = remote.printable(str(event["log"]))
                 log.write(text)
                 log.flush()
-                save(job := replace(job, log_bytes=int(event["next"])), results)
+                save(job := replace(job, log_bytes=event["next"]), results)
             ended = event.get("ended", ended)
             on_event(event)
-    if not isinstance(ended, dict):
+    if ended is None:
         raise remote.ConnectionLost(job.host.address, "the connection broke", "Try again")
     if ended.get("exit_code") != 0:
         error = f"{ended.get('error')} (phase '{ended.get('phase')}')"
@@ -143,21 +157,25 @@ def _log(job: Job, results: Path):
 
 
 def _event(line: bytes) -> Mapping:
-    """Return one event; what a login script prints is none."""
+    """Return one event, with what it may hold; what a login script prints is none."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return event if isinstance(event, dict) else {}
+    if not isinstance(event, dict):
+        return {}
+    return {key: value for key, value in event.items() if isinstance(value, _EVENTS.get(key, ()))}
 
 
 def _last_json(job: Job, printed: bytes):
     """Return the last line that a script on the host printed, as JSON."""
-    text = printed.decode(errors="replace").strip()
     try:
-        return json.loads(text.splitlines()[-1])
-    except (ValueError, LookupError):
-        shown = remote.printable(text[-200:])
-        raise DeploymentError(
-            job.host.address, f"gave no answer that can be read ({shown!r})", "Try by hand"
-        ) from None
+        return json.loads(printed.decode(errors="replace").strip().splitlines()[-1])
+    except (ValueError, LookupError, RecursionError):
+        raise _unreadable(job, printed) from None
+
+
+def _unreadable(job: Job, printed: bytes) -> remote.RemoteFailure:
+    shown = remote.printable(printed.decode(errors="replace").strip()[-200:])
+    what = f"gave no answer that can be read ({shown!r})"
+    return remote.RemoteFailure(job.host.address, what, "Try by hand")

@@ -18,10 +18,28 @@ from pathlib import Path, PurePosixPath
 #: A bundle of a large network is tens of megabytes; more than this is a mistake or an attack.
 LARGEST_ARCHIVE = 4 << 30
 MOST_MEMBERS = 10_000
+#: Long names come in headers of their own, which tarfile reads at once.
+LONGEST_HEADER = 1 << 14
+DEEPEST_NAME = 32
 
 
 class UnpackingError(Exception):
     """An archive is refused, or there is no room for it; the message says which."""
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is looked at before tarfile reads what it announces."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        """Refuse sizes that would fill the memory, and sparse files, which tarfile would expand."""
+        header = super().frombuf(buf, encoding, errors)
+        ordinary = header.type in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise UnpackingError(f"the archive holds {header.name!r}, which is a sparse file")
+        if header.size < 0 or (not ordinary and header.size > LONGEST_HEADER):
+            raise UnpackingError(f"the archive is damaged (a header of {header.size} bytes)")
+        return header
 
 
 def unpack(stream, folder: Path, largest: int = LARGEST_ARCHIVE) -> bool:
@@ -45,12 +63,12 @@ def unpack(stream, folder: Path, largest: int = LARGEST_ARCHIVE) -> bool:
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         draft.mkdir(parents=True)
-        with tarfile.open(fileobj=stream, mode="r|*") as archive:
+        with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Header) as archive:
             _unpack_members(archive, draft, largest)
         os.rename(draft, folder)
     except OSError as error:
         raise UnpackingError(f"{folder}: cannot be written ({error.strerror or error})") from None
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError) as error:
         raise UnpackingError(f"the archive is damaged or cut off ({error})") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -63,7 +81,7 @@ def _unpack_members(archive: tarfile.TarFile, folder: Path, largest: int) -> Non
         count += 1
         largest -= member.size
         path = folder / _checked_name(member)
-        if count > MOST_MEMBERS or largest < 0:
+        if count > MOST_MEMBERS or member.size < 0 or largest < 0:
             raise UnpackingError(f"the archive is too large (at {member.name!r})")
         if member.isdir():
             path.mkdir(parents=True, exist_ok=True)
@@ -83,6 +101,8 @@ def _checked_name(member: tarfile.TarInfo) -> str:
         raise UnpackingError(f"the archive holds {member.name!r}, which is a link or a device")
     if path.is_absolute() or ".." in path.parts or "\0" in member.name:
         raise UnpackingError(f"the archive holds {member.name!r}, which leads out of its folder")
+    if len(path.parts) > DEEPEST_NAME:
+        raise UnpackingError(f"the archive is too deep (at {member.name[:60]!r})")
     return member.name
 
 
