@@ -241,7 +241,8 @@ def _python(code: str, arguments: list[str], seconds: int) -> tuple[int, list[st
     search_path = os.pathsep.join(filter(None, [str(PROGRAM), os.environ.get("PYTHONPATH")]))
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
+            # Unbuffered: the last line is then the one that was printed last.
+            [sys.executable, "-u", "-c", code, *arguments],
             env={**os.environ, "PYTHONPATH": search_path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -5,7 +5,6 @@ The tables are those of a recording stand-in of Lava's closed extension; nothing
 
 import functools
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,10 +55,14 @@ def make_microcode(network: Network, folder: Path) -> None:
         (folder / f"{program.name}.bin").touch()
 
 
-@functools.cache
-def recorded(name: str) -> Recording:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Return the recording of a network by its name; each is made once."""
+    return functools.cache(lambda name: record(name, tmp_path_factory.mktemp("recorded")))
+
+
+def record(name: str, folder: Path) -> Recording:
     network = network_of(name)
-    folder = Path(tempfile.mkdtemp())
     bundle.write(Bundle(network, None), folder / "network")
     make_microcode(network, folder / "microcode")
     finished = extension.run(
@@ -70,7 +73,7 @@ def recorded(name: str) -> Recording:
 
 
 @every_network
-def test_loihi_2_gets_our_models(name):
+def test_loihi_2_gets_our_models(recorded, name):
     one = recorded(name)
     kinds = {group.name: group.kind for group in one.network.groups}
     for process, entry in one.processes.items():
@@ -97,7 +100,7 @@ def test_these_networks_have_every_kind():
 
 
 @every_network
-def test_every_group_is_allocated_once_with_its_constants(name):
+def test_every_group_is_allocated_once_with_its_constants(recorded, name):
     one = recorded(name)
     for group in one.network.groups:
         program = program_of(one.network, group)
@@ -127,7 +130,7 @@ def test_every_group_is_allocated_once_with_its_constants(name):
 
 
 @every_network
-def test_every_sent_message_has_axons_of_its_width(name):
+def test_every_sent_message_has_axons_of_its_width(recorded, name):
     one = recorded(name)
     for group in one.network.groups:
         sent = sent_messages(one.network, group)
@@ -149,7 +152,7 @@ def test_every_sent_message_has_axons_of_its_width(name):
 
 
 @every_network
-def test_every_port_with_synapses_is_connected_once(name):
+def test_every_port_with_synapses_is_connected_once(recorded, name):
     one = recorded(name)
     for group in one.network.groups:
         ports = [
@@ -162,7 +165,7 @@ def test_every_port_with_synapses_is_connected_once(name):
 
 
 @every_network
-def test_every_synapse_arrives_once_with_its_weight_and_delay(name):
+def test_every_synapse_arrives_once_with_its_weight_and_delay(recorded, name):
     one = recorded(name)
     for synapses in one.network.synapses:
         entry = one.processes[synapses.name]
@@ -193,7 +196,7 @@ def test_every_synapse_arrives_once_with_its_weight_and_delay(name):
 
 
 @every_network
-def test_every_edge_joins_the_processes_that_it_should(name):
+def test_every_edge_joins_the_processes_that_it_should(recorded, name):
     one = recorded(name)
     sources = {
         process: set(ends)
@@ -214,7 +217,7 @@ def test_every_edge_joins_the_processes_that_it_should(name):
 
 
 @every_network
-def test_counts_are_the_mappers(name):
+def test_counts_are_the_mappers(recorded, name):
     one = recorded(name)
     network = one.network
     chip = listed_systems()[0].chip

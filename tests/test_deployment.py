@@ -632,6 +632,39 @@ def test_a_process_that_has_ended_does_not_run():
     assert not job_files.is_running({"process": ended.pid, "start_time": None})
 
 
+def slurm_programs(folder, monkeypatch, **lines):
+    """Make stand-ins for programs of SLURM, each a line of shell."""
+    for name, line in lines.items():
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_job_whose_number_was_lost_is_found_and_not_submitted_again(tmp_path, monkeypatch):
+    submit = host_script("submit")
+    queue = 'case "$*" in *--name=s5-a*) echo 42;; esac'
+    slurm_programs(tmp_path, monkeypatch, squeue=queue, sbatch="echo 43")
+    (job_folder := tmp_path / "job").mkdir()
+    assert submit.submit(job_folder, "s5-a", direct=False) == {"slurm": "42"}
+    # The marker file is enough from then on.
+    slurm_programs(tmp_path, monkeypatch, squeue="exit 1", sbatch="exit 1")
+    assert submit.submit(job_folder, "s5-a", direct=False) == {"slurm": "42"}
+    # A job that has left the queue says itself that it was started.
+    for name, started in (
+        ("by_slurm", {"slurm": "41", "process": 7, "start_time": "1"}),
+        ("directly", {"slurm": None, "process": 7, "start_time": "1"}),
+    ):
+        (folder := tmp_path / name).mkdir()
+        (folder / "started.json").write_text(json.dumps(started))
+        found = submit.submit(folder, "s5-b", direct=started["slurm"] is None)
+        assert found == ({"slurm": "41"} if started["slurm"] else started)
+    # A new one is submitted.
+    (new := tmp_path / "new").mkdir()
+    slurm_programs(tmp_path, monkeypatch, squeue=queue, sbatch="echo '43;cluster'")
+    assert submit.submit(new, "s5-c", direct=False) == {"slurm": "43"}
+    assert json.loads((new / "submitted.json").read_text()) == {"slurm": "43"}
+
+
 @pytest.fixture
 def sinfo(tmp_path, monkeypatch):
     """Make a stand-in for SLURM's sinfo that prints some lines."""
@@ -671,6 +704,7 @@ def test_a_host_without_the_extension_is_told_what_is_missing(path):
     lines = {line["check"]: line for line in json.loads(ran.stdout)}
     assert ran.returncode == 1
     assert lines["lava-loihi"]["state"] == "problem"
+    assert "there is no lava.magma.core.model.nc.model" in lines["lava-loihi"]["found"]
     assert "INRC" in lines["lava-loihi"]["do"]
     assert lines["microcode"]["state"] == "problem"
     assert lines["numpy"]["state"] == "ok"
@@ -686,6 +720,17 @@ def test_a_network_that_does_not_fit_is_told_from_a_host_that_is_not_ready(plann
     with pytest.raises(DeploymentError, match="nothing was submitted"):
         steps.require_fit(planned, [line, {**line, "check": "disk", "state": "problem"}])
     steps.require_fit(planned, [{**line, "state": "ok"}])
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "state"), [(0, "ok"), (1, "problem"), (2, "does not fit"), (-9, "problem")]
+)
+def test_what_the_mapper_says_decides_whether_a_network_fits(monkeypatch, exit_code, state):
+    preflight = host_script("preflight")
+    monkeypatch.setattr(preflight, "_python", lambda *_: (exit_code, ["full", "by 3"]))
+    line = preflight.check_capacity(Path("bundle"), "oheogulch")
+    assert line.state == state
+    assert "by 3" in line.found
 
 
 # --- the command line ----------------------------------------------------------------------------
@@ -739,6 +784,19 @@ def test_calls_that_cannot_work_say_why(call, path, opened, planned, tmp_path):
     job.save(replace(planned, bundle_digest="0" * 64), tmp_path)
     assert "is of another bundle" in call(path, "--resume", "-o", tmp_path)[2]
     assert call(path)[0] == 1
+
+
+def test_outputs_that_differ_end_with_exit_code_3(
+    call, path, planned, opened, tmp_path, monkeypatch
+):
+    outputs = expected(opened)
+    outputs[2, 0, 5] -= 1
+    outcome = came_back(planned, opened, tmp_path, outputs)
+    monkeypatch.setattr(flow, "go_on", lambda *_: outcome)
+    code, out, err = call(path, "--host", "me@vlab", "-o", tmp_path / "results")
+    assert code == 3
+    assert "1,541 of 1,542 outputs equal" in out
+    assert "token 2 of sequence 0, neuron 5" in err
 
 
 def test_an_archive_can_be_written_for_going_on_by_hand(call, path, tmp_path):

@@ -164,6 +164,21 @@ def test_an_embedded_run_cannot_be_rehearsed_or_measured():
         board.run(network, np.zeros((2, SIZE), dtype=int), options=options)
 
 
+def test_the_embedded_way_starts_sequences_when_their_first_token_arrives(monkeypatch):
+    """The way to the chip shifts the resets in the C, as it does in neurons."""
+    written = []
+    monkeypatch.setattr(board.extension, "require", lambda measuring: None)
+    monkeypatch.setattr(
+        board, "_phase", lambda job, *_: written.append((job / "network.c").read_text())
+    )
+    network = network_of("simple")
+    tokens = random_tokens(0, 4, 1, network.input_size)
+    for latency in (0, 3, 6):
+        options = BoardOptions(lowering=Lowering.EMBEDDED, input_latency=latency)
+        board.run(network, tokens, options=options)
+        assert f"(rs->time_step - 1) % 4 == {latency % 4})" in written[-1]
+
+
 # The command
 
 
