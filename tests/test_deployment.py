@@ -557,7 +557,11 @@ def test_a_run_ends_with_the_process_that_watches_it(host_folder):
         " time.sleep(1000)"
     )
     script = [sys.executable, "program/deploy/run_on_board.py", "program/bundle"]
-    with subprocess.Popen([*script, "program/tokens.npy"], cwd=host_folder) as supervisor:
+    # Killed, it cannot remove its temporary folder.
+    environment = {**os.environ, "TMPDIR": str(host_folder)}
+    with subprocess.Popen(
+        [*script, "program/tokens.npy"], cwd=host_folder, env=environment
+    ) as supervisor:
         assert wait_for(lambda: (host_folder / "worker").exists())
         supervisor.kill()
     worker = int((host_folder / "worker").read_text())
