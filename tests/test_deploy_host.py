@@ -30,7 +30,7 @@ pytestmark = [
 #: A run of seconds, to be interrupted, and one as short as possible.
 LONG = ("--tokens", "100", "--sequences", "2")
 SHORT = ("--tokens", "2", "--sequences", "1")
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_a_job_that_is_cancelled_in_its_run_leaves_nothing(host, start, deploy, 
     assert code == 0, err
     assert "is cancelled" in out
     assert not host.queue()
-    assert not host.job_processes()
+    assert wait_for(lambda: not host.job_processes())
     assert not [folder for folder in folders if folder.exists()]
     # Who was following it is told as of a job that SLURM has ended.
     code, _, err = ended(process)
