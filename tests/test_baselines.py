@@ -23,13 +23,13 @@ from s5_to_loihi.float_model import (
 from s5_to_loihi.model import GluVariant
 from s5_to_loihi.profiling import dense_float
 from s5_to_loihi.profiling.baselines import (
-    _token_by_token,
     measure,
     read_baselines,
     write_baselines,
 )
 from s5_to_loihi.profiling.dense_float import Sizes, random_weights, sizes_of
 from s5_to_loihi.profiling.energy import cpu_meter
+from s5_to_loihi.profiling.runners import token_by_token
 
 SIZES = Sizes(7, 5, 6, 4, 2, encoder=True, decoder=True, gate=True, value=True)
 
@@ -101,7 +101,7 @@ def test_tokens_one_after_the_other_give_the_same_states():
     a = tuple(random.uniform(-0.6, 0.6, (2, 4)).astype(np.float32))
     drive = tuple(random.normal(size=(2, 50, 3, 4)).astype(np.float32))
     for got, expected in zip(
-        _token_by_token(jax, jax.numpy, a, drive), dense_float.scan(np, a, drive), strict=True
+        token_by_token(jax, jax.numpy, a, drive), dense_float.scan(np, a, drive), strict=True
     ):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 

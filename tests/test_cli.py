@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from s5_to_loihi import audio, cli
+from s5_to_loihi import audio, bundle, cli
 from s5_to_loihi.backends import lava_shim, supervisor
 from s5_to_loihi.demo import CLEAN, DENOISER, NOISY
 
@@ -250,7 +250,13 @@ def test_demo_without_lava(call, tmp_path, monkeypatch):
         "spectrograms.png",
         "ranges.png",
         "network.svg",
+        "report.html",
+        "report.json",
     }
+    assert bundle.read(tmp_path / "made" / "denoiser_small.bundle").mapping is not None
+    reported = json.loads((tmp_path / "made" / "report.json").read_text())
+    assert all(run["equal"] for run in reported["verification"])
+    assert round(reported["denoising"]["denoised"], 2) == 8.19
 
 
 @pytest.mark.parametrize(

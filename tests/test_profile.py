@@ -35,7 +35,13 @@ from s5_to_loihi.network.network import (
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.dense import DenseConstants
 from s5_to_loihi.profiling.activity import Recording, record
-from s5_to_loihi.profiling.calibration import check, read_points
+from s5_to_loihi.profiling.calibration import (
+    check,
+    middle,
+    predicted_with,
+    read_points,
+    solved,
+)
 from s5_to_loihi.profiling.comparison import NOT_THE_CHIP, compare
 from s5_to_loihi.profiling.constants import NAMES, drawn, ends, interval
 from s5_to_loihi.profiling.demand import demands
@@ -356,8 +362,10 @@ def test_drawn_constants_lie_in_the_interval(profiled, mapped):
         }
         assert quantities.keys() == mode.distribution.keys() == mode.influences.keys()
         for name, quantity in quantities.items():
-            low, middle, high = mode.distribution[name]
-            assert quantity.low <= low < middle < high <= quantity.high
+            most = mode.distribution[name]
+            assert quantity.low <= most.low < most.value < most.high <= quantity.high
+            for one in mode.influences[name]:
+                assert quantity.low <= one.effect.low < one.effect.high <= quantity.high
             shares = [one.share for one in mode.influences[name]]
             assert shares == sorted(shares, reverse=True)
             assert 0 < sum(shares) <= 1 + 1e-9
@@ -462,6 +470,29 @@ def test_public_measurements_lie_in_the_predicted_range(name):
         if point.detail:
             assert row.close, f"{row.figure}: ratio {row.ratio:.2f}"
     assert point.detail or point.why
+
+
+@pytest.mark.parametrize(
+    ("constant", "figure", "one", "other"),
+    [
+        ("instruction_time", "timestep", "QP solver, 2 cores", "Izhikevich, 200 neurons"),
+        ("synop_time", "timestep", "PilotNet, LIF, Oheo Gulch",
+         "MatMul-free model, prefill, 24 chips"),
+        ("static_power", "idle power, neurocore rails", "PilotNet, LIF, Oheo Gulch",
+         "Q-learning, 34 cores"),
+    ],
+)  # fmt: skip
+def test_a_constant_from_one_point_predicts_another(constant, figure, one, other):
+    one, other = POINTS[one], POINTS[other]
+    for source, target in ((one, other), (other, one)):
+        value = solved(source, figure, constant)
+        assert predicted_with(source, figure, constant, value) == pytest.approx(
+            middle(source, figure)
+        )
+        low, _, high = ends(source.system, constant)
+        assert low <= value <= high
+        ratio = middle(target, figure) / predicted_with(target, figure, constant, value)
+        assert 1 / 1.5 <= ratio <= 1.5
 
 
 def test_a_constant_that_is_wrong_would_be_noticed():

@@ -103,7 +103,7 @@ def test_the_page_says_what_it_should(page):
     for wanted in (
         *("Latency of a token", "Throughput, pipelined", "In real time", "dense twin"),
         *("42 ×", "149 ×", "2 ×", "36 %", "arXiv 2502.01330", "all equal", "barrier_time"),
-        *("measured / predicted", "dense bundle: ", "NumPy", "How each number came about"),
+        *("measured / predicted", "dense bundle", "NumPy", "How each number came about"),
     ):
         assert wanted in text
     for origin in Origin:
@@ -221,11 +221,24 @@ def test_a_changed_constant_changes_the_report_and_its_provenance(path, tmp_path
     assert latencies[1] > latencies[0]
 
 
+def test_a_model_of_other_sizes_is_marked_and_not_divided_by(path, findings, tmp_path):
+    other = dataclasses.replace(SIZES, width=8)
+    write_baselines(measure(other, ("numpy",), batch=1, seconds=1e-4), tmp_path / "other.json")
+    found = gather(Sources(path, baselines=(tmp_path / "other.json",), measure=False))
+    ratio = "dense float model on "
+    for these, divided in ((findings, True), (found, False)):
+        html = rendered(page_of(these, "a test"))
+        assert (ratio in html) == divided
+        assert ("other sizes" in html) != divided
+
+
 def test_a_recording_is_denoised_and_scored(path):
     from s5_to_loihi.demo import NOISY
 
-    found = gather(Sources(path, inputs=NOISY, clean=CLEAN, measure=False))
+    found = gather(Sources(path, inputs=NOISY, clean=CLEAN, dense=path, measure=False))
     assert found.denoising.denoised > found.denoising.noisy
+    assert found.dense_denoising == found.denoising
+    assert "measured with the integers of both" in rendered(page_of(found, "a test"))
     with pytest.raises(InputError, match="no noisy recording"):
         gather(Sources(path, clean=CLEAN, measure=False))
 
@@ -235,6 +248,8 @@ def test_the_command_writes_both_files(path, tmp_path):
     result = CliRunner().invoke(app, ["report", str(path), "-o", str(target), "--no-measure"])
     assert result.exit_code == 0, result.output
     assert sorted(tmp_path.iterdir()) == [target, tmp_path / "out.json"]
+    for row in ("synaptic operations", "synaptic memory", "149 ×", "42 ×", "36 %"):
+        assert row in result.output
     with target.with_suffix(".json").open() as stream:
         assert json.load(stream)["network"] == HOSTILE
 

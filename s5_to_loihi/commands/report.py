@@ -72,6 +72,7 @@ def report(
     # Compiled loops and drawing, which other commands need not wait for.
     from s5_to_loihi.profiling.findings import Sources, gather
     from s5_to_loihi.reports.html.files import write
+    from s5_to_loihi.reports.ratio_table import ratio_table
 
     check_target(output, (".html",))
     sources = Sources(
@@ -89,5 +90,7 @@ def report(
         findings = gather(sources, begin)
         begin("Writing")
         written = write(findings, shlex.join(["s5-to-loihi", *sys.argv[1:]]), output)
+    if len(findings.contenders) > 1:
+        console.print(ratio_table(findings))
     for file in written:
         console.print(f"Wrote {file}", highlight=False, soft_wrap=True)

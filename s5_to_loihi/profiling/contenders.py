@@ -59,6 +59,7 @@ def contender(
     mapping: CoreMapping,
     system: System,
     seed: int,
+    samples: int = 1,
 ) -> Contender:
     """Profile a network where it is mapped.
 
@@ -68,10 +69,11 @@ def contender(
         recording: of its messages.
         mapping: onto ``system``.
         system: whose constants to use.
-        seed: of the drawn constants.
+        seed, samples: of the drawn constants; of networks that are only compared, the range of the
+            constants is enough.
     """
     evaluation = evaluated(network, recording, mapping, system)
-    profile = profile_recording(network, recording, mapping, system, seed=seed)
+    profile = profile_recording(network, recording, mapping, system, seed=seed, samples=samples)
     return Contender(name, what, network, evaluation, profile)
 
 

@@ -117,52 +117,74 @@ def demands(
         counts.append(links[heaviest, phase, None] * scale)
         if phase == 0:
             entering = counts
-        if phase == latency:
-            counts_of_step = [one + other for one, other in zip(counts, entering, strict=True)]
         else:
-            counts_of_step = counts
-        if phase > 0:
-            falling.append(_largest(counts_of_step, crossing[heaviest]))
+            shared = list(map(np.add, counts, entering)) if phase == latency else counts
+            falling.append(_largest(shared, crossing[heaviest]))
         shape = (-1, *recording.sent.shape[:2])
         moved = [np.roll(one.reshape(shape), phase, axis=1) for one in counts]
         together = moved if together is None else list(map(np.add, together, moved))
     flat = [one.reshape(len(one), -1) for one in together]
 
-    def demand(steps: list[dict], active: list[np.ndarray], idle: float) -> Demand:
-        own = [_updates(evaluation, groups) for groups in active]
-        busiest = {"updates": [int(cores[:, 1].argmax()) for cores in own]}
-        for name in ("synops", "words", "messages"):
-            busiest[name] = [step.pop(f"{name}_core") for step in steps]
-        return Demand(
-            latency=latency,
-            **{name: np.stack([step[name] for step in steps]) for name in steps[0]},
-            updates=tuple(np.unique(cores, axis=0) for cores in own),
-            totals=Totals(
-                synops=float(loads.synops.sum()),
-                updates=float(work.neurons),
-                instructions=float(loads.instructions.sum()),
-                idle=idle,
-                messages=float(loads.arriving.sum()),
-                hops=float(links[~crossing].sum()),
-                crossings=float(links[crossing].sum()),
-            ),
-            busiest={
-                name: tuple(evaluation.physical[cores].tolist()) for name, cores in busiest.items()
-            },
-            cores=loads.cores,
-            chips=evaluation.chips,
-            system_chips=int(evaluation.system.chips.value),
-        )
-
+    work_on_links = (float(links[~crossing].sum()), float(links[crossing].sum()))
     every = np.ones(len(phases), dtype=bool)
     return {
-        Mode.PIPELINED: demand([_largest(flat, crossing[heaviest])], [every], 0.0),
-        Mode.FALL_THROUGH: demand(
+        Mode.PIPELINED: _demand(
+            evaluation, latency, [_largest(flat, crossing[heaviest])], [every], work_on_links
+        ),
+        Mode.FALL_THROUGH: _demand(
+            evaluation,
+            latency,
             falling,
             [phases == phase for phase in range(1, latency + 1)],
-            float(work.neurons * (latency - 1)),
+            work_on_links,
         ),
     }
+
+
+def _demand(
+    evaluation: Evaluation,
+    latency: int,
+    steps: list[dict[str, np.ndarray | int]],
+    active: list[np.ndarray],
+    work_on_links: tuple[float, float],
+) -> Demand:
+    """Put a mode's demand together.
+
+    Args:
+        evaluation: of the mapping.
+        latency: timesteps from a token's entry to its output.
+        steps: what ``_largest`` returned for each timestep of a token.
+        active: for each, (groups,) whether a group updates.
+        work_on_links: hops and crossings of a token.
+    """
+    loads, constants = evaluation.loads, evaluation.constants()
+    updates = [_updates(evaluation, groups) for groups in active]
+    times = [constants.update, constants.instruction, constants.update]
+    busiest = {"updates": [int((cores @ times).argmax()) for cores in updates]}
+    for name in ("synops", "words", "messages"):
+        busiest[name] = [step[f"{name}_core"] for step in steps]
+    counts = ("synops", "words", "messages", "hops", "crossings")
+    neurons = evaluation.work.neurons
+    return Demand(
+        latency=latency,
+        **{name: np.stack([step[name] for step in steps]) for name in counts},
+        updates=tuple(np.unique(cores, axis=0) for cores in updates),
+        totals=Totals(
+            synops=float(loads.synops.sum()),
+            updates=float(neurons),
+            instructions=float(loads.instructions.sum()),
+            idle=float(neurons * (len(steps) - 1)),
+            messages=float(loads.arriving.sum()),
+            hops=work_on_links[0],
+            crossings=work_on_links[1],
+        ),
+        busiest={
+            name: tuple(evaluation.physical[cores].tolist()) for name, cores in busiest.items()
+        },
+        cores=loads.cores,
+        chips=evaluation.chips,
+        system_chips=int(evaluation.system.chips.value),
+    )
 
 
 def _on_cores(

@@ -21,7 +21,8 @@ from s5_to_loihi.profiling.quantity import Origin, Quantity
 
 #: Timesteps that each drawn choice of constants is evaluated for, spread evenly over the input.
 DRAWN_TIMESTEPS = 1024
-PERCENTILES = (5, 50, 95)
+#: Percentiles of drawn constants that are shown: nine of ten lie within.
+MOST = (5, 50, 95)
 #: Constants listed for each number, those that move it most.
 LISTED = 5
 
@@ -44,13 +45,12 @@ class Influence:
 
     Attributes:
         constant: its name in the chip's or the system's file.
-        low, high: the number with this constant cheap, and dear, all others nominal.
-        share: of the sum of such spans over all constants.
+        effect: the number; its range is that of this constant alone, all others nominal.
+        share: part of the sum of such spans over all constants.
     """
 
     constant: str
-    low: float
-    high: float
+    effect: Quantity
     share: float
 
 
@@ -76,19 +76,31 @@ class Estimate:
         unit, scope = unit_and_scope(name)
         return ranged(self.cases[name], unit, scope, self.source)
 
-    def percentiles(self, name: str) -> tuple[float, ...]:
-        """Return ``PERCENTILES`` of a figure over the drawn constants."""
-        return tuple(np.percentile(self.samples[name], PERCENTILES).tolist())
+    def spread(self, name: str) -> Quantity:
+        """Return the median of a figure over the drawn constants, in the range of ``MOST``."""
+        low, middle, high = np.percentile(self.samples[name], MOST).tolist()
+        unit, scope = unit_and_scope(name)
+        scope = f"{scope}; median, percentiles {MOST[0]} and {MOST[2]} of drawn constants"
+        return Quantity(middle, low, high, unit, scope, Origin.MODELLED, self.source)
 
     def influences(self, name: str) -> tuple[Influence, ...]:
         """Return the constants that move a figure most."""
         pairs = self.singles[name].reshape(-1, 2)
         spans = np.abs(pairs[:, 1] - pairs[:, 0])
         order = [index for index in np.argsort(-spans, kind="stable") if spans[index] > 0]
-        return tuple(
-            Influence(self.names[index], *pairs[index].tolist(), float(spans[index] / spans.sum()))
-            for index in order[:LISTED]
-        )
+        found = []
+        for index in order[:LISTED]:
+            constant = self.names[index]
+            effect = replace(
+                self.quantity(name),
+                low=float(pairs[index].min()),
+                high=float(pairs[index].max()),
+                # The pair is of fewer timesteps than the value.
+                value=float(np.clip(self.cases[name][NOMINAL], *sorted(pairs[index]))),
+                scope=f"{unit_and_scope(name)[1]}; range of {constant} alone",
+            )
+            found.append(Influence(constant, effect, float(spans[index] / spans.sum())))
+        return tuple(found)
 
 
 def ranged(cases: np.ndarray, unit: str, scope: str, source: str) -> Quantity:

@@ -23,7 +23,7 @@ from s5_to_loihi.profiling.comparison import Compared, compare
 from s5_to_loihi.profiling.contenders import Contender, contender, twins
 from s5_to_loihi.profiling.dense_float import sizes_of
 from s5_to_loihi.profiling.measured import MeasuredProfile, read_measured
-from s5_to_loihi.profiling.profile import fitting, map_recording, recorded_tokens
+from s5_to_loihi.profiling.profile import SAMPLES, fitting, map_recording, recorded_tokens
 from s5_to_loihi.simulation import read_array
 from s5_to_loihi.verification import RunResult
 
@@ -87,7 +87,8 @@ class Findings:
         values, weights, ports: what is in the network.
         measured: the board run.
         compared: its numbers beside the predicted ones.
-        denoising: None if there is no clean recording.
+        denoising, dense_denoising: of this network and of the dense bundle; None without a clean
+            recording, or without such a bundle.
     """
 
     opened: Bundle
@@ -104,6 +105,7 @@ class Findings:
     measured: MeasuredProfile | None
     compared: tuple[Compared, ...]
     denoising: Denoising | None
+    dense_denoising: Denoising | None
 
     @property
     def own(self) -> Contender:
@@ -128,11 +130,14 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     opened = bundle.read(sources.bundle)
     measured = read_measured(sources.measured) if sources.measured else None
     read = [row for path in sources.baselines for row in read_baselines(path).measured]
-    denoising = _denoised(opened, sources)
+    dense = bundle.read(sources.dense) if sources.dense else None
+    denoising, dense_denoising = (_denoised(one, sources) for one in (opened, dense))
     tokens, clipped = _tokens(opened, sources.inputs, str(sources.bundle))
     recording = record(opened.network, tokens, progress("Counting messages"))
-    own = _mapped("this network", "as compiled", opened, recording, sources, progress)
-    contenders, remarks = _compared_networks(own, recording, sources, progress)
+    own = _mapped(
+        *("this network", "as compiled", opened, recording, sources, progress), samples=SAMPLES
+    )
+    contenders, remarks = _compared_networks(own, recording, dense, sources, progress)
     here = ()
     if sources.measure:
         step = progress("Measuring the float model here")
@@ -157,6 +162,7 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
         measured=measured,
         compared=compared,
         denoising=denoising,
+        dense_denoising=dense_denoising,
     )
 
 
@@ -173,6 +179,7 @@ def _mapped(
     recording: Recording,
     sources: Sources,
     progress: Progress,
+    samples: int = 1,
 ) -> Contender:
     """Profile a bundle on its own mapping, or on one made here."""
     mapping, system = fitting(opened.mapping, sources.system)
@@ -180,11 +187,15 @@ def _mapped(
         step = progress(f"Mapping {name}")
         mapping, system = map_recording(opened.network, recording, system, sources.seed, step)
         what += ", mapped for this report"
-    return contender(name, what, opened.network, recording, mapping, system, sources.seed)
+    return contender(name, what, opened.network, recording, mapping, system, sources.seed, samples)
 
 
 def _compared_networks(
-    own: Contender, recording: Recording, sources: Sources, progress: Progress
+    own: Contender,
+    recording: Recording,
+    dense: Bundle | None,
+    sources: Sources,
+    progress: Progress,
 ) -> tuple[list[Contender], list[str]]:
     """Return the dense twin and the dense bundle, and why there is none."""
     found, remarks = [], []
@@ -193,13 +204,11 @@ def _compared_networks(
         found += twins(own, recording, sources.seed)
     except CapacityError as error:
         remarks.append(f"No dense twin: {error}")
-    if sources.dense is not None:
-        other = bundle.read(sources.dense)
-        tokens, _ = _tokens(other, sources.inputs, str(sources.dense))
-        sent = record(other.network, tokens, progress("Counting messages of the dense bundle"))
-        name = f"dense bundle: {other.network.name}"
-        what = f"the network in {sources.dense.name}, {sent.origin}"
-        found.append(_mapped(name, what, other, sent, sources, progress))
+    if dense is not None:
+        tokens, _ = _tokens(dense, sources.inputs, str(sources.dense))
+        sent = record(dense.network, tokens, progress("Counting messages of the dense bundle"))
+        what = f"{dense.network.name} of {sources.dense.name}, {sent.origin}"
+        found.append(_mapped("dense bundle", what, dense, sent, sources, progress))
     return found, remarks
 
 
@@ -219,9 +228,9 @@ def _verified(opened: Bundle) -> list[RunResult]:
     ]
 
 
-def _denoised(opened: Bundle, sources: Sources) -> Denoising | None:
+def _denoised(opened: Bundle | None, sources: Sources) -> Denoising | None:
     """Denoise the recording and compare it with the clean one."""
-    if sources.clean is None:
+    if opened is None or sources.clean is None:
         return None
     if sources.inputs is None or sources.inputs.suffix.lower() != ".wav":
         what = "has no noisy recording beside it"

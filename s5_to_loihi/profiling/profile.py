@@ -247,7 +247,7 @@ def _mode_profile(mode: Mode, demand: Demand, estimate: Estimate, parts: dict) -
             for scope in SCOPES
         },
         power={scope: estimate.quantity(power_name(scope)) for scope in SCOPES},
-        distribution={name: estimate.percentiles(name) for name in shown},
+        distribution={name: estimate.spread(name) for name in shown},
         influences={name: estimate.influences(name) for name in shown},
         **parts,
     )

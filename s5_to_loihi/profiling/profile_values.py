@@ -63,7 +63,7 @@ class ModeProfile:
         critical: what decides.
         groups, cores: row by row.
         real_time: with a token a hop.
-        distribution: name of a figure -> percentiles 5, 50 and 95 over drawn constants.
+        distribution: name of a figure -> its median and percentiles 5 and 95 over drawn constants.
         influences: name of a figure -> the constants that move it most.
     """
 
@@ -81,7 +81,7 @@ class ModeProfile:
     groups: tuple[GroupRow, ...]
     cores: tuple[CoreRow, ...]
     real_time: RealTime
-    distribution: Mapping[str, tuple[float, float, float]]
+    distribution: Mapping[str, Quantity]
     influences: Mapping[str, tuple[Influence, ...]]
 
 

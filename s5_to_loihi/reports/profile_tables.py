@@ -88,7 +88,8 @@ def spread_table(profile: Profile) -> Table:
     ):
         for mode in profile.modes.values():
             most = (f"{one.constant} {one.share:.0%}" for one in mode.influences[name][:2])
-            numbers = (digits(number) for number in mode.distribution[name])
+            drawn = mode.distribution[name]
+            numbers = (digits(number) for number in (drawn.low, drawn.value, drawn.high))
             table.add_row(title, mode.mode, *numbers, ", ".join(most))
     return table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -36,6 +36,11 @@ def wrapped(text: str) -> str:
     return "<br>".join(map(plain, textwrap.wrap(text, LABEL_WIDTH)))
 
 
+def _row_height(labels: Iterable[str]) -> int:
+    """Return pixels for each row, so that the lines of its label do not run into the next."""
+    return max(40, 17 * max(wrapped(label).count("<br>") + 1 for label in labels))
+
+
 def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Chart:
     """Draw numbers of one unit with their ranges, one below the other, on a logarithmic axis."""
     unit = symbol(rows[0][1].unit)
@@ -64,7 +69,7 @@ def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Cha
                     "hovertemplate": "%{y}<br>%{text}<extra></extra>",
                 }
             )
-    layout = _layout(40 * len(rows) + 70)
+    layout = _layout(_row_height(label for label, _ in rows) * len(rows) + 70)
     layout["xaxis"] |= {
         "type": "log",
         "title": {"text": unit},
@@ -125,7 +130,9 @@ def stacked(
             "hovertemplate": "%{y}: %{text}<extra></extra>",
         }
     )
-    layout = _layout(48 * len(rows) + 70) | {"barmode": "stack"}
+    layout = _layout(_row_height(label for label, _, _ in rows) * len(rows) + 70) | {
+        "barmode": "stack"
+    }
     layout["xaxis"]["title"] = {"text": symbol(rows[0][2].unit)}
     layout["xaxis"]["rangemode"] = "tozero"
     layout["yaxis"] |= {"type": "category", "autorange": "reversed"}

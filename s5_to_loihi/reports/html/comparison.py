@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from s5_to_loihi.profiling.baselines import STREAMING, Baseline
 from s5_to_loihi.profiling.contenders import RATIO_SCOPE, Contender, Ratio, device_ratios, ratios
+from s5_to_loihi.profiling.dense_float import sizes_of
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.profiling.published import published
 from s5_to_loihi.profiling.quantity import Quantity
@@ -18,7 +19,8 @@ from s5_to_loihi.reports.numbers import shown, with_range
 
 def comparison(findings: Findings) -> Section:
     """Return every row with its origin and source."""
-    measured = _labelled(findings.baselines)
+    weights = sizes_of(findings.opened.network).weights
+    measured = _labelled(findings.baselines, weights)
     latencies = [
         *((f"{one.name}, {mode}", _chip_time(one, mode)) for one, mode in _on_chip(findings)),
         *((label, one.time) for label, one in measured.items()),
@@ -44,6 +46,7 @@ def comparison(findings: Findings) -> Section:
         _rows(measured, latencies, energies),
         _networks(findings),
         _ratio_table(findings),
+        *_quality(findings),
         _publications(),
         *(Note(remark) for remark in findings.remarks),
     ]
@@ -80,12 +83,13 @@ def _chip_energy(one: Contender, mode: str) -> Quantity:
     return one.profile.modes[mode].energy[RATIO_SCOPE].total
 
 
-def _labelled(baselines: Sequence[Baseline]) -> dict[str, Baseline]:
-    """Return the baselines by short names of their own: library, device, mode."""
+def _labelled(baselines: Sequence[Baseline], weights: int) -> dict[str, Baseline]:
+    """Return the baselines by short names of their own: library, device, mode, other sizes."""
     labelled: dict[str, Baseline] = {}
     for one in baselines:
         mode = "streaming" if one.mode == STREAMING else one.mode.partition(" of ")[0]
         label = f"{one.software.partition(' ')[0]}, {one.device.partition(',')[0]}, {mode}"
+        label += "" if one.weights == weights else ", other sizes"
         count = sum(name.partition(" (")[0] == label for name in labelled)
         labelled[f"{label} ({count + 1})" if count else label] = one
     return labelled
@@ -150,8 +154,9 @@ def _ratio_table(findings: Findings) -> Table:
         first = ratios_of_row[0]
         cells = [number(one.ratio) for one in ratios_of_row]
         rows.append((Cell(first.name, first.ratio.origin.value), *cells, *_claim(first)))
+    weights = sizes_of(findings.opened.network).weights
     for baseline in findings.baselines:
-        if baseline.mode == STREAMING:
+        if baseline.mode == STREAMING and baseline.weights == weights:
             for one in device_ratios(own, baseline):
                 filling = [text("-")] * (len(others) - 1)
                 name = Cell(one.name, one.ratio.origin.value)
@@ -168,6 +173,20 @@ def _ratio_table(findings: Findings) -> Table:
 def _claim(ratio: Ratio) -> tuple[Cell, ...]:
     claimed = number(ratio.claim.quantity) if ratio.claim else text("-")
     return claimed, text(ratio.same or "-"), text(ratio.different or "-")
+
+
+def _quality(findings: Findings) -> list[Note]:
+    """Say how well this network and the dense bundle denoise, if that was measured."""
+    own, dense = findings.denoising, findings.dense_denoising
+    if own is None or dense is None:
+        return []
+    return [
+        Note(
+            f"SI-SNR on {shown(own.seconds)} s of sound, noisy {own.noisy:.2f} dB: this network"
+            f" {own.denoised:.2f} dB, {findings.contenders[-1].name} {dense.denoised:.2f} dB;"
+            " measured with the integers of both."
+        )
+    ]
 
 
 def _publications() -> Table:

@@ -71,6 +71,7 @@ def dictionary_of(findings: Findings, command: str) -> dict:
         "verification": [{**plain(run), "equal": run.equal} for run in findings.runs],
         "clipped_inputs": findings.clipped,
         "denoising": findings.denoising and plain(findings.denoising),
+        "dense_denoising": findings.dense_denoising and plain(findings.dense_denoising),
         "values": [plain(one) for one in findings.values],
         "weights": [plain(one) for one in findings.weights],
         "accumulators": [plain(one) for one in findings.ports],

@@ -9,7 +9,7 @@ from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.reports.html import charts
 from s5_to_loihi.reports.html.cells import card, number, share, table, text
 from s5_to_loihi.reports.html.page import Card, Cards, Cell, Note, Section
-from s5_to_loihi.reports.numbers import shown, symbol, with_range
+from s5_to_loihi.reports.numbers import shown, with_range
 
 #: The scope of the energies in the summary: what the network itself draws.
 SCOPE = "neurocore rails"
@@ -149,16 +149,13 @@ def _cost_table(modes: list[ModeProfile]):
         for mode in modes:
             quantity, drawn = _figures(mode)[name]
             cells.append(number(quantity))
-            low_high = mode.distribution.get(drawn)
-            unit = symbol(quantity.unit)
-            cells.append(
-                text(f"{shown(low_high[0])} to {shown(low_high[2])} {unit}" if low_high else "")
-            )
+            spread = mode.distribution.get(drawn)
+            cells.append(number(spread) if spread else text("-"))
         rows.append(tuple(cells))
     return table(
-        "Modelled; in brackets all constants fast and all slow; beside it 90 % of constants drawn"
-        " from their ranges",
-        "number | fall-through # | 90 % of draws # | pipelined # | 90 % of draws #",
+        "Modelled: as given, in brackets with all constants fast and all slow; drawn: median over"
+        " constants drawn from their ranges, in brackets the middle nine tenths",
+        "number | fall-through # | drawn # | pipelined # | drawn #",
         rows,
     )
 
@@ -181,14 +178,13 @@ def _influence_table(modes: list[ModeProfile]):
     return table(
         "Which constants the uncertainty comes from: the number with one constant at the ends of"
         " its range, all others as given",
-        "mode | number | constant | from # | to # | share of the spread #",
+        "mode | number | constant | number with its range # | share of the spread #",
         [
             (
                 text(mode.mode),
                 text(name),
                 text(one.constant),
-                text(shown(one.low)),
-                text(shown(one.high)),
+                number(one.effect),
                 share(one.share),
             )
             for mode in modes

@@ -74,6 +74,10 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     folded: bool = False
 
+    def __post_init__(self):
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"{self.caption}: a row has not {len(self.columns)} cells")
+
 
 @dataclass(frozen=True)
 class Chart:
