@@ -29,6 +29,8 @@ ALIVE_SECONDS = 2.0
 #: A job that SLURM has ended may take this long to show its last file (network file systems).
 LAST_WORD_SECONDS = 10.0
 LARGEST_PIECE = 1 << 16
+#: A disk with less is full.
+LEAST_FREE_BYTES = 1 << 18
 
 
 class Follower:
@@ -95,18 +97,20 @@ class Follower:
                 self.say(alive=True)
             time.sleep(POLL_SECONDS)
         file = self.folder / job_files.ENDED
-        job_files.wait_until(file.exists, LAST_WORD_SECONDS)
+        job_files.wait_until(lambda: file.exists() or self._is_full(), LAST_WORD_SECONDS)
         self.say_log()
         self.say(ended=job_files.read_json(file) or self._silent_end())
+
+    def _is_full(self) -> bool:
+        return shutil.disk_usage(self.folder).free < LEAST_FREE_BYTES
 
     def _silent_end(self) -> dict:
         """Describe the end of a job that left no last word."""
         error = "it was killed before it could say why"
         if self.state[0]:
             error += f"; SLURM says {self.state[0]}" + f" ({self.state[1]})" * bool(self.state[1])
-        free = shutil.disk_usage(self.folder).free
-        if free < 1 << 20:
-            error += f"; the disk of {self.folder} is full ({free} bytes free)"
+        if self._is_full():
+            error += f"; the disk of {self.folder} is full"
         phase = (self.status or {}).get("phase", "start")
         return {"exit_code": 1, "phase": phase, "error": error}
 

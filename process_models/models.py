@@ -51,7 +51,7 @@ from process_models.process import (  # noqa: E402
     TokenStream,
 )
 from s5_to_loihi.backends import stock, supervisor  # noqa: E402
-from s5_to_loihi.backends.chip_plan import RETURNED_BITS, Lowering  # noqa: E402
+from s5_to_loihi.backends.chip_plan import RETURNED_BITS, Lowering, message_width  # noqa: E402
 from s5_to_loihi.backends.fast import FastSimulator  # noqa: E402
 from s5_to_loihi.backends.interpreter import Interpreter, period  # noqa: E402
 from s5_to_loihi.backends.recording import open_recording  # noqa: E402
@@ -384,7 +384,11 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         self.delays = {}
         on_chip = plan is not None
         for synapses in network.synapses:
-            sparse = self._sparse(synapses, synapses.delay if on_chip else 0)
+            if synapses.source.group == INPUT:
+                bits = MESSAGE_BITS
+            else:
+                bits = message_width(network.message_format(synapses.source).bits)
+            sparse = self._sparse(synapses, bits, synapses.delay if on_chip else 0)
             if synapses.source.group == INPUT:
                 proc.in_ports.inp.connect(sparse.s_in)
             else:
@@ -415,7 +419,7 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
             return self.stock[endpoint.group].a_in
         return getattr(self.groups[endpoint.group], endpoint.name)
 
-    def _sparse(self, synapses, delay):
+    def _sparse(self, synapses, bits, delay):
         """Return Lava's Sparse for int8 weights, without losing their least significant bit.
 
         In the mixed sign mode Lava clears the lowest bit of the weights it is given, and scales
@@ -428,7 +432,7 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
             "weights": synapses.weights.astype(np.int32) * (2 if mixed else 1),
             "weight_exp": -1 if mixed else 0,
             "num_weight_bits": 8,
-            "num_message_bits": MESSAGE_BITS,  # zero, the default, would make single bits of them
+            "num_message_bits": bits,  # zero, the default, would make single bits of them
             "sign_mode": SignMode.MIXED if mixed else SignMode.EXCITATORY,
             "name": synapses.name,
         }

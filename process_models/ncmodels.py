@@ -32,6 +32,7 @@ if EXTENSION_IS_THERE:
     from process_models.process import NEURON_PROCESSES, ChipInput, ChipOutput, S5Network
     from s5_to_loihi.backends import microcode_files
     from s5_to_loihi.backends.c_source import identifier
+    from s5_to_loihi.backends.chip_plan import RETURNED_BITS, message_width
     from s5_to_loihi.network.tracing import parameters
     from s5_to_loihi.network.verifier import MESSAGE_BITS, STATE_BITS
 
@@ -67,7 +68,8 @@ if EXTENSION_IS_THERE:
             neurons.connect(configuration)
             for message in program.messages:
                 axons = net.ax_out.allocate(
-                    shape=group.size, num_message_bits=group.formats[message].bits
+                    shape=group.size,
+                    num_message_bits=message_width(group.formats[message].bits),
                 )
                 neurons.connect(axons)
                 axons.connect(getattr(self, message))
@@ -99,7 +101,7 @@ if EXTENSION_IS_THERE:
         def __init__(self, proc):
             """Put the adapter between the ports of the process."""
             shape = proc.in_ports.inp.shape
-            self.door = self.adapter(shape=shape, num_message_bits=MESSAGE_BITS)
+            self.door = self.adapter(shape=shape, num_message_bits=RETURNED_BITS)
             proc.in_ports.inp.connect(self.door.inp)
             self.door.out.connect(proc.out_ports.out)
 

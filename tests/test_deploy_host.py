@@ -129,6 +129,16 @@ def following(host):
     return None
 
 
+def temporary_folders(host):
+    """The folders that running jobs have for temporary files."""
+    variables = set()
+    for process in host.job_processes():
+        with suppress(OSError):
+            variables |= set(Path(f"/proc/{process}/environ").read_text().split("\0"))
+    found = {one.removeprefix("TMPDIR=") for one in variables if one.startswith("TMPDIR=")}
+    return {Path(one) for one in found if "s5_to_loihi_" in one}
+
+
 def is_in_its_run(host):
     files = (host.folder / "jobs").glob("*/status.json")
     return any(json.loads(file.read_text())["phase"] == "run" for file in files)
@@ -174,10 +184,18 @@ def test_a_job_runs_under_slurm_and_comes_back_verified(host, deploy, compiled, 
     assert len(host.jobs()) == len(set(host.jobs()))
 
 
-def test_a_cancelled_job_is_an_error_and_leaves_nothing(host, start, tmp_path):
+def test_a_job_that_is_cancelled_in_its_run_leaves_nothing(host, start, deploy, tmp_path):
     process = start(*LONG)
     assert wait_for(lambda: is_in_its_run(host))
-    host.slurm("scancel", *host.queue())
+    folders = temporary_folders(host)
+    assert folders
+    code, out, err = deploy("--cancel")
+    assert code == 0, err
+    assert "is cancelled" in out
+    assert not host.queue()
+    assert not host.job_processes()
+    assert not [folder for folder in folders if folder.exists()]
+    # Who was following it is told as of a job that SLURM has ended.
     code, _, err = ended(process)
     assert code == 1
     assert "the job failed: it was cancelled" in err
@@ -185,59 +203,69 @@ def test_a_cancelled_job_is_an_error_and_leaves_nothing(host, start, tmp_path):
     assert job_of(tmp_path / "results")["stage"] == "failed"
 
 
-def test_a_connection_cut_while_following(host, start, deploy, waiting, tmp_path):
+def test_a_job_goes_on_when_nobody_watches_it(host, start, deploy, waiting, tmp_path):
     process = start(*SHORT, "--python", str(waiting))
     assert wait_for(lambda: host.job_processes() and following(host))
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    assert code == 130
+    assert "you stopped watching" in err
+    assert "goes on on board-host" in err
+    assert "--resume" in err
+    assert "--cancel" in err
+    # What served the log ends by itself.
+    assert wait_for(lambda: not following(host))
+
+    process = start("--resume")
+    assert wait_for(lambda: following(host))
     os.kill(connection_of(following(host)), signal.SIGKILL)
     code, _, err = ended(process)
     assert code == 1
     assert "connection" in err
+    assert "goes on on board-host" in err
     assert "--resume" in err
-    assert "goes on" in err
-    # What served the log ends by itself; the job does not.
     assert wait_for(lambda: not following(host))
     assert len(host.queue()) == 1
+
     (tmp_path / "go").touch()
     code, _, err = deploy("--resume")
     assert code == 0, err
     assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
 
 
-def test_a_connection_cut_before_the_answer_does_not_submit_twice(host, deploy, tmp_path):
-    flag = tmp_path / "cut"
+def cutting_python(host, folder, script, before):
+    """A Python on the host that once, called for a script, cuts the connection after a command."""
+    flag = folder / "cut"
     cut = (
-        f'{sys.executable} "$@" > /dev/null; process=$PPID;'
-        " until grep -q ^sshd: /proc/$process/cmdline; do"
+        f"{before}; process=$PPID; until grep -q ^sshd: /proc/$process/cmdline; do"
         " process=$(cut -d ' ' -f 4 /proc/$process/stat); done;"
         f" touch {flag}; kill -9 $process; exit"
     )
-    python = host.python(
-        "cutting_python", f'case "$1" in */submit.py) [ -e {flag} ] || {{ {cut}; }};; esac'
-    )
+    once = f'case "$1" in */{script}) [ -e {flag} ] || {{ {cut}; }};; esac'
+    return host.python(f"cutting_{script}", once)
+
+
+def test_a_connection_cut_while_copying_leaves_no_part(host, deploy, tmp_path):
+    python = cutting_python(host, tmp_path, "unpacking.py", "head -c 1000 > /dev/null")
     code, _, err = deploy(*SHORT, "--python", str(python))
     assert code == 1
-    assert flag.exists()
+    assert (tmp_path / "cut").exists()
+    assert "Nothing was submitted" in err
+    name = job_of(tmp_path / "results")["name"]
+    assert host.shell(f"ls -A {host.folder}/jobs/{name}").split() == ["unpacking.py"]
+
+
+def test_a_connection_cut_before_the_answer_does_not_submit_twice(host, deploy, tmp_path):
+    submit = f'{sys.executable} "$@" > /dev/null'
+    python = cutting_python(host, tmp_path, "submit.py", submit)
+    code, _, err = deploy(*SHORT, "--python", str(python))
+    assert code == 1
+    assert (tmp_path / "cut").exists()
     assert "may go on" in err
     assert job_of(tmp_path / "results")["stage"] == "submitting"
     code, _, err = deploy("--resume")
     assert code == 0, err
     assert host.jobs().count(job_of(tmp_path / "results")["name"]) == 1
-
-
-def test_interrupting_leaves_the_job_running_and_cancel_ends_it(host, start, deploy, waiting):
-    process = start(*SHORT, "--python", str(waiting))
-    assert wait_for(lambda: host.job_processes() and following(host))
-    process.send_signal(signal.SIGINT)
-    code, _, err = ended(process)
-    assert code == 130
-    assert "goes on on board-host" in err
-    assert "--cancel" in err
-    assert len(host.queue()) == 1
-    code, out, err = deploy("--cancel")
-    assert code == 0, err
-    assert "is cancelled" in out
-    assert not host.queue()
-    assert not host.job_processes()
 
 
 def test_a_disk_that_is_full_before_the_job(host, deploy, tmp_path):

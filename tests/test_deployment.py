@@ -328,7 +328,7 @@ def result_archive(folder, planned, outputs, **changes):
 def came_back(planned, opened, tmp_path, outputs, **changes):
     vectors = opened.vectors.first(planned.tokens, planned.sequences)
     archive = result_archive(tmp_path / "host", planned, outputs, **changes)
-    result.unpack_result(archive, tmp_path, vectors, opened.network)
+    result.unpack_result(io.BytesIO(archive), tmp_path, vectors, opened.network)
     return result.read_result(tmp_path, planned, vectors, opened.network)
 
 
@@ -378,7 +378,7 @@ def test_a_result_that_is_none_is_an_error(planned, opened, tmp_path, outputs, c
 def test_a_result_with_links_is_refused(opened, tmp_path):
     archive = packed(entry("outputs.npy", tarfile.SYMTYPE, "/etc/passwd"), mode="w")
     with pytest.raises(DeploymentError, match="link"):
-        result.unpack_result(archive, tmp_path, opened.vectors, opened.network)
+        result.unpack_result(io.BytesIO(archive), tmp_path, opened.vectors, opened.network)
     assert not (tmp_path / "result").exists()
 
 

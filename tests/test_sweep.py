@@ -94,6 +94,10 @@ def test_a_sweep_from_file_to_front(plan, first):
     assert abs(falling["si_snr"]["value"] - falling["si_snr_float"]["value"]) < 0.5
     assert falling["energy"]["scope"] == "neurocore rails"
     assert falling["energy"]["value"] < falling["energy_chip"]["value"]
+    # A pipelined token waits for those behind it: 8 ms in each of its timesteps.
+    assert falling["latency_real_time"]["value"] == falling["latency"]["value"]
+    assert pipelined["latency_real_time"]["value"] > 50_000
+    assert falling["energy_real_time"]["value"] > falling["energy"]["value"]
     assert falling["throughput"]["value"] < pipelined["throughput"]["value"]
     assert str(plan.parent) not in text
     assert "sparsity of 0.9015 already" in results["points"][2]["error"]

@@ -21,6 +21,10 @@ from s5_to_loihi.network.network import Network, NeuronGroup
 RETURNED_BITS = 24
 
 
+#: Widths of signed messages that public code sends.
+MESSAGE_WIDTHS = (16, 24)
+
+
 class Lowering(str, Enum):
     """What computes the neurons."""
 
@@ -77,6 +81,11 @@ class ChipPlan:
         """
         inside = 0 if self.lowering is Lowering.EMBEDDED else network.latency
         return inside + self.input_latency + self.output_latency
+
+
+def message_width(bits: int) -> int:
+    """Return the width in which the chip carries a message of so many bits."""
+    return next(width for width in MESSAGE_WIDTHS if width >= bits)
 
 
 def power_of_two(least: int) -> int:

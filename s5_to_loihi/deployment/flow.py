@@ -91,8 +91,7 @@ def go_on(job: Job, results: Path, path: Path, opened: Bundle, observe: Observer
             job = steps.follow(job, results, observe)
         if job.stage is Stage.SUBMITTED:
             observe({"doing": "Fetching"})
-            result.unpack_result(steps.fetch(job), results, vectors, opened.network)
-            save(job := replace(job, stage=Stage.FETCHED), results)
+            job = steps.fetch(job, results, vectors, opened.network)
     except RemoteError as error:
         do = ". ".join(filter(None, [error.do, what_goes_on(results)]))
         raise type(error)(error.where, error.what, do) from None

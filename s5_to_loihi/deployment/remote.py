@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from s5_to_loihi.errors import DeploymentError, InputError
 
@@ -28,6 +29,8 @@ OPTIONS = (
     "ServerAliveInterval=15",
     "ServerAliveCountMax=3",
 )
+#: The host's scripts say less at a time; more would be an attack on this machine's memory.
+LONGEST_LINE = 1 << 20
 #: What ssh ends with when it could not do its own part.
 SSH_FAILED = 255
 COMMAND_NOT_FOUND = 127
@@ -130,25 +133,28 @@ def run(host: Host, remote: str, stdin: bytes = b"") -> bytes:
 
 
 @contextmanager
-def lines(host: Host, remote: str) -> Iterator[Iterator[bytes]]:
-    """Run a command line and yield its output line by line; it is ended with the block.
+def reading(host: Host, remote: str) -> Iterator[BinaryIO]:
+    """Run a command line and yield its output as a stream; it is ended with the block.
 
     Raises:
-        ConnectionLost: ssh failed, at the end of the lines.
+        ConnectionLost: ssh failed, at the end of the block.
         RemoteFailure: the command did.
     """
-
-    def read() -> Iterator[bytes]:
-        yield from process.stdout
-        process.wait()
-        said.seek(0)
-        _check(host, process.returncode, said.read())
-
     # A file: a pipe that nobody reads could fill up.
     with tempfile.TemporaryFile() as said:
         process = _start(host, remote, stdin=subprocess.DEVNULL, stderr=said)
         with _ended(process):
-            yield read()
+            yield process.stdout
+            while process.stdout.read(LONGEST_LINE):
+                pass
+            process.wait()
+            said.seek(0)
+            _check(host, process.returncode, said.read())
+
+
+def lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a stream; one that is too long comes in pieces."""
+    return iter(lambda: stream.readline(LONGEST_LINE), b"")
 
 
 def _start(host: Host, remote: str, stdin, stderr) -> subprocess.Popen:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -35,8 +35,8 @@ class Result:
     comparison: TensorResult
 
 
-def unpack_result(packed: bytes, results: Path, vectors: Vectors, network: Network) -> None:
-    """Put a fetched tar archive into ``results/result``, whole or not at all.
+def unpack_result(packed: BinaryIO, results: Path, vectors: Vectors, network: Network) -> None:
+    """Put a tar archive, as it comes, into ``results/result``, whole or not at all.
 
     Raises:
         DeploymentError: it is not what a job writes.
@@ -45,7 +45,7 @@ def unpack_result(packed: bytes, results: Path, vectors: Vectors, network: Netwo
     tokens, batch, _ = vectors.tokens.shape
     largest = LARGEST_FILE + 2 * 8 * tokens * batch * network.output_size
     try:
-        unpack(io.BytesIO(packed), results / FOLDER, largest)
+        unpack(packed, results / FOLDER, largest)
     except UnpackingError as error:
         raise DeploymentError("the result", str(error), "Fetch it again (--resume)") from None
 

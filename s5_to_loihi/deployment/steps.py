@@ -9,7 +9,10 @@ from pathlib import Path
 
 from s5_to_loihi.deployment import commands, remote, unpacking
 from s5_to_loihi.deployment.job import Job, Stage, save
+from s5_to_loihi.deployment.result import unpack_result
 from s5_to_loihi.errors import CapacityError, DeploymentError
+from s5_to_loihi.network.network import Network
+from s5_to_loihi.vectors import Vectors
 
 LOG_FILE = "log.txt"
 
@@ -91,8 +94,8 @@ def follow(job: Job, results: Path, on_event: Callable[[Mapping], None]) -> Job:
         ConnectionLost: the job goes on.
     """
     ended = None
-    with remote.lines(job.host, commands.follow(job)) as said, _log(job, results) as log:
-        for line in said:
+    with remote.reading(job.host, commands.follow(job)) as said, _log(job, results) as log:
+        for line in remote.lines(said):
             event = _event(line)
             if "log" in event:
                 text = remote.printable(str(event["log"]))
@@ -110,13 +113,17 @@ def follow(job: Job, results: Path, on_event: Callable[[Mapping], None]) -> Job:
     return job
 
 
-def fetch(job: Job) -> bytes:
-    """Return the result as a tar archive.
+def fetch(job: Job, results: Path, vectors: Vectors, network: Network) -> Job:
+    """Fetch the result, see ``result.unpack_result``.
 
     Raises:
         ConnectionLost, RemoteFailure: it could not be read.
+        DeploymentError: it is not what a job writes, or was cut off.
     """
-    return remote.run(job.host, commands.fetch(job))
+    with remote.reading(job.host, commands.fetch(job)) as packed:
+        unpack_result(packed, results, vectors, network)
+    save(job := replace(job, stage=Stage.FETCHED), results)
+    return job
 
 
 def cancel(job: Job) -> str:

@@ -48,6 +48,8 @@ METRICS = {
     "energy": Metric("energy", "uJ", Better.LOWER, 3),
     "energy_chip": Metric("energy with x86", "uJ", Better.LOWER, 1),
     "energy_board": Metric("energy of board", "uJ", Better.LOWER, 1),
+    "energy_real_time": Metric("energy in real time", "uJ", Better.LOWER, 1),
+    "latency_real_time": Metric("latency in real time", "us", Better.LOWER, 1),
 }
 #: The energies of a token in the order of ``profiling.measured.SCOPES``.
 ENERGIES = ("energy", "energy_chip", "energy_board")

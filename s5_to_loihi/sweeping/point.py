@@ -80,6 +80,8 @@ def compute(point: Point) -> dict[str, dict]:
         "latency": mode.latency,
         "throughput": mode.throughput,
         **{name: mode.energy[scope].total for name, scope in zip(ENERGIES, SCOPES, strict=True)},
+        "energy_real_time": mode.real_time.energy[SCOPES[0]],
+        "latency_real_time": mode.real_time.latency,
     }
     return {name: dataclasses.asdict(quantity) for name, quantity in metrics.items()}
 
