@@ -251,8 +251,8 @@ def device_ratios(own: Contender, baseline: Baseline) -> tuple[Ratio, ...]:
             claim,
             "dense float model on another device / sparse one on Loihi 2, a token at a time",
             f"here: {baseline.device}, {baseline.software}, a model of the same sizes"
-            f" ({measured.scope}), Loihi 2 by the model ({modelled.scope}); paper: Jetson Orin Nano,"
-            " a narrower dense model, Loihi 2 measured",
+            f" ({measured.scope}), Loihi 2 by the model ({modelled.scope}); paper: Jetson Orin"
+            " Nano, a narrower dense model, Loihi 2 measured",
         )
         for name, measured, modelled, claim in pairs
     )
