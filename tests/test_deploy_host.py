@@ -12,6 +12,7 @@ import sys
 import time
 import venv
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import board_host
@@ -83,7 +84,9 @@ def start(arguments, nothing_left):
     def run(*options):
         command = [sys.executable, "-m", "s5_to_loihi.cli", *arguments(*options)]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, **streams))
+        # A shell that starts the tests in the background may have them ignore interrupts.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        started.append(subprocess.Popen(command, preexec_fn=heard, **streams))
         return started[-1]
 
     yield run
