@@ -56,7 +56,7 @@ def deploy(
     ] = Lowering.MICROCODE,
     microcode: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="DIR", help="Folder of your microcode files, on the host."),
+        typer.Option(metavar="DIR", help="Folder of your microcode files: absolute, on the host."),
     ] = None,
     python: Annotated[
         str, typer.Option(help="Python on the host: in its PATH, or an absolute path.")
