@@ -166,6 +166,7 @@ def with_pax(**headers):
     ],
     # gzip writes the time into archives: without names, workers would not agree on the tests.
     ids=[
+        *("negative", "huge", "huge-header", "huge-name", "sparse", "sparse-header", "deep"),
         *("absolute", "above", "parent", "symbolic-link", "hard-link", "pipe", "device"),
         *("twice", "too-large", "below-a-file", "cut-off", "no-archive", "no-archive-compressed"),
     ],
@@ -377,7 +378,9 @@ def test_an_earlier_result_stays_until_a_new_job_is_submitted(planned, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "printed", [b"", b"7", b"[]", b"{}", b"welcome", b"[" * 100_000, b"\xff\x1b[2J"]
+    "printed",
+    [b"", b"7", b"[]", b"{}", b"welcome", b"[" * 100_000, b"\xff\x1b[2J"],
+    ids=["nothing", "number", "list", "empty", "text", "nested", "not-text"],
 )
 def test_an_answer_that_is_none_is_an_error(planned, tmp_path, host_says, printed):
     host_says(printed)
