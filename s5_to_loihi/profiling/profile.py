@@ -15,7 +15,7 @@ from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.errors import InputError, NetworkError
 from s5_to_loihi.loihi2 import rules
-from s5_to_loihi.loihi2.core_mapping import CoreMapping
+from s5_to_loihi.loihi2.core_mapping import CoreMapping, Objective
 from s5_to_loihi.loihi2.deliveries import deliveries
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System, listed_systems
@@ -147,7 +147,9 @@ def map_recording(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[CoreMapping, System]:
-    """Map a network for the activity that was counted.
+    """Map a network for the activity that was counted, ``balanced``.
+
+    Every core in use draws power: the last tenth of the speed may take most of them.
 
     Args:
         network: verified.
@@ -160,7 +162,7 @@ def map_recording(
         CapacityError: it does not fit.
     """
     mapping, evaluation = map_network(
-        network, recording.rates, system, seed=seed, on_progress=on_progress
+        network, recording.rates, system, Objective.BALANCED, seed=seed, on_progress=on_progress
     )
     rules.require(evaluation)
     return mapping, evaluation.system

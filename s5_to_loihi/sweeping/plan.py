@@ -61,7 +61,7 @@ class Settings:
     eigenvalues: int = Precision.eigenvalues
     states: int = Precision.states
     knots: int = Precision.knots
-    objective: str = Objective.LATENCY.value
+    objective: str = Objective.BALANCED.value
     system: str | None = None
     mode: str = Mode.PIPELINED.value
 
