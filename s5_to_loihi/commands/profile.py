@@ -10,6 +10,7 @@ import typer
 from s5_to_loihi import bundle
 from s5_to_loihi.commands.console import JsonOption, console, print_json, progress, spinner, stderr
 from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.loihi2.core_mapping import LARGEST_SEED
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 from s5_to_loihi.profiling.measured import read_measured
 from s5_to_loihi.simulation import read_array
@@ -43,7 +44,10 @@ def profile(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the drawn constants, and of a mapping made here.")
+        int,
+        typer.Option(
+            min=0, max=LARGEST_SEED, help="Of the drawn constants, and of a mapping made here."
+        ),
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:

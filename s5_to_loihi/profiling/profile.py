@@ -6,6 +6,7 @@ A model, not a measurement: nothing here was run on a chip. ``docs/profiling.md`
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from enum import Enum
 
@@ -191,8 +192,11 @@ def profile_recording(
         made_here: whether the mapping was made for this profile.
 
     Raises:
+        InputError: the hop is no time.
         NetworkError: the network has no phases.
     """
+    if not 0 < hop < math.inf:
+        raise InputError("hop", f"is {hop:g} us", "Give a positive, finite time")
     if any(group.phase is None for group in network.groups):
         raise NetworkError(network.name, "has no phases", "Run the passes on it first")
     work = workload(network, recording.rates, system.chip)
