@@ -603,7 +603,7 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
         RUN,
         bundle_digest=bundle.digest(written),
         time=StepTimes(1.8, None, None, None, 214),
-        power=Power("board", 1.9, None, {}, 214),
+        power=Power("board", 1.9, None, {"vdd[/b]": 0.2}, 214),  # no markup
     )
     write_measured(run, tmp_path / "run.json")
     code, output, _ = call(written, "--measured", tmp_path / "run.json", "--hop", 4)
@@ -611,7 +611,7 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
     for words in ("30 of 120 cores", "Mapping of the bundle", "loihi2.yaml", "not run on hardware",
                   "energy a token, neurocore rails", "What decides, pipelined: ", "static, board",
                   "block1.gate", "a token every 4 ms", "Measured beside predicted",
-                  "What a timestep waits for"):  # fmt: skip
+                  "What a timestep waits for", "rail vdd[/b]"):  # fmt: skip
         assert words in output
     assert "…" not in output
     code, output, said = call(written, "--measured", written / "manifest.json")
@@ -645,6 +645,8 @@ def test_wrong_calls_end_with_a_message_and_a_code(written, denoiser, call, tmp_
     for arguments, expected in (
         (("--system", "loihi3"), "is not listed"),
         (("--hop", 0), "Invalid value"),
+        (("--hop", "inf"), "hop: is inf us"),
+        (("--seed", 1 << 32), "Invalid value"),
         (("--input", tmp_path / "none.npy"), "does not exist"),
         (("--measured", tmp_path / "none.json"), "cannot be read"),
     ):

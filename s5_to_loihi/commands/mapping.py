@@ -97,7 +97,7 @@ def map_command(
     console.print(mapping_tables.utilisation_table(evaluation))
     console.print(mapping_tables.timestep_table(evaluation))
     for line in mapping_tables.summary(evaluation):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
     console.print(f"Wrote the mapping into {path}", highlight=False, soft_wrap=True)
     if picture is not None:
         console.print(f"Wrote {picture}", highlight=False, soft_wrap=True)

@@ -98,7 +98,7 @@ def profile(
     if saturated:
         stderr.print(f"Note: {saturated:,} input values were saturated", highlight=False)
     for line in tables.summary(result):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
     for table in (
         tables.cost_table(result),
         tables.energy_table(result),
