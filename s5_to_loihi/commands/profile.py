@@ -64,12 +64,12 @@ def profile(
     from s5_to_loihi.profiling.activity import record
     from s5_to_loihi.profiling.comparison import compare
     from s5_to_loihi.profiling.profile import (
-        as_dictionary,
         fitting,
         map_recording,
         profile_recording,
         recorded_tokens,
     )
+    from s5_to_loihi.profiling.profile_values import as_dictionary
     from s5_to_loihi.reports import profile_tables as tables
 
     run = None if measured is None else read_measured(measured)

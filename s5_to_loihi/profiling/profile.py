@@ -5,10 +5,8 @@ A model, not a measurement: nothing here was run on a chip. ``docs/profiling.md`
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from enum import Enum
+from collections.abc import Callable
 
 import numpy as np
 
@@ -40,8 +38,6 @@ from s5_to_loihi.profiling.profile_values import (
 )
 from s5_to_loihi.profiling.real_time import HOP, real_time
 
-SCHEMA = "s5_to_loihi profile"
-SCHEMA_VERSION = 1
 #: Choices of constants that are drawn.
 SAMPLES = 2000
 
@@ -180,6 +176,24 @@ def profile_recording(
     hop: float = HOP,
     made_here: bool = False,
 ) -> Profile:
+    """Profile from activity that was counted before; see ``profile_and_estimates``."""
+    return profile_and_estimates(
+        network, recording, mapping, system,
+        seed=seed, samples=samples, hop=hop, made_here=made_here,
+    )[0]  # fmt: skip
+
+
+def profile_and_estimates(
+    network: Network,
+    recording: Recording,
+    mapping: CoreMapping,
+    system: System,
+    *,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    hop: float = HOP,
+    made_here: bool = False,
+) -> tuple[Profile, dict[str, Estimate]]:
     """Profile from activity that was counted before.
 
     Args:
@@ -190,6 +204,10 @@ def profile_recording(
         seed, samples: of the drawn constants.
         hop: microseconds from a token to the next in real time.
         made_here: whether the mapping was made for this profile.
+
+    Returns:
+        The profile, and by mode the estimate that it shows, with the figures of each choice of
+        constants.
 
     Raises:
         InputError: the hop is no time.
@@ -203,9 +221,10 @@ def profile_recording(
     evaluation = evaluate(work, mapping.core_of(network), system)
     table = deliveries(work, evaluation.loads.core_of, system.chip)
     constants, source = interval(system), provenance(system)
-    modes = {}
+    modes, by_mode = {}, {}
     for mode, demand in demands(network, recording, evaluation, table).items():
         estimate = estimates.estimate(demand, system, seed, samples)
+        by_mode[mode.value] = estimate
         modes[mode.value] = _mode_profile(mode, demand, estimate, {
             "terms": terms(demand, constants, source),
             "critical": critical(mode, demand, evaluation, constants, source),
@@ -219,7 +238,7 @@ def profile_recording(
             },
             "real_time": real_time(mode, demand, estimate.cases, constants, hop, source),
         })  # fmt: skip
-    return Profile(
+    profile = Profile(
         network=network.name,
         system=system.name,
         source=source,
@@ -230,6 +249,7 @@ def profile_recording(
         samples=samples,
         modes=modes,
     )
+    return profile, by_mode
 
 
 def _mode_profile(mode: Mode, demand: Demand, estimate: Estimate, parts: dict) -> ModeProfile:
@@ -272,22 +292,3 @@ def _summary(evaluation: Evaluation, mapping: CoreMapping, made_here: bool) -> M
         fullest_resource=resource,
         fullest=fraction,
     )
-
-
-def as_dictionary(profile: Profile) -> dict:
-    """Return a profile for JSON; every number with a unit is a ``Quantity`` as an object."""
-    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **_plain(profile)}
-
-
-def _plain(value):
-    if isinstance(value, Enum):
-        return value.value
-    if dataclasses.is_dataclass(value):
-        return {
-            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(entry) for entry in value]
-    return value
