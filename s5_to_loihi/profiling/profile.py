@@ -166,21 +166,10 @@ def map_recording(
 
 
 def profile_recording(
-    network: Network,
-    recording: Recording,
-    mapping: CoreMapping,
-    system: System,
-    *,
-    seed: int = 0,
-    samples: int = SAMPLES,
-    hop: float = HOP,
-    made_here: bool = False,
+    network: Network, recording: Recording, mapping: CoreMapping, system: System, **options
 ) -> Profile:
     """Profile from activity that was counted before; see ``profile_and_estimates``."""
-    return profile_and_estimates(
-        network, recording, mapping, system,
-        seed=seed, samples=samples, hop=hop, made_here=made_here,
-    )[0]  # fmt: skip
+    return profile_and_estimates(network, recording, mapping, system, **options)[0]
 
 
 def profile_and_estimates(
