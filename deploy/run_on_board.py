@@ -32,8 +32,8 @@ POLL_SECONDS = 0.1
 #: What a phase may take, in seconds: imports; the run, before which Lava's compiler may work for
 #: many minutes; two small files. A job of SLURM also has SLURM's limit.
 LIMITS = {"prepare": 300.0, "run": 14400.0, "write": 60.0}
-#: What is left of a killed run may take this long to end.
-ORPHAN_SECONDS = 15.0
+#: What is left of a killed run may take this long to end by itself, and again when it is killed.
+ORPHAN_SECONDS = 3.0
 #: Of <linux/prctl.h>.
 PR_SET_CHILD_SUBREAPER = 36
 #: Exit codes: of a failure, and of a shell's when SIGTERM ends it.
@@ -124,8 +124,7 @@ def _watched_worker(job: Path, temporary: str, arguments: argparse.Namespace):
         with suppress(ProcessLookupError):
             os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
-        # The Lava run below the worker has a session of its own, which dies after the worker.
-        job_files.wait_until(_has_no_children, ORPHAN_SECONDS)
+        _end_children()
 
 
 def _adopt_orphans() -> None:
@@ -134,12 +133,30 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def _end_children() -> None:
+    """Wait until all of the run has ended, and end what does not.
+
+    A Lava run has a session of its own that ends, and tidies up, when it misses the worker; unless
+    SLURM has told some of its processes to end and overlooked others.
+    """
+    if not job_files.wait_until(_has_no_children, ORPHAN_SECONDS):
+        job_files.wait_until(_has_no_children_left_to_kill, ORPHAN_SECONDS)
+
+
 def _has_no_children() -> bool:
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return True
-    return False
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+        return False
+    return True
+
+
+def _has_no_children_left_to_kill() -> bool:
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    with suppress(OSError):
+        for child in children.read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+    return _has_no_children()
 
 
 def _terminate(*_) -> None:

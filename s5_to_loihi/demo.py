@@ -40,6 +40,8 @@ DENOISER = DATA / "denoiser_small"
 CALIBRATION = DATA / "speech" / "calibration.wav"
 NOISY = DATA / "speech" / "noisy.wav"
 CLEAN = DATA / "speech" / "clean.wav"
+#: The float model measured on a GPU, by benchmarks/baselines.py.
+GPU = DATA / "baselines" / "denoiser_small_h200.json"
 
 #: Tokens that Lava runs in the mode fall-through, where each takes ``latency`` timesteps.
 FALL_THROUGH_TOKENS = 15
@@ -176,7 +178,8 @@ def _report(own: bundle.Bundle, directory: Path, console: Console, progress) -> 
         console.print(line, highlight=False)
     started = time.perf_counter()
     with progress("Reporting", "") as advance:
-        findings = gather(Sources(path, inputs=NOISY, clean=CLEAN), lambda name: advance)
+        sources = Sources(path, inputs=NOISY, clean=CLEAN, baselines=(GPU,))
+        findings = gather(sources, lambda name: advance)
         write_report(findings, "s5-to-loihi demo", directory / "report.html")
     mode = findings.own.profile.modes["fall-through"]
     energy = mode.energy["neurocore rails"].total

@@ -21,14 +21,15 @@ from s5_to_loihi.float_model import (
     evaluate,
 )
 from s5_to_loihi.model import GluVariant
-from s5_to_loihi.profiling import dense_float
+from s5_to_loihi.profiling import dense_float, runners
 from s5_to_loihi.profiling.baselines import (
+    STOOD_STILL,
     measure,
     read_baselines,
     write_baselines,
 )
 from s5_to_loihi.profiling.dense_float import Sizes, random_weights, sizes_of
-from s5_to_loihi.profiling.energy import cpu_meter
+from s5_to_loihi.profiling.energy import EnergyMeter, cpu_meter
 from s5_to_loihi.profiling.runners import token_by_token
 
 SIZES = Sizes(7, 5, 6, 4, 2, encoder=True, decoder=True, gate=True, value=True)
@@ -119,6 +120,14 @@ def test_weights_are_counted():
 def test_sizes_are_those_of_the_network():
     sizes = sizes_of(compile_export(DENOISER).network)
     assert sizes == Sizes(257, 257, 48, 32, 3, encoder=True, decoder=True, gate=True, value=False)
+
+
+def test_a_counter_that_stands_still_gives_no_energy(monkeypatch):
+    meter = EnergyMeter(lambda: 7.0, "all", "a counter that stands still")
+    monkeypatch.setattr(runners, "cpu_meter", lambda: meter)
+    for row in measure(SIZES, ("numpy",), batch=2, seconds=1e-3).measured:
+        assert row.energy is None
+        assert row.energy_note == STOOD_STILL
 
 
 @pytest.mark.parametrize("library", ["numpy", "jax", "torch"])

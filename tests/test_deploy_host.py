@@ -12,6 +12,7 @@ import sys
 import time
 import venv
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import board_host
@@ -30,7 +31,7 @@ pytestmark = [
 #: A run of seconds, to be interrupted, and one as short as possible.
 LONG = ("--tokens", "100", "--sequences", "2")
 SHORT = ("--tokens", "2", "--sequences", "1")
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,9 @@ def start(arguments, nothing_left):
     def run(*options):
         command = [sys.executable, "-m", "s5_to_loihi.cli", *arguments(*options)]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, **streams))
+        # A shell that starts the tests in the background may have them ignore interrupts.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        started.append(subprocess.Popen(command, preexec_fn=heard, **streams))
         return started[-1]
 
     yield run
@@ -193,7 +196,7 @@ def test_a_job_that_is_cancelled_in_its_run_leaves_nothing(host, start, deploy, 
     assert code == 0, err
     assert "is cancelled" in out
     assert not host.queue()
-    assert not host.job_processes()
+    assert wait_for(lambda: not host.job_processes())
     assert not [folder for folder in folders if folder.exists()]
     # Who was following it is told as of a job that SLURM has ended.
     code, _, err = ended(process)

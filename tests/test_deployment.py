@@ -138,6 +138,11 @@ def packed(*entries, mode="w:gz"):
         (b"no archive at all" * 100, "damaged or cut off"),
         (gzip.compress(b"no archive at all" * 100), "damaged or cut off"),
     ],
+    # gzip writes the time into archives: without names, workers would not agree on the tests.
+    ids=[
+        *("absolute", "above", "parent", "symbolic-link", "hard-link", "pipe", "device"),
+        *("twice", "too-large", "below-a-file", "cut-off", "no-archive", "no-archive-compressed"),
+    ],
 )
 def test_hostile_archives_leave_nothing(tmp_path, archive, message):
     folder = tmp_path / "inside" / "folder"

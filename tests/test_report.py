@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from s5_to_loihi import bundle
 from s5_to_loihi.cli import app
-from s5_to_loihi.demo import CLEAN
+from s5_to_loihi.demo import CLEAN, GPU
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.loihi2.facts import DIRECTORY, load_system
-from s5_to_loihi.profiling.baselines import measure, write_baselines
+from s5_to_loihi.profiling.baselines import measure, read_baselines, write_baselines
+from s5_to_loihi.profiling.contenders import device_ratios
 from s5_to_loihi.profiling.dense_float import Sizes
 from s5_to_loihi.profiling.findings import Sources, gather
 from s5_to_loihi.profiling.measured import MeasuredProfile, Power, StepTimes, write_measured
@@ -225,6 +226,22 @@ def test_a_changed_constant_changes_the_report_and_its_provenance(path, tmp_path
     latencies = [one.modes["fall-through"].latency.value for one in (usual, slow)]
     assert latencies[1] == pytest.approx(9 * usual.latency_timesteps)
     assert latencies[1] > latencies[0]
+
+
+def test_a_gpu_is_held_against_the_board_of_the_chip(findings):
+    (gpu, *_) = (
+        row
+        for row in read_baselines(GPU).measured
+        if "PyTorch" in row.software and row.energy is not None
+    )
+    latency, energy = device_ratios(findings.own, gpu)
+    falling = findings.own.profile.modes["fall-through"]
+    assert latency.ratio.value == gpu.time.value / falling.latency.value
+    assert energy.ratio.value == gpu.energy.value / falling.energy["board"].total.value
+    assert energy.ratio.low < energy.ratio.value < energy.ratio.high
+    for scope in ("GPU board", "board"):
+        assert scope in energy.different
+    assert (latency.claim.quantity.value, energy.claim.quantity.value) == (42, 149)
 
 
 def test_a_model_of_other_sizes_is_marked_and_not_divided_by(path, findings, tmp_path):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,7 @@ def test_an_interrupt_ends_everything_at_once(plan):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell may ignore it
     )
     wait_until(lambda: (plan.parent / "interrupted/points").is_dir() and children(process.pid))
     started = children(process.pid)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,12 @@ def test_a_worker_goes_on_with_what_shares_steps(tmp_path):
     assert len(set(order)) == 2
     split = [first != second for first, second in zip(order[::2], order[1::2], strict=True)]
     assert sum(split) <= 1
+    # What shares all its steps with a point at work waits for the same worker.
+    again = tmp_path / "again"
+    again.mkdir()
+    tasks = [replace(task, steps=(0, 0)) for task in tasks_of(again, behaviours)]
+    assert len(list(workers.execute(tasks, sweep_points.compute, 2))) == 8
+    assert len({process for _, process, _ in journal(again)}) == 1
 
 
 def test_directories_of_others_are_refused(tmp_path):

@@ -175,7 +175,7 @@ def quantize(
     ] = None,
     precision: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FILE.yaml", help="Bits for single tensors; docs/quantization.md."),
+        typer.Option(metavar="FILE.yaml", help="Bits for single tensors, by name."),
     ] = None,
     held_out: Annotated[
         Optional[Path],  # noqa: UP045
@@ -192,11 +192,17 @@ def quantize(
     glu: GluOption = None,
     activation: Annotated[
         Optional[Activation],  # noqa: UP045
-        typer.Option(help="Non-linearity after the state-space model, if the file does not say."),
+        typer.Option(
+            metavar="KIND",
+            help="relu, gelu_tanh or gelu_erf after the SSM, if the file does not say.",
+        ),
     ] = None,
     discretization: Annotated[
         Optional[Discretization],  # noqa: UP045
-        typer.Option(help="How the model becomes a recurrence, if the file does not say."),
+        typer.Option(
+            metavar="KIND",
+            help="zoh or bilinear: how the model becomes a recurrence, if the file does not say.",
+        ),
     ] = None,
     conjugate_symmetry: SymmetryOption = None,
     rectified: Annotated[
@@ -216,11 +222,16 @@ def quantize(
     ] = None,
     sparsity: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="Total sparsity of the pruning to apply again; 0: dense."),
+        typer.Option(
+            metavar="0..1",
+            min=0,
+            max=1,
+            help="Total sparsity of the pruning to apply again; 0: dense.",
+        ),
     ] = None,
     readout: Annotated[
         Optional[Readout],  # noqa: UP045
-        typer.Option(help="each_token: regression; last, mean: classification."),
+        typer.Option(metavar="KIND", help="each_token: regression; last, mean: classification."),
     ] = None,
     sequence_length: LengthOption = None,
     force: Annotated[

@@ -29,7 +29,10 @@ stderr = Console(stderr=True, markup=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 GluOption = Annotated[
     Optional[GluVariant],  # noqa: UP045 (typer resolves it at run time on Python 3.10)
-    typer.Option(help="Gated linear unit; found out or guessed (and said) if not given."),
+    typer.Option(
+        metavar="KIND",
+        help="half1, half2, full or none; found out or guessed (and said) if not given.",
+    ),
 ]
 SymmetryOption = Annotated[
     Optional[bool],  # noqa: UP045

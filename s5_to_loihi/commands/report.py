@@ -53,7 +53,7 @@ def report(
         Optional[list[Path]],  # noqa: UP045
         typer.Option(
             metavar="FILE.json",
-            help="What benchmarks/baselines.py measured elsewhere; may be repeated.",
+            help="Written by baselines.py on another machine; may be repeated.",
         ),
     ] = None,
     measure: Annotated[

@@ -25,6 +25,7 @@ LARGEST_FILE = 1 << 20
 TOKENS = 1000
 STREAMING = "one token at a time"
 REPEATS = 5
+STOOD_STILL = "no energy: the counter stood still for a whole repeat"
 LIBRARIES = tuple(RUNNERS)
 
 
@@ -134,7 +135,7 @@ def _measured(runner: Runner, sizes: Sizes, batch: int, seconds: float) -> Itera
             weights=sizes.weights,
             time=_quantity(times, "us", what, source),
             energy=_quantity(energies, "uJ", runner.meter.scope, source) if energies else None,
-            energy_note=runner.meter.source,
+            energy_note=runner.meter.source if energies or not runner.meter.joules else STOOD_STILL,
         )
 
 
@@ -146,12 +147,11 @@ def _quantity(values: list[float], unit: str, scope: str, source: str) -> Quanti
 def _repeated(
     call: Callable[[], object], tokens: int, meter: EnergyMeter, seconds: float
 ) -> tuple[list[float], list[float]]:
-    """Return microseconds and microjoules a token of each repeat."""
-    for _ in range(2):  # compiled, allocated, warm
-        started = time.perf_counter()
-        call()
-        once = time.perf_counter() - started
-    calls = max(1, round(seconds / once))
+    """Return microseconds and microjoules a token of each repeat; none if its counter stood still.
+
+    Counters of GPUs move about ten times a second, so a repeat shorter than that has no energy.
+    """
+    calls = _calls(call, seconds)
     times, energies = [], []
     for _ in range(REPEATS):
         before = meter.joules() if meter.joules else 0.0
@@ -161,4 +161,17 @@ def _repeated(
         times.append((time.perf_counter() - started) * 1e6 / (calls * tokens))
         if meter.joules:
             energies.append((meter.joules() - before) * 1e6 / (calls * tokens))
-    return times, energies
+    return times, energies if min(energies, default=0.0) > 0 else []
+
+
+def _calls(call: Callable[[], object], seconds: float) -> int:
+    """Return how many calls take about so many seconds, once compiled, allocated and warm."""
+    calls, taken = 1, 0.0
+    call()
+    while taken <= seconds / 4:
+        calls *= 2
+        started = time.perf_counter()
+        for _ in range(calls):
+            call()
+        taken = time.perf_counter() - started
+    return max(1, round(calls * seconds / taken))

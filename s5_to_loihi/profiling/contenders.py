@@ -26,6 +26,8 @@ from s5_to_loihi.profiling.quantity import Origin, Quantity
 
 #: The scope that ratios of energies are given in: what the chip's own cores draw.
 RATIO_SCOPE = "neurocore rails"
+#: The scope beside a processor's or a GPU's own counter, which covers more than its cores.
+DEVICE_SCOPE = "board"
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +233,7 @@ def device_ratios(own: Contender, baseline: Baseline) -> tuple[Ratio, ...]:
     claims, falling = published(), own.profile.modes["fall-through"]
     pairs = [("latency", baseline.time, falling.latency, claims["latency_ratio"])]
     if baseline.energy is not None:
-        total = falling.energy[RATIO_SCOPE].total
+        total = falling.energy[DEVICE_SCOPE].total
         pairs.append(("energy per token", baseline.energy, total, claims["energy_ratio"]))
     return tuple(
         Ratio(
@@ -247,8 +249,9 @@ def device_ratios(own: Contender, baseline: Baseline) -> tuple[Ratio, ...]:
             ),
             claim,
             "dense float model on another device / sparse one on Loihi 2, a token at a time",
-            f"ours: {baseline.device}, {baseline.software}, a model of the same sizes, Loihi 2 by"
-            " the model; paper: Jetson Orin Nano, a narrower dense model, Loihi 2 measured",
+            f"here: {baseline.device}, {baseline.software}, a model of the same sizes"
+            f" ({measured.scope}), Loihi 2 by the model ({modelled.scope}); paper: Jetson Orin"
+            " Nano, a narrower dense model, Loihi 2 measured",
         )
         for name, measured, modelled, claim in pairs
     )

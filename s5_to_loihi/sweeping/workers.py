@@ -109,8 +109,8 @@ def execute(
                     worker.last, worker.task = worker.task, None
                     yield worker.last, message
             for worker in filter(_is_idle, workers):
-                if remaining:
-                    worker.task = _next(worker, workers, remaining)
+                worker.task = _next(worker, workers, remaining)
+                if worker.task is not None:
                     remaining.remove(worker.task)
                     with contextlib.suppress(OSError):  # it died: seen when it is waited for
                         worker.connection.send(worker.task.payload)
@@ -142,16 +142,26 @@ def _is_idle(worker: Worker) -> bool:
     return worker.ready and worker.task is None
 
 
-def _next(worker: Worker, workers: list[Worker], remaining: list[Task]) -> Task:
-    """Choose what shares most steps with the worker's last task, and fewest with the others'."""
-    recent = [other.task or other.last for other in workers if other is not worker]
-    others = [task for task in recent if task]
+def _next(worker: Worker, workers: list[Worker], remaining: list[Task]) -> Task | None:
+    """Choose what shares most steps with the worker's last task, and fewest with the others'.
+
+    What shares all steps with another worker's task, present or last, is left to that worker, which
+    need not compute them again. None if there is nothing else.
+    """
+    others = [other.task or other.last for other in workers if other is not worker]
+    theirs = [task for task in others if task]
+    own = worker.last
 
     def preference(task: Task) -> tuple[int, int]:
-        theirs = max((_shared(task, other) for other in others), default=0)
-        return (_shared(task, worker.last) if worker.last else 0, -theirs)
+        with_others = max((_shared(task, other) for other in theirs), default=0)
+        return (_shared(task, own) if own else 0, -with_others)
 
-    return max(remaining, key=preference)  # the first of equals
+    allowed = [
+        task
+        for task in remaining
+        if (own and task.steps == own.steps) or all(task.steps != one.steps for one in theirs)
+    ]
+    return max(allowed, key=preference, default=None)  # the first of equals
 
 
 def _shared(one: Task, other: Task) -> int:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "sshd")
 PROGRAMS = ("ssh", "ssh-keygen", "sbatch", "squeue", "scancel", "unshare")
-START_SECONDS = 20
+START_SECONDS = 60
 PARTITION, BOARD = "oheogulch", "board-01"
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
@@ -50,7 +50,7 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 MailProg=/bin/true
 ReturnToService=2
-KillWait=2
+KillWait=15
 SchedulerParameters=sched_interval=1
 EnforcePartLimits=ALL
 NodeName={board} NodeHostname={name} NodeAddr=127.0.0.1 CPUs=1 State=UNKNOWN

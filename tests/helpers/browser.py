@@ -44,7 +44,7 @@ class Browser:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self._last, self._buffer, self._session = 0, b"", None
-        self._happened: set[str] = set()
+        self._loaded: set[str] = set()
 
     def __enter__(self) -> Browser:
         self._directory = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -65,6 +65,7 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
         return self
 
     def __exit__(self, *problem) -> None:
@@ -101,9 +102,9 @@ class Browser:
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", features=features)
-        self._happened.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
-        while "Page.loadEventFired" not in self._happened:
+        load = self.call("Page.navigate", url=path.resolve().as_uri())["loaderId"]
+        # By its number: the empty page from before may finish loading only now.
+        while load not in self._loaded:
             self._receive()
         # Whatever was put off to the next frame.
         self.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
@@ -138,7 +139,8 @@ class Browser:
         text, _, self._buffer = self._buffer.partition(b"\0")
         message = json.loads(text)
         method, parameters = message.get("method", ""), message.get("params", {})
-        self._happened.add(method)
+        if method == "Page.lifecycleEvent" and parameters["name"] == "load":
+            self._loaded.add(parameters["loaderId"])
         if method == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(parameters["exceptionDetails"])[:500])
         if method == "Runtime.consoleAPICalled" and parameters["type"] in ("warning", "error"):
