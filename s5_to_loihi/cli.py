@@ -6,7 +6,7 @@ import sys
 from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from s5_to_loihi import __version__
 from s5_to_loihi.commands import (
@@ -84,7 +84,8 @@ def main() -> None:
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:
-    stderr.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    text = Text.assemble(("error:", "bold red"), " ", message)
+    stderr.print(text, soft_wrap=True)
     sys.exit(exit_code)
 
 

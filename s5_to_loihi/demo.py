@@ -102,7 +102,7 @@ def run_demo(directory: Path, console: Console, progress, announce, require_equa
     ):
         announce(compiled.network, [Backend.FAST])
         results = list(_verify(compiled.network, compiled.vectors, lava, progress))
-        console.print(f"\n[bold]{title}[/]")
+        console.print(f"\n{title}", style="bold")
         console.print(tables.run_table(results))
         require_equal(results)
         bundle.write(compiled, directory / file)
@@ -175,7 +175,7 @@ def _report(own: bundle.Bundle, directory: Path, console: Console, progress) -> 
         )
     bundle.write(replace(own, mapping=mapping), path)
     for line in mapping_tables.summary(evaluation):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
     started = time.perf_counter()
     with progress("Reporting", "") as advance:
         sources = Sources(path, inputs=NOISY, clean=CLEAN, baselines=(GPU,))

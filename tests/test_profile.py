@@ -55,11 +55,11 @@ from s5_to_loihi.profiling.measured import (
     write_measured,
 )
 from s5_to_loihi.profiling.profile import (
-    as_dictionary,
     profile_bundle,
     profile_network,
     profile_recording,
 )
+from s5_to_loihi.profiling.profile_values import as_dictionary
 
 BOARD = load_system("oheogulch")
 RAILS, CHIP, WHOLE = SCOPES
@@ -147,6 +147,29 @@ def test_synops_by_hand():
         assert mode.energy[RAILS].total.value == pytest.approx(300e-6)
 
 
+def test_words_by_hand():
+    # One synapse for each axon, and one word for it: as many words as synops.
+    modes = small_profile(memory_word_time=10).modes
+    assert modes["pipelined"].timestep.value == pytest.approx(0.020)
+    assert modes["pipelined"].critical.resource == "memory words"
+    assert modes["pipelined"].energy[RAILS].total.value == 0
+
+
+def test_a_phase_works_on_the_token_before_by_hand():
+    # Only the first neuron of the first group reaches the second, and all are on one core.
+    edge = replace(SMALL.synapses[1], weights=frozen_weights(np.array([[1, 0]])))
+    network = replace(SMALL, synapses=(SMALL.synapses[0], edge))
+    cores = {group.name: np.zeros(group.size, dtype=np.int32) for group in SMALL.groups}
+    tokens = np.array([[3, 0], [5, 7], [0, 7]])
+    modes = profile_network(
+        network, tokens, replace(SMALL_MAPPING, cores=cores),
+        with_constants(NOTHING, synop_time=10), samples=20,
+    ).modes  # fmt: skip
+    # The tokens cost 1, 2 and 1 synops when they enter and 1, 1 and 0 a timestep later: 1, 3, 2.
+    assert modes["pipelined"].timestep_longest.value == pytest.approx(0.030)
+    assert modes["pipelined"].timestep.value == pytest.approx(0.020)
+
+
 def test_updates_by_hand():
     modes = small_profile(update_time=5, instruction_time=2, gate_instructions=3,
                           update_energy=7, instruction_energy=1).modes  # fmt: skip
@@ -224,6 +247,9 @@ def test_real_time_by_hand():
     late = profile_network(SMALL, TOKENS, SMALL_MAPPING, system, samples=1, hop=1.5).modes
     assert late["fall-through"].real_time.keeps_up == (False, False, False)
     assert late["fall-through"].real_time.duty_cycle.value == pytest.approx(2 / 1.5)
+    # Tokens come faster than they are done: one takes as long as the chip is busy with it.
+    assert late["fall-through"].real_time.energy[RAILS].value == pytest.approx((0.25 + 0.02) * 2)
+    assert late["fall-through"].real_time.power[RAILS].value == pytest.approx(0.25 + 0.02)
 
 
 def test_what_decides_is_named():
@@ -603,7 +629,7 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
         RUN,
         bundle_digest=bundle.digest(written),
         time=StepTimes(1.8, None, None, None, 214),
-        power=Power("board", 1.9, None, {}, 214),
+        power=Power("board", 1.9, None, {"vdd[/b]": 0.2}, 214),  # no markup
     )
     write_measured(run, tmp_path / "run.json")
     code, output, _ = call(written, "--measured", tmp_path / "run.json", "--hop", 4)
@@ -611,7 +637,7 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
     for words in ("30 of 120 cores", "Mapping of the bundle", "loihi2.yaml", "not run on hardware",
                   "energy a token, neurocore rails", "What decides, pipelined: ", "static, board",
                   "block1.gate", "a token every 4 ms", "Measured beside predicted",
-                  "What a timestep waits for"):  # fmt: skip
+                  "What a timestep waits for", "rail vdd[/b]"):  # fmt: skip
         assert words in output
     assert "…" not in output
     code, output, said = call(written, "--measured", written / "manifest.json")
@@ -637,7 +663,7 @@ def test_a_bundle_without_mapping_is_mapped_and_left_alone(call, tmp_path):
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     code, output, _ = call(path, "--input", tmp_path / "tokens.npy")
     assert code == 0
-    assert "Mapping made here, not written" in output
+    assert "Mapping made here, not written, for balanced" in output
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
 
 
@@ -645,6 +671,8 @@ def test_wrong_calls_end_with_a_message_and_a_code(written, denoiser, call, tmp_
     for arguments, expected in (
         (("--system", "loihi3"), "is not listed"),
         (("--hop", 0), "Invalid value"),
+        (("--hop", "inf"), "hop: is inf us"),
+        (("--seed", 1 << 32), "Invalid value"),
         (("--input", tmp_path / "none.npy"), "does not exist"),
         (("--measured", tmp_path / "none.json"), "cannot be read"),
     ):
@@ -674,6 +702,8 @@ def test_what_does_not_fit_ends_with_2(denoiser, call, tmp_path):
 
 def test_all_constants_have_a_range_that_holds_them():
     cases = interval(BOARD)
+    for name, (cheap, _, dear, *_) in cases.items():
+        assert (cheap >= dear) == (name.endswith("bandwidth") or cheap == dear)
     assert set(cases) == set(NAMES)
     for low, value, high, *mixed in cases.values():
         assert min(low, high) <= value <= max(low, high)

@@ -46,7 +46,7 @@ def pixels(picture: bytes) -> np.ndarray:
 def test_the_browser_notices_what_it_should(browser, tmp_path):
     page = tmp_path / "bad.html"
     page.write_text(
-        "<script>console.warn('careful'); setTimeout(() => { throw Error('broken') })</script>"
+        "<script>console.warn('careful')</script><script>throw Error('broken')</script>"
         "<img src='http://example.invalid/x.png'><p style='width: 900px'>wide</p>"
     )
     browser.open(page, PHONE)

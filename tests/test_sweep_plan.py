@@ -48,6 +48,7 @@ def test_defaults_and_order_do_not_depend_on_the_file(tmp_path):
     assert (plan.name, plan.seed, plan.front) == ("test", 0, ("energy", "fidelity", "latency"))
     (point,) = plan.points()
     assert (point.checkpoint, point.weights, point.mode) == ("model", 8, "pipelined")
+    assert (point.objective, point.system) == ("balanced", None)
     axes = {"mode": ["fall-through", "pipelined"], "weights": [4], "checkpoint": ["b", "a"]}
     plan = read_plan(written(tmp_path, {**GOOD, "axes": axes, "options": {"glu": "full"}}))
     assert [(point.checkpoint, point.mode) for point in plan.points()] == [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from s5_to_loihi import bundle, inspection, verification
 from s5_to_loihi.backends import lava_shim
@@ -171,7 +171,7 @@ def inspect(
         return
     print_notes(opened)
     if text:
-        console.print(to_text(network), highlight=False, soft_wrap=True, markup=False)
+        console.print(to_text(network), highlight=False, soft_wrap=True)
     console.print(tables.network_table(network))
     console.print(tables.weight_table(weights))
     console.print(tables.constant_table(constants))
@@ -202,7 +202,7 @@ def _vectors_for(opened: Bundle, backend: Backend, tokens: int | None):
 
 def _print_changed(opened: Bundle) -> None:
     for name in opened.changed:
-        console.print(f"[bold red]Changed since it was written:[/] {escape(name)}")
+        console.print(Text.assemble(("Changed since it was written:", "bold red"), " ", name))
 
 
 def result_json(result: verification.RunResult) -> dict:

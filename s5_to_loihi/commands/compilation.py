@@ -86,7 +86,7 @@ def compile_command(
     def observe(step, network):
         if print_between_passes:
             stderr.print(f"--- after {step}", highlight=False)
-            stderr.print(to_text(network), highlight=False, soft_wrap=True, markup=False)
+            stderr.print(to_text(network), highlight=False, soft_wrap=True)
 
     if not (export / MODEL_FILE).exists():
         if calibration is None and export.exists():

@@ -20,10 +20,11 @@ from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Network, Readout
 
-#: A file or a pipe has no width of its own; tables need about this much.
-console = Console(width=None if sys.stdout.isatty() else 100)
+#: A file or a pipe has no width of its own; tables need about this much. Names come from files of
+#: users: brackets in them are no markup.
+console = Console(width=None if sys.stdout.isatty() else 100, markup=False)
 #: Progress bars, notes and errors go where they do not disturb output that a program reads.
-stderr = Console(stderr=True)
+stderr = Console(stderr=True, markup=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 GluOption = Annotated[
@@ -117,7 +118,7 @@ def stages():
 def print_notes(opened: Bundle) -> None:
     """Print what the compiler found out."""
     for note in opened.notes:
-        console.print(f"Note: {note}", highlight=False, markup=False)
+        console.print(f"Note: {note}", highlight=False)
 
 
 def finite(value: float) -> float | None:

@@ -245,7 +245,7 @@ class _Screen:
         )
 
     def _print(self, text: str) -> None:
-        stderr.print(text, highlight=False, markup=False, soft_wrap=True)
+        stderr.print(text, highlight=False, soft_wrap=True)
 
 
 def _preflight_table(lines: list[Mapping[str, str]]) -> Table:

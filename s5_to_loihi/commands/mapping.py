@@ -16,7 +16,7 @@ from s5_to_loihi.commands.console import (
     progress,
 )
 from s5_to_loihi.files import check_target
-from s5_to_loihi.loihi2.core_mapping import Objective
+from s5_to_loihi.loihi2.core_mapping import LARGEST_SEED, Objective
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 
 
@@ -40,7 +40,9 @@ def map_command(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Cores to use at most. Default: all of the system."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same mapping.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same mapping.")
+    ] = 0,
     assumed_rate: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(
@@ -95,7 +97,7 @@ def map_command(
     console.print(mapping_tables.utilisation_table(evaluation))
     console.print(mapping_tables.timestep_table(evaluation))
     for line in mapping_tables.summary(evaluation):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
     console.print(f"Wrote the mapping into {path}", highlight=False, soft_wrap=True)
     if picture is not None:
         console.print(f"Wrote {picture}", highlight=False, soft_wrap=True)

@@ -121,7 +121,7 @@ def _write_c(network: Network, plan: ChipPlan, folder: Path | None) -> None:
     _make(folder)
     with replacing(folder / "network.c") as temporary:
         temporary.write_text(source, encoding="utf-8")
-    console.print(f"Wrote {folder / 'network.c'}", highlight=False, markup=False)
+    console.print(f"Wrote {folder / 'network.c'}", highlight=False)
 
 
 def _stock_table(lowered: tuple[stock.StockGroup, ...]):

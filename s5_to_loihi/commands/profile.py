@@ -10,6 +10,7 @@ import typer
 from s5_to_loihi import bundle
 from s5_to_loihi.commands.console import JsonOption, console, print_json, progress, spinner, stderr
 from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.loihi2.core_mapping import LARGEST_SEED
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 from s5_to_loihi.profiling.measured import read_measured
 from s5_to_loihi.simulation import read_array
@@ -43,7 +44,10 @@ def profile(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the drawn constants, and of a mapping made here.")
+        int,
+        typer.Option(
+            min=0, max=LARGEST_SEED, help="Of the drawn constants, and of a mapping made here."
+        ),
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,12 +64,12 @@ def profile(
     from s5_to_loihi.profiling.activity import record
     from s5_to_loihi.profiling.comparison import compare
     from s5_to_loihi.profiling.profile import (
-        as_dictionary,
         fitting,
         map_recording,
         profile_recording,
         recorded_tokens,
     )
+    from s5_to_loihi.profiling.profile_values import as_dictionary
     from s5_to_loihi.reports import profile_tables as tables
 
     run = None if measured is None else read_measured(measured)
@@ -94,7 +98,7 @@ def profile(
     if saturated:
         stderr.print(f"Note: {saturated:,} input values were saturated", highlight=False)
     for line in tables.summary(result):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
     for table in (
         tables.cost_table(result),
         tables.energy_table(result),

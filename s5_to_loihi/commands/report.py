@@ -11,6 +11,7 @@ import typer
 
 from s5_to_loihi.commands.console import console, stages
 from s5_to_loihi.files import check_target
+from s5_to_loihi.loihi2.core_mapping import LARGEST_SEED
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 
 #: A path that is optional (typer resolves the annotation at run time on Python 3.10).
@@ -59,7 +60,9 @@ def report(
         bool,
         typer.Option("--measure/--no-measure", help="Measure the float model on this machine."),
     ] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Of mappings and drawn constants.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of mappings and drawn constants.")
+    ] = 0,
 ) -> None:
     """Write one HTML file that says what a network costs, and how each number came about.
 

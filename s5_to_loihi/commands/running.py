@@ -101,7 +101,7 @@ def denoise(
         )
         return
     for note in noisy.notes:
-        console.print(f"Note: {note}", highlight=False, markup=False)
+        console.print(f"Note: {note}", highlight=False)
     console.print(
         f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
         f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"

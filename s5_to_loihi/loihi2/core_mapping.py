@@ -11,6 +11,9 @@ import numpy as np
 from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.network.network import Network
 
+#: Of what is drawn at random: what numpy and compiled loops both take.
+LARGEST_SEED = (1 << 32) - 1
+
 
 class Objective(str, Enum):
     """What a mapping is made for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,8 @@ from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording
 from s5_to_loihi.profiling.baselines import Baseline
 from s5_to_loihi.profiling.dense_twin import dense_twin
-from s5_to_loihi.profiling.profile import ModeProfile, Profile, profile_recording
+from s5_to_loihi.profiling.estimate import LATENCY, MOST, TIMESTEP, Estimate, energy_name
+from s5_to_loihi.profiling.profile import Profile, profile_and_estimates
 from s5_to_loihi.profiling.published import Published, published
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 
@@ -39,6 +40,7 @@ class Contender:
         network: itself.
         evaluation: of its mapping.
         profile: its costs.
+        estimates: mode -> what the profile shows, for each choice of constants.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Contender:
     network: Network
     evaluation: Evaluation
     profile: Profile
+    estimates: Mapping[str, Estimate]
 
     @property
     def words(self) -> dict[str, int]:
@@ -61,7 +64,6 @@ def contender(
     mapping: CoreMapping,
     system: System,
     seed: int,
-    samples: int = 1,
 ) -> Contender:
     """Profile a network where it is mapped.
 
@@ -71,12 +73,11 @@ def contender(
         recording: of its messages.
         mapping: onto ``system``.
         system: whose constants to use.
-        seed, samples: of the drawn constants; of networks that are only compared, the range of the
-            constants is enough.
+        seed: of the drawn constants; with the same one, networks are compared for the same choices.
     """
     evaluation = evaluated(network, recording, mapping, system)
-    profile = profile_recording(network, recording, mapping, system, seed=seed, samples=samples)
-    return Contender(name, what, network, evaluation, profile)
+    profile, estimates = profile_and_estimates(network, recording, mapping, system, seed=seed)
+    return Contender(name, what, network, evaluation, profile, estimates)
 
 
 def evaluated(
@@ -151,7 +152,8 @@ class Ratio:
 
     Attributes:
         name: of what.
-        ratio: the number; its range is that of the model's constants, the same for both networks.
+        ratio: the number; of modelled times and energies the range holds nine of ten choices of the
+            model's constants, the same ones for both networks.
         claim: what the paper says of it; None if it says nothing.
         same, different: what the two numbers have in common, and what not.
     """
@@ -179,16 +181,13 @@ def ratios(sparse: Contender, other: Contender) -> tuple[Ratio, ...]:
     def saved(own: int, others: int, scope: str) -> Quantity:
         return exact(100 * (1 - own / others), "% saved", scope)
 
-    def times(name: str, mode: str, figure: Callable[[ModeProfile], Quantity], claim: str) -> Ratio:
-        numbers = [figure(one.profile.modes[mode]) for one in (other, sparse)]
+    def times(name: str, mode: str, figure: str, claim: str) -> Ratio:
+        numbers = [one.estimates[mode] for one in (other, sparse)]
         same = "a token at a time" if claim else ""
         different = f"{device}; {accuracy}" if claim else ""
         return Ratio(
-            f"{name}, {mode}", _ratio(*numbers, source), claims.get(claim), same, different
+            f"{name}, {mode}", _ratio(figure, *numbers, source), claims.get(claim), same, different
         )
-
-    def energy(mode: ModeProfile) -> Quantity:
-        return mode.energy[RATIO_SCOPE].total
 
     words, other_words = sparse.words, other.words
     activities = [one.profile.activity.synops.value for one in (other, sparse)]
@@ -222,10 +221,10 @@ def ratios(sparse: Contender, other: Contender) -> tuple[Ratio, ...]:
             "",
             "",
         ),
-        times("latency", "fall-through", lambda mode: mode.latency, "latency_ratio"),
-        times("time per token", "pipelined", lambda mode: mode.timestep, ""),
-        times("energy per token", "fall-through", energy, "energy_ratio"),
-        times("energy per token", "pipelined", energy, ""),
+        times("latency", "fall-through", LATENCY, "latency_ratio"),
+        times("time per token", "pipelined", TIMESTEP, ""),
+        times("energy per token", "fall-through", energy_name(RATIO_SCOPE), "energy_ratio"),
+        times("energy per token", "pipelined", energy_name(RATIO_SCOPE), ""),
     )
 
 
@@ -258,10 +257,13 @@ def device_ratios(own: Contender, baseline: Baseline) -> tuple[Ratio, ...]:
     )
 
 
-def _ratio(numerator: Quantity, denominator: Quantity, source: str) -> Quantity:
-    """Divide two numbers of the model, case by case: all constants low, as given, high."""
-    cases = [
-        getattr(numerator, case) / getattr(denominator, case) for case in ("low", "value", "high")
-    ]
-    scope = f"{numerator.scope}; the same constants in both"
-    return Quantity(cases[1], min(cases), max(cases), "x", scope, Origin.MODELLED, source)
+def _ratio(figure: str, numerator: Estimate, denominator: Estimate, source: str) -> Quantity:
+    """Divide a figure of the model, choice by choice of the constants."""
+    nominal = numerator.quantity(figure)
+    value = nominal.value / denominator.quantity(figure).value
+    low, _, high = np.percentile(numerator.samples[figure] / denominator.samples[figure], MOST)
+    scope = (
+        f"{nominal.scope}; percentiles {MOST[0]} and {MOST[2]} of drawn constants, the same in both"
+    )
+    low, high = min(value, float(low)), max(value, float(high))
+    return Quantity(value, low, high, "x", scope, Origin.MODELLED, source)

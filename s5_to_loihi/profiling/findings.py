@@ -23,7 +23,7 @@ from s5_to_loihi.profiling.comparison import Compared, compare
 from s5_to_loihi.profiling.contenders import Contender, contender, twins
 from s5_to_loihi.profiling.dense_float import sizes_of
 from s5_to_loihi.profiling.measured import MeasuredProfile, read_measured
-from s5_to_loihi.profiling.profile import SAMPLES, fitting, map_recording, recorded_tokens
+from s5_to_loihi.profiling.profile import fitting, map_recording, recorded_tokens
 from s5_to_loihi.simulation import read_array
 from s5_to_loihi.verification import RunResult
 
@@ -134,9 +134,7 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     denoising, dense_denoising = (_denoised(one, sources) for one in (opened, dense))
     tokens, clipped = _tokens(opened, sources.inputs, str(sources.bundle))
     recording = record(opened.network, tokens, progress("Counting messages"))
-    own = _mapped(
-        *("this network", "as compiled", opened, recording, sources, progress), samples=SAMPLES
-    )
+    own = _mapped("this network", "as compiled", opened, recording, sources, progress)
     contenders, remarks = _compared_networks(own, recording, dense, sources, progress)
     here = ()
     if sources.measure:
@@ -179,7 +177,6 @@ def _mapped(
     recording: Recording,
     sources: Sources,
     progress: Progress,
-    samples: int = 1,
 ) -> Contender:
     """Profile a bundle on its own mapping, or on one made here."""
     mapping, system = fitting(opened.mapping, sources.system)
@@ -187,7 +184,7 @@ def _mapped(
         step = progress(f"Mapping {name}")
         mapping, system = map_recording(opened.network, recording, system, sources.seed, step)
         what += ", mapped for this report"
-    return contender(name, what, opened.network, recording, mapping, system, sources.seed, samples)
+    return contender(name, what, opened.network, recording, mapping, system, sources.seed)
 
 
 def _compared_networks(

@@ -5,9 +5,8 @@ A model, not a measurement: nothing here was run on a chip. ``docs/profiling.md`
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from enum import Enum
+import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.errors import InputError, NetworkError
 from s5_to_loihi.loihi2 import rules
-from s5_to_loihi.loihi2.core_mapping import CoreMapping
+from s5_to_loihi.loihi2.core_mapping import CoreMapping, Objective
 from s5_to_loihi.loihi2.deliveries import deliveries
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System, listed_systems
@@ -39,8 +38,6 @@ from s5_to_loihi.profiling.profile_values import (
 )
 from s5_to_loihi.profiling.real_time import HOP, real_time
 
-SCHEMA = "s5_to_loihi profile"
-SCHEMA_VERSION = 1
 #: Choices of constants that are drawn.
 SAMPLES = 2000
 
@@ -147,7 +144,9 @@ def map_recording(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[CoreMapping, System]:
-    """Map a network for the activity that was counted.
+    """Map a network for the activity that was counted, ``balanced``.
+
+    Every core in use draws power: the last tenth of the speed may take most of them.
 
     Args:
         network: verified.
@@ -160,13 +159,20 @@ def map_recording(
         CapacityError: it does not fit.
     """
     mapping, evaluation = map_network(
-        network, recording.rates, system, seed=seed, on_progress=on_progress
+        network, recording.rates, system, Objective.BALANCED, seed=seed, on_progress=on_progress
     )
     rules.require(evaluation)
     return mapping, evaluation.system
 
 
 def profile_recording(
+    network: Network, recording: Recording, mapping: CoreMapping, system: System, **options
+) -> Profile:
+    """Profile from activity that was counted before; see ``profile_and_estimates``."""
+    return profile_and_estimates(network, recording, mapping, system, **options)[0]
+
+
+def profile_and_estimates(
     network: Network,
     recording: Recording,
     mapping: CoreMapping,
@@ -176,7 +182,7 @@ def profile_recording(
     samples: int = SAMPLES,
     hop: float = HOP,
     made_here: bool = False,
-) -> Profile:
+) -> tuple[Profile, dict[str, Estimate]]:
     """Profile from activity that was counted before.
 
     Args:
@@ -188,18 +194,26 @@ def profile_recording(
         hop: microseconds from a token to the next in real time.
         made_here: whether the mapping was made for this profile.
 
+    Returns:
+        The profile, and by mode the estimate that it shows, with the figures of each choice of
+        constants.
+
     Raises:
+        InputError: the hop is no time.
         NetworkError: the network has no phases.
     """
+    if not 0 < hop < math.inf:
+        raise InputError("hop", f"is {hop:g} us", "Give a positive, finite time")
     if any(group.phase is None for group in network.groups):
         raise NetworkError(network.name, "has no phases", "Run the passes on it first")
     work = workload(network, recording.rates, system.chip)
     evaluation = evaluate(work, mapping.core_of(network), system)
     table = deliveries(work, evaluation.loads.core_of, system.chip)
     constants, source = interval(system), provenance(system)
-    modes = {}
+    modes, by_mode = {}, {}
     for mode, demand in demands(network, recording, evaluation, table).items():
         estimate = estimates.estimate(demand, system, seed, samples)
+        by_mode[mode.value] = estimate
         modes[mode.value] = _mode_profile(mode, demand, estimate, {
             "terms": terms(demand, constants, source),
             "critical": critical(mode, demand, evaluation, constants, source),
@@ -213,7 +227,7 @@ def profile_recording(
             },
             "real_time": real_time(mode, demand, estimate.cases, constants, hop, source),
         })  # fmt: skip
-    return Profile(
+    profile = Profile(
         network=network.name,
         system=system.name,
         source=source,
@@ -224,6 +238,7 @@ def profile_recording(
         samples=samples,
         modes=modes,
     )
+    return profile, by_mode
 
 
 def _mode_profile(mode: Mode, demand: Demand, estimate: Estimate, parts: dict) -> ModeProfile:
@@ -266,22 +281,3 @@ def _summary(evaluation: Evaluation, mapping: CoreMapping, made_here: bool) -> M
         fullest_resource=resource,
         fullest=fraction,
     )
-
-
-def as_dictionary(profile: Profile) -> dict:
-    """Return a profile for JSON; every number with a unit is a ``Quantity`` as an object."""
-    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **_plain(profile)}
-
-
-def _plain(value):
-    if isinstance(value, Enum):
-        return value.value
-    if dataclasses.is_dataclass(value):
-        return {
-            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(entry) for entry in value]
-    return value

@@ -1,9 +1,11 @@
-"""What a profile says, as immutable values."""
+"""What a profile says, as immutable values and as JSON."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from s5_to_loihi.profiling.activity import ActivityProfile
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
@@ -11,6 +13,9 @@ from s5_to_loihi.profiling.critical import Critical, Term
 from s5_to_loihi.profiling.estimate import Influence
 from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.profiling.real_time import RealTime
+
+SCHEMA = "s5_to_loihi profile"
+SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -107,3 +112,22 @@ class Profile:
     seed: int
     samples: int
     modes: Mapping[str, ModeProfile]
+
+
+def as_dictionary(profile: Profile) -> dict:
+    """Return a profile for JSON; every number with a unit is a ``Quantity`` as an object."""
+    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **_plain(profile)}
+
+
+def _plain(value):
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
+    return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from pathlib import Path
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files import replacing
 
+#: No count, time or power comes near it, and products of numbers up to it are finite.
+LARGEST_NUMBER = 1e15
 #: Allowed texts of a field: (class, field) -> texts.
 Allowed = Mapping[tuple[type, str], tuple[str, ...]]
 
@@ -117,8 +118,8 @@ def _value(hint, value, where: str, allowed: Allowed):
             raise InputError(where, f"is {_shown(value)}", what)
         return hint(value)
     number = isinstance(value, int) or (hint is float and isinstance(value, float))
-    if not number or isinstance(value, bool) or not 0 <= value < math.inf:
-        what = f"Give a number ({hint.__name__}) of at least 0"
+    if not number or isinstance(value, bool) or not 0 <= value <= LARGEST_NUMBER:
+        what = f"Give a number ({hint.__name__}) from 0 to {LARGEST_NUMBER:g}"
         raise InputError(where, f"is {_shown(value)}", what)
     return hint(value)
 

@@ -20,7 +20,8 @@ def ratio_table(findings: Findings) -> Table:
     own, others = findings.own, findings.contenders[1:]
     table = new_table(
         f"How many times as much as {own.profile.network} others take on Loihi 2 (modelled; energy:"
-        " neurocore rails).\nPaper: arXiv 2502.01330, a narrower dense network on Jetson Orin Nano"
+        " neurocore rails).\nIn brackets: nine of ten drawn choices of the constants, each the same"
+        " for both.\nPaper: arXiv 2502.01330, a narrower dense network on Jetson Orin Nano"
         " against a sparse one on Loihi 2; see the report",
         ("of", "left"),
         *((textwrap.fill(other.name, HEADING_WIDTH), "right") for other in others),

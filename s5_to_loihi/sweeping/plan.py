@@ -13,7 +13,7 @@ from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.float_model import Activation, Discretization
-from s5_to_loihi.loihi2.core_mapping import Objective
+from s5_to_loihi.loihi2.core_mapping import LARGEST_SEED, Objective
 from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Readout
@@ -61,7 +61,7 @@ class Settings:
     eigenvalues: int = Precision.eigenvalues
     states: int = Precision.states
     knots: int = Precision.knots
-    objective: str = Objective.LATENCY.value
+    objective: str = Objective.BALANCED.value
     system: str | None = None
     mode: str = Mode.PIPELINED.value
 
@@ -133,7 +133,7 @@ def read_plan(path: Path) -> Plan:
         clean=clean,
         sequence_length=optional(where, "sequence_length", content, whole(1, 1 << 30)),
         options=_options(f"{where}: options", content.get("options", {})),
-        seed=whole(0, (1 << 32) - 1)(f"{where}: seed", content.get("seed", 0)),
+        seed=whole(0, LARGEST_SEED)(f"{where}: seed", content.get("seed", 0)),
         front=list_of(f"{where}: front", front, one_of(_measurable(clean is not None))),
         axes=axes,
     )

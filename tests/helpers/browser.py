@@ -142,7 +142,8 @@ class Browser:
         if method == "Page.lifecycleEvent" and parameters["name"] == "load":
             self._loaded.add(parameters["loaderId"])
         if method == "Runtime.exceptionThrown":
-            self.complaints.append(json.dumps(parameters["exceptionDetails"])[:500])
+            # Paths of the page stand before what it says.
+            self.complaints.append(json.dumps(parameters["exceptionDetails"])[:5000])
         if method == "Runtime.consoleAPICalled" and parameters["type"] in ("warning", "error"):
             self.complaints.append(json.dumps(parameters["args"])[:500])
         if method == "Log.entryAdded" and parameters["entry"]["level"] in ("warning", "error"):

@@ -16,7 +16,9 @@ def text(value: object, warning: bool = False) -> Cell:
 
 def number(quantity: Quantity, badge: bool = False) -> Cell:
     """Return a cell with a number, its unit and its range, and if asked its origin."""
-    return Cell(with_range(quantity), quantity.origin.value if badge else "")
+    # Where a line ends, it ends before the range.
+    words = with_range(quantity).replace(" ", "\u00a0").replace("\u00a0(", " (")
+    return Cell(words, quantity.origin.value if badge else "")
 
 
 def share(value: float, of: float = 1.0) -> Cell:

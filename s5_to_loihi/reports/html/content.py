@@ -7,7 +7,7 @@ import dataclasses
 from s5_to_loihi import __version__
 from s5_to_loihi.profiling.contenders import Contender, ratios
 from s5_to_loihi.profiling.findings import Findings
-from s5_to_loihi.profiling.profile import as_dictionary
+from s5_to_loihi.profiling.profile_values import as_dictionary
 from s5_to_loihi.profiling.published import published
 from s5_to_loihi.reports.html import comparison, costs, inside
 from s5_to_loihi.reports.html.page import Page

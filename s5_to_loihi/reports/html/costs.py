@@ -23,7 +23,7 @@ def summary(findings: Findings) -> Section:
     waiting, mapping = falling.real_time, profile.mapping
     hop = shown(waiting.hop.value / 1000)
     cards = [
-        card("Latency of a token", falling.latency),
+        card("Latency of a token, fall-through", falling.latency),
         card("Throughput, pipelined", flowing.throughput),
         card("Energy a token, fall-through", falling.energy[SCOPE].total),
         card("Energy a token, pipelined", flowing.energy[SCOPE].total),
@@ -51,20 +51,25 @@ def summary(findings: Findings) -> Section:
                 "measured",
             )
         )
-    critical = falling.critical
-    deciding = f"What decides a timestep: {critical.resource}, {critical.place}"
     return Section(
         "summary",
         "Summary",
         (
             Cards(tuple(cards)),
             Note(
-                deciding + (f", {critical.group}" if critical.group else "") + ". Modelled numbers"
-                " come with the range of the model's constants; none was measured on a chip, unless"
-                " it is marked so."
+                f"What decides a timestep: {_deciding(falling)}; {_deciding(flowing)}."
+                " Modelled numbers come with the range of the model's constants; none was measured"
+                " on a chip, unless it is marked so."
             ),
         ),
     )
+
+
+def _deciding(mode: ModeProfile) -> str:
+    """Say what a timestep of a mode waits for in most of the time."""
+    found = mode.critical
+    place = ", ".join(filter(None, (found.resource, found.place, found.group)))
+    return f"{mode.mode}, {place}"
 
 
 def _percent(part: Quantity) -> Quantity:
