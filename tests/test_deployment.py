@@ -216,6 +216,8 @@ def test_names_for_slurm_are_names(option, value):
         ({"microcode": "~/microcode"}, "--microcode"),
         ({"directory": "a\0b"}, "--directory"),
         ({"directory": ""}, "--directory"),
+        ({"directory": "~"}, "--directory"),
+        ({"directory": "~user/jobs"}, "--directory"),
         ({"name": "a b"}, "job"),
         ({"mode": Mode.FALL_THROUGH}, "--mode"),
     ],

@@ -104,6 +104,12 @@ class Job:
                 f"is {self.python!r}, relative to what is not known",
                 "Give an absolute path on the host, or the name of a program in PATH there",
             )
+        if self.directory.startswith("~") and not self.directory.startswith("~/"):
+            raise InputError(
+                "--directory",
+                f"is {self.directory!r}, which no shell will expand",
+                "Give a path below your home directory on the host, or an absolute one",
+            )
         if self.microcode is not None and not posixpath.isabs(self.microcode):
             raise InputError(
                 "--microcode",
