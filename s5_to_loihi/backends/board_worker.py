@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -140,10 +138,4 @@ def _plain(measured):
 
 
 if __name__ == "__main__":
-    job_folder = Path(sys.argv[1])
-    try:
-        main(job_folder)
-    except Exception:
-        traceback.print_exc()
-        supervisor.report_error(job_folder, "board worker")
-        raise
+    supervisor.run_main(main, "board worker")

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 import time
-import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,10 +85,4 @@ def main(job: Path) -> None:
 
 
 if __name__ == "__main__":
-    job_folder = Path(sys.argv[1])
-    try:
-        main(job_folder)
-    except Exception:
-        traceback.print_exc()
-        supervisor.report_error(job_folder, "lava worker")
-        raise
+    supervisor.run_main(main, "lava worker")

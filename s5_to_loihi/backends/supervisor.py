@@ -9,9 +9,9 @@ in the job directory and, however the worker ends, leaves nothing of that sessio
     error.json   {"process": ..., "traceback": ...} of the first process that raised
     done         empty; there when the worker has finished its work
 
-``run_worker`` is for the caller; ``die_with_parent``, ``report_progress``, ``report_error`` and
-``finish`` are for the worker. Without /proc (macOS) only the process group is killed and shared
-memory is left to the operating system.
+``run_worker`` is for the caller; ``run_main``, ``die_with_parent``, ``report_progress``,
+``report_error`` and ``finish`` are for the worker. Without /proc (macOS) only the process group is
+killed and shared memory is left to the operating system.
 """
 
 import contextlib
@@ -107,6 +107,20 @@ def report_error(job: Path, process_name: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.link(draft, Path(job, "error.json"))
     draft.unlink()
+
+
+def run_main(main: Callable[[Path], None], process_name: str) -> None:
+    """Run a worker's main on the job directory that its command line names; report what it raises.
+
+    The exception is printed into the log, too, and ends the worker.
+    """
+    job = Path(sys.argv[1])
+    try:
+        main(job)
+    except Exception:
+        traceback.print_exc()
+        report_error(job, process_name)
+        raise
 
 
 def finish(job: Path) -> None:
