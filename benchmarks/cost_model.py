@@ -24,7 +24,8 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-from s5_to_loihi.checkpoints import intel_export  # noqa: E402
+from s5_to_loihi.intel_export import export as intel_export  # noqa: E402
+from s5_to_loihi.intel_export.lower import lower  # noqa: E402
 from s5_to_loihi.loihi2.facts import load_system  # noqa: E402
 from s5_to_loihi.passes.pipeline import run_passes  # noqa: E402
 from s5_to_loihi.profiling.activity import record  # noqa: E402
@@ -126,8 +127,8 @@ def show(
 def speed_rows() -> list[tuple[str, ...]]:
     """Time counting and estimating of Intel's size, on all its recorded tokens and on ten times."""
     export = importlib.import_module("golden").export("denoiser_intel_size")
-    model, _ = intel_export.to_model(export, intel_export.Options())
-    network = run_passes(model)
+    model, _ = intel_export.to_model(export, intel_export.ExportOptions())
+    network = run_passes(lower(model))
     tokens = intel_export.to_vectors(export, network)[0].tokens
     mapping, system = map_recording(network, record(network, tokens), load_system("oheogulch"))
     rows = []

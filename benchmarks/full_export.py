@@ -53,7 +53,7 @@ def write_export(work: Path, frames: int, watch: Watch) -> None:
     sys.path.insert(0, str(ROOT / "tests" / "helpers"))
     import intel_exports
 
-    from s5_to_loihi.checkpoints import intel_export
+    from s5_to_loihi.intel_export import export as intel_export
 
     with watch.part("compute and write the export") as entry:
         export, network = full_size_model(frames)
@@ -80,29 +80,30 @@ def full_size_model(frames: int):
     import numpy as np
 
     from s5_to_loihi import audio
-    from s5_to_loihi.checkpoints import intel_export
     from s5_to_loihi.denoising import tokens_of
+    from s5_to_loihi.intel_export import export as intel_export
+    from s5_to_loihi.intel_export.lower import lower
     from s5_to_loihi.passes.pipeline import run_passes
 
     export = intel_export.read(shipped())
     samples = audio.read_wav(shipped().parent / "speech" / "noisy.wav").samples[0]
     quarter = len(samples) // len(GAINS)
     sequences = [gain * np.roll(samples, -quarter * index) for index, gain in enumerate(GAINS)]
-    network = run_passes(intel_export.to_model(export)[0])
+    network = run_passes(lower(intel_export.to_model(export)[0]))
     tokens, _ = tokens_of(network, np.stack(sequences))
     recorded = {"INPUT": intel_export.Recorded(tokens[:frames], network.input_format)}
     export = replace(export, recorded=recorded, has_activations=False)
-    return export, run_passes(intel_export.to_model(export)[0])
+    return export, run_passes(lower(intel_export.to_model(export)[0]))
 
 
 def evaluate(network, names, tokens) -> dict:
     """Record the values that the names stand for, as Intel's model would: name -> recorded."""
     import numpy as np
 
-    from s5_to_loihi.backends.interpreter import Interpreter
-    from s5_to_loihi.checkpoints.intel_export import Recorded, value_names
+    from s5_to_loihi.bundle.vectors import TOKEN_VALUE
+    from s5_to_loihi.intel_export.export import Recorded, value_names
     from s5_to_loihi.network.network import Endpoint
-    from s5_to_loihi.vectors import TOKEN_VALUE
+    from s5_to_loihi.simulators.interpreter import Interpreter
 
     value_of = value_names(network, names)
     interpreter = Interpreter(network)

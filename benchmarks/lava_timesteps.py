@@ -19,11 +19,11 @@ from rich.table import Table
 
 from s5_to_loihi import audio
 from s5_to_loihi.backends import lava
-from s5_to_loihi.backends.fast import FastSimulator
-from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER, NOISY
 from s5_to_loihi.denoising import tokens_of
+from s5_to_loihi.simulators.fast import FastSimulator
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 
 
 def timed_run(network, tokens, fine_grained: bool) -> tuple[float, float, np.ndarray]:

@@ -31,11 +31,12 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from synthetic_networks import synthetic_rates, synthetic_s5  # noqa: E402
 
-from s5_to_loihi.checkpoints import intel_export  # noqa: E402
+from s5_to_loihi.bundle.core_mapping import Objective  # noqa: E402
 from s5_to_loihi.compiler import compile_export  # noqa: E402
 from s5_to_loihi.demo import DENOISER  # noqa: E402
+from s5_to_loihi.intel_export import export as intel_export  # noqa: E402
+from s5_to_loihi.intel_export.lower import lower  # noqa: E402
 from s5_to_loihi.loihi2.bounds import demand, fewest_cores, shortest_times  # noqa: E402
-from s5_to_loihi.loihi2.core_mapping import Objective  # noqa: E402
 from s5_to_loihi.loihi2.evaluation import BARRIER, MESH, Evaluation, evaluate  # noqa: E402
 from s5_to_loihi.loihi2.facts import System, load_system  # noqa: E402
 from s5_to_loihi.loihi2.loads import limits_of, measure  # noqa: E402
@@ -74,8 +75,8 @@ def subjects():
         measured_rates(shipped.network, shipped.vectors.tokens),
     )
     export = importlib.import_module("golden").export("denoiser_intel_size")
-    model, _ = intel_export.to_model(export, intel_export.Options())
-    network = run_passes(model)
+    model, _ = intel_export.to_model(export, intel_export.ExportOptions())
+    network = run_passes(lower(model))
     tokens = intel_export.to_vectors(export, network)[0].tokens
     yield "Intel's size, H 192, P 128", network, measured_rates(network, tokens)
     wide = synthetic_s5(384, 256, 3, 0.1)

@@ -166,8 +166,8 @@ class HeldOut:
 
     def of_network(self, network) -> dict:
         """Return what a network of integers reaches."""
-        from s5_to_loihi.backends.interpreter import Interpreter
         from s5_to_loihi.fixed_point import to_floats, to_integers
+        from s5_to_loihi.simulators.interpreter import Interpreter
 
         integers, clipped = to_integers(self.tokens, network.input_format)
         outputs = Interpreter(network).evaluate(integers).outputs

@@ -36,17 +36,27 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from s5_to_loihi.backends import lava_shim
-from s5_to_loihi.backends.fast import FastSimulator
-from s5_to_loihi.backends.fast_source import BLOCK, write_source
-from s5_to_loihi.backends.interpreter import Interpreter
-from s5_to_loihi.checkpoints import intel_export
-from s5_to_loihi.checkpoints.intel_export import IntelExport
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.fixed_point import Format, to_floats
-from s5_to_loihi.model import Block, Dense, Glu, GluVariant, Norm, QuantizedS5, StateSpace, Tensor
+from s5_to_loihi.intel_export import export as intel_export
+from s5_to_loihi.intel_export.export import IntelExport
+from s5_to_loihi.intel_export.lower import lower
+from s5_to_loihi.intel_export.model import (
+    Block,
+    Dense,
+    Glu,
+    GluVariant,
+    Norm,
+    QuantizedS5,
+    StateSpace,
+    Tensor,
+)
+from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.network.network import Network, is_identity
 from s5_to_loihi.passes.pipeline import run_passes
+from s5_to_loihi.simulators.fast import FastSimulator
+from s5_to_loihi.simulators.fast_source import BLOCK, write_source
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = "denoiser_intel_size"
@@ -158,7 +168,7 @@ def golden_export() -> IntelExport:
 
 def prepare(export: IntelExport | None, model: QuantizedS5, tokens: np.ndarray) -> Subject:
     """Compile a network and its kernels, run the interpreter, and hold the fast outputs to it."""
-    network = run_passes(model)
+    network = run_passes(lower(model))
     started = time.perf_counter()
     simulator = FastSimulator(network)
     simulator.stream().step(tokens[0, 0])

@@ -42,14 +42,14 @@ from importlib.metadata import distributions
 versions = {one.metadata["Name"]: one.version for one in distributions()}
 import s5_to_loihi
 print("imported", s5_to_loihi.__version__, "in", s5_to_loihi.__path__[0])
-from s5_to_loihi.backends import lava_shim
-lava_shim.install()
+from s5_to_loihi.lava_runtime import shim
+shim.install()
 import lava.magma.core.run_configs, lava.magma.core.process.process
 print("imported", versions.get("lava-nc", "version not known"))
 """
 IMPORT_EXTENSION = """
 from importlib import import_module
-from s5_to_loihi.backends import extension
+from s5_to_loihi.lava_runtime import extension
 extension.require(measuring=True)
 for module in extension.MODULES | extension.MEASURING:
     import_module(module)
@@ -59,7 +59,7 @@ CHECK_MICROCODE = """
 import sys
 from pathlib import Path
 from s5_to_loihi import bundle
-from s5_to_loihi.backends import microcode_files, stock
+from s5_to_loihi.lava_runtime import microcode_files, stock
 network = bundle.read(Path(sys.argv[1])).network
 folder = sys.argv[2] or None
 lowered = stock.lower(network) if sys.argv[3] == "stock" else ()
@@ -75,7 +75,7 @@ from pathlib import Path
 from s5_to_loihi import bundle
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.loihi2 import rules
-from s5_to_loihi.loihi2.core_mapping import Objective
+from s5_to_loihi.bundle.core_mapping import Objective
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.rates import assumed_rates

@@ -58,7 +58,7 @@ def _work(arguments: argparse.Namespace, job: Path) -> None:
     import numpy as np
 
     from s5_to_loihi import bundle
-    from s5_to_loihi.profiling.measured import write_measured
+    from s5_to_loihi.backends.measured import write_measured
 
     network = bundle.read(arguments.bundle).network
     tokens = np.load(arguments.tokens, allow_pickle=False)
@@ -87,8 +87,8 @@ def _run_on_lava(network, tokens, arguments: argparse.Namespace, on_progress):
     """Run under Lava's CPU simulator; times are those of the simulator and of no chip."""
     from s5_to_loihi import bundle
     from s5_to_loihi.backends import dispatch
-    from s5_to_loihi.backends.interpreter import Mode, timestep_count
-    from s5_to_loihi.profiling.measured import MeasuredProfile
+    from s5_to_loihi.backends.measured import MeasuredProfile
+    from s5_to_loihi.simulators.interpreter import Mode, timestep_count
 
     mode = Mode(arguments.mode)
     started = time.monotonic()
@@ -120,8 +120,8 @@ def _run_on_board(network, tokens, arguments: argparse.Namespace, on_progress):
     """
     from s5_to_loihi import bundle
     from s5_to_loihi.backends import board, probes
-    from s5_to_loihi.backends.chip_plan import Lowering
-    from s5_to_loihi.backends.interpreter import Mode
+    from s5_to_loihi.lava_runtime.chip_plan import Lowering
+    from s5_to_loihi.simulators.interpreter import Mode
 
     options = board.BoardOptions(
         microcode=arguments.microcode,

@@ -9,11 +9,11 @@ and compares what comes out with the interpreter.
 import argparse
 
 import numpy as np
+from s5_to_loihi.process_models.process import S5Network
 
-from process_models.process import S5Network  # before any other import of Lava: see the docs
-from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 from lava.magma.core.run_conditions import RunSteps  # isort: skip
 from lava.magma.core.run_configs import Loihi2SimCfg  # isort: skip

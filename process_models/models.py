@@ -3,7 +3,7 @@
 The arithmetic is that of the neuron kinds and of the interpreter; here are only ports and time.
 """
 
-from s5_to_loihi.backends import lava_shim
+from s5_to_loihi.lava_runtime import shim as lava_shim
 
 lava_shim.install()
 
@@ -25,8 +25,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol  # noqa:
 from lava.proc.graded.process import GradedReluVec, GradedVec  # noqa: E402
 from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
-
-from process_models.process import (  # noqa: E402
+from s5_to_loihi.process_models.process import (  # noqa: E402
     NEURON_PROCESSES,
     ChipInput,
     ChipOutput,
@@ -50,14 +49,15 @@ from process_models.process import (  # noqa: E402
     StateNeurons,
     TokenStream,
 )
-from s5_to_loihi.backends import stock, supervisor  # noqa: E402
-from s5_to_loihi.backends.chip_plan import RETURNED_BITS, Lowering, message_width  # noqa: E402
-from s5_to_loihi.backends.fast import FastSimulator  # noqa: E402
-from s5_to_loihi.backends.interpreter import Interpreter, period  # noqa: E402
-from s5_to_loihi.backends.recording import open_recording  # noqa: E402
+
+from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
+from s5_to_loihi.lava_runtime.chip_plan import RETURNED_BITS, Lowering, message_width  # noqa: E402
+from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
 from s5_to_loihi.network.programs import program_of  # noqa: E402
-from s5_to_loihi.network.verifier import MESSAGE_BITS  # noqa: E402
+from s5_to_loihi.network.widths import MESSAGE_BITS  # noqa: E402
+from s5_to_loihi.simulators.fast import FastSimulator  # noqa: E402
+from s5_to_loihi.simulators.interpreter import Interpreter, period  # noqa: E402
 
 IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
 #: How often progress is reported: a report costs a file opened and closed.

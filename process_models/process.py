@@ -6,7 +6,7 @@ one output. ``Loihi2SimCfg(select_tag="fixed_pt")`` runs it as one fused process
 and each synapses, as on the chip. Both give the same integers in the same timesteps.
 """
 
-from s5_to_loihi.backends import lava_shim
+from s5_to_loihi.lava_runtime import shim as lava_shim
 
 lava_shim.install()
 
@@ -15,8 +15,7 @@ from lava.magma.core.process.ports.ports import InPort, OutPort  # noqa: E402
 from lava.magma.core.process.process import AbstractProcess  # noqa: E402
 from lava.magma.core.process.variable import Var  # noqa: E402
 
-from s5_to_loihi.backends.chip_plan import ChipPlan  # noqa: E402
-from s5_to_loihi.backends.interpreter import Mode  # noqa: E402
+from s5_to_loihi.lava_runtime.chip_plan import ChipPlan  # noqa: E402
 from s5_to_loihi.network.network import Network, NeuronGroup  # noqa: E402
 from s5_to_loihi.network.neurons import (  # noqa: E402
     DENSE,
@@ -37,6 +36,7 @@ from s5_to_loihi.network.neurons import (  # noqa: E402
     STATE,
 )
 from s5_to_loihi.network.programs import NeuronProgram  # noqa: E402
+from s5_to_loihi.simulators.interpreter import Mode  # noqa: E402
 
 
 class S5Network(AbstractProcess):

@@ -1,37 +1,37 @@
 """s5_to_loihi: compile quantized, sparse S5 models to Loihi 2 networks in Lava, and prove it."""
 
-__version__ = "0.1.0"
-
 from s5_to_loihi.backends.dispatch import Backend, run
-from s5_to_loihi.backends.fast import FastSimulator
-from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.bundle import Bundle, read, write
-from s5_to_loihi.checkpoints.intel_export import Options
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.compiler import Quantization, compile_export, quantize
 from s5_to_loihi.denoising import denoise
 from s5_to_loihi.errors import S5ToLoihiError
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import GluVariant
+from s5_to_loihi.intel_export.export import ExportOptions
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.simulation import simulate
+from s5_to_loihi.simulators.fast import FastSimulator
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 from s5_to_loihi.verification import verify_interpreter, verify_run
+from s5_to_loihi.version import VERSION as __version__  # noqa: F401
 
 __all__ = [
     "Backend",
     "Bundle",
+    "ExportOptions",
     "FastSimulator",
     "GluVariant",
     "Interpreter",
     "LoadOptions",
     "Mode",
     "Network",
-    "Options",
     "Precision",
     "Quantization",
     "Readout",
     "S5ToLoihiError",
+    "__version__",
     "compile_export",
     "denoise",
     "load",

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy.io import wavfile
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files import replacing
+from s5_to_loihi.files.writing import replacing
 
 Samples = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex128]

@@ -8,7 +8,6 @@ from typing import Annotated, NoReturn
 import typer
 from rich.text import Text
 
-from s5_to_loihi import __version__
 from s5_to_loihi.commands import (
     checking,
     compilation,
@@ -22,6 +21,7 @@ from s5_to_loihi.commands import (
 )
 from s5_to_loihi.commands.console import console, stderr
 from s5_to_loihi.errors import S5ToLoihiError
+from s5_to_loihi.version import VERSION
 
 app = typer.Typer(
     help="Compile quantized, sparse S5 models to Loihi 2 networks in Lava, and prove every integer."
@@ -36,7 +36,7 @@ WRONG_CALL, INTERRUPTED = 2, 130
 
 def _version(show: bool) -> None:
     if show:
-        console.print(f"s5_to_loihi {__version__}", highlight=False)
+        console.print(f"s5_to_loihi {VERSION}", highlight=False)
         raise typer.Exit()
 
 

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Interpreter
-from s5_to_loihi.bundle import Bundle, source_digest
-from s5_to_loihi.checkpoints import intel_export
-from s5_to_loihi.checkpoints.intel_export import Options
+from s5_to_loihi.bundle import Bundle
+from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.checkpoints.model_pruning import pruned
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model
+from s5_to_loihi.intel_export import export as intel_export
+from s5_to_loihi.intel_export.export import ExportOptions
+from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.calibration import check_data, split
@@ -25,7 +27,7 @@ from s5_to_loihi.quantization.folding import check_quantizable
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.quantizer import quantize_model
 from s5_to_loihi.quantization.report import QuantizationReport, report
-from s5_to_loihi.vectors import Vectors
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 #: Held-out tokens and sequences whose integers a bundle of our own keeps to verify with.
 VECTOR_TOKENS, VECTOR_SEQUENCES = 128, 2
@@ -33,7 +35,7 @@ VECTOR_TOKENS, VECTOR_SEQUENCES = 128, 2
 
 def compile_export(
     directory: Path,
-    options: Options = Options(),
+    options: ExportOptions = ExportOptions(),
     name: str | None = None,
     observe: Callable[[str, Network], None] = lambda step, network: None,
 ) -> Bundle:
@@ -54,7 +56,7 @@ def compile_export(
     """
     export = intel_export.read(directory)
     model, notes = intel_export.to_model(export, options)
-    network = run_passes(replace(model, name=name or export.name), observe=observe)
+    network = run_passes(lower(replace(model, name=name or export.name)), observe=observe)
     vectors, more_notes = intel_export.to_vectors(export, network)
     source = {
         "format": "Intel SparseRNNs fixed-point export",

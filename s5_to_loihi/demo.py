@@ -11,15 +11,14 @@ import numpy as np
 from rich.console import Console
 
 from s5_to_loihi import audio, bundle, verification
-from s5_to_loihi.backends import lava_shim
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.backends.interpreter import Interpreter, Mode
+from s5_to_loihi.bundle.core_mapping import Objective
 from s5_to_loihi.compiler import compile_export, quantize
 from s5_to_loihi.denoising import compare_denoising, denoise
 from s5_to_loihi.errors import InputError, VerificationError
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model, evaluate
-from s5_to_loihi.loihi2.core_mapping import Objective
+from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.rates import measured_rates
 from s5_to_loihi.network.network import Network
@@ -32,6 +31,7 @@ from s5_to_loihi.reports.numbers import with_range
 from s5_to_loihi.reports.ranges import draw_ranges
 from s5_to_loihi.reports.spectrogram import draw_spectrograms
 from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 
 DATA = Path(__file__).parent / "data"
 #: The float checkpoint, and the export of it by Intel's code.

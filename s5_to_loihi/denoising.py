@@ -11,11 +11,11 @@ import numpy as np
 
 from s5_to_loihi import audio
 from s5_to_loihi.backends.dispatch import Backend, run
-from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import to_floats, to_integers
 from s5_to_loihi.float_model import S5Model, evaluate
 from s5_to_loihi.network.network import Network, Readout
+from s5_to_loihi.simulators.interpreter import Mode
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,16 @@ from enum import Enum
 import numpy as np
 from scipy.special import erf, expit
 
-from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Readout
+
+
+class GluVariant(str, Enum):
+    """The gated linear unit of a block; y is the SSM's output, a = relu(y)."""
+
+    HALF1 = "half1"  #: a * sigmoid(W2 a + b2)
+    HALF2 = "half2"  #: y * sigmoid(W2 a + b2)
+    FULL = "full"  #: (W1 a + b1) * sigmoid(W2 a + b2)
+    NONE = "none"  #: a
 
 
 class Activation(str, Enum):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import Endpoint, Network, is_identity
 from s5_to_loihi.network.neurons.kind import constant_fields
 from s5_to_loihi.network.ranges import worst_case
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 
 @dataclass(frozen=True)

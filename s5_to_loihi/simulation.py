@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from s5_to_loihi import audio
-from s5_to_loihi.backends.activity import Activity
-from s5_to_loihi.backends.fast import FastSimulator
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files import replacing
+from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.simulators.activity import Activity
+from s5_to_loihi.simulators.fast import FastSimulator
 
 #: Tokens of all sequences together that are in memory at a time.
 CHUNK_TOKENS = 16_384

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from s5_to_loihi.backends.dispatch import Backend, run
-from s5_to_loihi.backends.interpreter import Interpreter, Mode
+from s5_to_loihi.bundle.vectors import TOKEN_VALUE, Vectors
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.vectors import TOKEN_VALUE, Vectors
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 
 #: Tokens evaluated at a time, which bounds the memory of a verification.
 CHUNK = 512

@@ -15,12 +15,12 @@ from s5_to_loihi.float_model import (
     Affine,
     BatchNorm,
     Discretization,
+    GluVariant,
     S5Block,
     S5Model,
     StateSpaceModel,
     evaluate,
 )
-from s5_to_loihi.model import GluVariant
 from s5_to_loihi.profiling import dense_float, runners
 from s5_to_loihi.profiling.baselines import (
     STOOD_STILL,

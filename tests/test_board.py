@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 from random_networks import random_tokens
 
 from s5_to_loihi import Bundle, bundle
-from s5_to_loihi.backends import board, chip_plan, dispatch, extension, lava_shim, probes
+from s5_to_loihi.backends import board, dispatch, probes
 from s5_to_loihi.backends.board import BoardOptions
-from s5_to_loihi.backends.chip_plan import ChipPlan
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.backends.interpreter import Interpreter, Mode, update_sequence
+from s5_to_loihi.backends.measured import CoreActivity, read_measured, write_measured
 from s5_to_loihi.errors import InputError, LavaError
 from s5_to_loihi.fixed_point import from_unsigned, limits
+from s5_to_loihi.lava_runtime import chip_plan, extension
+from s5_to_loihi.lava_runtime import shim as lava_shim
+from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.programs import neuron_programs
-from s5_to_loihi.profiling.measured import CoreActivity, read_measured, write_measured
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode, update_sequence
 
 pytestmark = pytest.mark.xdist_group("lava")
 

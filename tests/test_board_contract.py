@@ -16,10 +16,10 @@ from fast_networks import RICH
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi import Bundle, bundle
-from s5_to_loihi.backends import microcode_files
-from s5_to_loihi.backends.c_source import identifier
 from s5_to_loihi.errors import LavaError
 from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.lava_runtime import microcode_files
+from s5_to_loihi.lava_runtime.c_source import identifier
 from s5_to_loihi.loihi2 import rates
 from s5_to_loihi.loihi2.facts import listed_systems
 from s5_to_loihi.loihi2.workload import workload

@@ -17,16 +17,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 import s5_to_loihi
-from s5_to_loihi import bundle as bundle_module
-from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.bundle import MANIFEST, VECTORS, WEIGHTS, Bundle, read, write
-from s5_to_loihi.checkpoints.intel_export import Options
+from s5_to_loihi.bundle import storage as bundle_module
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.errors import BundleError
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import GluVariant
+from s5_to_loihi.intel_export.export import ExportOptions
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
+from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.verification import verify_interpreter
 
 SHIPPED = Path(s5_to_loihi.__path__[0]) / "data" / "denoiser_small"
@@ -121,7 +121,7 @@ def test_shipped_export_survives_the_round_trip(shipped, tmp_path):
 def test_every_kind_of_neuron_survives_the_round_trip(tmp_path, glu, norm_scale_bias, readout):
     trees = small_trees(Shape(glu.value, norm_scale_bias))
     directory = write_files(tmp_path / "small", trees)
-    compiled = compile_export(directory, Options(readout=readout), name="another name")
+    compiled = compile_export(directory, ExportOptions(readout=readout), name="another name")
     write(compiled, tmp_path / "bundle")
     assert_same_bundle(read(tmp_path / "bundle"), compiled)
 

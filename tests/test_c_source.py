@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from every_kind import EVERY, network_of, tokens_of
 
-from s5_to_loihi.backends.c_source import identifier, write_source
-from s5_to_loihi.backends.interpreter import Interpreter, update_sequence
 from s5_to_loihi.errors import NetworkError
+from s5_to_loihi.lava_runtime.c_source import identifier, write_source
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.ranges import port_intervals
+from s5_to_loihi.simulators.interpreter import Interpreter, update_sequence
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
@@ -75,7 +75,7 @@ def test_these_networks_have_every_kind_of_neuron():
 
 def test_a_lookup_beyond_its_table_is_refused(monkeypatch):
     network = network_of("simple")
-    monkeypatch.setattr("s5_to_loihi.backends.c_source._table", lambda program, step: (1, 2))
+    monkeypatch.setattr("s5_to_loihi.lava_runtime.c_source._table", lambda program, step: (1, 2))
     with pytest.raises(NetworkError, match=r"gate.*may read beyond a table of 2 entries"):
         write_source(network, 64)
 

@@ -40,11 +40,11 @@ from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
     Activation,
     Discretization,
+    GluVariant,
     LayerNorm,
     captured,
     evaluate,
 )
-from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Readout
 
 POSTNORM = LoadOptions(

@@ -14,8 +14,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from s5_to_loihi import audio, bundle, cli
-from s5_to_loihi.backends import lava_shim, supervisor
 from s5_to_loihi.demo import CLEAN, DENOISER, NOISY
+from s5_to_loihi.lava_runtime import shim as lava_shim
+from s5_to_loihi.lava_runtime import supervisor
 
 # Leftovers of Lava are looked for on the whole machine: one at a time.
 pytestmark = pytest.mark.xdist_group("lava")

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from s5_to_loihi.backends.activity import count
-from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.network.verifier import verify
 from s5_to_loihi.profiling.dense_float import sizes_of
 from s5_to_loihi.profiling.dense_twin import dense_twin
 from s5_to_loihi.simulation import simulate
+from s5_to_loihi.simulators.activity import count
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 COMPILED = compile_export(DENOISER)
 TOKENS = COMPILED.vectors.tokens[:40]

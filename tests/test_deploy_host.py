@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from s5_to_loihi import bundle, cli
-from s5_to_loihi.backends import lava_shim
 from s5_to_loihi.demo import DENOISER
+from s5_to_loihi.lava_runtime import shim as lava_shim
 
 pytestmark = [
     pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed"),

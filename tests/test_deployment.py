@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 from s5_to_loihi import bundle, cli
-from s5_to_loihi.backends.chip_plan import Lowering
-from s5_to_loihi.backends.interpreter import Interpreter, Mode
+from s5_to_loihi.backends.measured import MeasuredProfile, write_measured
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.deployment import commands, flow, job, remote, result, slurm, steps
@@ -29,7 +28,8 @@ from s5_to_loihi.deployment.remote import Host, printable
 from s5_to_loihi.deployment.slurm import HOST_SCRIPTS, Placement, Submission
 from s5_to_loihi.deployment.unpacking import UnpackingError, unpack
 from s5_to_loihi.errors import CapacityError, DeploymentError, InputError, VerificationError
-from s5_to_loihi.profiling.measured import MeasuredProfile, write_measured
+from s5_to_loihi.lava_runtime.chip_plan import Lowering
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 
 #: What a shell would run, split or expand if it were not quoted.
 HOSTILE = "-x 'a' \"b\" $(touch pwned) `touch pwned`; touch pwned\n#&|* ~"

@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from s5_to_loihi.backends import activity, fast
-from s5_to_loihi.backends.fast import CACHE_VARIABLE, FastSimulator, Run, Stream
-from s5_to_loihi.backends.fast_source import BLOCK
-from s5_to_loihi.backends.interpreter import Evaluation, Interpreter
-from s5_to_loihi.checkpoints.intel_export import to_vectors
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.intel_export.export import to_vectors
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.ranges import worst_case
+from s5_to_loihi.simulators import activity, fast
+from s5_to_loihi.simulators.fast import CACHE_VARIABLE, FastSimulator, Run, Stream
+from s5_to_loihi.simulators.fast_source import BLOCK
+from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter
 
 # Compiling everything ahead may take longer than a test should.
 pytestmark = pytest.mark.timeout(300, func_only=True)

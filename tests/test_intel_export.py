@@ -21,15 +21,17 @@ from intel_exports import ACTIVATIONS, FILES, IO, MODEL, Shape, small_trees, wri
 
 import s5_to_loihi
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.backends.interpreter import Mode
-from s5_to_loihi.checkpoints import intel_export
-from s5_to_loihi.checkpoints.intel_export import Options
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.errors import CapacityError, CheckpointError
-from s5_to_loihi.model import GluVariant, QuantizedS5
+from s5_to_loihi.float_model import GluVariant
+from s5_to_loihi.intel_export import export as intel_export
+from s5_to_loihi.intel_export.export import ExportOptions
+from s5_to_loihi.intel_export.lower import lower
+from s5_to_loihi.intel_export.model import QuantizedS5
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.passes.pipeline import run_passes
+from s5_to_loihi.simulators.interpreter import Mode
 from s5_to_loihi.verification import RunResult, verify_interpreter, verify_run
 
 SHIPPED = Path(s5_to_loihi.__path__[0]) / "data" / "denoiser_small"
@@ -124,7 +126,7 @@ def test_recomputed_exponents_are_the_frozen_ones(name):
 def test_golden_set_verifies_in_every_recorded_tensor(name):
     export = golden.export(name)
     model, _ = intel_export.to_model(export)
-    network = run_passes(model)
+    network = run_passes(lower(model))
     vectors, notes = intel_export.to_vectors(export, network)
     assert notes == []
     assert_verified(verify_interpreter(network, vectors), names=len(export.recorded))
@@ -135,7 +137,7 @@ def test_golden_set_verifies_in_every_recorded_tensor(name):
 def test_golden_set_verifies_timestep_by_timestep(name, mode):
     export = golden.export(name)
     model, _ = intel_export.to_model(export)
-    network = run_passes(model)
+    network = run_passes(lower(model))
     vectors, _ = intel_export.to_vectors(export, network)
     if name != "simple":
         vectors = vectors.first(40)
@@ -220,7 +222,7 @@ def guessed(tmp_path: Path, trees: dict, arguments: dict | None = None, **option
     write_files(tmp_path, trees)
     if arguments is not None:
         (tmp_path / "args.json").write_text(json.dumps(arguments))
-    model, notes = intel_export.to_model(intel_export.read(tmp_path), Options(**options))
+    model, notes = intel_export.to_model(intel_export.read(tmp_path), ExportOptions(**options))
     block = model.blocks[0]
     return block.glu.variant, block.ssm.conjugate_symmetric, notes
 
@@ -260,7 +262,9 @@ def test_words_in_args_json_that_mean_nothing_here_are_passed_over(tmp_path):
 
 def test_length_of_the_mean_is_taken_from_the_recording(tmp_path):
     write_files(tmp_path, small_trees())
-    model, notes = intel_export.to_model(intel_export.read(tmp_path), Options(readout=Readout.MEAN))
+    model, notes = intel_export.to_model(
+        intel_export.read(tmp_path), ExportOptions(readout=Readout.MEAN)
+    )
     assert model.sequence_length == 6
     assert "sequence length: 6 tokens, taken from the recorded input" in notes
 
@@ -268,7 +272,7 @@ def test_length_of_the_mean_is_taken_from_the_recording(tmp_path):
 # --- refusals ------------------------------------------------------------------------------------
 
 
-def refusal(directory: Path, options: Options = Options()) -> str:
+def refusal(directory: Path, options: ExportOptions = ExportOptions()) -> str:
     """The message with which an export is refused."""
     with pytest.raises(CheckpointError) as caught:
         compile_export(directory, options)

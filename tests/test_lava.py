@@ -15,17 +15,19 @@ import pytest
 from float_models import FloatCase, quantized
 from random_networks import Case, random_tokens, sample
 
-from s5_to_loihi.backends import lava, lava_shim, supervisor
+from s5_to_loihi.backends import lava
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.backends.interpreter import Interpreter, Mode
-from s5_to_loihi.checkpoints import intel_export
 from s5_to_loihi.errors import InputError, LavaError
-from s5_to_loihi.float_model import Activation
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import Activation, GluVariant
+from s5_to_loihi.intel_export import export as intel_export
+from s5_to_loihi.intel_export.lower import lower
+from s5_to_loihi.lava_runtime import shim as lava_shim
+from s5_to_loihi.lava_runtime import supervisor
 from s5_to_loihi.network.network import Readout, identity_weights
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.precision import Precision
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 from s5_to_loihi.verification import verify_run
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "lava_network.py"
@@ -40,7 +42,7 @@ pytestmark = [
 def golden_network(name):
     export = golden.export(name)
     model, _ = intel_export.to_model(export)
-    network = run_passes(model)
+    network = run_passes(lower(model))
     return network, intel_export.to_vectors(export, network)[0]
 
 
@@ -192,7 +194,7 @@ def test_an_exception_in_a_process_model_comes_back_with_its_name(fine_grained, 
         replace(group, constants=broken) if group is norm else group for group in network.groups
     )
     # The bundle on the way to the worker would be refused; the defect has to arise there.
-    monkeypatch.setattr("s5_to_loihi.bundle.verify", lambda network: None)
+    monkeypatch.setattr("s5_to_loihi.bundle.storage.verify", lambda network: None)
     monkeypatch.setattr(lava, "WORKER", "unverified_lava_worker")
     with pytest.raises(LavaError) as caught:
         lava.run(replace(network, groups=groups), random_tokens(1, 30, 1, 3),

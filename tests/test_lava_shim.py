@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from s5_to_loihi.backends import lava_shim
 from s5_to_loihi.errors import LavaError
+from s5_to_loihi.lava_runtime import shim as lava_shim
 
 PACKAGE_ROOT = Path(lava_shim.__file__).parents[2]
 BROKEN_MODULE = """\
@@ -28,7 +28,7 @@ class PairEncoder:
 """
 USE_STAND_IN = """
 import sys
-from s5_to_loihi.backends import lava_shim
+from s5_to_loihi.lava_runtime import shim as lava_shim
 assert lava_shim.is_installed()
 assert not any(name.split(".")[0] == "lava" for name in sys.modules)
 finders = len(sys.meta_path)
@@ -45,7 +45,7 @@ if sys.version_info >= (3, 11):
     assert first.left is not second.left
 """
 USE_LAVA = """
-from s5_to_loihi.backends import lava_shim
+from s5_to_loihi.lava_runtime import shim as lava_shim
 lava_shim.install()
 from lava.magma.core.run_configs import Loihi2SimCfg
 import lava.proc.sparse.process, lava.magma.compiler.compiler, lava.magma.runtime.runtime

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from synthetic_networks import synthetic_rates, synthetic_s5
 
 from s5_to_loihi import bundle, cli
+from s5_to_loihi.bundle.core_mapping import Objective
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.errors import BundleError, CapacityError, InputError
 from s5_to_loihi.loihi2 import facts, rules
 from s5_to_loihi.loihi2.bounds import demand, fewest_cores, shortest_times
-from s5_to_loihi.loihi2.core_mapping import Objective
 from s5_to_loihi.loihi2.evaluation import evaluate
 from s5_to_loihi.loihi2.facts import LISTED, Chip, System, listed_systems, load_system
 from s5_to_loihi.loihi2.loads import COLUMNS, limits_of, measure

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from s5_to_loihi.errors import InputError
-from s5_to_loihi.profiling.measured import (
+from s5_to_loihi.backends.measured import (
     CoreActivity,
     MeasuredProfile,
     Power,
@@ -13,6 +12,7 @@ from s5_to_loihi.profiling.measured import (
     read_measured,
     write_measured,
 )
+from s5_to_loihi.errors import InputError
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 
 PROFILE = MeasuredProfile(

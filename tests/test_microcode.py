@@ -11,12 +11,13 @@ from fast_networks import RICH
 from float_models import quantized
 from random_networks import Case, sample
 
-from s5_to_loihi import Bundle, bundle, cli, listing
-from s5_to_loihi.backends.interpreter import Interpreter
+from s5_to_loihi import Bundle, bundle, cli
+from s5_to_loihi.bundle.vectors import Vectors
+from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.loihi2.workload import instructions
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.programs import neuron_programs
-from s5_to_loihi.vectors import Vectors
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 NAMES = ("simple", "batchnorm", "denoiser_small", RICH, "half2, dense",
          "none, one of everything", *QUANTIZED)  # fmt: skip

@@ -14,10 +14,10 @@ from numpy.testing import assert_array_equal
 from random_networks import Case
 from scipy.sparse import csr_matrix
 
-from s5_to_loihi.backends.interpreter import Interpreter, Mode
 from s5_to_loihi.errors import CapacityError, NetworkError
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.model import (
+from s5_to_loihi.intel_export.lower import lower, state_bits
+from s5_to_loihi.intel_export.model import (
     Block,
     Dense,
     Glu,
@@ -38,12 +38,13 @@ from s5_to_loihi.network.network import (
 )
 from s5_to_loihi.network.ranges import worst_case
 from s5_to_loihi.network.text import to_text
-from s5_to_loihi.network.verifier import LARGEST_SHIFT, LONGEST_DELAY, storage_is_sound, verify
+from s5_to_loihi.network.verifier import storage_is_sound, verify
+from s5_to_loihi.network.widths import ACCUMULATOR_BITS, LARGEST_SHIFT, LONGEST_DELAY
 from s5_to_loihi.passes.align_delays import AlignDelays
 from s5_to_loihi.passes.check_ranges import CheckRanges
-from s5_to_loihi.passes.lower import ACCUMULATOR_BITS, lower, state_bits
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.passes.prune import Prune
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 
 # A model small enough to read
 
@@ -97,7 +98,7 @@ def tiny_model(b_im=((3, 0),), d=(64, 0)) -> QuantizedS5:
     )
 
 
-TINY = run_passes(tiny_model())
+TINY = run_passes(lower(tiny_model()))
 TINY_TEXT = """\
 network tiny
 input   3 neurons, int16·2^-12
@@ -124,7 +125,7 @@ output  decoder.activation, 1 neurons, int16·2^-9, readout each_token
 
 def test_text_of_a_tiny_network():
     assert to_text(TINY) == TINY_TEXT
-    assert to_text(run_passes(tiny_model())) == TINY_TEXT
+    assert to_text(run_passes(lower(tiny_model()))) == TINY_TEXT
     unaligned = to_text(lower(tiny_model()))
     assert "group   decoder: dense, 1 neurons, phase -" in unaligned
 
@@ -672,12 +673,12 @@ def wide_encoder(features: int) -> QuantizedS5:
 
 
 def test_a_network_that_could_overflow_is_refused():
-    run_passes(wide_encoder(255))
+    run_passes(lower(wide_encoder(255)))
     with pytest.raises(
         CapacityError,
         match=r"^encoder\.weighted: can accumulate 1073741824 \(limit 1073741823, 31 bits\)\. Use",
     ) as caught:
-        run_passes(wide_encoder(256))
+        run_passes(lower(wide_encoder(256)))
     assert caught.value.exit_code == 2
     totals = accumulated(AlignDelays()(lower(wide_encoder(256))), np.full((1, 1, 256), -(2**15)))
     assert totals[Endpoint("encoder", "weighted")].max() == 2 ** (ACCUMULATOR_BITS - 1)

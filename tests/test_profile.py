@@ -10,13 +10,19 @@ import pytest
 
 import s5_to_loihi as s5
 from s5_to_loihi import bundle, cli
-from s5_to_loihi.backends.activity import count
-from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.backends.measured import (
+    SCOPES,
+    CoreActivity,
+    MeasuredProfile,
+    Power,
+    StepTimes,
+    write_measured,
+)
+from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.errors import InputError, NetworkError
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.loihi2.core_mapping import CoreMapping
 from s5_to_loihi.loihi2.deliveries import deliveries
 from s5_to_loihi.loihi2.evaluation import evaluate
 from s5_to_loihi.loihi2.facts import System, load_system
@@ -46,20 +52,14 @@ from s5_to_loihi.profiling.comparison import NOT_THE_CHIP, compare
 from s5_to_loihi.profiling.constants import NAMES, drawn, ends, interval
 from s5_to_loihi.profiling.demand import demands
 from s5_to_loihi.profiling.estimate import DRAWN_TIMESTEPS, shortened
-from s5_to_loihi.profiling.measured import (
-    SCOPES,
-    CoreActivity,
-    MeasuredProfile,
-    Power,
-    StepTimes,
-    write_measured,
-)
 from s5_to_loihi.profiling.profile import (
     profile_bundle,
     profile_network,
     profile_recording,
 )
 from s5_to_loihi.profiling.profile_values import as_dictionary
+from s5_to_loihi.simulators.activity import count
+from s5_to_loihi.simulators.interpreter import Mode
 
 BOARD = load_system("oheogulch")
 RAILS, CHIP, WHOLE = SCOPES

@@ -19,13 +19,10 @@ from random_networks import random_tokens
 from scipy.special import expit
 
 from s5_to_loihi import audio, float_model
-from s5_to_loihi.backends.fast import FastSimulator
-from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.errors import CapacityError, CheckpointError, InputError
 from s5_to_loihi.fixed_point import Format, interpolate, limits, to_floats, to_integers
-from s5_to_loihi.float_model import Activation, Affine, Discretization, LayerNorm
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import Activation, Affine, Discretization, GluVariant, LayerNorm
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.quantization.bounds import REMAINDER, state_bounds
@@ -50,6 +47,8 @@ from s5_to_loihi.quantization.rounding import (
 )
 from s5_to_loihi.quantization.sweep import _decaying, _largest_sum
 from s5_to_loihi.quantization.tables import gelu_table, sigmoid_table
+from s5_to_loihi.simulators.fast import FastSimulator
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 DATA = Path(float_model.__file__).parent / "data"
 

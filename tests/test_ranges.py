@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from float_models import FloatCase, calibration, quantized
 
-from s5_to_loihi.backends.interpreter import Interpreter
-from s5_to_loihi.float_model import Activation
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import Activation, GluVariant
 from s5_to_loihi.network.network import INPUT, Endpoint, Readout
 from s5_to_loihi.network.neurons import SCALED_STATE
 from s5_to_loihi.network.ranges import message_interval, port_limits, program
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.proofs import prove, state_limits
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 CASES = (
     FloatCase(seed=3),

@@ -14,6 +14,7 @@ from report_bundles import HOSTILE, mapped_denoiser
 from typer.testing import CliRunner
 
 from s5_to_loihi import bundle
+from s5_to_loihi.backends.measured import MeasuredProfile, Power, StepTimes, write_measured
 from s5_to_loihi.cli import app
 from s5_to_loihi.demo import CLEAN, GPU
 from s5_to_loihi.errors import InputError
@@ -22,7 +23,6 @@ from s5_to_loihi.profiling.baselines import measure, read_baselines, write_basel
 from s5_to_loihi.profiling.contenders import device_ratios
 from s5_to_loihi.profiling.dense_float import Sizes
 from s5_to_loihi.profiling.findings import Sources, gather
-from s5_to_loihi.profiling.measured import MeasuredProfile, Power, StepTimes, write_measured
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.reports.html import charts
 from s5_to_loihi.reports.html.content import SCHEMA, dictionary_of, page_of

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from s5_to_loihi import Bundle, audio, bundle, cli, simulate, simulation
-from s5_to_loihi.backends import activity
-from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.simulation import CHUNK_TOKENS, Totals, simulate_file
+from s5_to_loihi.simulators import activity
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 NETWORK = fast_networks.network(RICH)
 FEATURES = NETWORK.input_size

@@ -12,12 +12,13 @@ from every_kind import EVERY, network_of
 from random_networks import random_tokens
 
 from s5_to_loihi import Bundle, bundle, cli
-from s5_to_loihi.backends import board, lava_shim, stock
+from s5_to_loihi.backends import board
 from s5_to_loihi.backends.board import BoardOptions
-from s5_to_loihi.backends.chip_plan import Lowering
-from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.errors import InputError, LavaError
 from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.lava_runtime import shim as lava_shim
+from s5_to_loihi.lava_runtime import stock
+from s5_to_loihi.lava_runtime.chip_plan import Lowering
 from s5_to_loihi.network.network import (
     INPUT,
     TOKEN,
@@ -32,6 +33,7 @@ from s5_to_loihi.network.neurons.dense import DENSE, DenseConstants
 from s5_to_loihi.network.neurons.gate import RESIDUAL, ResidualConstants
 from s5_to_loihi.network.verifier import verify
 from s5_to_loihi.passes.check_ranges import CheckRanges
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 pytestmark = pytest.mark.xdist_group("lava")
 needs_lava = pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from s5_to_loihi.backends import supervisor
 from s5_to_loihi.errors import LavaError
+from s5_to_loihi.lava_runtime import supervisor
 
 HELPERS = Path(__file__).parent / "helpers"
 PROC = Path("/proc")

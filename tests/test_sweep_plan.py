@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import GluVariant
 from s5_to_loihi.sweeping.checks import LARGEST_AXIS, LARGEST_FILE
 from s5_to_loihi.sweeping.front import front
 from s5_to_loihi.sweeping.plan import MOST_POINTS, read_plan

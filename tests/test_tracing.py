@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from random_networks import Case
 
 from s5_to_loihi.fixed_point import Format, convert, limits, look_up, saturate, shift
-from s5_to_loihi.float_model import Activation
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import Activation, GluVariant
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.kind import NeuronKind

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from random_networks import NORMS, Case, Sample
 
-from s5_to_loihi.backends.interpreter import Evaluation, Interpreter, Mode
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter, Mode
 
 TOKENS, BATCH = 16, 2
 VARIANTS = ("half1", "half2", "full", "none")

@@ -18,15 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from s5_to_loihi import bundle
-from s5_to_loihi.backends import chip_plan, extension, lava_shim, microcode_files, stock, supervisor
-from s5_to_loihi.backends.c_source import write_source
-from s5_to_loihi.backends.chip_plan import ChipPlan, Lowering
-from s5_to_loihi.backends.interpreter import Evaluation, Mode
+from s5_to_loihi.backends.measured import CoreActivity, MeasuredProfile, Power, StepTimes
 from s5_to_loihi.backends.probes import PROBES
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.lava_runtime import chip_plan, extension, microcode_files, stock, supervisor
+from s5_to_loihi.lava_runtime import shim as lava_shim
+from s5_to_loihi.lava_runtime.c_source import write_source
+from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.profiling.measured import CoreActivity, MeasuredProfile, Power, StepTimes
+from s5_to_loihi.simulators.interpreter import Evaluation, Mode
 
 WORKER = "s5_to_loihi.backends.board_worker"
 #: Lava's compiler and partitioner say nothing while they work, for many minutes perhaps.

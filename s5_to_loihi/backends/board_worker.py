@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from s5_to_loihi import bundle
-from s5_to_loihi.backends import lava_shim, supervisor
-from s5_to_loihi.backends.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.backends.lava_worker import report_killed_children
 from s5_to_loihi.backends.probes import PROBES, READERS
+from s5_to_loihi.lava_runtime import shim as lava_shim
+from s5_to_loihi.lava_runtime import supervisor
+from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.network.network import Network
 
 #: Tokens that the chip replays by itself while it is measured.
@@ -29,7 +30,7 @@ def build(network: Network, tokens: np.ndarray, plan: ChipPlan, job: Path):
 
     An embedded processor is an adapter itself.
     """
-    from process_models.process import ChipInput, ChipOutput, S5Network, TokenStream
+    from s5_to_loihi.process_models.process import ChipInput, ChipOutput, S5Network, TokenStream
 
     chip = S5Network(network=network, plan=plan, job=str(job))
     stream = TokenStream(
@@ -56,7 +57,7 @@ def build_measured(network: Network, tokens: np.ndarray, plan: ChipPlan, job: Pa
     """Return the process to measure: tokens come from the chip's memory, outputs stay there."""
     from lava.proc.cyclic_buffer.process import CyclicBuffer
 
-    from process_models.process import S5Network
+    from s5_to_loihi.process_models.process import S5Network
 
     frames = np.resize(tokens[:REPLAYED], (REPLAYED, network.input_size)).T
     chip = S5Network(network=network, plan=plan, job=str(job))
@@ -70,14 +71,14 @@ def configuration(options: dict, probes: list):
     from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg
 
     if options["plan"]["lowering"] == Lowering.EMBEDDED.value:
-        from process_models.ncmodels import CS5Network
-        from process_models.process import S5Network
+        from s5_to_loihi.process_models.ncmodels import CS5Network
+        from s5_to_loihi.process_models.process import S5Network
 
         return Loihi2HwCfg(exception_proc_model_map={S5Network: CS5Network})
     if options["target"] == "board":
         return Loihi2HwCfg(select_sub_proc_model=True, callback_fxs=probes)
-    from process_models.models import PyChipInput, PyChipOutput
-    from process_models.process import ChipInput, ChipOutput
+    from s5_to_loihi.process_models.models import PyChipInput, PyChipOutput
+    from s5_to_loihi.process_models.process import ChipInput, ChipOutput
 
     return Loihi2SimCfg(
         select_tag="fixed_pt",

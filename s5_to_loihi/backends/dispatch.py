@@ -9,10 +9,10 @@ from enum import Enum
 import numpy as np
 
 from s5_to_loihi.backends import board, lava
-from s5_to_loihi.backends.fast import FastSimulator
-from s5_to_loihi.backends.interpreter import Evaluation, Interpreter, Mode
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.simulators.fast import FastSimulator
+from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter, Mode
 
 
 class Backend(str, Enum):

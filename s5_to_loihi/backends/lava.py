@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from s5_to_loihi import bundle
-from s5_to_loihi.backends import lava_shim, supervisor
-from s5_to_loihi.backends.interpreter import Evaluation, Mode, timestep_count
-from s5_to_loihi.backends.recording import create_recordings, read_recordings
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.lava_runtime import shim as lava_shim
+from s5_to_loihi.lava_runtime import supervisor
+from s5_to_loihi.lava_runtime.recording import create_recordings, read_recordings
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.simulators.interpreter import Evaluation, Mode, timestep_count
 
 WORKER = "s5_to_loihi.backends.lava_worker"
 #: A run that makes no progress for this long is stopped, in seconds. Starting up takes a few.

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from s5_to_loihi import bundle
-from s5_to_loihi.backends import supervisor
-from s5_to_loihi.backends.interpreter import Mode, period, timestep_count
+from s5_to_loihi.lava_runtime import supervisor
+from s5_to_loihi.simulators.interpreter import Mode, period, timestep_count
 
 
 def report_killed_children(job: Path) -> None:
@@ -55,7 +55,7 @@ def main(job: Path) -> None:
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
 
-    from process_models.process import S5Network, TokenStream
+    from s5_to_loihi.process_models.process import S5Network, TokenStream
 
     options = json.loads((job / "options.json").read_text())
     mode = Mode(options["mode"])

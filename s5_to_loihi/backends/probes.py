@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from s5_to_loihi.backends.measured import CoreActivity, Power, StepTimes
 from s5_to_loihi.errors import LavaError
-from s5_to_loihi.profiling.measured import CoreActivity, Power, StepTimes
 
 #: What can be measured, each in a run of its own, with the name of its probe.
 PROBES = {"time": "Loihi2ExecutionTime", "power": "Loihi2Power", "activity": "Loihi2Activity"}

@@ -27,12 +27,12 @@ from s5_to_loihi.float_model import (
     BatchNorm,
     Discretization,
     FeedForwardBlock,
+    GluVariant,
     LayerNorm,
     S5Block,
     S5Model,
     StateSpaceModel,
 )
-from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Readout
 
 SCHEMA = "s5_to_loihi model"

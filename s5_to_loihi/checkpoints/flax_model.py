@@ -33,12 +33,12 @@ from s5_to_loihi.float_model import (
     Activation,
     BatchNorm,
     Discretization,
+    GluVariant,
     LayerNorm,
     S5Block,
     S5Model,
     StateSpaceModel,
 )
-from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Readout
 
 PARAMETERS, STATISTICS, SPARSITIES = "params/", "batch_stats/", "opt_state/target_sparsities/"

@@ -14,6 +14,8 @@ import numpy as np
 from s5_to_loihi.checkpoints.restricted_pickle import read_pickle
 from s5_to_loihi.errors import CheckpointError
 
+#: What tells a fixed-point export, which is no float checkpoint, from a conversion.
+EXPORT_FILE = "fxpmodel.pkl"
 PARAMETERS_FILE, STATISTICS_FILE = "sc_calibrated_params.pkl", "sc_cal_stats.pkl"
 
 

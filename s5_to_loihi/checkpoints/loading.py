@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi.bundle import source_digest
 from s5_to_loihi.checkpoints import (
     description,
     flax_model,
     flax_msgpack,
     intel_conversion,
-    intel_export,
     numpy_archive,
     orbax,
     s5_pytorch,
@@ -29,6 +27,7 @@ from s5_to_loihi.checkpoints.training_arguments import (
     read_arguments,
 )
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.float_model import FeedForwardBlock, LayerNorm, S5Model
 
 KNOWN_FORMATS = (
@@ -97,7 +96,7 @@ def _load_directory(path: Path, options: LoadOptions) -> LoadedCheckpoint:
     found = orbax.find(path)
     if found:
         return _load_orbax(path, found, options)
-    if (path / intel_export.MODEL_FILE).exists():
+    if (path / intel_conversion.EXPORT_FILE).exists():
         raise CheckpointError(
             str(path),
             "is Intel's fixed-point export: it holds integers, there is nothing to quantize",

@@ -7,8 +7,7 @@ from enum import Enum
 from typing import Any
 
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.float_model import Activation, Discretization
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import Activation, Discretization, GluVariant
 from s5_to_loihi.network.network import Readout
 
 

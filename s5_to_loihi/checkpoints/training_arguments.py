@@ -9,8 +9,7 @@ from pathlib import Path
 
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.float_model import Discretization
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import Discretization, GluVariant
 
 ARGUMENTS_FILE = "args.json"
 

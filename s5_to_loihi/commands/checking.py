@@ -12,11 +12,9 @@ import typer
 from rich.text import Text
 
 from s5_to_loihi import bundle, inspection, verification
-from s5_to_loihi.backends import lava_shim
 from s5_to_loihi.backends.dispatch import ONE_MODE, WITHOUT_BOARD, Backend
-from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.bundle import Bundle
-from s5_to_loihi.checkpoints.intel_export import Options
+from s5_to_loihi.bundle.vectors import TOKEN_VALUE
 from s5_to_loihi.commands.console import (
     BackendsOption,
     GluOption,
@@ -35,11 +33,13 @@ from s5_to_loihi.commands.console import (
 )
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.errors import InputError, LavaError, VerificationError
-from s5_to_loihi.files import check_target
+from s5_to_loihi.files.writing import check_target
+from s5_to_loihi.intel_export.export import ExportOptions
+from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.reports import tables
-from s5_to_loihi.vectors import TOKEN_VALUE
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: Tokens of the first sequence that Lava runs with one process a group by default: enough to fill
 #: the pipeline and see states evolve, few enough for seconds.
@@ -142,7 +142,7 @@ def inspect(
     if (path / bundle.MANIFEST).exists():
         opened = bundle.read(path)
     else:
-        options = Options(glu, conjugate_symmetry, readout, sequence_length)
+        options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
         with spinner("Reading the export"):
             opened = compile_export(path, options)
     network = opened.network

@@ -9,7 +9,6 @@ from typing import Annotated, Optional
 import typer
 
 from s5_to_loihi import audio, bundle, verification
-from s5_to_loihi.checkpoints.intel_export import MODEL_FILE, Options
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.commands.checking import require_equal, result_json
 from s5_to_loihi.commands.console import (
@@ -30,8 +29,9 @@ from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.compiler import quantize as quantize_checkpoint
 from s5_to_loihi.denoising import compare_denoising
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files import check_target
+from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.float_model import Activation, Discretization
+from s5_to_loihi.intel_export.export import MODEL_FILE, ExportOptions
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.quantization.precision import Precision, read_precision
@@ -111,7 +111,7 @@ def compile_command(
                 )
             _finish_quantization(made, output, as_json)
             return
-    options = Options(glu, conjugate_symmetry, readout, sequence_length)
+    options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
     with spinner("Reading the export"):
         compiled = compile_export(export, options, network_name(output), observe)
     with spinner("Comparing with the recorded integers"):

@@ -14,11 +14,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from s5_to_loihi.backends import fast
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.bundle import Bundle
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import GluVariant
 from s5_to_loihi.network.network import Network, Readout
+from s5_to_loihi.simulators import fast
 
 #: A file or a pipe has no width of its own; tables need about this much. Names come from files of
 #: users: brackets in them are no markup.

@@ -13,8 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from s5_to_loihi import bundle
-from s5_to_loihi.backends.chip_plan import Lowering
-from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.commands.console import JsonOption, console, network_name, print_json, stderr
 from s5_to_loihi.deployment import commands, flow
 from s5_to_loihi.deployment.job import Job, Target, new_name
@@ -24,7 +22,9 @@ from s5_to_loihi.deployment.result import FOLDER, OUTPUTS, PROFILE, Result, requ
 from s5_to_loihi.deployment.slurm import Placement, Submission
 from s5_to_loihi.deployment.steps import LOG_FILE
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files import replacing
+from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.lava_runtime.chip_plan import Lowering
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: Where job folders go on the host, below the home directory.
 DIRECTORY = "s5_to_loihi_jobs"

@@ -9,14 +9,14 @@ from typing import Annotated, Optional
 import typer
 
 from s5_to_loihi import bundle
+from s5_to_loihi.bundle.core_mapping import LARGEST_SEED, Objective
 from s5_to_loihi.commands.console import (
     JsonOption,
     console,
     print_json,
     progress,
 )
-from s5_to_loihi.files import check_target
-from s5_to_loihi.loihi2.core_mapping import LARGEST_SEED, Objective
+from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 
 

@@ -8,13 +8,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from s5_to_loihi import bundle, listing
-from s5_to_loihi.backends import stock
-from s5_to_loihi.backends.c_source import write_source
-from s5_to_loihi.backends.chip_plan import ChipPlan, Lowering
+from s5_to_loihi import bundle
 from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner, stderr
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files import replacing
+from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.lava_runtime import stock
+from s5_to_loihi.lava_runtime.c_source import write_source
+from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
+from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.programs import neuron_programs
 from s5_to_loihi.reports.tables import new_table

@@ -8,11 +8,11 @@ from typing import Annotated, Optional
 import typer
 
 from s5_to_loihi import bundle
+from s5_to_loihi.backends.measured import read_measured
+from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
 from s5_to_loihi.commands.console import JsonOption, console, print_json, progress, spinner, stderr
 from s5_to_loihi.inputs import as_tokens
-from s5_to_loihi.loihi2.core_mapping import LARGEST_SEED
 from s5_to_loihi.loihi2.facts import LISTED, load_system
-from s5_to_loihi.profiling.measured import read_measured
 from s5_to_loihi.simulation import read_array
 
 

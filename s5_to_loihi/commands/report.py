@@ -9,9 +9,9 @@ from typing import Annotated, Optional
 
 import typer
 
+from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
 from s5_to_loihi.commands.console import console, stages
-from s5_to_loihi.files import check_target
-from s5_to_loihi.loihi2.core_mapping import LARGEST_SEED
+from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 
 #: A path that is optional (typer resolves the annotation at run time on Python 3.10).

@@ -10,7 +10,6 @@ import typer
 
 from s5_to_loihi import audio, bundle
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.commands.checking import require_equal
 from s5_to_loihi.commands.console import (
     JsonOption,
@@ -23,9 +22,10 @@ from s5_to_loihi.commands.console import (
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.denoising import denoise as denoise_samples
 from s5_to_loihi.denoising import read_pair
-from s5_to_loihi.files import check_target
+from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.reports import tables
 from s5_to_loihi.simulation import simulate_file
+from s5_to_loihi.simulators.interpreter import Mode
 
 
 def denoise(

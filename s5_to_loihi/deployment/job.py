@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from s5_to_loihi.backends.chip_plan import Lowering
-from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.deployment.remote import Host
 from s5_to_loihi.deployment.slurm import NAME, Placement, Submission
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files import replacing
+from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.lava_runtime.chip_plan import Lowering
+from s5_to_loihi.simulators.interpreter import Mode
 
 FILE = "job.json"
 SCHEMA = "s5_to_loihi job"

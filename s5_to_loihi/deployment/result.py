@@ -9,13 +9,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Interpreter
+from s5_to_loihi.backends.measured import LARGEST_FILE, MeasuredProfile, read_measured
+from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.deployment.job import Job
 from s5_to_loihi.deployment.unpacking import UnpackingError, unpack
 from s5_to_loihi.errors import DeploymentError, InputError, VerificationError
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.profiling.measured import LARGEST_FILE, MeasuredProfile, read_measured
-from s5_to_loihi.vectors import Vectors
+from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.verification import TensorResult, compare
 
 FOLDER, OUTPUTS, PROFILE = "result", "outputs.npy", "measured.json"

@@ -10,11 +10,11 @@ from enum import Enum
 from pathlib import Path
 from string import Template
 
+from s5_to_loihi import deploy
 from s5_to_loihi.backends.board import GENERATIONS
 from s5_to_loihi.errors import InputError
 
-#: Next to the packages, both in a source checkout and where pip installs.
-HOST_SCRIPTS = Path(__file__).resolve().parents[2] / "deploy"
+HOST_SCRIPTS = Path(deploy.__file__).resolve().parent
 #: Names of partitions and boards as SLURM writes them; nothing that a shell reads.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 GENERATION = re.compile("|".join(GENERATIONS))

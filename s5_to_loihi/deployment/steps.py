@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.deployment import commands, remote, unpacking
 from s5_to_loihi.deployment.job import Job, Stage, save
 from s5_to_loihi.deployment.result import FOLDER, unpack_result
 from s5_to_loihi.errors import CapacityError, DeploymentError
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.vectors import Vectors
 
 LOG_FILE = "log.txt"
 #: What ``deploy/follow.py`` says, by type; the host is not trusted to say nothing else.

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from s5_to_loihi.bundle.core_mapping import CoreMapping, Objective
 from s5_to_loihi.loihi2.bounds import Demand, demand, shortest_times
-from s5_to_loihi.loihi2.core_mapping import CoreMapping, Objective
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System, listed_systems
 from s5_to_loihi.loihi2.loads import Loads, measure

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Interpreter
+from s5_to_loihi.bundle.vectors import TOKEN_VALUE
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.vectors import TOKEN_VALUE
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 #: Tokens of all sequences together that are evaluated at a time.
 CHUNK_TOKENS = 4096

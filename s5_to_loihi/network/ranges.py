@@ -9,9 +9,7 @@ import numpy as np
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.tracing import Program, trace
-
-#: A port's sum stays below 2**30 in magnitude: Lava adds up doubled int8 weights in int32.
-ACCUMULATOR_BITS = 31
+from s5_to_loihi.network.widths import ACCUMULATOR_BITS
 
 _MESSAGES: WeakKeyDictionary[NeuronGroup, dict[str, tuple[int, int]]] = WeakKeyDictionary()
 

@@ -8,23 +8,16 @@ from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
 from s5_to_loihi.network.neurons.kind import constant_fields
-
-#: Widest message between neurons here; Loihi 2 carries graded spikes of 24 bits (up to 32).
-MESSAGE_BITS = 24
-#: Widest neuron state register of Loihi 2, in bits.
-STATE_BITS = 24
-#: Widest format of anything inside a neuron.
-WIDEST = 24
-#: Exponents beyond this are a mistake: operands are brought to common ones by shifting.
-LARGEST_EXPONENT = 64
-#: Longest synaptic delay of Loihi 2 in timesteps beyond the first (6 bits, 62 usable).
-LONGEST_DELAY = 62
-#: Right shifts beyond this are a mistake, not arithmetic: products have at most 48 bits.
-LARGEST_SHIFT = 47
-#: Widest digit of a weight: an int8 synapse carries it.
-WIDEST_DIGIT = 8
-#: Entries of a table that all neurons of a group share; more would crowd a neurocore.
-LONGEST_TABLE = 4097
+from s5_to_loihi.network.widths import (
+    LARGEST_EXPONENT,
+    LARGEST_SHIFT,
+    LONGEST_DELAY,
+    LONGEST_TABLE,
+    MESSAGE_BITS,
+    STATE_BITS,
+    WIDEST,
+    WIDEST_DIGIT,
+)
 
 
 def verify(network: Network) -> None:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.network.network import Endpoint, Network
-from s5_to_loihi.network.ranges import ACCUMULATOR_BITS, program, worst_case
-
-#: Every backend computes in 64-bit integers between the registers.
-ARITHMETIC_BITS = 64
+from s5_to_loihi.network.ranges import program, worst_case
+from s5_to_loihi.network.widths import ACCUMULATOR_BITS, ARITHMETIC_BITS
 
 
 @dataclass(frozen=True)

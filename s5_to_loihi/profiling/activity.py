@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from s5_to_loihi.backends.activity import Activity, count
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.loihi2.rates import Rates, measured_origin, sent_in_chunks, sent_messages
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.quantity import Origin, Quantity
+from s5_to_loihi.simulators.activity import Activity, count
 
 #: Bytes that a recording may take; of a longer input the first tokens are used, and it says so.
 LARGEST_RECORDING = 250_000_000

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.strict_json import read_value, write_value
 from s5_to_loihi.profiling.dense_float import Sizes
 from s5_to_loihi.profiling.energy import EnergyMeter
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.profiling.runners import RUNNERS, Runner, is_installed
-from s5_to_loihi.profiling.strict_json import read_value, write_value
 
 SCHEMA = "s5_to_loihi baselines"
 SCHEMA_VERSION = 1

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.backends.activity import Activity
 from s5_to_loihi.loihi2.deliveries import Deliveries
 from s5_to_loihi.loihi2.evaluation import Evaluation
 from s5_to_loihi.loihi2.timing import TIMING_FACTS, Timing, timing_of
@@ -17,6 +16,7 @@ from s5_to_loihi.profiling.costs import NANO, PICO
 from s5_to_loihi.profiling.demand import Demand
 from s5_to_loihi.profiling.estimate import ranged
 from s5_to_loihi.profiling.quantity import Origin, Quantity
+from s5_to_loihi.simulators.activity import Activity
 
 #: Scope of energies that are split over groups or cores.
 DYNAMIC = "dynamic, neurocore rails, a token"

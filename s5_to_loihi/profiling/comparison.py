@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.backends.measured import MeasuredProfile
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.profiling.measured import MeasuredProfile
 from s5_to_loihi.profiling.profile import ModeProfile, Profile
 from s5_to_loihi.profiling.quantity import Origin, Quantity
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: The target whose times are those of the chip.
 BOARD = "board"

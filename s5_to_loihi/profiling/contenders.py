@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from s5_to_loihi.backends.activity import count
+from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.errors import CapacityError
-from s5_to_loihi.loihi2.core_mapping import CoreMapping
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System
 from s5_to_loihi.loihi2.loads import COLUMNS
@@ -23,6 +22,7 @@ from s5_to_loihi.profiling.estimate import LATENCY, MOST, TIMESTEP, Estimate, en
 from s5_to_loihi.profiling.profile import Profile, profile_and_estimates
 from s5_to_loihi.profiling.published import Published, published
 from s5_to_loihi.profiling.quantity import Origin, Quantity
+from s5_to_loihi.simulators.activity import count
 
 #: The scope that ratios of energies are given in: what the chip's own cores draw.
 RATIO_SCOPE = "neurocore rails"

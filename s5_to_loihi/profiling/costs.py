@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.loihi2.timing import Timing, barrier, timing_of
 from s5_to_loihi.profiling.constants import Constants
 from s5_to_loihi.profiling.demand import Demand
-from s5_to_loihi.profiling.measured import SCOPES
 
 RAILS, CHIP, BOARD = SCOPES
 #: What an energy is split into.

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.loihi2.evaluation import BARRIER, Evaluation
 from s5_to_loihi.profiling.constants import NOMINAL, Constants
 from s5_to_loihi.profiling.costs import NANO, term_times
 from s5_to_loihi.profiling.demand import Demand
 from s5_to_loihi.profiling.estimate import ranged
 from s5_to_loihi.profiling.quantity import Quantity
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: The counts of a demand behind the terms that a core may be slow by.
 _COUNTED = {

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.loihi2.deliveries import Deliveries
 from s5_to_loihi.loihi2.evaluation import Evaluation
 from s5_to_loihi.loihi2.loads import measure
@@ -16,6 +15,7 @@ from s5_to_loihi.loihi2.placement import grid_of
 from s5_to_loihi.loihi2.timing import Timing
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: Links looked at, those that carry most.
 LINKS = 256

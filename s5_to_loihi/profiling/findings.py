@@ -10,7 +10,7 @@ import numpy as np
 
 from s5_to_loihi import audio, bundle, inspection, verification
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.backends.measured import MeasuredProfile, read_measured
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.denoising import denoise, read_pair
 from s5_to_loihi.errors import CapacityError, InputError
@@ -22,9 +22,9 @@ from s5_to_loihi.profiling.baselines import Baseline, measure, read_baselines
 from s5_to_loihi.profiling.comparison import Compared, compare
 from s5_to_loihi.profiling.contenders import Contender, contender, twins
 from s5_to_loihi.profiling.dense_float import sizes_of
-from s5_to_loihi.profiling.measured import MeasuredProfile, read_measured
 from s5_to_loihi.profiling.profile import fitting, map_recording, recorded_tokens
 from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulators.interpreter import Mode
 from s5_to_loihi.verification import RunResult
 
 #: Tokens of all sequences together whose values are summarised.

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.bundle import Bundle
+from s5_to_loihi.bundle.core_mapping import CoreMapping, Objective
 from s5_to_loihi.errors import InputError, NetworkError
 from s5_to_loihi.loihi2 import rules
-from s5_to_loihi.loihi2.core_mapping import CoreMapping, Objective
 from s5_to_loihi.loihi2.deliveries import deliveries
 from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
 from s5_to_loihi.loihi2.facts import System, listed_systems
@@ -29,7 +29,6 @@ from s5_to_loihi.profiling.costs import PARTS, idle_power
 from s5_to_loihi.profiling.critical import critical, terms
 from s5_to_loihi.profiling.demand import Demand, demands
 from s5_to_loihi.profiling.estimate import Estimate, energy_name, power_name, ranged
-from s5_to_loihi.profiling.measured import SCOPES
 from s5_to_loihi.profiling.profile_values import (
     EnergySplit,
     MappingSummary,
@@ -37,6 +36,7 @@ from s5_to_loihi.profiling.profile_values import (
     Profile,
 )
 from s5_to_loihi.profiling.real_time import HOP, real_time
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: Choices of constants that are drawn.
 SAMPLES = 2000

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Mode
 from s5_to_loihi.profiling.constants import Constants
 from s5_to_loihi.profiling.costs import PARTS, energies
 from s5_to_loihi.profiling.demand import Demand
 from s5_to_loihi.profiling.estimate import BUSY, LATENCY, ranged
 from s5_to_loihi.profiling.quantity import Origin, Quantity
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: Microseconds from a frame to the next of Intel's N-DNS task: 128 samples at 16 kHz.
 HOP = 8000.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.fixed_point import Format, limits
-from s5_to_loihi.network.verifier import LARGEST_SHIFT, STATE_BITS
+from s5_to_loihi.network.widths import LARGEST_SHIFT, STATE_BITS
 
 #: Bits of the multipliers, shared by gains and rescalings.
 MULTIPLIER = Format(16, 0)

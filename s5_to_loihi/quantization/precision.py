@@ -12,7 +12,7 @@ from types import MappingProxyType
 import yaml
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.network.verifier import MESSAGE_BITS, STATE_BITS
+from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS
 
 #: A description of bits is a few lines.
 LARGEST_FILE = 1 << 20

@@ -17,9 +17,9 @@ from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import MEAN
 from s5_to_loihi.network.neurons.rescaling import digit_ports
-from s5_to_loihi.network.ranges import ACCUMULATOR_BITS, message_interval, program, worst_case
+from s5_to_loihi.network.ranges import message_interval, program, worst_case
 from s5_to_loihi.network.tracing import Program
-from s5_to_loihi.passes.check_ranges import ARITHMETIC_BITS
+from s5_to_loihi.network.widths import ACCUMULATOR_BITS, ARITHMETIC_BITS
 from s5_to_loihi.quantization.bounds import state_bounds
 
 #: Two products and two drives are rounded in a step, each part by at most half an integer.

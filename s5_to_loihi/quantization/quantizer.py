@@ -9,7 +9,7 @@ import numpy as np
 
 from s5_to_loihi.float_model import S5Model, captured
 from s5_to_loihi.network.network import Network, Readout
-from s5_to_loihi.passes.pipeline import run_network_passes
+from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.calibration import check_data
 from s5_to_loihi.quantization.folding import FoldedBlock, check_quantizable, fold
 from s5_to_loihi.quantization.precision import Precision, check_overrides
@@ -95,7 +95,7 @@ def quantize_model(
         sequence_length=sequence_length if model.readout is Readout.MEAN else None,
     )
     return Quantized(
-        run_network_passes(network, observe=observe),
+        run_passes(network, observe=observe),
         tuple(sweep.scales),
         tuple(sweep.matrices),
         tuple(sweep.notes),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.fixed_point import limits, to_floats, to_integers
 from s5_to_loihi.float_model import S5Model, captured
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.quantization.proofs import RangeProof, prove
 from s5_to_loihi.quantization.quantizer import Quantized
 from s5_to_loihi.quantization.sweep import RoundedMatrix, TensorScale
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 #: Share of the integers that the box of a picture spans.
 BOX = (0.01, 0.5, 0.99)

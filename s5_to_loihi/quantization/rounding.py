@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from s5_to_loihi.network.neurons.rescaling import MOST_DIGITS
-from s5_to_loihi.network.verifier import WIDEST_DIGIT
+from s5_to_loihi.network.widths import MOST_DIGITS, WIDEST_DIGIT
 
 #: By how much the sums of the final integers may exceed those of plainly rounded ones.
 SUM_MARGIN = 1.05

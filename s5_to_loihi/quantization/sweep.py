@@ -15,8 +15,7 @@ from scipy.sparse import csr_matrix
 
 from s5_to_loihi.errors import CapacityError, CheckpointError
 from s5_to_loihi.fixed_point import Format, limits, to_integers
-from s5_to_loihi.float_model import Activation, Affine
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import Activation, Affine, GluVariant
 from s5_to_loihi.network.network import (
     INPUT,
     TOKEN,
@@ -38,6 +37,7 @@ from s5_to_loihi.network.neurons import (
     NeuronKind,
 )
 from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.neurons.mean import mean_constants
 from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, ScaledDenseConstants
 from s5_to_loihi.network.neurons.scaled_gate import (
@@ -48,9 +48,7 @@ from s5_to_loihi.network.neurons.scaled_gate import (
 )
 from s5_to_loihi.network.neurons.scaled_output import GeluOutputConstants, ScaledOutputConstants
 from s5_to_loihi.network.neurons.scaled_state import ScaledStateConstants
-from s5_to_loihi.network.ranges import ACCUMULATOR_BITS
-from s5_to_loihi.network.verifier import LARGEST_SHIFT, STATE_BITS
-from s5_to_loihi.passes.lower import mean_constants
+from s5_to_loihi.network.widths import ACCUMULATOR_BITS, LARGEST_SHIFT, STATE_BITS
 from s5_to_loihi.quantization.bounds import state_bounds
 from s5_to_loihi.quantization.folding import FoldedBlock
 from s5_to_loihi.quantization.formats import (

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from s5_to_loihi.files import check_target, replacing
+from s5_to_loihi.files.writing import check_target, replacing
 from s5_to_loihi.loihi2.evaluation import Evaluation
 from s5_to_loihi.loihi2.loads import COLUMNS
 from s5_to_loihi.loihi2.placement import Link

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from s5_to_loihi.files import check_target, replacing
+from s5_to_loihi.files.writing import check_target, replacing
 from s5_to_loihi.network.network import INPUT, Network, Synapses, is_identity
 
 #: Neither a date nor a version: the same network gives the same bytes.

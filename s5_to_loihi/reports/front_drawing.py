@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from s5_to_loihi.files import check_target, replacing
+from s5_to_loihi.files.writing import check_target, replacing
 from s5_to_loihi.reports.sweep_tables import number, setting
 from s5_to_loihi.sweeping.metrics import METRICS, Better
 from s5_to_loihi.sweeping.results import has_all

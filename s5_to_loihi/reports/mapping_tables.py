@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rich.table import Table
 
-from s5_to_loihi.loihi2.core_mapping import CoreMapping
+from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.loihi2.evaluation import BARRIER, Evaluation
 from s5_to_loihi.loihi2.loads import COLUMNS, limits_of
 from s5_to_loihi.loihi2.timing import CASES

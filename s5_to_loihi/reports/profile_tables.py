@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.profiling.comparison import Compared
 from s5_to_loihi.profiling.estimate import TIMESTEP, energy_name
-from s5_to_loihi.profiling.measured import SCOPES
 from s5_to_loihi.profiling.profile import ModeProfile, Profile
 from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.reports.tables import new_table

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from s5_to_loihi.files import check_target, replacing
+from s5_to_loihi.files.writing import check_target, replacing
 from s5_to_loihi.quantization.report import QuantizationReport, TensorReport
 from s5_to_loihi.reports.tables import decibels
 

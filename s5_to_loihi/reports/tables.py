@@ -10,7 +10,7 @@ from rich.text import Text
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.inspection import ConstantSummary, PortSummary, ValueSummary, WeightSummary
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.network.ranges import ACCUMULATOR_BITS
+from s5_to_loihi.network.widths import ACCUMULATOR_BITS
 from s5_to_loihi.quantization.report import QuantizationReport
 from s5_to_loihi.simulation import Totals
 from s5_to_loihi.verification import RunResult, TensorResult

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy
 import scipy
 
-import s5_to_loihi
-from s5_to_loihi.bundle import source_digest
+from s5_to_loihi import version
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 from s5_to_loihi.sweeping.plan import Plan, Settings
 from s5_to_loihi.sweeping.task import Task
@@ -85,13 +85,13 @@ def replaced_by_defaults(settings: Settings, *names: str) -> Settings:
 @functools.cache
 def tool() -> tuple[tuple[str, str], ...]:
     """Return what computes points: versions, and a digest of this package's code and facts."""
-    package = Path(s5_to_loihi.__file__).parent
+    package = Path(version.__file__).parent
     digest = hashlib.sha256()
     for path in sorted([*package.rglob("*.py"), *package.rglob("*.yaml")]):
         content = hashlib.sha256(path.read_bytes()).digest()
         digest.update(str(path.relative_to(package)).encode() + content)
     return (
-        ("s5_to_loihi", s5_to_loihi.__version__),
+        ("s5_to_loihi", version.VERSION),
         ("source", digest.hexdigest()),
         ("numpy", numpy.__version__),
         ("scipy", scipy.__version__),

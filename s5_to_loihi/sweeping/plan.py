@@ -9,15 +9,14 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from s5_to_loihi.backends.interpreter import Mode
+from s5_to_loihi.bundle.core_mapping import LARGEST_SEED, Objective
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.float_model import Activation, Discretization
-from s5_to_loihi.loihi2.core_mapping import LARGEST_SEED, Objective
+from s5_to_loihi.float_model import Activation, Discretization, GluVariant
 from s5_to_loihi.loihi2.facts import LISTED
-from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.quantization.precision import ALLOWED, Precision
+from s5_to_loihi.simulators.interpreter import Mode
 from s5_to_loihi.sweeping.checks import (
     Check,
     check_keys,

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from s5_to_loihi import audio
-from s5_to_loihi.backends.interpreter import Interpreter
+from s5_to_loihi.backends.measured import SCOPES
+from s5_to_loihi.bundle.core_mapping import Objective
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.checkpoints.model_pruning import sparsity_of
 from s5_to_loihi.compiler import quantize
@@ -23,19 +24,18 @@ from s5_to_loihi.denoising import compare_denoising
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model, evaluate
 from s5_to_loihi.loihi2 import rules
-from s5_to_loihi.loihi2.core_mapping import Objective
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.loihi2.loads import COLUMNS
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording, record
-from s5_to_loihi.profiling.measured import SCOPES
 from s5_to_loihi.profiling.profile import Profile, profile_recording
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.quantization.calibration import check_data, split
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.report import output_signal_to_noise
 from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.sweeping.inputs import Point, check_unchanged
 from s5_to_loihi.sweeping.metrics import ENERGIES
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files import TEMPORARY_PREFIX, replacing
+from s5_to_loihi.files.writing import TEMPORARY_PREFIX, replacing
 from s5_to_loihi.sweeping.task import Outcome, Task
 
 SCHEMA = "s5_to_loihi sweep directory"

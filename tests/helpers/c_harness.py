@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi.backends.c_source import MODEL, identifier, write_source
+from s5_to_loihi.lava_runtime.c_source import MODEL, identifier, write_source
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.programs import sent_messages
 

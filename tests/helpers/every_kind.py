@@ -9,8 +9,7 @@ from fast_networks import NETWORKS
 from float_models import FloatCase, quantized
 from random_networks import random_tokens
 
-from s5_to_loihi.float_model import Activation
-from s5_to_loihi.model import GluVariant
+from s5_to_loihi.float_model import Activation, GluVariant
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.quantization.precision import Precision
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s5_to_loihi.backends import lava_shim
+from s5_to_loihi.lava_runtime import shim as lava_shim
 
 HELPERS = Path(__file__).parent
 STAND_IN = HELPERS / "recording_extension"

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from s5_to_loihi.backends import supervisor
+from s5_to_loihi.lava_runtime import supervisor
 
 if __name__ == "__main__":
     try:

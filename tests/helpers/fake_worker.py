@@ -14,7 +14,7 @@ from multiprocessing.managers import SharedMemoryManager
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
-from s5_to_loihi.backends import supervisor
+from s5_to_loihi.lava_runtime import supervisor
 
 SEGMENT_BYTES = 4096
 

@@ -13,9 +13,9 @@ import random_networks
 from random_networks import Case
 from scipy.sparse import csr_matrix
 
-from s5_to_loihi.backends.fast import FastSimulator, is_cached
-from s5_to_loihi.checkpoints.intel_export import Options, to_model
 from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.intel_export.export import ExportOptions, to_model
+from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.network.network import (
     INPUT,
     TOKEN,
@@ -30,6 +30,7 @@ from s5_to_loihi.network.neurons.dense import DENSE, DenseConstants
 from s5_to_loihi.network.verifier import verify
 from s5_to_loihi.passes.check_ranges import CheckRanges
 from s5_to_loihi.passes.pipeline import run_passes
+from s5_to_loihi.simulators.fast import FastSimulator, is_cached
 
 
 def edited(network: Network, edit: Callable[[Synapses], Synapses | None]) -> Network:
@@ -166,8 +167,8 @@ def network(name: str) -> Network:
     """One of ``NETWORKS`` or of the golden sets."""
     if name in NETWORKS:
         return NETWORKS[name]()
-    model, _ = to_model(golden.export(name), Options())
-    return run_passes(model)
+    model, _ = to_model(golden.export(name), ExportOptions())
+    return run_passes(lower(model))
 
 
 def compile_kernels(name: str) -> None:

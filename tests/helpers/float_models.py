@@ -11,11 +11,11 @@ from s5_to_loihi.float_model import (
     Affine,
     BatchNorm,
     Discretization,
+    GluVariant,
     S5Block,
     S5Model,
     StateSpaceModel,
 )
-from s5_to_loihi.model import GluVariant
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.quantizer import Quantized, quantize_model

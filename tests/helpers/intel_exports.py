@@ -11,9 +11,9 @@ import big_integer_model
 import intel_pickles
 import numpy as np
 
-from s5_to_loihi.checkpoints.intel_export import Recorded
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.passes.lower import state_bits
+from s5_to_loihi.intel_export.export import Recorded
+from s5_to_loihi.intel_export.lower import state_bits
 
 MODEL = "fxpmodel.pkl"
 ACTIVATIONS = "fxpmodel_activations.pkl"

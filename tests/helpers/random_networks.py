@@ -7,19 +7,21 @@ from typing import Any
 import big_integer_model
 import numpy as np
 
-from s5_to_loihi.checkpoints.intel_export import (
+from s5_to_loihi.bundle.vectors import TOKEN_VALUE
+from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.float_model import GluVariant
+from s5_to_loihi.intel_export.export import (
+    ExportOptions,
     IntelExport,
-    Options,
     Recorded,
     to_model,
     value_names,
 )
-from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.model import GluVariant, QuantizedS5
+from s5_to_loihi.intel_export.lower import lower
+from s5_to_loihi.intel_export.model import QuantizedS5
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.verifier import verify
 from s5_to_loihi.passes.pipeline import run_passes
-from s5_to_loihi.vectors import TOKEN_VALUE
 
 NORMS = {"plain": (), "scale": ("scale",), "bias": ("bias",), "scale_bias": ("scale", "bias")}
 
@@ -89,14 +91,14 @@ def compiled(case: Case, params, qconfig, exponents) -> Sample:
     recorded = {"INPUT": Recorded(anything, Format(16, 0))}
     recorded |= {name: Recorded(anything, Format(16, one)) for name, one in exponents.items()}
     export = IntelExport("random", params, qconfig, recorded, True, {}, ())
-    options = Options(
+    options = ExportOptions(
         GluVariant(case.glu),
         case.conjugate_symmetric,
         Readout(case.readout),
         case.sequence_length,
     )
     model, _ = to_model(export, options)
-    return Sample(case, params, qconfig, exponents, model, run_passes(model))
+    return Sample(case, params, qconfig, exponents, model, run_passes(lower(model)))
 
 
 def narrowed(network: Network, bits: int) -> Network:

@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 
 from s5_to_loihi import bundle
+from s5_to_loihi.bundle.core_mapping import Objective
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
-from s5_to_loihi.loihi2.core_mapping import Objective
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.rates import assumed_rates
 

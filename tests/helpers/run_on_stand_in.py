@@ -10,8 +10,8 @@ import numpy as np
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends import board
-from s5_to_loihi.backends.chip_plan import Lowering
 from s5_to_loihi.errors import LavaError
+from s5_to_loihi.lava_runtime.chip_plan import Lowering
 
 
 def main(path: str, microcode: str, what: str, partition="", lowering="microcode") -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from s5_to_loihi.backends.chip_plan import Lowering
-from s5_to_loihi.backends.interpreter import Evaluation, Interpreter, Mode
-from s5_to_loihi.profiling.measured import MeasuredProfile, StepTimes
+from s5_to_loihi.backends.measured import MeasuredProfile, StepTimes
+from s5_to_loihi.lava_runtime.chip_plan import Lowering
+from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter, Mode
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from s5_to_loihi.fixed_point import Format, convert, multiply, saturate, shift_right
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
+from s5_to_loihi.network.widths import STATE_BITS
 
 
 class MeanConstants(NamedTuple):
@@ -26,6 +28,20 @@ class MeanConstants(NamedTuple):
     reciprocal: int
     reciprocal_shift: int
     lowered: Format
+
+
+def mean_constants(hidden: Format, lowered: Format, length: int) -> MeanConstants:
+    """Return the constants with which MEAN divides a sum of ``length`` values.
+
+    The sum is kept within ``STATE_BITS`` by shifting each value right first; the division is a
+    multiplication with a 15-bit reciprocal ``f * 2**14``, ``2**input_shift / length = f * 2**k``,
+    ``1 <= f < 2``.
+    """
+    headroom = STATE_BITS - hidden.bits
+    input_shift = max(0, math.ceil(math.log2(length)) - headroom)
+    mantissa, exponent = math.frexp(2**input_shift / length)
+    reciprocal = min(round(mantissa * 2 * 2**14), 2**15 - 1)
+    return MeanConstants(hidden, input_shift, STATE_BITS, reciprocal, 14 - (exponent - 1), lowered)
 
 
 def drive(accumulators, constants):

@@ -12,9 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format, saturate, shift, shift_right
-
-#: Most digits of a weight, each in a port of its own.
-MOST_DIGITS = 4
+from s5_to_loihi.network.widths import MOST_DIGITS
 
 
 def digit_ports(name: str) -> tuple[str, ...]:

@@ -22,8 +22,9 @@ from s5_to_loihi.fixed_point import (
     shift_right_rounded,
 )
 from s5_to_loihi.network.neurons.kind import NeuronKind
-from s5_to_loihi.network.neurons.rescaling import MOST_DIGITS, digit_ports
+from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, scaled_affine
+from s5_to_loihi.network.widths import MOST_DIGITS
 
 #: Fractional bits of the gate's opening.
 OPENING_EXPONENT = 15

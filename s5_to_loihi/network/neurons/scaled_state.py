@@ -8,7 +8,8 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift_right_rounded
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
-from s5_to_loihi.network.neurons.rescaling import MOST_DIGITS, chained, digit_ports
+from s5_to_loihi.network.neurons.rescaling import chained, digit_ports
+from s5_to_loihi.network.widths import MOST_DIGITS
 
 
 class ScaledStateConstants(NamedTuple):

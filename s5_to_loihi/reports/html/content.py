@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from s5_to_loihi import __version__
 from s5_to_loihi.profiling.contenders import Contender, ratios
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.profiling.profile_values import as_dictionary
@@ -12,6 +11,7 @@ from s5_to_loihi.profiling.published import published
 from s5_to_loihi.reports.html import comparison, costs, inside
 from s5_to_loihi.reports.html.page import Page
 from s5_to_loihi.reports.html.provenance import provenance
+from s5_to_loihi.version import VERSION
 
 SCHEMA = "s5_to_loihi report"
 SCHEMA_VERSION = 1
@@ -55,7 +55,7 @@ def dictionary_of(findings: Findings, command: str) -> dict:
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
-        "tool_version": __version__,
+        "tool_version": VERSION,
         "command": command,
         "network": findings.opened.network.name,
         "bundle_digest": findings.digest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from s5_to_loihi.files import replacing
+from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.reports.html.content import dictionary_of, page_of
 from s5_to_loihi.reports.html.page import rendered

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 
-from s5_to_loihi import __version__
 from s5_to_loihi.profiling.constants import NAMES, fact
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.reports.html.cells import table, text
 from s5_to_loihi.reports.html.page import Note, Section
 from s5_to_loihi.reports.numbers import shown
+from s5_to_loihi.version import VERSION
 
 
 def provenance(findings: Findings, command: str) -> Section:
@@ -28,7 +28,7 @@ def provenance(findings: Findings, command: str) -> Section:
         "mapping": f"{own.profile.system}, objective {own.profile.mapping.objective}; {own.what}",
         "modelled numbers": own.profile.source,
         "drawn constants": f"{own.profile.samples:,} draws, seed {own.profile.seed}",
-        "tool": f"s5_to_loihi {__version__}, Python {platform.python_version()}",
+        "tool": f"s5_to_loihi {VERSION}, Python {platform.python_version()}",
         "command": command,
     }
     system = own.evaluation.system

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files import replacing
+from s5_to_loihi.files.writing import replacing
 
 #: No count, time or power comes near it, and products of numbers up to it are finite.
 LARGEST_NUMBER = 1e15

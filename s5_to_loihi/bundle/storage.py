@@ -23,11 +23,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_matrix
 
-from s5_to_loihi import __version__
+from s5_to_loihi.bundle import core_mapping
+from s5_to_loihi.bundle.core_mapping import CoreMapping
+from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.errors import BundleError, CapacityError, NetworkError
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.loihi2 import core_mapping
-from s5_to_loihi.loihi2.core_mapping import CoreMapping
 from s5_to_loihi.network.network import (
     Endpoint,
     Network,
@@ -40,7 +40,7 @@ from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.kind import is_nested
 from s5_to_loihi.network.verifier import storage_is_sound, verify
 from s5_to_loihi.passes.check_ranges import CheckRanges
-from s5_to_loihi.vectors import Vectors
+from s5_to_loihi.version import VERSION
 
 SCHEMA = "s5_to_loihi bundle"
 SCHEMA_VERSION = 1
@@ -132,7 +132,7 @@ def _write_files(bundle: Bundle, directory: Path) -> None:
     manifest = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
-        "tool_version": __version__,
+        "tool_version": VERSION,
         "source": dict(bundle.source),
         "notes": list(bundle.notes),
         "network": graph,
@@ -237,18 +237,6 @@ def _digest(array: np.ndarray) -> str:
 def _manifest_digest(manifest: Mapping) -> str:
     content = {key: value for key, value in manifest.items() if key != "digest"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def source_digest(files: typing.Iterable[Path]) -> str:
-    """Return a digest of files' names and contents, in the order of the names."""
-    total = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.name):
-        content = hashlib.sha256()
-        with file.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                content.update(chunk)
-        total.update(file.name.encode() + content.digest())
-    return total.hexdigest()
 
 
 # --- reading -------------------------------------------------------------------------------------

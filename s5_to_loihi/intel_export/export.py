@@ -14,16 +14,25 @@ from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi.checkpoints.intel_exponents import freeze, frozen_names
+from s5_to_loihi.bundle.vectors import TOKEN_VALUE, Vectors
+from s5_to_loihi.checkpoints.intel_conversion import EXPORT_FILE as MODEL_FILE
 from s5_to_loihi.checkpoints.restricted_pickle import ComplexFxpArray, FxpArray, read_pickle
 from s5_to_loihi.checkpoints.training_arguments import ARGUMENTS_FILE, read_arguments
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.fixed_point import Format, limits
-from s5_to_loihi.model import Block, Dense, Glu, GluVariant, Norm, QuantizedS5, StateSpace, Tensor
+from s5_to_loihi.intel_export.exponents import freeze, frozen_names
+from s5_to_loihi.intel_export.model import (
+    Block,
+    Dense,
+    Glu,
+    GluVariant,
+    Norm,
+    QuantizedS5,
+    StateSpace,
+    Tensor,
+)
 from s5_to_loihi.network.network import Network, Readout
-from s5_to_loihi.vectors import TOKEN_VALUE, Vectors
 
-MODEL_FILE = "fxpmodel.pkl"
 ACTIVATIONS_FILE = "fxpmodel_activations.pkl"
 IO_FILE = "fxpmodel_io.pkl"
 QCONFIG_FILE = "fxpmodel_fxp_qconfig.pkl"
@@ -72,7 +81,7 @@ class IntelExport:
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """What an export does not say; None means: find out, or guess and say so.
 
     Attributes:
@@ -224,7 +233,9 @@ def _checked_integer(where: str, value, lowest: int, highest: int) -> int:
 # --- the model -----------------------------------------------------------------------------------
 
 
-def to_model(export: IntelExport, options: Options = Options()) -> tuple[QuantizedS5, list[str]]:
+def to_model(
+    export: IntelExport, options: ExportOptions = ExportOptions()
+) -> tuple[QuantizedS5, list[str]]:
     """Return the model of an export and notes on what was found out, guessed or recomputed.
 
     Raises:

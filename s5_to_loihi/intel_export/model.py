@@ -7,21 +7,12 @@ states of a block, F: features.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.float_model import GluVariant
 from s5_to_loihi.network.network import Readout
-
-
-class GluVariant(str, Enum):
-    """The gated linear unit of a block; y is the SSM's output, a = relu(y)."""
-
-    HALF1 = "half1"  #: a * sigmoid(W2 a + b2)
-    HALF2 = "half2"  #: y * sigmoid(W2 a + b2)
-    FULL = "full"  #: (W1 a + b1) * sigmoid(W2 a + b2)
-    NONE = "none"  #: a
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from s5_to_loihi.backends import lava_shim
 from s5_to_loihi.errors import LavaError
+from s5_to_loihi.lava_runtime import shim as lava_shim
 
 #: What every run uses of it, by module.
 MODULES = {

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 
-from s5_to_loihi.backends.fast_layout import Layout, Push
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.ranges import program as program_of
 from s5_to_loihi.network.tracing import Program, Step
+from s5_to_loihi.simulators.fast_layout import Layout, Push
 
 #: Tokens that a sequence kernel handles at a time. Measured: twice as fast as 32, as fast as 256.
 BLOCK = 128

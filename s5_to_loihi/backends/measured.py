@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from s5_to_loihi.profiling.strict_json import read_value, write_value
+from s5_to_loihi.files.strict_json import read_value, write_value
 
 SCHEMA = "s5_to_loihi measured profile"
 SCHEMA_VERSION = 1

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Interpreter, update_sequence
 from s5_to_loihi.fixed_point import Format, to_floats
-from s5_to_loihi.model import Norm, QuantizedS5
+from s5_to_loihi.intel_export.lower import lower
+from s5_to_loihi.intel_export.model import Norm, QuantizedS5
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint
-from s5_to_loihi.passes.lower import lower
+from s5_to_loihi.simulators.interpreter import Interpreter, update_sequence
 
 #: Width of every result of the reference's "compute_best" rule in exports.
 RESULT_BITS = 16

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.backends.interpreter import Interpreter
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.neurons.kind import constant_fields
 from s5_to_loihi.network.programs import NeuronProgram
 from s5_to_loihi.network.tracing import SOURCES, Step, parameters
+from s5_to_loihi.simulators.interpreter import Interpreter
 
 #: Recorded tokens that neurons are looked for in.
 SEARCHED = 256

@@ -22,12 +22,12 @@ from types import ModuleType
 
 import numpy as np
 
-from s5_to_loihi.backends.activity import Activity
-from s5_to_loihi.backends.fast_layout import Layout, lay_out
-from s5_to_loihi.backends.fast_source import BLOCK, write_source
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.simulators.activity import Activity
+from s5_to_loihi.simulators.fast_layout import Layout, lay_out
+from s5_to_loihi.simulators.fast_source import BLOCK, write_source
 
 #: Where compiled kernels are kept; by default below the user's cache directory.
 CACHE_VARIABLE = "S5_TO_LOIHI_CACHE"

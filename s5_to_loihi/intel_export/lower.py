@@ -19,7 +19,15 @@ from s5_to_loihi.fixed_point import (
     Format,
     limits,
 )
-from s5_to_loihi.model import Block, Dense, GluVariant, Norm, QuantizedS5, StateSpace, Tensor
+from s5_to_loihi.intel_export.model import (
+    Block,
+    Dense,
+    GluVariant,
+    Norm,
+    QuantizedS5,
+    StateSpace,
+    Tensor,
+)
 from s5_to_loihi.network.network import (
     INPUT,
     TOKEN,
@@ -45,12 +53,11 @@ from s5_to_loihi.network.neurons import (
 )
 from s5_to_loihi.network.neurons.dense import DenseConstants
 from s5_to_loihi.network.neurons.gate import FullGateConstants, GateConstants, ResidualConstants
-from s5_to_loihi.network.neurons.mean import MeanConstants
+from s5_to_loihi.network.neurons.mean import mean_constants
 from s5_to_loihi.network.neurons.norm import NormConstants, ScaledNormConstants
 from s5_to_loihi.network.neurons.output import OutputConstants
 from s5_to_loihi.network.neurons.state import StateConstants
-from s5_to_loihi.network.ranges import ACCUMULATOR_BITS
-from s5_to_loihi.network.verifier import LARGEST_SHIFT, STATE_BITS
+from s5_to_loihi.network.widths import ACCUMULATOR_BITS, LARGEST_SHIFT, STATE_BITS
 
 
 def lower(model: QuantizedS5) -> Network:
@@ -127,20 +134,6 @@ def state_bits(c_re: np.ndarray, c_im: np.ndarray) -> int:
     """
     largest = max(int(np.abs(c_re).sum(axis=1).max()), int(np.abs(c_im).sum(axis=1).max()), 1)
     return min(STATE_BITS, ACCUMULATOR_BITS - math.ceil(math.log2(largest + 1)))
-
-
-def mean_constants(hidden: Format, lowered: Format, length: int) -> MeanConstants:
-    """Return the constants with which MEAN divides a sum of ``length`` values.
-
-    The sum is kept within ``STATE_BITS`` by shifting each value right first; the division is a
-    multiplication with a 15-bit reciprocal ``f * 2**14``, ``2**input_shift / length = f * 2**k``,
-    ``1 <= f < 2``.
-    """
-    headroom = STATE_BITS - hidden.bits
-    input_shift = max(0, math.ceil(math.log2(length)) - headroom)
-    mantissa, exponent = math.frexp(2**input_shift / length)
-    reciprocal = min(round(mantissa * 2 * 2**14), 2**15 - 1)
-    return MeanConstants(hidden, input_shift, STATE_BITS, reciprocal, 14 - (exponent - 1), lowered)
 
 
 class _Builder:

@@ -20,7 +20,7 @@ from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.programs import NeuronProgram, program_of
 from s5_to_loihi.network.tracing import Step, parameters
-from s5_to_loihi.passes.check_ranges import ARITHMETIC_BITS
+from s5_to_loihi.network.widths import ARITHMETIC_BITS
 
 #: Name of the process model, from which Lava makes that of the header.
 MODEL = "CS5Network"

@@ -1,0 +1,14 @@
+"""The on-disk artifact: a network, what it was made from, and the vectors that prove it."""
+
+from s5_to_loihi.bundle.storage import (
+    MANIFEST,
+    MAPPING,
+    VECTORS,
+    WEIGHTS,
+    Bundle,
+    digest,
+    read,
+    write,
+)
+
+__all__ = ["MANIFEST", "MAPPING", "VECTORS", "WEIGHTS", "Bundle", "digest", "read", "write"]

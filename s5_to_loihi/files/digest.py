@@ -1,0 +1,19 @@
+"""Digests of files, which say what something was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def source_digest(files: Iterable[Path]) -> str:
+    """Return a digest of files' names and contents, in the order of the names."""
+    total = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        content = hashlib.sha256()
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                content.update(chunk)
+        total.update(file.name.encode() + content.digest())
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""What Lava's process models and those who start them share."""

@@ -1,0 +1,1 @@
+"""What evaluates a network in this process."""
