@@ -838,4 +838,4 @@ def test_a_wheel_holds_what_goes_to_the_host(tmp_path):
     site = tmp_path / "site"
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
     ours = {file.name for file in HOST_SCRIPTS.iterdir() if file.is_file()}
-    assert {file.name for file in (site / "deploy").iterdir()} == ours
+    assert {file.name for file in (site / "s5_to_loihi" / "deploy").iterdir()} == ours

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from s5_to_loihi import bundle
 from s5_to_loihi.backends.lava_worker import main
+from s5_to_loihi.bundle import storage
 
 if __name__ == "__main__":
-    bundle.verify = lambda network: None
+    storage.verify = lambda network: None
     main(Path(sys.argv[1]))
