@@ -548,7 +548,7 @@ def _norm(reader: _Reader, path: str, width: int, frozen) -> Norm:
 
 def _glu(reader: _Reader, path: str, variant: GluVariant, width: int, y: Format) -> Glu:
     if variant is GluVariant.NONE:
-        return Glu(variant, None, None, None, None, y)
+        return Glu(variant, None, None, y, y, y)
     gate, value = (
         _square(reader, f"{path}/{name}", width)
         if name == "out2" or variant is GluVariant.FULL
