@@ -371,7 +371,7 @@ def _frozen_exponents(export, build, tokens, notes) -> Mapping[tuple[int, str], 
     notes.append(f"exponents of batch norm and residual: frozen from {ACTIVATIONS_FILE}")
     exponents = {}
     for index, block in enumerate(blocks):
-        for step in frozen_names(block.norm.scale is not None, block.norm.bias is not None):
+        for step in frozen_names(block.norm):
             name = f"encoder/layers_{index}/{_RECORDED_STEPS[step]}"
             if name not in export.recorded:
                 raise CheckpointError(
