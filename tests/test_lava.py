@@ -15,11 +15,11 @@ import pytest
 from float_models import FloatCase, quantized
 from random_networks import Case, random_tokens, sample
 
+from s5_to_loihi import intel_export
 from s5_to_loihi.backends import lava
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.errors import InputError, LavaError
 from s5_to_loihi.float_model import Activation, GluVariant
-from s5_to_loihi.intel_export import export as intel_export
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime import supervisor
