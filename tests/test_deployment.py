@@ -572,9 +572,10 @@ def test_a_run_ends_with_the_process_that_watches_it(host_folder):
     with subprocess.Popen(
         [*script, "program/tokens.npy"], cwd=host_folder, env=environment
     ) as supervisor:
-        assert wait_for(lambda: (host_folder / "worker").exists())
+        worker = host_folder / "worker"
+        assert wait_for(lambda: worker.exists() and worker.read_text())
         supervisor.kill()
-    worker = int((host_folder / "worker").read_text())
+    worker = int(worker.read_text())
     assert wait_for(lambda: not is_running(worker))
 
 
