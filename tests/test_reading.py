@@ -11,7 +11,7 @@ import pytest
 from s5_to_loihi.errors import CheckpointError, InputError
 from s5_to_loihi.files import reading
 from s5_to_loihi.files.reading import read_bytes, read_json, read_yaml
-from s5_to_loihi.files.records import Kind, built, read_record, write_record
+from s5_to_loihi.files.records import Schema, built, read_record, write_record
 
 LEVELS = "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 11)
@@ -165,13 +165,13 @@ class Whole:
 
 
 WHOLE = Whole(None, (Part(Colour.RED, 0.5, True), Part(Colour.RED, 2.0, False)))
-KIND = Kind(name="whole", schema="test", version=None, largest=1 << 20, do="Look elsewhere")
+SCHEMA = Schema(name="whole", key="test", version=None, largest=1 << 20, do="Look elsewhere")
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
-    write_record(WHOLE, tmp_path / "whole.json", KIND)
+    write_record(WHOLE, tmp_path / "whole.json", SCHEMA)
     assert "schema_version" not in json.loads((tmp_path / "whole.json").read_text())
-    assert read_record(Whole, str(tmp_path / "whole.json"), KIND) == WHOLE
+    assert read_record(Whole, str(tmp_path / "whole.json"), SCHEMA) == WHOLE
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from s5_to_loihi.files.records import Kind, read_record, write_record
+from s5_to_loihi.files.records import Schema, read_record, write_record
 
 #: A result is text about one run; counts of every core of a large system are a few megabytes.
 LARGEST_FILE = 64 << 20
-_KIND = Kind(
+_SCHEMA = Schema(
     name="measured profile",
-    schema="s5_to_loihi measured profile",
+    key="s5_to_loihi measured profile",
     version=1,
     largest=LARGEST_FILE,
     do="Give the file that a board run wrote",
@@ -113,7 +113,7 @@ class MeasuredProfile:
 
 def write_measured(profile: MeasuredProfile, path: str | os.PathLike[str]) -> None:
     """Write a measured profile as JSON, whole or not at all."""
-    write_record(profile, path, _KIND)
+    write_record(profile, path, _SCHEMA)
 
 
 def read_measured(path: str | os.PathLike[str]) -> MeasuredProfile:
@@ -124,4 +124,4 @@ def read_measured(path: str | os.PathLike[str]) -> MeasuredProfile:
             it should be.
     """
     allowed = {(MeasuredProfile, "target"): TARGETS, (Power, "scope"): SCOPES}
-    return read_record(MeasuredProfile, path, _KIND, allowed)
+    return read_record(MeasuredProfile, path, _SCHEMA, allowed)

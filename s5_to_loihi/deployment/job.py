@@ -12,12 +12,12 @@ from pathlib import Path
 from s5_to_loihi.deployment.remote import Host
 from s5_to_loihi.deployment.slurm import NAME, Placement
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.records import Kind, read_record, write_record
+from s5_to_loihi.files.records import Schema, read_record, write_record
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
 from s5_to_loihi.simulators.interpreter import Mode
 
 FILE = "job.json"
-_KIND = Kind(name="job", schema="s5_to_loihi job", version=None, largest=1 << 20, do="")
+_SCHEMA = Schema(name="job", key="s5_to_loihi job", version=None, largest=1 << 20, do="")
 
 
 class Target(str, Enum):
@@ -136,7 +136,7 @@ def save(job: Job, results: Path) -> None:
     Raises:
         InputError: the folder cannot be written.
     """
-    write_record(job, results / FILE, _KIND)
+    write_record(job, results / FILE, _SCHEMA)
 
 
 def read(results: Path) -> Job | None:
@@ -149,7 +149,7 @@ def read(results: Path) -> Job | None:
     if not file.exists():
         return None
     try:
-        return read_record(Job, file, _KIND)
+        return read_record(Job, file, _SCHEMA)
     except InputError as error:
         what = f"does not describe a job ({error})"
         raise InputError(str(file), what, "Choose another folder (-o)") from None

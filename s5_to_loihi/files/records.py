@@ -25,31 +25,31 @@ Record = typing.TypeVar("Record")
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
-    """A kind of file.
+class Schema:
+    """What a kind of file says of itself.
 
     Attributes:
         name: for people: ``measured profile``.
-        schema, version: that such a file says; without a version if None.
+        key, version: that such a file says; without a version if None.
         largest: bytes.
         do: what to do about another file.
     """
 
     name: str
-    schema: str
+    key: str
     version: int | None
     largest: int
     do: str
 
 
-def write_record(value: DataclassInstance, path: str | os.PathLike[str], kind: Kind) -> None:
+def write_record(value: DataclassInstance, path: str | os.PathLike[str], schema: Schema) -> None:
     """Write a dataclass as JSON with its schema, whole or not at all."""
-    version = {} if kind.version is None else {"schema_version": kind.version}
-    write_json(path, {"schema": kind.schema, **version, **dataclasses.asdict(value)})
+    version = {} if schema.version is None else {"schema_version": schema.version}
+    write_json(path, {"schema": schema.key, **version, **dataclasses.asdict(value)})
 
 
 def read_record(
-    cls: type[Record], path: str | os.PathLike[str], kind: Kind, allowed: Allowed = _ANY
+    cls: type[Record], path: str | os.PathLike[str], schema: Schema, allowed: Allowed = _ANY
 ) -> Record:
     """Read a value and check all of it.
 
@@ -57,7 +57,7 @@ def read_record(
         cls: a dataclass of texts, numbers, flags, enumerations of texts, other dataclasses, and
             tuples and mappings of them.
         path: of the file.
-        kind: that it must be of.
+        schema: that it must have.
         allowed: the texts that a field may have, if not any.
 
     Raises:
@@ -65,12 +65,12 @@ def read_record(
             it should be.
     """
     where = os.fspath(path)
-    content = read_json(path, largest=kind.largest, if_damaged=kind.do)
-    if not isinstance(content, dict) or content.pop("schema", None) != kind.schema:
-        raise InputError(where, f"is no {kind.name}", kind.do)
+    content = read_json(path, largest=schema.largest, if_damaged=schema.do)
+    if not isinstance(content, dict) or content.pop("schema", None) != schema.key:
+        raise InputError(where, f"is no {schema.name}", schema.do)
     found = content.pop("schema_version", None)
-    if found != kind.version:
-        what = f"has schema version {found!r:.20} (limit {kind.version})"
+    if found != schema.version:
+        what = f"has schema version {found!r:.20} (limit {schema.version})"
         raise InputError(where, what, "Use the version of s5_to_loihi that wrote it")
     return built(cls, content, where, allowed)
 
