@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s5_to_loihi import bundle, cli
+from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import MeasuredProfile, write_measured
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
@@ -752,15 +752,12 @@ def test_what_the_mapper_says_decides_whether_a_network_fits(monkeypatch, exit_c
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call):
     """Call 's5-to-loihi deploy'; return (exit code, standard output, standard error)."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", "deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, " ".join(captured.err.split())
+        code, out, err = call("deploy", *arguments)
+        return code, out, " ".join(err.split())
 
     return run
 
