@@ -13,6 +13,13 @@ from dataclasses import fields
 
 import numpy as np
 
+from s5_to_loihi.checkpoints.magnitude_pruning import (
+    CLEAR_GAP,
+    erdos_renyi_sparsities,
+    find_recipe,
+    gap,
+    masked,
+)
 from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
 from s5_to_loihi.checkpoints.parameters import (
     LARGEST_REAL_PART,
@@ -20,13 +27,6 @@ from s5_to_loihi.checkpoints.parameters import (
     affine,
     clipped,
     state_space,
-)
-from s5_to_loihi.checkpoints.pruning import (
-    CLEAR_GAP,
-    erdos_renyi_sparsities,
-    find_recipe,
-    gap,
-    masked,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (

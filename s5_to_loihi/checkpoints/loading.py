@@ -20,6 +20,7 @@ from s5_to_loihi.checkpoints import (
     safetensors_file,
     torch_archive,
 )
+from s5_to_loihi.checkpoints.magnitude_pruning import densities
 from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
 from s5_to_loihi.checkpoints.training_arguments import (
     ARGUMENTS_FILE,
@@ -28,7 +29,7 @@ from s5_to_loihi.checkpoints.training_arguments import (
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.digest import source_digest
-from s5_to_loihi.float_model import FeedForwardBlock, LayerNorm, S5Model
+from s5_to_loihi.float_model import LayerNorm, S5Model
 
 KNOWN_FORMATS = (
     "Orbax directories of Intel's SparseRNNs and lindermanlab/S5 (of a run, an epoch or a state);"
@@ -242,36 +243,6 @@ def _limitations(model: S5Model) -> tuple[str, ...]:
             "bidirectional: in floats only; no output is known before a sequence's last token"
         )
     return tuple(notes)
-
-
-def densities(model: S5Model) -> dict[str, float]:
-    """Return the share of non-zero weights by kind of matrix, over all blocks.
-
-    Real and imaginary parts count one by one.
-    """
-    matrices: dict[str, list[np.ndarray]] = {}
-
-    def add(kind: str, matrix: np.ndarray | None) -> None:
-        if matrix is not None:
-            matrices.setdefault(kind, []).append(np.ascontiguousarray(matrix).view(np.float64))
-
-    add("encoder", model.encoder and model.encoder.weight)
-    for block in model.blocks:
-        add("B", block.ssm.b)
-        add("C", block.ssm.c)
-        add("C", block.ssm.bidirectional_c)
-        if isinstance(block, FeedForwardBlock):
-            add("expand", block.expand)
-            add("decode", block.decode)
-        else:
-            add("value", block.value and block.value.weight)
-            add("gate", block.gate and block.gate.weight)
-    add("decoder", model.decoder and model.decoder.weight)
-    return {
-        kind: sum(np.count_nonzero(matrix) for matrix in found)
-        / sum(matrix.size for matrix in found)
-        for kind, found in matrices.items()
-    }
 
 
 def _density_note(model: S5Model) -> str:
