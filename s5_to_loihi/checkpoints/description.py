@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from s5_to_loihi.checkpoints import safetensors_file
+from s5_to_loihi.checkpoints.checkpoint import LoadedCheckpoint
+from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.checkpoints.parameters import Parameters, affine, state_space
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.reading import read_yaml
@@ -151,13 +153,31 @@ def _describe_norm(
 # --- reading -------------------------------------------------------------------------------------
 
 
-def is_description(path: Path) -> bool:
-    """Tell whether a file begins as a description of this format does, damaged or not."""
+def sniff(path: Path, start: bytes) -> bool:
+    """Tell whether this is a directory with a description, one, or the tensors beside one."""
+    return _description_of(path) is not None
+
+
+def _description_of(path: Path) -> Path | None:
+    if path.is_dir():
+        return path / DESCRIPTION if (path / DESCRIPTION).exists() else None
+    if path.suffix not in (".yaml", ".yml", ".safetensors"):
+        return None
+    description = path.with_suffix(".yaml") if path.suffix == ".safetensors" else path
     try:
-        with path.open("rb") as file:
-            return SCHEMA.encode() in file.read(4096)
+        # It need not be whole: what begins as one is read as one.
+        with description.open("rb") as file:
+            return description if SCHEMA.encode() in file.read(4096) else None
     except OSError:
-        return False
+        return None
+
+
+def load(path: Path, options: LoadOptions) -> LoadedCheckpoint:
+    """Load the model of a description, given in any way in which ``sniff`` knows it."""
+    description = _description_of(path) or path
+    options.refuse_all_but(str(description))
+    model, files = load_model(description)
+    return LoadedCheckpoint(model, SCHEMA, (), files)
 
 
 def load_model(path: Path) -> tuple[S5Model, tuple[Path, ...]]:

@@ -9,11 +9,6 @@ import numpy as np
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import Affine, Discretization, StateSpaceModel
 
-#: The largest checkpoint that is read, counted unpacked: about 2000 times Intel's published model.
-LARGEST_BYTES = 4 << 30
-#: The most arrays that are read: a block has about 20, and an optimizer keeps two copies of each.
-MOST_ARRAYS = 20_000
-
 _TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", "c8", "c16")))
 
 

@@ -29,6 +29,9 @@ from s5_to_loihi.float_model import (
 )
 from s5_to_loihi.network.network import Readout
 
+#: What they come in, for people.
+CHECKPOINTS = ".pt and .safetensors files of s5-pytorch"
+
 _EIGENVALUES = "s5.seq.Lambda"
 #: The default of ``torch.nn.LayerNorm``.
 LAYER_NORM_EPSILON = 1e-5
