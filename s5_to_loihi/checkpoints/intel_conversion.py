@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi.checkpoints.checkpoint import LoadedCheckpoint
-from s5_to_loihi.checkpoints.named_arrays import load_arrays
+from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, load_arrays
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.checkpoints.restricted_pickle import read_tree
 

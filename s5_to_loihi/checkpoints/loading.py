@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from s5_to_loihi.checkpoints import intel_conversion
-from s5_to_loihi.checkpoints.checkpoint import LoadedCheckpoint
 from s5_to_loihi.checkpoints.formats import FORMATS, known_formats
 from s5_to_loihi.checkpoints.magnitude_pruning import densities
-from s5_to_loihi.checkpoints.named_arrays import UnknownNames
+from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, UnknownNames
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import LayerNorm, S5Model

@@ -1,24 +1,51 @@
-"""Which model named arrays are: by the convention that their names follow."""
+"""What loading a checkpoint gives; which model named arrays are, by what convention they follow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.checkpoints import flax_model, s5_pytorch
-from s5_to_loihi.checkpoints.checkpoint import LoadedCheckpoint
 from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
 from s5_to_loihi.checkpoints.training_arguments import (
     ARGUMENTS_FILE,
     known_options,
     read_arguments,
 )
+from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.float_model import S5Model
 
 Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedCheckpoint:
+    """A model and what is known about where it came from.
+
+    Attributes:
+        model: framework-free.
+        format: what kind of checkpoint it was, for people.
+        notes: what was found out, guessed (with the option to say otherwise) or left out.
+        files: every file that was read, or that lies in the directory that was read.
+    """
+
+    model: S5Model
+    format: str
+    notes: tuple[str, ...]
+    files: tuple[Path, ...]
+
+    @property
+    def source(self) -> Mapping[str, str]:
+        """Format, name and digest of the files, as bundles record them."""
+        return {
+            "format": self.format,
+            "name": self.model.name,
+            "sha256": source_digest(self.files),
+        }
 
 
 class Convention(NamedTuple):

@@ -17,9 +17,8 @@ from types import ModuleType
 import numpy as np
 
 from s5_to_loihi.checkpoints import flax_model
-from s5_to_loihi.checkpoints.checkpoint import LoadedCheckpoint
 from s5_to_loihi.checkpoints.containers import LARGEST_BYTES, MOST_ARRAYS
-from s5_to_loihi.checkpoints.named_arrays import load_arrays
+from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, load_arrays
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
 

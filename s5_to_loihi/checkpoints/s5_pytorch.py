@@ -20,7 +20,6 @@ from s5_to_loihi.checkpoints.parameters import (
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
-    Affine,
     Discretization,
     FeedForwardBlock,
     LayerNorm,
@@ -28,9 +27,6 @@ from s5_to_loihi.float_model import (
     StateSpaceModel,
 )
 from s5_to_loihi.network.network import Readout
-
-#: What they come in, for people.
-CHECKPOINTS = ".pt and .safetensors files of s5-pytorch"
 
 _EIGENVALUES = "s5.seq.Lambda"
 #: The default of ``torch.nn.LayerNorm``.
@@ -77,12 +73,12 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
     _note_gaps(stem, [place for place in (before, *prefixes, after) if place], chooser.notes)
     model = S5Model(
         name=name,
-        encoder=_linear(parameters, before, width, None) if before else None,
+        encoder=affine(parameters, before[:-1], width, None) if before else None,
         rectified_encoder=False,
         blocks=tuple(
             _block(parameters, prefix, width, discretization, chooser) for prefix in prefixes
         ),
-        decoder=_linear(parameters, after, None, width) if after else None,
+        decoder=affine(parameters, after[:-1], None, width) if after else None,
         readout=chooser.choose("readout", Readout.EACH_TOKEN, "S5Block gives one output a token"),
     )
     parameters.refuse_unread(_READS)
@@ -139,10 +135,6 @@ def _note_gaps(stem: str, places: list[str], notes: list[str]) -> None:
             f"modules without parameters stand between {places[0]}* and {places[-1]}*: guessed that"
             " they do nothing, as dropout does"
         )
-
-
-def _linear(parameters: Parameters, prefix: str, outputs: int | None, inputs: int | None) -> Affine:
-    return affine(parameters, f"{prefix}weight", f"{prefix}bias", outputs, inputs)
 
 
 def _block(
