@@ -287,7 +287,9 @@ def _block(
     width = len(ssm.d)
     norm = _norm(parameters, f"{prefix}.norm", entry.entry("norm"), width)
     if kind == "feed_forward":
-        block = _feed_forward_block(parameters, prefix, entry, norm, ssm)
+        block: S5Block | FeedForwardBlock = _feed_forward_block(
+            parameters, prefix, entry, norm, ssm
+        )
     else:
         glu = entry.choice("glu", GluVariant)
         maps = [

@@ -281,7 +281,7 @@ def _activation(chooser: Chooser, rectified: bool, intel: bool) -> Activation:
 
 def _glu_variant(parameters: Parameters, chooser: Chooser, path: str) -> GluVariant:
     """Find the gated linear unit; which maps there are leaves only two of them open."""
-    maps = tuple(f"{path}/{name}/kernel" in parameters for name in ("out1", "out2"))
+    maps = (f"{path}/out1/kernel" in parameters, f"{path}/out2/kernel" in parameters)
     possible = {
         (True, True): (GluVariant.FULL,),
         (False, True): (GluVariant.HALF1, GluVariant.HALF2),

@@ -32,7 +32,9 @@ def load(path: str | Path, options: LoadOptions = LoadOptions()) -> LoadedCheckp
     except OSError as error:
         raise CheckpointError(str(path), f"cannot be read ({error.strerror or error})") from None
     except UnknownNames as unknown:
-        raise CheckpointError(*unknown.args, f"Known are: {known_formats()}") from None
+        raise CheckpointError(
+            unknown.where, unknown.what, f"Known are: {known_formats()}"
+        ) from None
     more = (*_limitations(loaded.model), _density_note(loaded.model))
     return replace(loaded, notes=loaded.notes + more)
 

@@ -70,7 +70,11 @@ CONVENTIONS = (
 
 
 class UnknownNames(Exception):
-    """Names follow no convention: the place, and what to say of it."""
+    """Names follow no convention: where, and what to say of it."""
+
+    def __init__(self, where: str, what: str):
+        super().__init__(where, what)
+        self.where, self.what = where, what
 
 
 def of_file(read: Callable[[Path], Arrays]) -> Callable[[Path, LoadOptions], LoadedCheckpoint]:

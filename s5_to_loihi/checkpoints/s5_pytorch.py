@@ -95,8 +95,9 @@ def _in_order(where: str, prefixes: list[str]) -> tuple[str, list[str]]:
         )
     if len(prefixes) == 1 and not re.search(r"(^|\.)\d{1,9}\.$", prefixes[0]):
         return prefixes[0], prefixes
-    parts = [re.fullmatch(r"(|.*\.)(\d{1,9})\.", prefix) for prefix in prefixes]
-    if not all(parts) or len({part[1] for part in parts}) != 1:
+    matches = [re.fullmatch(r"(|.*\.)(\d{1,9})\.", prefix) for prefix in prefixes]
+    parts = [match for match in matches if match]
+    if len(parts) < len(prefixes) or len({part[1] for part in parts}) != 1:
         raise CheckpointError(
             where, f"has S5Blocks in different places: {', '.join(sorted(prefixes)[:3])}",
             f"This loader reads {_READS}",
@@ -107,13 +108,13 @@ def _in_order(where: str, prefixes: list[str]) -> tuple[str, list[str]]:
 def _linear_maps(arrays: Mapping, stem: str, prefixes: list[str]) -> tuple[str | None, str | None]:
     """Find the prefixes of the linear maps before and after the blocks."""
     parent = re.sub(r"[^.]+\.$", "", stem)
-    numbers = [_number(stem, prefix) for prefix in prefixes]
+    numbers = [number for prefix in prefixes if (number := _number(stem, prefix)) is not None]
     before = after = None
     for path, array in arrays.items():
         prefix = path.removesuffix("weight")
         if array.ndim != 2 or prefix == path:
             continue
-        number = _number(stem, prefix)
+        number = _number(stem, prefix) if numbers else None
         if prefix == f"{parent}encoder." or (number is not None and number < numbers[0]):
             before = prefix
         elif prefix == f"{parent}decoder." or (number is not None and number > numbers[-1]):

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -155,7 +156,7 @@ def _dialect(read_storage: Callable[[str], bytes]) -> Dialect:
     )
 
 
-def _tensor(*parts: object) -> np.ndarray:
+def _tensor(*parts: Any) -> np.ndarray:
     """Return the view of a storage that a tensor is; bounds are checked, strides may be any."""
     if len(parts) == 7:
         raise Refused("a tensor is marked as conjugate or negative; call resolve_conj() on it")
