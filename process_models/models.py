@@ -33,7 +33,7 @@ from s5_to_loihi.process_models.process import (  # noqa: E402
     DenseNeurons,
     FullGateNeurons,
     GateNeurons,
-    GeluOutputNeurons,
+    TableOutputNeurons,
     MeanNeurons,
     NormNeurons,
     OutputNeurons,
@@ -203,9 +203,9 @@ class PyScaledOutputNeurons(PyNeuronModel):
     """SCALED_OUTPUT on the CPU."""
 
 
-@_cpu_model(GeluOutputNeurons, GeluOutputNeurons.kind)
-class PyGeluOutputNeurons(PyNeuronModel):
-    """GELU_OUTPUT on the CPU."""
+@_cpu_model(TableOutputNeurons, TableOutputNeurons.kind)
+class PyTableOutputNeurons(PyNeuronModel):
+    """TABLE_OUTPUT on the CPU."""
 
 
 @_cpu_model(ScaledGateNeurons, ScaledGateNeurons.kind)

@@ -21,7 +21,7 @@ from s5_to_loihi.network.neurons import (  # noqa: E402
     DENSE,
     FULL_GATE,
     GATE,
-    GELU_OUTPUT,
+    TABLE_OUTPUT,
     MEAN,
     NORM,
     OUTPUT,
@@ -186,10 +186,10 @@ class ScaledOutputNeurons(NeuronProcess):
     kind = SCALED_OUTPUT
 
 
-class GeluOutputNeurons(NeuronProcess):
-    """Neurons of the kind GELU_OUTPUT."""
+class TableOutputNeurons(NeuronProcess):
+    """Neurons of the kind TABLE_OUTPUT."""
 
-    kind = GELU_OUTPUT
+    kind = TABLE_OUTPUT
 
 
 class ScaledGateNeurons(NeuronProcess):

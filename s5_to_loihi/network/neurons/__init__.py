@@ -16,7 +16,7 @@ from s5_to_loihi.network.neurons.scaled_gate import (
     SCALED_GATE,
     SCALED_RESIDUAL,
 )
-from s5_to_loihi.network.neurons.scaled_output import GELU_OUTPUT, SCALED_OUTPUT
+from s5_to_loihi.network.neurons.scaled_output import SCALED_OUTPUT, TABLE_OUTPUT
 from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE
 from s5_to_loihi.network.neurons.state import STATE
 
@@ -24,7 +24,7 @@ KINDS: dict[str, NeuronKind] = {
     kind.name: kind
     for kind in (
         *(DENSE, NORM, SCALED_NORM, STATE, OUTPUT, GATE, FULL_GATE, RESIDUAL, MEAN),
-        *(SCALED_DENSE, SCALED_STATE, SCALED_OUTPUT, GELU_OUTPUT),
+        *(SCALED_DENSE, SCALED_STATE, SCALED_OUTPUT, TABLE_OUTPUT),
         *(SCALED_GATE, SCALED_FULL_GATE, SCALED_RESIDUAL),
     )
 }
