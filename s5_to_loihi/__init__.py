@@ -15,7 +15,7 @@ from s5_to_loihi.simulation import simulate
 from s5_to_loihi.simulators.fast import FastSimulator
 from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 from s5_to_loihi.verification import verify_interpreter, verify_run
-from s5_to_loihi.version import VERSION as __version__  # noqa: F401
+from s5_to_loihi.version import VERSION as __version__
 
 __all__ = [
     "Backend",
