@@ -40,7 +40,6 @@ from s5_to_loihi.process_models.process import (  # noqa: E402
     DenseNeurons,
     FullGateNeurons,
     GateNeurons,
-    TableOutputNeurons,
     MeanNeurons,
     NormNeurons,
     OutputNeurons,
@@ -54,6 +53,7 @@ from s5_to_loihi.process_models.process import (  # noqa: E402
     ScaledResidualNeurons,
     ScaledStateNeurons,
     StateNeurons,
+    TableOutputNeurons,
     TokenStream,
 )
 from s5_to_loihi.simulators.fast import FastSimulator  # noqa: E402

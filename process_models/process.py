@@ -21,7 +21,6 @@ from s5_to_loihi.network.neurons import (  # noqa: E402
     DENSE,
     FULL_GATE,
     GATE,
-    TABLE_OUTPUT,
     MEAN,
     NORM,
     OUTPUT,
@@ -34,6 +33,7 @@ from s5_to_loihi.network.neurons import (  # noqa: E402
     SCALED_RESIDUAL,
     SCALED_STATE,
     STATE,
+    TABLE_OUTPUT,
 )
 from s5_to_loihi.network.programs import NeuronProgram  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Mode  # noqa: E402
