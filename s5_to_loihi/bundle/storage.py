@@ -35,7 +35,7 @@ from s5_to_loihi.network.network import (
     Synapses,
     frozen_weights,
 )
-from s5_to_loihi.network.neurons import KINDS
+from s5_to_loihi.network.neurons import known_kinds
 from s5_to_loihi.network.neurons.constants import Table, declared_fields
 from s5_to_loihi.network.verifier import storage_is_sound, verify
 from s5_to_loihi.passes.check_ranges import CheckRanges
@@ -394,7 +394,7 @@ def _network_from_json(graph: Mapping, tensors: Mapping[str, np.ndarray]) -> Net
 
 
 def _group_from_json(group: Mapping, tensors: Mapping[str, np.ndarray]) -> NeuronGroup:
-    kind = KINDS[group["kind"]]
+    kind = known_kinds()[group["kind"]]
     return NeuronGroup(
         name=group["name"],
         kind=kind,
