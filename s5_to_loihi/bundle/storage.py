@@ -416,7 +416,7 @@ def _constants_from_json(
             values[name] = Format(*encoded[name])
         elif declared.type is int:
             values[name] = int(encoded[name])
-        elif declared.type is Table:
+        elif declared.type == Table:
             values[name] = tuple(int(entry) for entry in encoded[name])
         else:
             values[name] = _constants_from_json(declared.type, encoded[name], key, tensors)
