@@ -1,17 +1,20 @@
-# Two commands do all the set-up: `make demo` and `make test`.
+# `make demo`, `make test` and `make check` do all the set-up themselves.
 # Another Python: `make test PYTHON=python3.10 VENV=.venv310`.
 PYTHON ?= python3
 VENV ?= .venv
 TESTS ?= tests
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: demo test bench clean
+.PHONY: demo test check bench clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/s5-to-loihi demo demo_output
 
 test: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest -n auto --dist loadgroup $(TESTS)
+
+check: $(VENV)/.ready_to_check
+	.ci/check $(VENV)/bin
 
 bench: $(VENV)/.ready
 	$(VENV)/bin/python benchmarks/lava_timesteps.py
@@ -27,6 +30,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -c constraints.txt -e '.[test]'
 	$(PIP) install --quiet --no-deps --ignore-requires-python lava-nc==0.10.0
+	@touch $@
+
+$(VENV)/.ready_to_check: $(VENV)/.ready
+	$(PIP) install --quiet -c constraints.txt -e '.[check]'
 	@touch $@
 
 clean:

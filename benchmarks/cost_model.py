@@ -24,7 +24,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-from s5_to_loihi.intel_export import export as intel_export  # noqa: E402
+from s5_to_loihi import intel_export  # noqa: E402
 from s5_to_loihi.intel_export.lower import lower  # noqa: E402
 from s5_to_loihi.loihi2.facts import load_system  # noqa: E402
 from s5_to_loihi.passes.pipeline import run_passes  # noqa: E402

@@ -31,10 +31,10 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from synthetic_networks import synthetic_rates, synthetic_s5  # noqa: E402
 
+from s5_to_loihi import intel_export  # noqa: E402
 from s5_to_loihi.bundle.core_mapping import Objective  # noqa: E402
 from s5_to_loihi.compiler import compile_export  # noqa: E402
 from s5_to_loihi.demo import DENOISER  # noqa: E402
-from s5_to_loihi.intel_export import export as intel_export  # noqa: E402
 from s5_to_loihi.intel_export.lower import lower  # noqa: E402
 from s5_to_loihi.loihi2.bounds import demand, fewest_cores, shortest_times  # noqa: E402
 from s5_to_loihi.loihi2.evaluation import BARRIER, MESH, Evaluation, evaluate  # noqa: E402

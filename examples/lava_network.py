@@ -9,10 +9,10 @@ and compares what comes out with the interpreter.
 import argparse
 
 import numpy as np
-from s5_to_loihi.process_models.process import S5Network
 
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
+from s5_to_loihi.process_models.process import S5Network
 from s5_to_loihi.simulators.interpreter import Interpreter
 
 from lava.magma.core.run_conditions import RunSteps  # isort: skip

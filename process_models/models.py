@@ -25,6 +25,13 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol  # noqa:
 from lava.proc.graded.process import GradedReluVec, GradedVec  # noqa: E402
 from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
+
+from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
+from s5_to_loihi.lava_runtime.chip_plan import RETURNED_BITS, Lowering, message_width  # noqa: E402
+from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
+from s5_to_loihi.network.network import INPUT  # noqa: E402
+from s5_to_loihi.network.programs import program_of  # noqa: E402
+from s5_to_loihi.network.widths import MESSAGE_BITS  # noqa: E402
 from s5_to_loihi.process_models.process import (  # noqa: E402
     NEURON_PROCESSES,
     ChipInput,
@@ -49,13 +56,6 @@ from s5_to_loihi.process_models.process import (  # noqa: E402
     StateNeurons,
     TokenStream,
 )
-
-from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
-from s5_to_loihi.lava_runtime.chip_plan import RETURNED_BITS, Lowering, message_width  # noqa: E402
-from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
-from s5_to_loihi.network.network import INPUT  # noqa: E402
-from s5_to_loihi.network.programs import program_of  # noqa: E402
-from s5_to_loihi.network.widths import MESSAGE_BITS  # noqa: E402
 from s5_to_loihi.simulators.fast import FastSimulator  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Interpreter, period  # noqa: E402
 

@@ -28,18 +28,18 @@ if EXTENSION_IS_THERE:
     from lava.magma.core.model.sub.model import AbstractSubProcessModel
     from lava.magma.core.resources import LMT, Loihi2NeuroCore
     from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-    from s5_to_loihi.process_models.process import (
-        NEURON_PROCESSES,
-        ChipInput,
-        ChipOutput,
-        S5Network,
-    )
 
     from s5_to_loihi.lava_runtime import microcode_files
     from s5_to_loihi.lava_runtime.c_source import identifier
     from s5_to_loihi.lava_runtime.chip_plan import RETURNED_BITS, message_width
     from s5_to_loihi.network.tracing import parameters
     from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS
+    from s5_to_loihi.process_models.process import (
+        NEURON_PROCESSES,
+        ChipInput,
+        ChipOutput,
+        S5Network,
+    )
 
     class NcNeuronModel(AbstractNcProcessModel):
         """Neurons of one group on neurocores: the program is the user's microcode.

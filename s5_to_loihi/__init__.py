@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from s5_to_loihi.errors import S5ToLoihiError
     from s5_to_loihi.float_model import GluVariant
     from s5_to_loihi.inputs import as_tokens
-    from s5_to_loihi.intel_export.export import ExportOptions
+    from s5_to_loihi.intel_export import ExportOptions
     from s5_to_loihi.loihi2.mapper import map_network
     from s5_to_loihi.network.network import Network, Readout
     from s5_to_loihi.profiling.profile import profile_bundle as profile
     from s5_to_loihi.quantization.precision import Precision
-    from s5_to_loihi.reports.html.files import report
     from s5_to_loihi.simulation import simulate
     from s5_to_loihi.simulators.fast import FastSimulator
     from s5_to_loihi.simulators.interpreter import Interpreter, Mode
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 _DEFINED_IN = {
     "Backend": "backends.dispatch",
     "Bundle": "bundle",
-    "ExportOptions": "intel_export.export",
+    "ExportOptions": "intel_export",
     "FastSimulator": "simulators.fast",
     "GluVariant": "float_model",
     "Interpreter": "simulators.interpreter",
@@ -55,7 +54,6 @@ _DEFINED_IN = {
     "profile": "profiling.profile:profile_bundle",
     "quantize": "compiler",
     "read": "bundle",
-    "report": "reports.html.files",
     "run": "backends.dispatch",
     "simulate": "simulation",
     "verify_interpreter": "verification",
@@ -86,7 +84,6 @@ __all__ = [
     "profile",
     "quantize",
     "read",
-    "report",
     "run",
     "simulate",
     "verify_interpreter",

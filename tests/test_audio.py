@@ -115,7 +115,7 @@ def test_read_refuses_missing_directory_and_long(tmp_path):
         audio.read_wav(tmp_path / "missing.wav")
     with pytest.raises(InputError, match="is a directory"):
         audio.read_wav(tmp_path)
-    with pytest.raises(InputError, match="cannot be read|no such file"):
+    with pytest.raises(InputError, match=r"cannot be read|no such file"):
         audio.read_wav(tmp_path / ("x" * 5000))
     path = wav_file(tmp_path, riff(bytes(2 * 16001)))
     with pytest.raises(InputError, match=r"lasts 1\.0 s, limit 1 s"):
@@ -154,7 +154,7 @@ def test_write_saturates_and_counts(tmp_path):
 def test_write_refuses(tmp_path):
     with pytest.raises(InputError, match="no directory"):
         audio.write_wav(tmp_path / "missing" / "out.wav", noise(1, 10))
-    with pytest.raises(InputError, match="expected .channels, samples."):
+    with pytest.raises(InputError, match=r"expected \(channels, samples\)"):
         audio.write_wav(tmp_path / "out.wav", noise(10))
     with pytest.raises(InputError, match="NaN"):
         audio.write_wav(tmp_path / "out.wav", np.full((1, 3), np.nan))
@@ -167,9 +167,14 @@ def test_write_refuses(tmp_path):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "out.wav"
     path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), audio.replacing(path) as temporary:
-        temporary.write_bytes(b"new")
-        raise ZeroDivisionError
+
+    def fail_midway():
+        with audio.replacing(path) as temporary:
+            temporary.write_bytes(b"new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_midway()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

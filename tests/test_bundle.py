@@ -23,7 +23,7 @@ from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.errors import BundleError
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.float_model import GluVariant
-from s5_to_loihi.intel_export.export import ExportOptions
+from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.simulators.interpreter import Interpreter

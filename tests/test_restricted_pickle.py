@@ -93,7 +93,7 @@ def assert_same(got: object, want: object) -> None:
     elif isinstance(want, (tuple, list)):
         assert type(got) is type(want)
         assert len(got) == len(want)
-        for got_item, want_item in zip(got, want):
+        for got_item, want_item in zip(got, want, strict=True):
             assert_same(got_item, want_item)
     else:
         assert type(got) is type(want)
@@ -487,7 +487,10 @@ def read_or_refuse(path: Path, content: bytes) -> None:
     try:
         read_pickle(path)
     except CheckpointError as error:
-        assert str(path) in str(error)
+        message = str(error)
+    else:
+        return
+    assert str(path) in message
 
 
 @pytest.fixture(scope="module")

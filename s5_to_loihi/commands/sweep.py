@@ -19,6 +19,7 @@ from rich.progress import (
 
 from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner, stderr
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.writing import write_json
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
@@ -75,11 +76,12 @@ def sweep(
     # Heavy imports, which other commands need not wait for.
     from s5_to_loihi.reports import sweep_tables
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
-    from s5_to_loihi.sweeping import cluster, engine, store, workers
+    from s5_to_loihi.sweeping import cluster
     from s5_to_loihi.sweeping.inputs import tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
     from s5_to_loihi.sweeping.point import compute
-    from s5_to_loihi.sweeping.results import RESULTS, assembled, has_all
+    from s5_to_loihi.sweeping.results import RESULTS, SWEEP, assembled, has_all
+    from s5_to_loihi.tasks import engine, store, workers
 
     if jobs is not None and scheduler is not None:
         raise InputError("--jobs", "is given with --scheduler", "A cluster has its own workers")
@@ -93,11 +95,11 @@ def sweep(
         execute = functools.partial(
             workers.execute, compute=compute, jobs=jobs or workers.processors()
         )
-    with store.opened(directory, plan.name) as opened:
+    with store.opened(directory, plan.name, SWEEP) as opened:
         with _progress() as show:
             outcomes = engine.run(tasks, opened, execute, retry_failed, show)
         results = assembled(plan, tasks, outcomes)
-        store.write_json(directory / RESULTS, results)
+        write_json(directory / RESULTS, results)
         pictures = [directory / "pareto.png", directory / "pareto.html"]
         drawable = any(has_all(point, plotted(results)) for point in results["points"])
         if drawable:

@@ -83,7 +83,10 @@ def multiply_matrix(rows, values, product_exponent, result_exponent):
 
 def prepare_dense(params):
     """A dense layer with its weight (in, out) as sparse rows per output."""
-    return {"rows": sparse_rows(zip(*params["weight"])), "bias": [int(b) for b in params["bias"]]}
+    return {
+        "rows": sparse_rows(zip(*params["weight"], strict=True)),
+        "bias": [int(b) for b in params["bias"]],
+    }
 
 
 def prepare_block(params, state_bits):
@@ -105,7 +108,7 @@ def dense(layer, config, values, exponent):
     products = multiply_matrix(layer["rows"], values, lowered + config["weight_exp"], out_exp)
     return [
         saturate(product + change_exponent(bias, config["bias_exp"], out_exp), 16)
-        for product, bias in zip(products, layer["bias"])
+        for product, bias in zip(products, layer["bias"], strict=True)
     ]
 
 
@@ -117,12 +120,12 @@ def run_norm(norm, config, exponents, values, exponent, prefix, record):
         if parameter in ("mean", "bias"):
             values = [
                 add_frozen(value, exponent, other, own, result)
-                for value, other in zip(values, norm[parameter])
+                for value, other in zip(values, norm[parameter], strict=True)
             ]
         else:
             values = [
                 lower_product(value * other, exponent + own, result)
-                for value, other in zip(values, norm[parameter])
+                for value, other in zip(values, norm[parameter], strict=True)
             ]
         exponent = result
         record(values, "norm/" + name)
@@ -168,6 +171,7 @@ def run_mixer(block, config, values, exponent, conjugate_symmetric, record):
             block["A_imag"],
             bu["real"],
             bu["imag"],
+            strict=True,
         )
     ]
     rectified = [x if x[0] > 0 or (x[0] == 0 and x[1] > 0) else (0, 0) for x in states]
@@ -179,15 +183,16 @@ def run_mixer(block, config, values, exponent, conjugate_symmetric, record):
         record(state, "mixer/xs_relu." + part, "pre_C." + part)
         product_exp = config[f"x_{part[:2]}_exp"] + config[f"C_{part}_exp"]
         products.append(multiply_matrix(block["C_" + part], state, product_exp, y_exp))
-    y = [saturate(real - imag, 16) for real, imag in zip(*products)]
+    y = [saturate(real - imag, 16) for real, imag in zip(*products, strict=True)]
     record(y, "mixer/Cxs")
     if conjugate_symmetric:
         y = [2 * value for value in y]
         record(y, "mixer/2Cxs")
     direct = [
-        lower_product(d * value, config["D_exp"] + u_exp, y_exp) for d, value in zip(block["D"], u)
+        lower_product(d * value, config["D_exp"] + u_exp, y_exp)
+        for d, value in zip(block["D"], u, strict=True)
     ]
-    y = [saturate(value + other, 16) for value, other in zip(y, direct)]
+    y = [saturate(value + other, 16) for value, other in zip(y, direct, strict=True)]
     record(direct, "mixer/Du")
     record(y, "mixer/ys", "pre_GLU")
     return y
@@ -214,7 +219,7 @@ def run_gate(block, config, y, glu, record):
                 l_exp + r_exp,
                 res_exp,
             )
-            for value, factor in zip(left, gate)
+            for value, factor in zip(left, gate, strict=True)
         ]
         exponent = res_exp
     record(left, "post_GLU")
@@ -229,7 +234,8 @@ def mean_constants(sequence_length):
     quotient, remainder = divmod(1 << (14 + ceil_log2), sequence_length)
     reciprocal = quotient + (2 * remainder + quotient % 2 > sequence_length)
     q = 14 - (p - ceil_log2)
-    assert sequence_length >= 1 and q >= 0
+    assert sequence_length >= 1
+    assert q >= 0
     return p, min(reciprocal, (1 << 15) - 1), q
 
 
@@ -251,7 +257,8 @@ def evaluate(
     `state_bits`: the width of the state register by block index (24 where absent). `readout` 'mean'
     needs `sequence_length` and adds the tensor 'mean'; 'last' is evaluated as 'each_token' is.
     """
-    assert glu in ("half1", "half2", "full", "none") and readout in ("each_token", "last", "mean")
+    assert glu in ("half1", "half2", "full", "none")
+    assert readout in ("each_token", "last", "mean")
     recorded = {}
 
     def record(values, *names, prefix=""):
@@ -281,14 +288,16 @@ def evaluate(
             y = run_mixer(block, config["mixer"], v, v_exp, conjugate_symmetric, note)
             z, z_exp = run_gate(block, config, y, glu, note)
             result = exponents[prefix + "residadd"]
-            h = [add_frozen(a, z_exp, skip, exponent, result) for a, skip in zip(z, h)]
+            h = [add_frozen(a, z_exp, skip, exponent, result) for a, skip in zip(z, h, strict=True)]
             note(h, "residadd")
             h, exponent = [max(value, 0) for value in h], result
             record(h, prefix + "output", f"encoder/layer_{index}_output")
         record(h, "encoder_output")
         if readout == "mean":
             p, reciprocal, q = mean_constants(sequence_length)
-            sums = [saturate(total + (value >> p), 24) for total, value in zip(sums, h)]
+            sums = [
+                saturate(total + (value >> p), 24) for total, value in zip(sums, h, strict=True)
+            ]
             h = [saturate((total * reciprocal) >> q, 16) for total in sums]
             record(h, "mean")
         output = dense(decoder, qconfig["decoder"], h, exponent)

@@ -1,8 +1,7 @@
 """Prints what the model for an embedded processor tells Lava: its source and its ports."""
 
-from s5_to_loihi.process_models.ncmodels import CS5Network
-
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
+from s5_to_loihi.process_models.ncmodels import CS5Network
 
 plan = ChipPlan(4, lowering=Lowering.EMBEDDED, source="/job/network.c")
 print(CS5Network({"plan": plan}).source_file_name)

@@ -8,10 +8,10 @@ import json
 import sys
 
 import numpy as np
-from s5_to_loihi.process_models.process import ChipInput, ChipOutput, S5Network
 
 from s5_to_loihi import bundle
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
+from s5_to_loihi.process_models.process import ChipInput, ChipOutput, S5Network
 
 from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs  # isort: skip
 from lava.magma.core.model.nc.model import AbstractNcProcessModel  # isort: skip
