@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from s5_to_loihi.intel_export import ExportOptions
     from s5_to_loihi.loihi2.mapper import map_network
     from s5_to_loihi.network.network import Network, Readout
-    from s5_to_loihi.profiling.profile import profile_bundle as profile
+    from s5_to_loihi.profiling.profile import profile
     from s5_to_loihi.quantization.precision import Precision
     from s5_to_loihi.simulation import simulate
     from s5_to_loihi.simulators.fast import FastSimulator
     from s5_to_loihi.simulators.interpreter import Interpreter, Mode
     from s5_to_loihi.verification import verify_interpreter, verify_run
 
-#: Public name -> where it is defined, ``module:name`` if it has another name there.
+#: Public name -> the module that defines it.
 _DEFINED_IN = {
     "Backend": "backends.dispatch",
     "Bundle": "bundle",
@@ -51,7 +51,7 @@ _DEFINED_IN = {
     "denoise": "denoising",
     "load": "checkpoints.loading",
     "map_network": "loihi2.mapper",
-    "profile": "profiling.profile:profile_bundle",
+    "profile": "profiling.profile",
     "quantize": "compiler",
     "read": "bundle",
     "run": "backends.dispatch",
@@ -95,8 +95,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _DEFINED_IN:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    module, _, original = _DEFINED_IN[name].partition(":")
-    value = getattr(import_module(f"{__name__}.{module}"), original or name)
+    value = getattr(import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)
     globals()[name] = value
     return value
 

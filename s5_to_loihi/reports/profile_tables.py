@@ -9,7 +9,6 @@ from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
 from s5_to_loihi.profiling.comparison import Compared
 from s5_to_loihi.profiling.costs import PARTS
-from s5_to_loihi.profiling.critical import Term
 from s5_to_loihi.profiling.estimate import LATENCY, THROUGHPUT, TIMESTEP, energy_name, power_name
 from s5_to_loihi.profiling.profile import ModeProfile, Profile
 from s5_to_loihi.profiling.quantity import Quantity
@@ -124,7 +123,7 @@ def term_table(modes: Sequence[ModeProfile]) -> Table:
     )
 
 
-def _decides(terms: tuple[Term, ...]) -> list[Cell]:
+def _decides(terms: tuple[TermTime, ...]) -> list[Cell]:
     cells = [Cell(terms[0].name)]
     for term in terms:
         cells += [Cell(term.time), share(term.decides)]
