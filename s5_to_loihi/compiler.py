@@ -12,7 +12,7 @@ from s5_to_loihi import intel_export
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.checkpoints.loading import load
-from s5_to_loihi.checkpoints.model_pruning import pruned
+from s5_to_loihi.checkpoints.magnitude_pruning import pruned
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.digest import source_digest

@@ -18,7 +18,7 @@ from s5_to_loihi import audio
 from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.bundle.core_mapping import Objective
 from s5_to_loihi.checkpoints.loading import load
-from s5_to_loihi.checkpoints.model_pruning import sparsity_of
+from s5_to_loihi.checkpoints.magnitude_pruning import sparsity_of
 from s5_to_loihi.compiler import quantize
 from s5_to_loihi.denoising import compare_denoising
 from s5_to_loihi.fixed_point import to_integers
