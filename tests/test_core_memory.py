@@ -7,7 +7,7 @@ columns stand for.
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from s5_to_loihi.loihi2.rates import assumed_rates
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
 from s5_to_loihi.network.neurons import KINDS, NeuronKind
+from s5_to_loihi.network.neurons.constants import Shifts
 from s5_to_loihi.network.neurons.dense import DenseConstants
 from s5_to_loihi.network.neurons.state import StateConstants
 
@@ -124,9 +125,9 @@ def test_lists_of_destinations():
 
 
 class MadeUpConstants(NamedTuple):
-    gain: np.ndarray
+    gain: Annotated[np.ndarray, "gain_format"]
     gain_format: Format
-    shifts: np.ndarray
+    shifts: Shifts
 
 
 def test_words_of_a_neuron_of_any_kind():
@@ -135,7 +136,7 @@ def test_words_of_a_neuron_of_any_kind():
     group = NeuronGroup(
         "g", kind, 2, constants, {"a": Format(24, 0), "b": Format(20, 0), "m": Format(16, 0)}, {}
     )
-    assert sorted(field_widths(group)) == [8, 16, 20, 24]
+    assert sorted(field_widths(group)) == [7, 16, 20, 24]
     assert neuron_words(group, CHIP) == 2  # 24 + 24 + 16, and 8
     wider = group.constants._replace(gain_format=Format(40, 0))
     # 24 + 24 + 16 fill a word; 24 and 8 are left

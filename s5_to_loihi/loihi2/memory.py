@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.kernels import Rows, weight_bits
 from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.network.network import NeuronGroup
-from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.neurons.constants import array_constants
 
 
 def limits_of(chip: Chip) -> np.ndarray:
@@ -63,20 +60,9 @@ def neuron_words(group: NeuronGroup, chip: Chip) -> int:
 
 
 def field_widths(group: NeuronGroup) -> list[int]:
-    """Return the bits of each state register and of each per-neuron constant of a group.
-
-    A constant is as wide as its format, or, if it has none, as its integers need.
-    """
-    constants = dict(constant_fields(group.constants))
-    widths = [group.formats[name].bits for name in group.kind.state]
-    for name, value in constants.items():
-        if isinstance(value, np.ndarray):
-            its_format = constants.get(f"{name}_format")
-            if isinstance(its_format, Format):
-                widths.append(its_format.bits)
-            else:
-                widths.append(weight_bits(int(value.min()), int(value.max())))
-    return widths
+    """Return the bits of each state register and of each per-neuron constant of a group."""
+    registers = [group.formats[name].bits for name in group.kind.state]
+    return registers + [its_format.bits for _, _, its_format in array_constants(group.constants)]
 
 
 def axon_memory_words(destinations: int, chip: Chip) -> int:
