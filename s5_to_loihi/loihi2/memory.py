@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from s5_to_loihi.loihi2.facts import Chip
-from s5_to_loihi.loihi2.kernels import Rows, weight_bits
+from s5_to_loihi.loihi2.kernels import Rows
 from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.network.network import NeuronGroup
 from s5_to_loihi.network.neurons.constants import array_constants

@@ -9,6 +9,7 @@ from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
 from s5_to_loihi.profiling.comparison import Compared
 from s5_to_loihi.profiling.costs import PARTS
+from s5_to_loihi.profiling.critical import TermTime
 from s5_to_loihi.profiling.estimate import LATENCY, THROUGHPUT, TIMESTEP, energy_name, power_name
 from s5_to_loihi.profiling.profile import ModeProfile, Profile
 from s5_to_loihi.profiling.quantity import Quantity
