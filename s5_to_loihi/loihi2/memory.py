@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.kernels import Rows
 from s5_to_loihi.loihi2.resources import Resource
