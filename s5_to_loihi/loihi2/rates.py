@@ -29,12 +29,6 @@ class Rates:
     of: Mapping[str, np.ndarray]
 
 
-def sent_messages(network: Network) -> tuple[str, ...]:
-    """Return the messages that synapses carry or that leave the network, in a fixed order."""
-    sources = [synapses.source for synapses in network.synapses] + [network.output]
-    return tuple(dict.fromkeys(map(str, sources)))
-
-
 def sent_in_chunks(
     network: Network,
     tokens: np.ndarray,
@@ -48,10 +42,10 @@ def sent_in_chunks(
         on_progress: called with tokens done and in all.
 
     Yields:
-        ``group.message`` -> (tokens of the chunk, batch, neurons) bool, of ``sent_messages``.
+        ``group.message`` -> (tokens of the chunk, batch, neurons) bool, of ``network.sent``.
     """
     count, batch, _ = tokens.shape
-    names = sent_messages(network)
+    names = [str(message) for message in network.sent]
     interpreter = Interpreter(network)
     state = interpreter.initial_state(batch)
     step = max(1, CHUNK_TOKENS // batch)
@@ -94,9 +88,7 @@ def measured_origin(tokens: int, batch: int) -> str:
 
 def assumed_rates(network: Network, rate: float = 1.0) -> Rates:
     """Return the same rate for every neuron; 1 is the worst case, a message every timestep."""
-    sizes = {str(synapses.source): synapses.weights.shape[1] for synapses in network.synapses}
-    sizes[str(network.output)] = network.output_size
     return Rates(
         f"assumed, {rate:g} messages a neuron and timestep",
-        {name: np.full(sizes[name], rate) for name in sent_messages(network)},
+        {str(one): np.full(network.message_size(one), rate) for one in network.sent},
     )

@@ -10,7 +10,7 @@ import numpy as np
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.memory import axon_memory_words, neuron_words, weight_bits
-from s5_to_loihi.loihi2.rates import Rates, sent_messages
+from s5_to_loihi.loihi2.rates import Rates
 from s5_to_loihi.network.network import INPUT, Network, Synapses
 from s5_to_loihi.network.ranges import program
 
@@ -106,9 +106,9 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
     sizes = np.array([group.size for group in network.groups], dtype=np.int64)
     first_neuron = np.concatenate([[0], np.cumsum(sizes)])
     group_index = {group.name: index for index, group in enumerate(network.groups)}
-    edges = _edges_by_target(network)
+    edges = [one for group in network.groups for one in network.incoming(group.name)]
 
-    names = sent_messages(network)
+    names = [str(message) for message in network.sent]
     message_sizes = [len(rates.of[name]) for name in names]
     first_of_message = dict(zip(names, np.cumsum([0, *message_sizes[:-1]]), strict=True))
     sender = np.full(sum(message_sizes), -1, dtype=np.int64)
@@ -169,18 +169,7 @@ def instructions(network: Network, index: int) -> int:
     traced = program(network, group)
     needed = traced.needed(group.kind.state + group.kind.messages)
     read = sum(traced.steps[step].operation != "constant" for step in needed)
-    sources = {str(synapses.source) for synapses in network.synapses} | {str(network.output)}
-    sent = sum(f"{group.name}.{message}" in sources for message in group.kind.messages)
-    return read + len(group.kind.state) + sent
-
-
-def _edges_by_target(network: Network) -> list[Synapses]:
-    return [
-        synapses
-        for group in network.groups
-        for synapses in network.synapses
-        if synapses.target.group == group.name
-    ]
+    return read + len(group.kind.state) + len(network.sent_by(group))
 
 
 def _bits(synapses: Synapses) -> int:

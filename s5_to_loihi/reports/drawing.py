@@ -92,7 +92,8 @@ def _positions(network: Network) -> dict[str, tuple[float, float]]:
 
 
 def _draw_title(axes, network: Network) -> None:
-    latency = "" if network.latency is None else f", latency {network.latency} timesteps"
+    phase = network.group(network.output.group).phase
+    latency = "" if phase is None else f", latency {phase} timesteps"
     axes.text(
         0,
         0.8,

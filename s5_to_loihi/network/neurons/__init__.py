@@ -40,6 +40,8 @@ KINDS: dict[str, NeuronKind] = {
     )
 }
 
+__all__ = ["KINDS", "NeuronKind", "known_kinds", "register"]
+
 VARIABLE = "S5_TO_LOIHI_KINDS"
 ENTRY_POINTS = "s5_to_loihi.kinds"
 

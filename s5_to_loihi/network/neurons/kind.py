@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from s5_to_loihi.fixed_point import Integers
+from s5_to_loihi.network.neurons.constants import Constants
+
+#: Accumulators, registers, messages or probes, in the order of their names.
+Values: TypeAlias = tuple[Integers, ...]
+#: What an update computes: registers, messages, probes.
+Update: TypeAlias = tuple[Values, Values, Values]
 
 
 @dataclass(frozen=True)
@@ -16,11 +25,11 @@ class Recurrence:
         emit: ``(inputs, state, constants) -> (messages, probes)`` from the new state.
     """
 
-    drive: Callable
-    advance: Callable
-    emit: Callable
+    drive: Callable[[Values, Any], Values]
+    advance: Callable[[Values, Values, Any], Values]
+    emit: Callable[[Values, Values, Any], tuple[Values, Values]]
 
-    def update(self, accumulators, state, constants):
+    def update(self, accumulators: Values, state: Values, constants: Constants) -> Update:
         """Do all three: the ``update`` of the kind."""
         inputs = self.drive(accumulators, constants)
         state = self.advance(inputs, state, constants)
@@ -56,8 +65,8 @@ class NeuronKind:
     state: tuple[str, ...]
     messages: tuple[str, ...]
     probes: tuple[str, ...]
-    constants: type
-    update: Callable
+    constants: type[Constants]
+    update: Callable[[Values, Values, Any], Update]
     recurrence: Recurrence | None = None
 
     @property
