@@ -45,8 +45,8 @@ def update(accumulators: Values, state: Values, constants: DenseConstants) -> Up
 DENSE = NeuronKind(
     name="dense",
     title="affine map",
+    colour="#cfe3f5",
     ports=("weighted",),
-    state=(),
     messages=("activation",),
     probes=("affine",),
     constants=DenseConstants,

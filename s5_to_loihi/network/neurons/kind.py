@@ -17,7 +17,7 @@ Update: TypeAlias = tuple[Values, Values, Values]
 
 @dataclass(frozen=True)
 class Recurrence:
-    """The arithmetic of neurons with state, cut so that only one part needs tokens in order.
+    """The update of neurons with state, cut so that only one part needs tokens in order.
 
     Attributes:
         drive: ``(accumulators, constants) -> inputs``, what comes before the state.
@@ -29,15 +29,15 @@ class Recurrence:
     advance: Callable[[Values, Values, Any], Values]
     emit: Callable[[Values, Values, Any], tuple[Values, Values]]
 
-    def update(self, accumulators: Values, state: Values, constants: Constants) -> Update:
-        """Do all three: the ``update`` of the kind."""
+    def __call__(self, accumulators: Values, state: Values, constants: Constants) -> Update:
+        """Do all three."""
         inputs = self.drive(accumulators, constants)
         state = self.advance(inputs, state, constants)
         messages, probes = self.emit(inputs, state, constants)
         return state, messages, probes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NeuronKind:
     """A neuron program, shared by all neurons of a group.
 
@@ -49,25 +49,30 @@ class NeuronKind:
     Attributes:
         name: the kind's name in texts and files.
         title: a few words for people.
+        colour: of its groups in drawings.
         ports: dendritic accumulators; synapses end here.
         state: registers that live from one update to the next, zero at the start.
         messages: what a neuron can send; a message that no synapses carry is never sent.
         probes: values in between, computed for verification only.
         constants: the named tuple of the program's constants, whose annotations declare what they
             are, see ``constants.py``.
-        update: the arithmetic.
-        recurrence: the parts of ``update``, for kinds with state.
+        update: the arithmetic; of kinds with state a ``Recurrence``.
     """
 
     name: str
     title: str
+    colour: str = "#e0e0e0"
     ports: tuple[str, ...]
-    state: tuple[str, ...]
+    state: tuple[str, ...] = ()
     messages: tuple[str, ...]
-    probes: tuple[str, ...]
+    probes: tuple[str, ...] = ()
     constants: type[Constants]
     update: Callable[[Values, Values, Any], Update]
-    recurrence: Recurrence | None = None
+
+    @property
+    def recurrence(self) -> Recurrence | None:
+        """The parts of ``update``, for kinds with state."""
+        return self.update if isinstance(self.update, Recurrence) else None
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -62,16 +62,12 @@ def emit(inputs: Values, state: Values, constants: MeanConstants) -> tuple[Value
     return (mean, convert(mean, c.hidden, c.lowered)), ()
 
 
-RECURRENCE = Recurrence(drive, advance, emit)
-
 MEAN = NeuronKind(
     name="mean",
     title="mean over the tokens",
     ports=("hidden",),
     state=("sum",),
     messages=("mean", "lowered"),
-    probes=(),
     constants=MeanConstants,
-    update=RECURRENCE.update,
-    recurrence=RECURRENCE,
+    update=Recurrence(drive, advance, emit),
 )

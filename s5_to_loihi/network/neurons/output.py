@@ -58,8 +58,8 @@ def update(accumulators: Values, state: Values, constants: OutputConstants) -> U
 OUTPUT = NeuronKind(
     name="output",
     title="projection, feedthrough, ReLU",
+    colour="#d5ecd4",
     ports=("c_re", "c_im", "d"),
-    state=(),
     messages=("y", "activation", "gate_input", "value_input"),
     probes=("projection", "doubled", "feedthrough"),
     constants=OutputConstants,

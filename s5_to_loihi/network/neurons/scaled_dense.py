@@ -48,8 +48,8 @@ def update(accumulators: Values, state: Values, constants: ScaledDenseConstants)
 SCALED_DENSE = NeuronKind(
     name="scaled_dense",
     title="scaled affine map",
+    colour="#cfe3f5",
     ports=digit_ports("weighted"),
-    state=(),
     messages=("activation",),
     probes=("affine",),
     constants=ScaledDenseConstants,

@@ -78,16 +78,14 @@ def emit(inputs: Values, state: Values, constants: ScaledStateConstants) -> tupl
     return messages, (*inputs, scaled_re, scaled_im)
 
 
-RECURRENCE = Recurrence(drive, advance, emit)
-
 SCALED_STATE = NeuronKind(
     name="scaled_state",
     title="complex recurrence with gain",
+    colour="#fbd9c5",
     ports=(*digit_ports("bu_re"), *digit_ports("bu_im")),
     state=("x_re", "x_im"),
     messages=("g_re", "g_im"),
     probes=("drive_re", "drive_im", "scaled_re", "scaled_im"),
     constants=ScaledStateConstants,
-    update=RECURRENCE.update,
-    recurrence=RECURRENCE,
+    update=Recurrence(drive, advance, emit),
 )

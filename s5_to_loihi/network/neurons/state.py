@@ -69,16 +69,14 @@ def emit(inputs: Values, state: Values, constants: StateConstants) -> tuple[Valu
     return rectify_complex(*state), inputs
 
 
-RECURRENCE = Recurrence(drive, advance, emit)
-
 STATE = NeuronKind(
     name="state",
     title="complex recurrence, complex ReLU",
+    colour="#fbd9c5",
     ports=("bu_re", "bu_im"),
     state=("x_re", "x_im"),
     messages=("g_re", "g_im"),
     probes=("drive_re", "drive_im"),
     constants=StateConstants,
-    update=RECURRENCE.update,
-    recurrence=RECURRENCE,
+    update=Recurrence(drive, advance, emit),
 )
