@@ -48,7 +48,7 @@ __all__ = [
 
 def __getattr__(name: str):
     if name == "profile":  # compiled loops, which what needs no mapping need not wait for
-        from s5_to_loihi.profiling.profile import profile_bundle
+        from s5_to_loihi.profiling.profile import profile
 
-        return profile_bundle
+        return profile
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -15,13 +15,14 @@ from scipy.sparse import csr_matrix
 
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.loihi2.facts import load_system
-from s5_to_loihi.loihi2.loads import limits_of, measure
+from s5_to_loihi.loihi2.kernels import row_words, weight_bits
+from s5_to_loihi.loihi2.loads import measure
 from s5_to_loihi.loihi2.memory import (
     axon_memory_words,
     field_widths,
+    limits_of,
     neuron_words,
-    row_words,
-    weight_bits,
+    rows_of,
 )
 from s5_to_loihi.loihi2.rates import assumed_rates
 from s5_to_loihi.loihi2.workload import workload
@@ -32,6 +33,7 @@ from s5_to_loihi.network.neurons.dense import DenseConstants
 from s5_to_loihi.network.neurons.state import StateConstants
 
 CHIP = load_system("oheogulch").chip
+ROWS = rows_of(CHIP)
 #: Half of the last digit by rounding, and that one digit.
 TOLERANCE = 0.0150001
 
@@ -89,15 +91,15 @@ def test_printed_rows(name):
 
 def test_printed_words_of_rows():
     rows = {10: 4, 50: 16, 64: 21, 100: 32, 200: 63, 256: 81}
-    assert {count: row_words(count, 8, count, CHIP) for count in rows} == rows
-    assert row_words(127, 4, 127, CHIP) == 32
-    assert [row_words(count, 1, 512, CHIP) for count in (0, 1, 2, 3, 4, 5)] == [0, 1, 1, 1, 1, 2]
+    assert {count: row_words(count, 8, count, ROWS) for count in rows} == rows
+    assert row_words(127, 4, 127, ROWS) == 32
+    assert [row_words(count, 1, 512, ROWS) for count in (0, 1, 2, 3, 4, 5)] == [0, 1, 1, 1, 1, 2]
 
 
 def test_dense_rows_are_chosen_where_the_facts_allow_them_and_they_are_shorter():
-    dense = replace(CHIP, dense_rows=replace(CHIP.dense_rows, value=1))
+    dense = rows_of(replace(CHIP, dense_rows=replace(CHIP.dense_rows, value=1)))
     assert row_words(64, 8, 64, dense) == 9
-    assert row_words(3, 8, 64, dense) == row_words(3, 8, 64, CHIP) == 2
+    assert row_words(3, 8, 64, dense) == row_words(3, 8, 64, ROWS) == 2
 
 
 @pytest.mark.parametrize(
