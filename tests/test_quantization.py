@@ -27,7 +27,7 @@ from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.interpolation import interpolate
 from s5_to_loihi.quantization.bounds import REMAINDER, state_bounds
-from s5_to_loihi.quantization.folding import fold
+from s5_to_loihi.quantization.folding import fold_block
 from s5_to_loihi.quantization.formats import (
     best_exponent,
     channel_exponents,
@@ -279,7 +279,7 @@ def test_folding_changes_nothing(case):
     model, data = random_model(case), float_models.calibration(case)
     values = float_model.captured(model, data)
     for index, block in enumerate(model.blocks):
-        folded, hidden = fold(block), values[f"block{index}.hidden"]
+        folded, hidden = fold_block(block, "block"), values[f"block{index}.hidden"]
         drive = (hidden @ folded.b.T + folded.drive_bias) * folded.gain
         x = float_model.recur(folded.a, drive)
         g = float_model.rectify_complex(x) if block.rectified else x
