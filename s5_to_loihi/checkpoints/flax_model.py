@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 
@@ -226,12 +227,10 @@ def _is_rectified(parameters: Parameters, chooser: Chooser, count: int) -> bool:
     ]
     lowest, highest = min(map(np.min, means)), max(map(np.max, means))
     # A tenth leaves room for rounding; GELU gives about as much below zero as above.
-    above = bool(lowest > -0.1 * highest)
-    if above:
-        reason = "the means of all blocks' inputs are above zero"
-    else:
-        reason = f"means of blocks' inputs go down to {lowest:.3g} (up to {highest:.3g})"
-    return chooser.choose("rectified", above, reason)
+    if lowest > -0.1 * highest:
+        return chooser.choose("rectified", True, "the means of all blocks' inputs are above zero")
+    reason = f"means of blocks' inputs go down to {lowest:.3g} (up to {highest:.3g})"
+    return chooser.choose("rectified", False, reason)
 
 
 def _readout(chooser: Chooser, intel: bool) -> Readout:
@@ -252,18 +251,15 @@ def _blocks(
     activation = _activation(chooser, rectified, ssm == "mixer")
     glu = _glu_variant(parameters, chooser, paths[0])
     prenorm = chooser.choose("prenorm", True, default)
+    square = partial(affine, parameters, outputs=width, inputs=width, flax=True)
     return tuple(
         S5Block(
             norm=_norm(parameters, f"encoder/layers_{index}/norm", width),
             ssm=_state_space(parameters, f"{path}/{ssm}", width, discretization, symmetric, clip),
             activation=activation,
             glu=glu,
-            value=affine(parameters, f"{path}/out1", width, width, flax=True)
-            if glu is GluVariant.FULL
-            else None,
-            gate=None
-            if glu is GluVariant.NONE
-            else affine(parameters, f"{path}/out2", width, width, flax=True),
+            value=square(f"{path}/out1") if glu is GluVariant.FULL else None,
+            gate=square(f"{path}/out2") if glu is not GluVariant.NONE else None,
             prenorm=prenorm,
             rectified=rectified,
         )
