@@ -40,9 +40,10 @@ def test_the_snippets_of_a_page_run(page, compiled, tmp_path):
 
 
 def test_lines_are_those_of_the_page(tmp_path):
-    text = "# Page\n\n```python\nx = 1\n```\nWords.\n```\nno Python\n```\n```python\n\nx / 0\n```\n"
+    text = "# Title\n\n```python\nx = 1\n```\nWords.\n\n```\nnot Python\n```\n"
+    text += "```python\n\nx / 0\n```\n"
     finished = run(snippets.program(text, "token", only_run=True), tmp_path)
-    assert 'page.py", line 12' in finished.stderr
+    assert 'page.py", line 13' in finished.stderr
     assert "ZeroDivisionError" in finished.stderr
 
 
