@@ -290,10 +290,7 @@ class _Machine:
             case "SETITEMS":
                 self.update_dict(self.pop_to_mark())
             case "MEMOIZE":
-                value = self.top()
-                if isinstance(value, _Unfinished):
-                    value.memo_positions.append(len(self.memo))
-                self.memo.append(value)
+                self.memoize()
             case "BINGET" | "LONG_BINGET":
                 if argument >= len(self.memo):
                     raise Refused(f"stored value {argument} is used, of {len(self.memo)}")
@@ -312,23 +309,32 @@ class _Machine:
             case "BINPUT" | "LONG_BINPUT" if self.dialect.persistent:
                 if argument != len(self.memo):
                     raise Refused(f"value {argument} is stored after {len(self.memo)} others")
-                self.step("MEMOIZE", None)
+                self.memoize()
             case "BINPERSID" if self.dialect.persistent:
                 self.stack.append(self.dialect.persistent(self.pop()))
             case "BUILD":
-                state, target = self.pop(), self.pop()
-                if self.dialect.persistent and type(target) is dict and isinstance(state, dict):
-                    # PyTorch hangs the versions of its modules on an OrderedDict.
-                    self.stack.append(target)
-                    return
-                if not isinstance(target, _Unfinished):
-                    raise Refused(f"the state of {_shown(target)} is set, which has none")
-                value = target.build(state)
-                for position in target.memo_positions:
-                    self.memo[position] = value
-                self.push_object(value)
+                self.build()
             case _:
                 raise _unknown_operation(operation)
+
+    def memoize(self) -> None:
+        value = self.top()
+        if isinstance(value, _Unfinished):
+            value.memo_positions.append(len(self.memo))
+        self.memo.append(value)
+
+    def build(self) -> None:
+        state, target = self.pop(), self.pop()
+        if self.dialect.persistent and type(target) is dict and isinstance(state, dict):
+            # PyTorch hangs the versions of its modules on an OrderedDict.
+            self.stack.append(target)
+            return
+        if not isinstance(target, _Unfinished):
+            raise Refused(f"the state of {_shown(target)} is set, which has none")
+        value = target.build(state)
+        for position in target.memo_positions:
+            self.memo[position] = value
+        self.push_object(value)
 
     def top(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
