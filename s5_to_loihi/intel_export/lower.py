@@ -38,7 +38,7 @@ from s5_to_loihi.network.neurons.gate import (
     ResidualConstants,
 )
 from s5_to_loihi.network.neurons.kind import NeuronKind
-from s5_to_loihi.network.neurons.mean import MEAN, mean_constants
+from s5_to_loihi.network.neurons.mean import MEAN, mean_constants, mean_formats
 from s5_to_loihi.network.neurons.norm import NORM, SCALED_NORM, NormConstants, ScaledNormConstants
 from s5_to_loihi.network.neurons.output import OUTPUT, OutputConstants
 from s5_to_loihi.network.neurons.state import STATE, StateConstants
@@ -91,18 +91,10 @@ def _affine(
 def _mean(
     network: NetworkBuilder, source: Endpoint, decoder_input: Format, length: int | None
 ) -> Endpoint:
-    if not length or length < 1:
-        raise CheckpointError(
-            "readout",
-            "the mean over the tokens needs their number",
-            "Give the length of a sequence in tokens",
-        )
     hidden = network.format(source)
-    lowered = lowered_to(hidden, decoder_input)
-    constants = mean_constants(hidden, lowered, length)
-    total = Format(constants.sum_bits, hidden.exponent - constants.input_shift)
+    constants = mean_constants(hidden, lowered_to(hidden, decoder_input), length)
     network.hand_on("mean.hidden", source, Endpoint("mean", "hidden"))
-    network.group("mean", MEAN, constants, {"sum": total, "mean": hidden, "lowered": lowered})
+    network.group("mean", MEAN, constants, mean_formats(constants))
     return Endpoint("mean", "lowered")
 
 
