@@ -53,7 +53,7 @@ def write_export(work: Path, frames: int, watch: Watch) -> None:
     sys.path.insert(0, str(ROOT / "tests" / "helpers"))
     import intel_exports
 
-    from s5_to_loihi.intel_export import export as intel_export
+    from s5_to_loihi import intel_export
 
     with watch.part("compute and write the export") as entry:
         export, network = full_size_model(frames)
@@ -79,9 +79,8 @@ def full_size_model(frames: int):
 
     import numpy as np
 
-    from s5_to_loihi import audio
+    from s5_to_loihi import audio, intel_export
     from s5_to_loihi.denoising import tokens_of
-    from s5_to_loihi.intel_export import export as intel_export
     from s5_to_loihi.intel_export.lower import lower
     from s5_to_loihi.passes.pipeline import run_passes
 
@@ -101,7 +100,7 @@ def evaluate(network, names, tokens) -> dict:
     import numpy as np
 
     from s5_to_loihi.bundle.vectors import TOKEN_VALUE
-    from s5_to_loihi.intel_export.export import Recorded, value_names
+    from s5_to_loihi.intel_export import Recorded, value_names
     from s5_to_loihi.network.network import Endpoint
     from s5_to_loihi.simulators.interpreter import Interpreter
 
@@ -132,6 +131,7 @@ def compile_and_write(work: Path, frames: int, watch: Watch) -> None:
     with watch.part("read all files and compile") as entry:
         compiled = compile_export(work / EXPORT, name=NAME)
         entry["network"] = digest(compiled.network)
+    assert compiled.vectors
     with watch.part("write the bundle, {batch} x {tokens} tokens".format(**SHORTENED)):
         vectors = compiled.vectors.first(**SHORTENED)
         bundle.write(replace(compiled, vectors=vectors), work / "bundle")
@@ -144,6 +144,7 @@ def verify_all(work: Path, frames: int, watch: Watch) -> None:
 
     with watch.part("read all files and compile"):
         compiled = compile_export(work / EXPORT, name=NAME)
+    assert compiled.vectors
     with watch.part(f"verify {len(GAINS)} x {frames} tokens") as entry:
         result = verify_interpreter(compiled.network, compiled.vectors)
         entry["compared"] = sum(tensor.compared for tensor in result.tensors)

@@ -31,38 +31,22 @@ from s5_to_loihi.lava_runtime.chip_plan import RETURNED_BITS, Lowering, message_
 from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
 from s5_to_loihi.network.programs import program_of  # noqa: E402
-from s5_to_loihi.network.widths import MESSAGE_BITS  # noqa: E402
+from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS, WEIGHT_BITS  # noqa: E402
 from s5_to_loihi.process_models.process import (  # noqa: E402
     NEURON_PROCESSES,
     ChipInput,
     ChipOutput,
     DelayLine,
-    DenseNeurons,
-    FullGateNeurons,
-    GateNeurons,
-    GeluOutputNeurons,
-    MeanNeurons,
-    NormNeurons,
-    OutputNeurons,
-    ResidualNeurons,
     S5Network,
-    ScaledDenseNeurons,
-    ScaledFullGateNeurons,
-    ScaledGateNeurons,
-    ScaledNormNeurons,
-    ScaledOutputNeurons,
-    ScaledResidualNeurons,
-    ScaledStateNeurons,
-    StateNeurons,
     TokenStream,
 )
 from s5_to_loihi.simulators.fast import FastSimulator  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Interpreter, period  # noqa: E402
 
-IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=MESSAGE_BITS)
 #: How often progress is reported: a report costs a file opened and closed.
 REPORT_SECONDS = 0.02
-OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=MESSAGE_BITS)
 STOCK_NEURONS = {stock.GRADED: GradedVec, stock.RECTIFIED: GradedReluVec}
 
 
@@ -87,17 +71,10 @@ def _reported(method):
     return wrapped
 
 
-def _cpu_model(process, kind=None):
-    """Declare a model for the CPU; with a kind, also the ports and registers that it names."""
+def _cpu_model(process):
+    """Declare a model for the CPU."""
 
     def decorate(cls):
-        if kind is not None:
-            for port in kind.ports:
-                setattr(cls, port, IN)
-            for message in kind.messages:
-                setattr(cls, message, OUT)
-            for register in kind.state:
-                setattr(cls, register, LavaPyType(np.ndarray, np.int32, precision=24))
         cls.__init__ = _reported(cls.__init__)
         cls.run_spk = _reported(cls.run_spk)
         decorated = implements(proc=process, protocol=LoihiProtocol)(cls)
@@ -143,106 +120,23 @@ class PyNeuronModel(PyLoihiProcessModel):
         return (self.time_step - 1) % self.plan.reset_interval == self.plan.reset_offset(self.group)
 
 
-@_cpu_model(DenseNeurons, DenseNeurons.kind)
-class PyDenseNeurons(PyNeuronModel):
-    """DENSE on the CPU."""
+def _neuron_model(process):
+    """Return the model of a kind's Process: ports and registers with the names it has."""
+    kind = process.kind
+    body = {"__module__": __name__, "__doc__": f"{kind.name.upper()} on the CPU."}
+    body |= dict.fromkeys(kind.ports, IN) | dict.fromkeys(kind.messages, OUT)
+    body |= dict.fromkeys(kind.state, LavaPyType(np.ndarray, np.int32, precision=STATE_BITS))
+    return _cpu_model(process)(type(f"Py{process.__name__}", (PyNeuronModel,), body))
 
 
-@_cpu_model(NormNeurons, NormNeurons.kind)
-class PyNormNeurons(PyNeuronModel):
-    """NORM on the CPU."""
+# Lava looks for classes by their names in this module.
+globals().update(
+    {f"Py{process.__name__}": _neuron_model(process) for process in NEURON_PROCESSES.values()}
+)
 
 
-@_cpu_model(ScaledNormNeurons, ScaledNormNeurons.kind)
-class PyScaledNormNeurons(PyNeuronModel):
-    """SCALED_NORM on the CPU."""
-
-
-@_cpu_model(StateNeurons, StateNeurons.kind)
-class PyStateNeurons(PyNeuronModel):
-    """STATE on the CPU."""
-
-
-@_cpu_model(OutputNeurons, OutputNeurons.kind)
-class PyOutputNeurons(PyNeuronModel):
-    """OUTPUT on the CPU."""
-
-
-@_cpu_model(GateNeurons, GateNeurons.kind)
-class PyGateNeurons(PyNeuronModel):
-    """GATE on the CPU."""
-
-
-@_cpu_model(FullGateNeurons, FullGateNeurons.kind)
-class PyFullGateNeurons(PyNeuronModel):
-    """FULL_GATE on the CPU."""
-
-
-@_cpu_model(ResidualNeurons, ResidualNeurons.kind)
-class PyResidualNeurons(PyNeuronModel):
-    """RESIDUAL on the CPU."""
-
-
-@_cpu_model(MeanNeurons, MeanNeurons.kind)
-class PyMeanNeurons(PyNeuronModel):
-    """MEAN on the CPU."""
-
-
-@_cpu_model(ScaledDenseNeurons, ScaledDenseNeurons.kind)
-class PyScaledDenseNeurons(PyNeuronModel):
-    """SCALED_DENSE on the CPU."""
-
-
-@_cpu_model(ScaledStateNeurons, ScaledStateNeurons.kind)
-class PyScaledStateNeurons(PyNeuronModel):
-    """SCALED_STATE on the CPU."""
-
-
-@_cpu_model(ScaledOutputNeurons, ScaledOutputNeurons.kind)
-class PyScaledOutputNeurons(PyNeuronModel):
-    """SCALED_OUTPUT on the CPU."""
-
-
-@_cpu_model(GeluOutputNeurons, GeluOutputNeurons.kind)
-class PyGeluOutputNeurons(PyNeuronModel):
-    """GELU_OUTPUT on the CPU."""
-
-
-@_cpu_model(ScaledGateNeurons, ScaledGateNeurons.kind)
-class PyScaledGateNeurons(PyNeuronModel):
-    """SCALED_GATE on the CPU."""
-
-
-@_cpu_model(ScaledFullGateNeurons, ScaledFullGateNeurons.kind)
-class PyScaledFullGateNeurons(PyNeuronModel):
-    """SCALED_FULL_GATE on the CPU."""
-
-
-@_cpu_model(ScaledResidualNeurons, ScaledResidualNeurons.kind)
-class PyScaledResidualNeurons(PyNeuronModel):
-    """SCALED_RESIDUAL on the CPU."""
-
-
-@_cpu_model(DelayLine)
-class PyDelayLine(PyLoihiProcessModel):
-    """A queue of as many vectors as there are timesteps to wait."""
-
-    inp: PyInPort = IN
-    out: PyOutPort = OUT
-
-    def __init__(self, proc_params):
-        super().__init__(proc_params)
-        zeros = np.zeros(proc_params["size"], dtype=np.int32)
-        self.waiting = deque([zeros] * proc_params["steps"])
-
-    def run_spk(self):
-        """Send what arrived ``steps`` timesteps ago."""
-        self.out.send(self.waiting.popleft())
-        self.waiting.append(self.inp.recv())
-
-
-class PyChipDoor(PyLoihiProcessModel):
-    """A queue too, of no length where the way to the chip takes no time."""
+class PyQueue(PyLoihiProcessModel):
+    """As many vectors as there are timesteps to wait; none where that takes no time."""
 
     inp: PyInPort = IN
     out: PyOutPort = OUT
@@ -255,22 +149,27 @@ class PyChipDoor(PyLoihiProcessModel):
     def run_spk(self):
         """Send what arrived ``latency`` timesteps ago."""
         self.waiting.append(self.inp.recv())
-        self.out.send(self._returned(self.waiting.popleft()))
+        self.out.send(self._sent(self.waiting.popleft()))
 
-    def _returned(self, values):
+    def _sent(self, values):
         return values
 
 
+@_cpu_model(DelayLine)
+class PyDelayLine(PyQueue):
+    """The delay of synapses."""
+
+
 @_cpu_model(ChipInput)
-class PyChipInput(PyChipDoor):
+class PyChipInput(PyQueue):
     """Input on the CPU."""
 
 
 @_cpu_model(ChipOutput)
-class PyChipOutput(PyChipDoor):
+class PyChipOutput(PyQueue):
     """Output on the CPU: without signs, as the chip's come back."""
 
-    def _returned(self, values):
+    def _sent(self, values):
         return values & ((1 << RETURNED_BITS) - 1)
 
 
@@ -385,17 +284,15 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         on_chip = plan is not None
         for synapses in network.synapses:
             if synapses.source.group == INPUT:
-                bits = MESSAGE_BITS
+                bits, source = MESSAGE_BITS, proc.in_ports.inp
             else:
                 bits = message_width(network.message_format(synapses.source).bits)
+                source = self._end(synapses.source, "s_out")
             sparse = self._sparse(synapses, bits, synapses.delay if on_chip else 0)
-            if synapses.source.group == INPUT:
-                proc.in_ports.inp.connect(sparse.s_in)
-            else:
-                self._message(synapses.source).connect(sparse.s_in)
-            port = self._port(synapses.target)
+            source.connect(sparse.s_in)
+            port = self._end(synapses.target, "a_in")
             sparse.a_out.connect(port if on_chip else self._delayed(synapses, port, job))
-        self._message(network.output).connect(proc.out_ports.out)
+        self._end(network.output, "s_out").connect(proc.out_ports.out)
 
     def find_sub_procs(self):
         """Return all inner processes by name; Lava itself would only see plain attributes."""
@@ -409,14 +306,10 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         # Lava's default threshold would keep messages of 1 from being sent.
         return STOCK_NEURONS[chosen](shape=(group.size,), vth=0)
 
-    def _message(self, endpoint):
+    def _end(self, endpoint, stock_port):
+        """Return the port of a group's Process, or ``stock_port`` of one of Lava's own neurons."""
         if endpoint.group in self.stock:
-            return self.stock[endpoint.group].s_out
-        return getattr(self.groups[endpoint.group], endpoint.name)
-
-    def _port(self, endpoint):
-        if endpoint.group in self.stock:
-            return self.stock[endpoint.group].a_in
+            return getattr(self.stock[endpoint.group], stock_port)
         return getattr(self.groups[endpoint.group], endpoint.name)
 
     def _sparse(self, synapses, bits, delay):
@@ -431,7 +324,7 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         options = {
             "weights": synapses.weights.astype(np.int32) * (2 if mixed else 1),
             "weight_exp": -1 if mixed else 0,
-            "num_weight_bits": 8,
+            "num_weight_bits": WEIGHT_BITS,
             "num_message_bits": bits,  # zero, the default, would make single bits of them
             "sign_mode": SignMode.MIXED if mixed else SignMode.EXCITATORY,
             "name": synapses.name,
@@ -449,7 +342,7 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         if synapses.delay == 0:
             return port
         name = f"{synapses.name} delay"
-        line = DelayLine(size=synapses.weights.shape[0], steps=synapses.delay, job=job, name=name)
+        line = DelayLine(size=synapses.weights.shape[0], latency=synapses.delay, job=job, name=name)
         line.out.connect(port)
         self.delays[name] = line
         return line.inp

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 from types import SimpleNamespace
 
 import extension as stand_in
@@ -11,6 +12,7 @@ from every_kind import network_of
 from fast_networks import RICH
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs_lava, no_extension
 from random_networks import random_tokens
 
 from s5_to_loihi import Bundle, bundle
@@ -21,7 +23,6 @@ from s5_to_loihi.backends.measured import CoreActivity, read_measured, write_mea
 from s5_to_loihi.errors import InputError, LavaError
 from s5_to_loihi.fixed_point import from_unsigned, limits
 from s5_to_loihi.lava_runtime import chip_plan, extension
-from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.programs import neuron_programs
@@ -29,8 +30,6 @@ from s5_to_loihi.simulators.interpreter import Interpreter, Mode, update_sequenc
 
 pytestmark = pytest.mark.xdist_group("lava")
 
-needs_lava = pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed")
-no_extension = pytest.mark.skipif(stand_in.is_installed(), reason="the extension is installed")
 #: Stateful groups with biases before them, a mean, chained weights.
 NETWORKS = ("simple", "half1, narrow states", RICH, "half2", "none, mean",
             "full, gelu, chained weights")  # fmt: skip
@@ -231,6 +230,12 @@ def test_the_board_is_not_run_on_unless_asked_for():
 
 # As far as the recording stand-in goes
 
+#: SLURM's program where its controller does not answer.
+SINFO = """#!/bin/sh
+echo "slurm_load_partitions: Unable to contact slurm controller (connect failure)" >&2
+exit 1
+"""
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
@@ -258,12 +263,42 @@ def test_a_run_goes_as_far_as_lavas_compiler(prepared, what):
 
 @needs_lava
 @no_extension
-def test_a_partition_that_is_not_there_is_reported(prepared):
+def test_a_partition_that_is_not_there_is_reported(prepared, tmp_path):
+    (tmp_path / "sinfo").write_text(SINFO)
+    (tmp_path / "sinfo").chmod(0o755)
     finished = stand_in.run(
-        "run_on_stand_in.py", prepared / "network", prepared / "microcode", "outputs", "no; such"
+        *("run_on_stand_in.py", prepared / "network", prepared / "microcode", "outputs"),
+        "no; such",
+        PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
     )
     assert "use_slurm_host" in finished.stdout
     assert "ValueError" in finished.stdout
+    assert "SLURM controller is not available" in finished.stdout
+
+
+@needs_lava
+@no_extension
+@pytest.mark.parametrize("is_a_program", [False, True])
+def test_a_partition_on_a_machine_without_slurm_is_refused(prepared, tmp_path, is_a_program):
+    if is_a_program:  # though none that may be started
+        (tmp_path / "sinfo").write_text(SINFO)
+    finished = stand_in.run(
+        *("run_on_stand_in.py", prepared / "network", prepared / "microcode", "outputs", "og"),
+        PATH=str(tmp_path),
+    )
+    assert finished.stdout.startswith("partition og: SLURM's sinfo is not on this machine. Run on")
+    assert "Traceback" not in finished.stdout + finished.stderr
+
+
+@needs_lava
+@no_extension
+def test_a_board_on_a_machine_without_slurm_is_refused(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(board.extension, "require", lambda measuring: None)
+    network = bundle.read(prepared / "network").network
+    options = BoardOptions(microcode=prepared / "microcode", board="ncl-og-01")
+    with pytest.raises(LavaError, match=r"^board ncl-og-01: SLURM's sinfo is not on this machine"):
+        board.run(network, np.zeros((3, 1, network.input_size), dtype=int), options=options)
 
 
 @needs_lava

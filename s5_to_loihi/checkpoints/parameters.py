@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.float_model import Affine, Discretization, StateSpaceModel
-
-#: The largest checkpoint that is read, counted unpacked: about 2000 times Intel's published model.
-LARGEST_BYTES = 4 << 30
-#: The most arrays that are read: a block has about 20, and an optimizer keeps two copies of each.
-MOST_ARRAYS = 20_000
+from s5_to_loihi.float_model import Affine, BatchNorm, Discretization, StateSpaceModel
 
 _TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", "c8", "c16")))
 
@@ -93,7 +88,7 @@ class Parameters:
         """
         array = self._get(name)
         if array.dtype.kind != "c":
-            if array.ndim == len(shape) and _fits(array.shape, shape):
+            if fits(array.shape, shape):
                 raise self._error(
                     name,
                     f"holds real numbers of shape {array.shape} where complex ones are needed",
@@ -104,6 +99,10 @@ class Parameters:
             return array[..., 0].astype(np.float64) + 1j * array[..., 1].astype(np.float64)
         self._check_shape(name, array.shape, shape)
         return array.astype(np.complex128)
+
+    def vector(self, name: str, size: int, missing: float) -> np.ndarray:
+        """Return an array (size,) in float64 as ``real`` does; ``missing`` where there is none."""
+        return self.real(name, (size,)) if name in self else np.full(size, missing)
 
     def refuse_unread(self, reads: str) -> None:
         """Refuse arrays that nothing asked for: they belong to a layer that is not known.
@@ -130,11 +129,11 @@ class Parameters:
         return self._arrays[name]
 
     def _check_shape(self, name: str, got: tuple, expected: tuple) -> None:
-        if len(got) == len(expected) and _fits(got, expected):
+        if fits(got, expected):
             return
         text = str(tuple("any" if size is None else size for size in expected)).replace("'", "")
         swapped = (expected[1], expected[0], *expected[2:]) if len(expected) > 1 else None
-        if swapped and len(got) == len(expected) and _fits(got, swapped):
+        if swapped and fits(got, swapped):
             raise self._error(
                 name, f"has shape {got}, expected {text}: it is transposed", "Swap its axes"
             )
@@ -144,34 +143,58 @@ class Parameters:
         return CheckpointError(f"{self.where}: {name}", what, do)
 
 
-def _fits(got: Iterable, expected: Iterable) -> bool:
-    return all(want in (None, size) for size, want in zip(got, expected, strict=True))
+def fits(got: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """Tell whether a shape is the expected one, in which None stands for any length."""
+    return len(got) == len(expected) and all(
+        want in (None, size) for size, want in zip(got, expected, strict=True)
+    )
 
 
 def affine(
     parameters: Parameters,
-    weight: str,
-    bias: str,
+    path: str,
     outputs: int | None,
     inputs: int | None,
-    transposed: bool = False,
+    flax: bool = False,
 ) -> Affine:
-    """Read an affine map.
+    """Read an affine map; a missing bias is zero.
 
     Args:
         parameters: where from.
-        weight, bias: names; a missing bias is zero.
+        path: of the map: ``path.weight`` and ``path.bias``.
         outputs, inputs: sizes; None for any.
-        transposed: True if the weight is stored (in, out), as Flax does.
+        flax: True if it is as in Flax: ``path/kernel``, stored (in, out), and ``path/bias``.
 
     Raises:
         CheckpointError: missing, or of another shape.
     """
-    shape = (inputs, outputs) if transposed else (outputs, inputs)
-    matrix = parameters.real(weight, shape)
-    matrix = np.ascontiguousarray(matrix.T) if transposed else matrix
-    rows = len(matrix)
-    return Affine(matrix, parameters.real(bias, (rows,)) if bias in parameters else np.zeros(rows))
+    if flax:
+        weight = np.ascontiguousarray(parameters.real(f"{path}/kernel", (inputs, outputs)).T)
+    else:
+        weight = parameters.real(f"{path}.weight", (outputs, inputs))
+    bias = f"{path}/bias" if flax else f"{path}.bias"
+    return Affine(weight, parameters.vector(bias, len(weight), missing=0.0))
+
+
+def batch_norm(
+    parameters: Parameters,
+    mean: str,
+    variance: str,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    epsilon: float,
+) -> BatchNorm:
+    """Read the statistics of a batch norm by their names and add them to the rest, (H,) each.
+
+    Raises:
+        CheckpointError: missing, of another shape, or a variance below zero.
+    """
+    means, variances = (parameters.real(name, scale.shape) for name in (mean, variance))
+    if (variances < 0).any():
+        raise CheckpointError(
+            f"{parameters.where}: {variance}", f"goes down to {variances.min():g}"
+        )
+    return BatchNorm(means, variances, scale, bias, epsilon)
 
 
 #: Training keeps real parts of eigenvalues at or below this (``clip_eigs``; in float32).

@@ -63,7 +63,6 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
         In the order of the network.
     """
     proofs = []
-    sent = {synapses.source for synapses in network.synapses} | {network.output}
     for group in network.groups:
         for port in group.kind.ports:
             if largest := worst_case(network, Endpoint(group.name, port)):
@@ -73,8 +72,11 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
         widest = max(step.bits for step in traced.steps)
         proofs.append(RangeProof(group.name, "intermediate", ARITHMETIC_BITS, widest, True))
         states = _register_bits(network, group)
-        messages = [name for name in group.kind.messages if Endpoint(group.name, name) in sent]
-        roles = {"state": group.kind.state, "message": messages, "value": group.kind.probes}
+        roles = {
+            "state": group.kind.state,
+            "message": network.sent_by(group),
+            "value": group.kind.probes,
+        }
         for role, names in roles.items():
             for name in names:
                 bits = group.formats[name].bits
@@ -152,11 +154,10 @@ def state_limits(network: Network, group: NeuronGroup) -> np.ndarray:
         for digit, suffix in enumerate(digit_ports(""))
     }
     weights, lowest, highest = np.zeros((group.size, 1)), 0, 0
-    for synapses in network.synapses:
-        if synapses.target.group == group.name:
-            scale = scales[synapses.target.name]
-            weights = weights + synapses.weights.toarray().astype(np.float64) * scale
-            lowest, highest = message_interval(network, synapses.source)
+    for synapses in network.incoming(group.name):
+        scale = scales[synapses.target.name]
+        weights = weights + synapses.weights.toarray().astype(np.float64) * scale
+        lowest, highest = message_interval(network, synapses.source)
     return state_bounds(
         a, gain[:, None] * weights, lowest, highest, c.bias_re + 1j * c.bias_im, ROUNDING_NOISE
     )

@@ -34,8 +34,10 @@ def add_state(
     rows, fitted, bias = _fit(draft, name, folded, hidden)
     decay_bits = draft.precision.bits("eigenvalue", f"{name}.eigenvalues")
     decay, decay_shift = eigenvalues(folded.a, f"{name}.eigenvalues", decay_bits)
-    a = 1 + np.ldexp(decay[:, 0].astype(float), -decay_shift) + 1j * np.ldexp(
-        decay[:, 1].astype(float), -decay_shift
+    a = (
+        1
+        + np.ldexp(decay[:, 0].astype(float), -decay_shift)
+        + 1j * np.ldexp(decay[:, 1].astype(float), -decay_shift)
     )
     x = draft.floats[f"{name}.x"]
     bits = draft.precision.bits("state", f"{name}.x")
