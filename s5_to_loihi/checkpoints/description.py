@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from s5_to_loihi.checkpoints import safetensors_file
 from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint
 from s5_to_loihi.checkpoints.options import LoadOptions
-from s5_to_loihi.checkpoints.parameters import Parameters, affine, batch_norm, state_space
+from s5_to_loihi.checkpoints.parameters import Parameters, affine, batch_norm, stable
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.float_model import (
@@ -333,12 +333,12 @@ def _state_space(
     eigenvalues = parameters.complex(f"{prefix}.eigenvalues", (None,))
     states, width = len(eigenvalues), len(d)
     c = parameters.complex(f"{prefix}.c", (width, states))
-    if f"{prefix}.bidirectional_c" in parameters:
-        backward = parameters.complex(f"{prefix}.bidirectional_c", (width, states))
-        c = np.concatenate([c, backward], axis=1)
-    return state_space(
-        f"{parameters.where}: {prefix}",
+    backward = f"{prefix}.bidirectional_c"
+    ssm = StateSpaceModel(
         eigenvalues=eigenvalues,
+        bidirectional_c=parameters.complex(backward, (width, states))
+        if backward in parameters
+        else None,
         step=parameters.real(f"{prefix}.step", (states,)),
         b=parameters.complex(f"{prefix}.b", (states, width)),
         c=c,
@@ -346,6 +346,7 @@ def _state_space(
         discretization=entry.choice("discretization", Discretization),
         conjugate_symmetric=entry.take("conjugate_symmetric", bool),
     )
+    return stable(f"{parameters.where}: {prefix}", ssm)
 
 
 def _norm(parameters: Parameters, prefix: str, entry: _Entry, width: int) -> BatchNorm | LayerNorm:

@@ -28,7 +28,8 @@ from s5_to_loihi.checkpoints.parameters import (
     affine,
     batch_norm,
     clipped,
-    state_space,
+    output_matrices,
+    stable,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -326,25 +327,30 @@ def _state_space(
     eigenvalues = real + 1j * parameters.real(f"{path}/Lambda_im", (states,))
     with np.errstate(over="ignore"):
         step = np.exp(parameters.real(f"{path}/log_step", (states, 1))[:, 0])
-    return state_space(
-        f"{parameters.where}: {path}",
+    b = parameters.complex(f"{path}/B", (states, width))
+    c, backward = _output_matrices(parameters, path, width, states)
+    ssm = StateSpaceModel(
         eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
         step=step,
-        b=parameters.complex(f"{path}/B", (states, width)),
-        c=_output_matrix(parameters, path, width, states),
+        b=b,
+        c=c,
         d=parameters.real(f"{path}/D", (width,)),
         discretization=discretization,
         conjugate_symmetric=symmetric,
+        bidirectional_c=backward,
     )
+    return stable(f"{parameters.where}: {path}", ssm)
 
 
-def _output_matrix(parameters: Parameters, path: str, width: int, states: int) -> np.ndarray:
-    """Return C (H, P), or (H, 2P) of a bidirectional model, which may store it as C1 and C2."""
+def _output_matrices(
+    parameters: Parameters, path: str, width: int, states: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read C; a bidirectional model may store both as C1 and C2."""
     if f"{path}/C1" in parameters:
-        halves = [parameters.complex(f"{path}/{name}", (width, states)) for name in ("C1", "C2")]
-        return np.concatenate(halves, axis=1)
-    doubled = parameters.shape(f"{path}/C")[:2] == (width, 2 * states)
-    return parameters.complex(f"{path}/C", (width, 2 * states if doubled else states))
+        c, backward = (parameters.complex(f"{path}/C{n}", (width, states)) for n in (1, 2))
+        return c, backward
+    bidirectional = parameters.shape(f"{path}/C")[:2] == (width, 2 * states)
+    return output_matrices(parameters, f"{path}/C", width, states, bidirectional)
 
 
 def _norm(parameters: Parameters, path: str, width: int) -> BatchNorm | LayerNorm:

@@ -16,7 +16,8 @@ from s5_to_loihi.checkpoints.parameters import (
     Parameters,
     affine,
     clipped,
-    state_space,
+    output_matrices,
+    stable,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -170,17 +171,20 @@ def _state_space(
 ) -> StateSpaceModel:
     eigenvalues = parameters.complex(f"{path}.Lambda", (None,))
     states = len(eigenvalues)
-    columns = 2 * states if parameters.shape(f"{path}.C")[1:2] == (2 * states,) else states
+    bidirectional = parameters.shape(f"{path}.C")[1:2] == (2 * states,)
     with np.errstate(over="ignore"):
         step = np.exp(parameters.real(f"{path}.log_step", (states,)))
-    return state_space(
-        f"{parameters.where}: {path}",
+    b = parameters.complex(f"{path}.B", (states, width))
+    c, backward = output_matrices(parameters, f"{path}.C", width, states, bidirectional)
+    ssm = StateSpaceModel(
         eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
         step=step,
-        b=parameters.complex(f"{path}.B", (states, width)),
-        c=parameters.complex(f"{path}.C", (width, columns)),
+        b=b,
+        c=c,
         d=parameters.real(f"{path}.D", (width,)),
         discretization=discretization,
         # S5 of s5-pytorch keeps both of each pair.
         conjugate_symmetric=False,
+        bidirectional_c=backward,
     )
+    return stable(f"{parameters.where}: {path}", ssm)
