@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from every_kind import QUANTIZED, network_of
 from fast_networks import RICH
+from needs import needs_stand_in
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi import Bundle, bundle
@@ -29,7 +30,7 @@ from s5_to_loihi.network.neurons.kind import constant_fields
 from s5_to_loihi.network.programs import neuron_programs, program_of, sent_messages
 from s5_to_loihi.network.tracing import parameters
 
-pytestmark = extension.needs_stand_in
+pytestmark = needs_stand_in
 
 INTERVAL = 256
 NAMES = ("denoiser_small", RICH, "none, one of everything", *QUANTIZED)

@@ -3,11 +3,8 @@
 import itertools
 import json
 import math
-import subprocess
-import sys
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_networks import synthetic_rates, synthetic_s5
 
-from s5_to_loihi import bundle, cli
+from s5_to_loihi import bundle
 from s5_to_loihi.bundle.core_mapping import Objective
-from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.errors import BundleError, CapacityError, InputError
 from s5_to_loihi.loihi2 import facts, rules
 from s5_to_loihi.loihi2.bounds import demand, fewest_cores, shortest_times
@@ -535,30 +531,6 @@ def test_every_listed_fact_has_unit_source_and_confidence():
 
 
 # --- bundle and command line ---------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory) -> Path:
-    """A bundle of the shipped denoiser, without a mapping."""
-    path = tmp_path_factory.mktemp("mapping") / "denoiser.bundle"
-    subprocess.run(
-        [sys.executable, "-m", "s5_to_loihi.cli", "compile", DENOISER, "-o", path], check=True
-    )
-    return path
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Call the program; return (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def test_rates_are_counted_on_the_recorded_tokens(compiled):

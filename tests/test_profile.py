@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import s5_to_loihi as s5
-from s5_to_loihi import bundle, cli
+from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import (
     SCOPES,
     CoreActivity,
@@ -603,20 +602,6 @@ def test_a_measurement_of_something_else_is_refused(profiled):
 # --- command line --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Call the program; return (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", "profile", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def written(mapped, tmp_path_factory):
     path = tmp_path_factory.mktemp("profile") / "denoiser.bundle"
@@ -632,7 +617,7 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
         power=Power("board", 1.9, None, {"vdd[/b]": 0.2}, 214),  # no markup
     )
     write_measured(run, tmp_path / "run.json")
-    code, output, _ = call(written, "--measured", tmp_path / "run.json", "--hop", 4)
+    code, output, _ = call("profile", written, "--measured", tmp_path / "run.json", "--hop", 4)
     assert code == 0
     for words in ("30 of 120 cores", "Mapping of the bundle", "loihi2.yaml", "not run on hardware",
                   "energy a token, neurocore rails", "What decides, pipelined: ", "static, board",
@@ -640,14 +625,16 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
                   "What a timestep waits for", "rail vdd[/b]"):  # fmt: skip
         assert words in output
     assert "…" not in output
-    code, output, said = call(written, "--measured", written / "manifest.json")
+    code, output, said = call("profile", written, "--measured", written / "manifest.json")
     assert code == 1
     assert "is no measured profile" in said
 
 
 def test_the_command_prints_json(written, call, tmp_path, denoiser):
     np.save(tmp_path / "frames.npy", np.full((9, 257), 40_000))
-    code, output, _ = call(written, "--input", tmp_path / "frames.npy", "--json", "--seed", 4)
+    code, output, _ = call(
+        "profile", written, "--input", tmp_path / "frames.npy", "--json", "--seed", 4
+    )
     content = json.loads(output)
     assert code == 0
     assert content["schema"] == "s5_to_loihi profile"
@@ -661,7 +648,7 @@ def test_a_bundle_without_mapping_is_mapped_and_left_alone(call, tmp_path):
     bundle.write(bundle.Bundle(SMALL, None), path)
     np.save(tmp_path / "tokens.npy", TOKENS)
     before = {file.name: file.read_bytes() for file in path.iterdir()}
-    code, output, _ = call(path, "--input", tmp_path / "tokens.npy")
+    code, output, _ = call("profile", path, "--input", tmp_path / "tokens.npy")
     assert code == 0
     assert "Mapping made here, not written, for balanced" in output
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
@@ -676,11 +663,11 @@ def test_wrong_calls_end_with_a_message_and_a_code(written, denoiser, call, tmp_
         (("--input", tmp_path / "none.npy"), "does not exist"),
         (("--measured", tmp_path / "none.json"), "cannot be read"),
     ):
-        code, _, said = call(written, *arguments)
+        code, _, said = call("profile", written, *arguments)
         assert code == 1
         assert expected in said
     bundle.write(dataclasses.replace(denoiser, vectors=None), tmp_path / "bare")
-    code, _, said = call(tmp_path / "bare")
+    code, _, said = call("profile", tmp_path / "bare")
     assert code == 1
     assert "Give an input (--input)" in said
 
@@ -695,7 +682,7 @@ def test_what_does_not_fit_ends_with_2(denoiser, call, tmp_path):
         (tmp_path / ("chip.yaml" if name == "loihi2" else "board.yaml")).write_text(text)
     assert load_system(str(tmp_path / "board.yaml")).chip.total.value < source.chip.total.value
     bundle.write(denoiser, tmp_path / "b")
-    code, _, said = call(tmp_path / "b", "--system", tmp_path / "board.yaml")
+    code, _, said = call("profile", tmp_path / "b", "--system", tmp_path / "board.yaml")
     assert code == 2
     assert "exceeds Total of an empty core" in said
 

@@ -17,8 +17,9 @@ from processes import is_alive, wait_until
 from sweep_parent import sweep, tasks_of
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.sweeping import store, workers
-from s5_to_loihi.sweeping.task import RETRIES
+from s5_to_loihi.sweeping.results import SWEEP
+from s5_to_loihi.tasks import store, workers
+from s5_to_loihi.tasks.task import RETRIES
 
 HELPERS = Path(__file__).parent / "helpers"
 KILLS = 20
@@ -169,39 +170,39 @@ def test_a_worker_goes_on_with_what_shares_steps(tmp_path):
 
 def test_directories_of_others_are_refused(tmp_path):
     directory = tmp_path / "out"
-    with store.opened(directory, "mine"):
+    with store.opened(directory, "mine", SWEEP):
         with pytest.raises(InputError, match="is in use by another sweep"):
-            with store.opened(directory, "mine"):
+            with store.opened(directory, "mine", SWEEP):
                 pass
-    with store.opened(directory, "mine"):
+    with store.opened(directory, "mine", SWEEP):
         pass
     with pytest.raises(InputError, match="holds the sweep 'mine', not 'yours'"):
-        with store.opened(directory, "yours"):
+        with store.opened(directory, "yours", SWEEP):
             pass
     stranger = tmp_path / "stranger"
     stranger.mkdir()
     (stranger / "thesis.tex").touch()
     with pytest.raises(InputError, match=r"holds other things \(thesis.tex\)"):
-        with store.opened(stranger, "mine"):
+        with store.opened(stranger, "mine", SWEEP):
             pass
     assert [path.name for path in stranger.iterdir()] == ["thesis.tex"]
     (directory / "sweep.json").write_text('{"schema": "else"}')
     with pytest.raises(InputError, match="does not say which sweep this is"):
-        with store.opened(directory, "mine"):
+        with store.opened(directory, "mine", SWEEP):
             pass
     with pytest.raises(InputError, match="cannot be used"):
-        with store.opened(stranger / "thesis.tex" / "out", "mine"):
+        with store.opened(stranger / "thesis.tex" / "out", "mine", SWEEP):
             pass
 
 
 def test_leftovers_of_a_kill_are_cleared(tmp_path):
     directory = tmp_path / "out"
-    with store.opened(directory, "mine"):
+    with store.opened(directory, "mine", SWEEP):
         pass
     for place in (directory, directory / "points"):
         (place / ".writing-abc").mkdir()
         (place / ".writing-abc" / "half.json").write_text("{")
-    with store.opened(directory, "mine"):
+    with store.opened(directory, "mine", SWEEP):
         assert not list(directory.rglob(".writing-*"))
 
 

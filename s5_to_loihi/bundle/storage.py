@@ -27,6 +27,7 @@ from s5_to_loihi.bundle import core_mapping
 from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.errors import BundleError, CapacityError, NetworkError
+from s5_to_loihi.files.reading import read_json
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.network.network import (
     Endpoint,
@@ -115,13 +116,13 @@ def write(bundle: Bundle, path: Path) -> None:
 
 def _is_bundle(path: Path) -> bool:
     """Tell a bundle, damaged or not, from another program's directory with a manifest."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        return isinstance(manifest, dict) and manifest.get("schema") == SCHEMA
-    except OSError:
+    if not (path / MANIFEST).is_file():
         return False
-    except (ValueError, RecursionError):
+    try:
+        manifest = read_json(path / MANIFEST, largest=LARGEST_MANIFEST, error=BundleError)
+    except BundleError:
         return (path / WEIGHTS).is_file()
+    return isinstance(manifest, dict) and manifest.get("schema") == SCHEMA
 
 
 def _write_files(bundle: Bundle, directory: Path) -> None:
@@ -300,14 +301,9 @@ def _read_manifest(path: Path) -> dict:
             "does not exist" if not path.exists() else f"is not a bundle: it has no {MANIFEST}",
             "Make one with 's5-to-loihi compile EXPORT_DIR -o BUNDLE'",
         )
-    if file.stat().st_size > LARGEST_MANIFEST:
-        raise BundleError(str(file), f"is larger than {LARGEST_MANIFEST >> 20} MiB")
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(str(file), f"is not JSON ({error})", "Compile it again") from None
-    except OSError as error:
-        raise BundleError(str(file), f"cannot be read ({error.strerror})") from None
+    manifest = read_json(
+        file, largest=LARGEST_MANIFEST, error=BundleError, if_damaged="Compile it again"
+    )
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise BundleError(str(file), "is not a manifest of s5_to_loihi", "Give a bundle directory")
     version = manifest.get("schema_version")

@@ -20,9 +20,10 @@ from s5_to_loihi.commands.console import (
     spinner,
 )
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.writing import write_json
 
 if TYPE_CHECKING:
-    from s5_to_loihi.sweeping import engine
+    from s5_to_loihi.tasks import engine
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
@@ -80,11 +81,12 @@ def sweep(
     from s5_to_loihi.reports import sweep_tables
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
     from s5_to_loihi.reports.terminal import rendered
-    from s5_to_loihi.sweeping import cluster, engine, store, workers
+    from s5_to_loihi.sweeping import cluster
     from s5_to_loihi.sweeping.inputs import tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
     from s5_to_loihi.sweeping.point import compute
-    from s5_to_loihi.sweeping.results import RESULTS, assembled, has_all
+    from s5_to_loihi.sweeping.results import RESULTS, SWEEP, assembled, has_all
+    from s5_to_loihi.tasks import engine, store, workers
 
     if jobs is not None and scheduler is not None:
         raise InputError("--jobs", "is given with --scheduler", "A cluster has its own workers")
@@ -105,11 +107,11 @@ def sweep(
         TextColumn("left:"),
         TimeRemainingColumn(),
     )
-    with store.opened(directory, plan.name) as opened:
+    with store.opened(directory, plan.name, SWEEP) as opened:
         with bars(*columns, speed_seconds=SPEED_SECONDS) as shown:
             outcomes = engine.run(tasks, opened, execute, retry_failed, _Display(shown))
         results = assembled(plan, tasks, outcomes)
-        store.write_json(directory / RESULTS, results)
+        write_json(directory / RESULTS, results)
         if any(has_all(point, plotted(results)) for point in results["points"]):
             draw_front(results, plan.varied, pictures[0])
             write_page(results, plan.varied, pictures[1])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
+from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.loihi2 import facts
 from s5_to_loihi.loihi2.facts import System, load_system
 from s5_to_loihi.profiling.constants import NOMINAL, Constants, drawn, interval, provenance
@@ -89,7 +89,9 @@ class Checked:
 def read_points(path: Path = POINTS) -> tuple[Point, ...]:
     """Read the points that come with the package."""
     points = []
-    for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
+    content = read_yaml(path)
+    assert isinstance(content, list)
+    for entry in content:
         points.append(
             Point(
                 name=entry["name"],

@@ -8,7 +8,7 @@ groups update in their phase), which is what happens on the chip and under Lava.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,6 +21,7 @@ from s5_to_loihi.network.network import (
     Endpoint,
     Network,
     NeuronGroup,
+    Synapses,
     is_identity,
 )
 
@@ -70,17 +71,7 @@ class Interpreter:
     def __init__(self, network: Network):
         """Prepare a verified network."""
         self.network = network
-        self._edges = {
-            group.name: tuple(
-                tuple(
-                    (synapses.source, _matrix(synapses.weights), 1 + synapses.delay)
-                    for synapses in network.synapses
-                    if synapses.target == Endpoint(group.name, port)
-                )
-                for port in group.kind.ports
-            )
-            for group in network.groups
-        }
+        self._edges = {group.name: _edges(group, network.synapses) for group in network.groups}
         sent = {synapses.source for synapses in network.synapses} | {network.output}
         self._results = {
             group.name: tuple(
@@ -93,9 +84,7 @@ class Interpreter:
     def initial_state(self, batch: int = 1) -> State:
         """Return the state before the first token: all zero."""
         return {
-            group.name: tuple(
-                np.zeros((batch, group.size), dtype=np.int64) for _ in group.kind.state
-            )
+            group.name: _zero_registers(group, batch)
             for group in self.network.groups
             if group.kind.state
         }
@@ -170,22 +159,63 @@ class Interpreter:
         Returns:
             For each port, (rows, batch, neurons of the group) int64.
         """
-        rows, batch, _ = sent[Endpoint(INPUT, TOKEN)].shape
-        totals = []
-        for edges in self._edges[group.name]:
-            total = None
-            for source, weights, travel in edges:
-                products = _products(weights, sent[source])
-                if timed:
-                    late = min(travel, rows)
-                    products = np.concatenate(
-                        [np.zeros_like(products[:late]), products[: rows - late]]
-                    )
-                total = products if total is None else total + products
-            if total is None:
-                total = np.zeros((rows, batch, group.size), dtype=np.int64)
-            totals.append(total)
-        return tuple(totals)
+        return _accumulate(self._edges[group.name], group.size, sent, timed)
+
+
+def evaluate_group(
+    group: NeuronGroup, synapses: Iterable[Synapses], sent: Mapping[Endpoint, np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """Evaluate a group alone, from a zero state: the rest of its network need not exist yet.
+
+    Args:
+        group: any.
+        synapses: those that end at it, others are passed over.
+        sent: the messages that they carry, each (tokens, batch, neurons).
+
+    Returns:
+        For each of ``kind.values``, (tokens, batch, neurons) int64.
+    """
+    accumulators = _accumulate(_edges(group, synapses), group.size, sent, timed=False)
+    registers = _zero_registers(group, accumulators[0].shape[1])
+    return update_sequence(group, accumulators, registers)[1]
+
+
+#: For each port, the synapses that end there: source, weights, timesteps until arrival.
+_Edges = tuple[tuple[tuple[Endpoint, "csr_matrix | None", int], ...], ...]
+
+
+def _edges(group: NeuronGroup, synapses: Iterable[Synapses]) -> _Edges:
+    return tuple(
+        tuple(
+            (edge.source, _matrix(edge.weights), 1 + edge.delay)
+            for edge in synapses
+            if edge.target == Endpoint(group.name, port)
+        )
+        for port in group.kind.ports
+    )
+
+
+def _zero_registers(group: NeuronGroup, batch: int) -> tuple[np.ndarray, ...]:
+    return tuple(np.zeros((batch, group.size), dtype=np.int64) for _ in group.kind.state)
+
+
+def _accumulate(
+    ports: _Edges, size: int, sent: Mapping[Endpoint, np.ndarray], timed: bool
+) -> tuple[np.ndarray, ...]:
+    rows, batch, _ = next(iter(sent.values())).shape
+    totals = []
+    for edges in ports:
+        total = None
+        for source, weights, travel in edges:
+            products = _products(weights, sent[source])
+            if timed:
+                late = min(travel, rows)
+                products = np.concatenate([np.zeros_like(products[:late]), products[: rows - late]])
+            total = products if total is None else total + products
+        if total is None:
+            total = np.zeros((rows, batch, size), dtype=np.int64)
+        totals.append(total)
+    return tuple(totals)
 
 
 def _matrix(weights: csr_matrix) -> csr_matrix | None:

@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from s5_to_loihi.errors import S5ToLoihiError
-from s5_to_loihi.sweeping.task import Outcome, Task, attempt, died
+from s5_to_loihi.tasks.task import Outcome, Task, attempt, died
 
 #: Within which a scheduler must answer.
 CONNECT_SECONDS = 15

@@ -19,7 +19,7 @@ from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 from s5_to_loihi.sweeping.plan import Plan, Settings
-from s5_to_loihi.sweeping.task import Task
+from s5_to_loihi.tasks.task import Task
 
 #: Roles of data.
 DATA = ("calibration", "held_out", "clean")

@@ -11,8 +11,11 @@ from s5_to_loihi.sweeping.front import front
 from s5_to_loihi.sweeping.inputs import options_as_json, tool
 from s5_to_loihi.sweeping.metrics import METRICS, Better
 from s5_to_loihi.sweeping.plan import Plan
-from s5_to_loihi.sweeping.task import Outcome, Task
+from s5_to_loihi.tasks.store import Kind
+from s5_to_loihi.tasks.task import Outcome, Task
 
+#: What its directory holds.
+SWEEP = Kind("sweep", "point")
 SCHEMA = "s5_to_loihi sweep results"
 SCHEMA_VERSION = 1
 RESULTS = "results.json"

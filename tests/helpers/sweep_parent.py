@@ -13,8 +13,9 @@ from pathlib import Path
 
 import sweep_points
 
-from s5_to_loihi.sweeping import engine, store, workers
-from s5_to_loihi.sweeping.task import Task, digest_of
+from s5_to_loihi.sweeping.results import SWEEP
+from s5_to_loihi.tasks import engine, store, workers
+from s5_to_loihi.tasks.task import Task, digest_of
 
 
 def tasks_of(directory: Path, behaviours: dict) -> list[Task]:
@@ -30,7 +31,7 @@ def tasks_of(directory: Path, behaviours: dict) -> list[Task]:
 def sweep(directory: Path, behaviours: dict, jobs: int = 2, **options) -> tuple:
     """Sweep in this process."""
     execute = functools.partial(workers.execute, compute=sweep_points.compute, jobs=jobs)
-    with store.opened(directory / "out", "test") as opened:
+    with store.opened(directory / "out", "test", SWEEP) as opened:
         return engine.run(tasks_of(directory, behaviours), opened, execute, **options)
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s5_to_loihi.errors import S5ToLoihiError
-from s5_to_loihi.sweeping.task import RETRIES, Outcome, Task, attempt, died
+from s5_to_loihi.tasks.task import RETRIES, Outcome, Task, attempt, died
 
 #: Libraries read these when they start: N workers with a thread a processor each would only get
 #: in each other's way, and sums in another order would change last digits.
@@ -131,9 +131,9 @@ def processors() -> int:
 def _check_starts(failed: int, how: str) -> None:
     if failed > RETRIES:
         raise WorkerError(
-            "sweep",
+            "processes",
             f"a worker process {how} before it had started, {failed} times",
-            "See what it printed; a script of your own that starts a sweep needs"
+            "See what it printed; a script of your own that starts processes needs"
             " 'if __name__ == \"__main__\":'",
         )
 

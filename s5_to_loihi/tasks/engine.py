@@ -1,4 +1,4 @@
-"""Executes what is left to do of a sweep, and keeps each result as soon as it is there."""
+"""Executes what is left to do of a batch of tasks, and keeps each result as soon as it is there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from s5_to_loihi.sweeping.store import Store
-from s5_to_loihi.sweeping.task import Outcome, Task
+from s5_to_loihi.tasks.store import Store
+from s5_to_loihi.tasks.task import Outcome, Task
 
 #: Computes tasks and yields each with its outcome, in any order.
 Executor = Callable[[Sequence[Task]], Iterator[tuple[Task, Outcome]]]
@@ -15,7 +15,7 @@ Executor = Callable[[Sequence[Task]], Iterator[tuple[Task, Outcome]]]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is.
+    """How far a batch is.
 
     Attributes:
         total: tasks in all.

@@ -1,4 +1,4 @@
-"""What a sweep executes: tasks with a digest of all that goes into them, and their outcomes."""
+"""What processes compute: tasks with a digest of all that goes into them, and their outcomes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ RETRIES = 2
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A point to compute.
+    """One thing to compute: a point of a sweep, a clip of a test set.
 
     Attributes:
-        settings: what sets it apart from the other points of its sweep, as JSON can say it.
-        basis: what else its result depends on: digests of files, versions, settings of all points.
+        settings: what sets it apart from the others of its batch, as JSON can say it.
+        basis: what else its result depends on: digests of files, versions, settings of all tasks.
         steps: what its first steps compute; tasks with equal beginnings share these steps, if the
             same worker does one after the other.
         payload: what it is computed from; can be pickled.

@@ -1,0 +1,1 @@
+"""Batches of tasks: computed in processes that may die, kept in a directory, resumed."""
