@@ -86,6 +86,10 @@ class Chip:
     core_power: Fact
     static_power: Fact
 
+    def chips_for(self, cores: int) -> int:
+        """Return how many chips have so many usable cores."""
+        return -(-cores // int(self.usable_cores.value))
+
 
 @dataclass(frozen=True)
 class System:

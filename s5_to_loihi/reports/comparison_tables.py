@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.profiling.baselines import STREAMING
 from s5_to_loihi.profiling.contenders import Contender, Ratio, device_ratios, ratios
 from s5_to_loihi.profiling.dense_float import sizes_of
@@ -20,8 +21,8 @@ def network_table(contenders: Sequence[Contender]) -> Table:
         {
             "network": lambda one: one.name,
             "synapses #": lambda one: one.network.synapse_count,
-            "synaptic words #": lambda one: one.words["Synapses"],
-            "all words #": lambda one: one.words["Total"],
+            "synaptic words #": lambda one: one.words[Resource.SYNAPSES],
+            "all words #": lambda one: one.words[Resource.TOTAL],
             "cores #": lambda one: one.profile.mapping.cores,
             "synops a token #": lambda one: one.profile.activity.synops,
             "messages a token #": lambda one: one.profile.activity.messages,

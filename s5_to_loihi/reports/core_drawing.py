@@ -14,9 +14,9 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from s5_to_loihi.loihi2.evaluation import Evaluation
-from s5_to_loihi.loihi2.loads import COLUMNS
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.placement import Link
+from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.reports.picture import drawn
 
 LINKS = 12
@@ -26,7 +26,7 @@ LARGEST_PICTURE = 64
 GAP = 0.35
 
 
-def draw_mapping(evaluation: Evaluation, path: Path) -> None:
+def draw_mapping(evaluation: MappingEvaluation, path: Path) -> None:
     """Draw a mapping into a file, PNG or SVG by its suffix.
 
     Left: words of each core as a fraction of its total, right: its longest work as a fraction of
@@ -47,7 +47,7 @@ def draw_mapping(evaluation: Evaluation, path: Path) -> None:
     height = used_rows * system.chip.router_rows.value * side
     times = np.stack(list(evaluation.core_times().values())).max(axis=0)
     panels = (
-        ("memory: total words of a core", evaluation.fractions[:, COLUMNS.index("Total")]),
+        ("memory: total words of a core", evaluation.fractions[:, Resource.TOTAL]),
         ("time: longest work of a core / timestep", times / evaluation.timestep()),
     )
     scale = min(0.3, 7.0 / max(width, height))
@@ -74,7 +74,7 @@ def draw_mapping(evaluation: Evaluation, path: Path) -> None:
 
 
 def _draw_cores(
-    axes: Axes, evaluation: Evaluation, chips: np.ndarray, values: np.ndarray, side: float
+    axes: Axes, evaluation: MappingEvaluation, chips: np.ndarray, values: np.ndarray, side: float
 ) -> None:
     """Draw all cores of some chips; those without neurons stay grey."""
     system, chip = evaluation.system, evaluation.system.chip

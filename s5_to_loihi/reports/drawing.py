@@ -10,26 +10,6 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from s5_to_loihi.network.network import INPUT, Network, Synapses, is_identity
 from s5_to_loihi.reports.picture import METADATA, drawn
 
-#: One colour a kind of neuron.
-COLOURS = {
-    "input": "#f0f0f0",
-    "dense": "#cfe3f5",
-    "norm": "#e6e0f0",
-    "scaled_norm": "#e6e0f0",
-    "state": "#fbd9c5",
-    "output": "#d5ecd4",
-    "gate": "#fbeebc",
-    "full_gate": "#fbeebc",
-    "residual": "#fbeebc",
-    "mean": "#e0e0e0",
-    "scaled_dense": "#cfe3f5",
-    "scaled_state": "#fbd9c5",
-    "scaled_output": "#d5ecd4",
-    "gelu_output": "#d5ecd4",
-    "scaled_gate": "#fbeebc",
-    "scaled_full_gate": "#fbeebc",
-    "scaled_residual": "#fbeebc",
-}
 Point = tuple[float, float]
 WIDTH, HEIGHT = 2.3, 0.95
 STEP_X, STEP_Y = 3.7, 2.3
@@ -75,7 +55,8 @@ def _positions(network: Network) -> dict[str, Point]:
 
 
 def _draw_title(axes: Axes, network: Network) -> None:
-    latency = "" if network.latency is None else f", latency {network.latency} timesteps"
+    phase = network.group(network.output.group).phase
+    latency = "" if phase is None else f", latency {phase} timesteps"
     axes.text(
         0,
         0.8,
@@ -90,11 +71,11 @@ def _draw_title(axes: Axes, network: Network) -> None:
 def _draw_group(axes: Axes, network: Network, name: str, position: Point) -> None:
     x, y = position
     if name == INPUT:
-        kind, title, size = "input", "tokens", network.input_size
+        colour, title, size = "#f0f0f0", "tokens", network.input_size
         detail = str(network.input_format)
     else:
         group = network.group(name)
-        kind, title, size = group.kind.name, group.kind.title, group.size
+        colour, title, size = group.kind.colour, group.kind.title, group.size
         detail = f"phase {group.phase}"
     axes.add_patch(
         FancyBboxPatch(
@@ -102,7 +83,7 @@ def _draw_group(axes: Axes, network: Network, name: str, position: Point) -> Non
             WIDTH,
             HEIGHT,
             boxstyle="round,pad=0.02,rounding_size=0.08",
-            facecolor=COLOURS[kind],
+            facecolor=colour,
             edgecolor="#444444",
             linewidth=0.8,
             zorder=3,

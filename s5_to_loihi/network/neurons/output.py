@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from s5_to_loihi.fixed_point import Format, convert, rectify, saturate, shift, shift_right
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.constants import Shift
+from s5_to_loihi.network.neurons.kind import NeuronKind, Update, Values
 
 
 class OutputConstants(NamedTuple):
@@ -20,16 +21,16 @@ class OutputConstants(NamedTuple):
         value_input: format in which it enters the value's weights (GLU ``full``).
     """
 
-    c_re_shift: int
-    c_im_shift: int
-    d_shift: int
+    c_re_shift: Shift
+    c_im_shift: Shift
+    d_shift: Shift
     y: Format
-    conjugate_shift: int
+    conjugate_shift: Shift
     gate_input: Format
     value_input: Format
 
 
-def update(accumulators, state, constants):
+def update(accumulators: Values, state: Values, constants: OutputConstants) -> Update:
     """y = k Re(C g) + D u with k = 1 or 2; activation = relu(y).
 
     The doubled sum is not saturated before the feedthrough is added, as in the reference.
@@ -57,8 +58,8 @@ def update(accumulators, state, constants):
 OUTPUT = NeuronKind(
     name="output",
     title="projection, feedthrough, ReLU",
+    colour="#d5ecd4",
     ports=("c_re", "c_im", "d"),
-    state=(),
     messages=("y", "activation", "gate_input", "value_input"),
     probes=("projection", "doubled", "feedthrough"),
     constants=OutputConstants,

@@ -7,12 +7,15 @@ eight-bit weights would not fit an accumulator. Each digit has a port of its own
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-import numpy as np
+from s5_to_loihi.fixed_point import Format, Integers, saturate, shift, shift_right
+from s5_to_loihi.network.neurons.constants import Allowed, Multipliers, Shifts
+from s5_to_loihi.network.neurons.kind import Values
+from s5_to_loihi.network.widths import MOST_DIGITS, WIDEST_DIGIT
 
-from s5_to_loihi.fixed_point import Format, saturate, shift, shift_right
-from s5_to_loihi.network.widths import MOST_DIGITS
+#: The bits of a digit of weights, each of which has synapses of its own.
+DigitBits = Annotated[int, Allowed(2, WIDEST_DIGIT)]
 
 
 def digit_ports(name: str) -> tuple[str, ...]:
@@ -26,20 +29,17 @@ class Rescaling(NamedTuple):
     Attributes:
         multiplier: (n,) integers.
         shift: (n,) right shifts of the product, >= 0.
-        multiplier_format, shift_format: their formats.
         fine: format of the product, with bits more than the value that it becomes.
         digit_bits: bits of a digit of the weights.
     """
 
-    multiplier: np.ndarray
-    shift: np.ndarray
-    multiplier_format: Format
-    shift_format: Format
+    multiplier: Multipliers
+    shift: Shifts
     fine: Format
-    digit_bits: int
+    digit_bits: DigitBits
 
 
-def chained(accumulators, digit_bits):
+def chained(accumulators: Values, digit_bits: int) -> Integers:
     """Return the sum that the accumulators of a weight's digits stand for, the lowest first."""
     total = accumulators[0]
     for digit, accumulator in enumerate(accumulators[1:], start=1):
@@ -47,7 +47,7 @@ def chained(accumulators, digit_bits):
     return total
 
 
-def rescale(accumulators, c):
+def rescale(accumulators: Values, c: Rescaling) -> Integers:
     """Return ``sat((accumulator * multiplier) >> shift)`` in the format ``c.fine``.
 
     ``accumulators`` are those of the digits of the weights, the lowest first.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-import numpy as np
-
-from s5_to_loihi.fixed_point import Format, rectify, saturate, shift_right
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.fixed_point import Format, Integers, rectify, saturate, shift_right
+from s5_to_loihi.network.neurons.constants import Shift
+from s5_to_loihi.network.neurons.kind import NeuronKind, Update, Values
 from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports, rescale
 
 
@@ -16,16 +15,14 @@ class AffineConstants(NamedTuple):
 
     Attributes:
         weighted: from the accumulator to the fine format.
-        bias: (n,) integers in ``bias_format``, the fine format; holds the half of the rounding.
-        bias_format: its format.
+        bias: (n,) integers in the fine format; holds the half of the rounding.
         rounding_shift: right shift from the fine format to the result.
         result: format of the affine value.
     """
 
     weighted: Rescaling
-    bias: np.ndarray
-    bias_format: Format
-    rounding_shift: int
+    bias: Annotated[Integers, "weighted.fine"]
+    rounding_shift: Shift
     result: Format
 
 
@@ -36,12 +33,12 @@ class ScaledDenseConstants(NamedTuple):
     rectified: int
 
 
-def scaled_affine(accumulators, c):
+def scaled_affine(accumulators: Values, c: AffineConstants) -> Integers:
     """Return the affine value before it saturates at ``c.result.bits``."""
     return shift_right(rescale(accumulators, c.weighted) + c.bias, c.rounding_shift)
 
 
-def update(accumulators, state, constants):
+def update(accumulators: Values, state: Values, constants: ScaledDenseConstants) -> Update:
     """activation = relu(affine) or affine."""
     affine = scaled_affine(accumulators, constants.affine)
     activation = rectify(affine) if constants.rectified else affine
@@ -51,8 +48,8 @@ def update(accumulators, state, constants):
 SCALED_DENSE = NeuronKind(
     name="scaled_dense",
     title="scaled affine map",
+    colour="#cfe3f5",
     ports=digit_ports("weighted"),
-    state=(),
     messages=("activation",),
     probes=("affine",),
     constants=ScaledDenseConstants,
