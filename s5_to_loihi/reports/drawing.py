@@ -55,8 +55,7 @@ def _positions(network: Network) -> dict[str, Point]:
 
 
 def _draw_title(axes: Axes, network: Network) -> None:
-    phase = network.group(network.output.group).phase
-    latency = "" if phase is None else f", latency {phase} timesteps"
+    latency = "" if network.latency is None else f", latency {network.latency} timesteps"
     axes.text(
         0,
         0.8,

@@ -54,12 +54,12 @@ def timestep_table(evaluation: MappingEvaluation) -> Table:
     low, value, high = (evaluation.times(case) for case in CASES)
     times = (value, evaluation.shortest_times(), low, high)
     decides = max(value, key=value.__getitem__)
-    rows = ((term.label, *(f"{one[term]:,.0f}" for one in times)) for term in value)
+    rows = {term: (term.label, *(f"{one[term]:,.0f}" for one in times)) for term in value}
     return of_rows(
         "Timestep in ns, by the model: the largest row decides (bound: what no mapping on as many"
         " cores can beat)",
         ("term", "reached #", "bound #", "fast constants #", "slow constants #"),
-        (strong(*row) if row[0] == decides.label else row for row in rows),
+        (strong(*row) if term == decides else row for term, row in rows.items()),
     )
 
 
