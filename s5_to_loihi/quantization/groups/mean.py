@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.neurons import MEAN
-from s5_to_loihi.network.neurons.mean import mean_constants, mean_formats
+from s5_to_loihi.network.neurons.mean import MEAN, mean_constants, mean_formats
 from s5_to_loihi.quantization.draft import Draft, Message
 
 
