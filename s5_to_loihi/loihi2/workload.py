@@ -22,6 +22,7 @@ class Workload:
 
     Attributes:
         network: its groups are numbered in its order.
+        chip: whose cores it is to lie on.
         edges: the names of its synapses, by target group.
         rates_origin: where the rates come from.
         arrays: for the kernels.
@@ -35,6 +36,7 @@ class Workload:
     """
 
     network: Network
+    chip: Chip
     edges: tuple[str, ...]
     rates_origin: str
     arrays: Arrays
@@ -67,7 +69,7 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
     Args:
         network: verified.
         rates: of its messages.
-        chip: whose words and programs to count.
+        chip: whose cores to map it onto.
     """
     sizes = np.array([group.size for group in network.groups], dtype=np.int64)
     first_neuron = np.concatenate([[0], np.cumsum(sizes)])
@@ -91,6 +93,7 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
     reaches[messages[str(network.output)]] = True
     return Workload(
         network=network,
+        chip=chip,
         edges=tuple(synapses.name for synapses in edges),
         rates_origin=rates.origin,
         arrays=_arrays(network, edges, messages, rates),

@@ -126,7 +126,5 @@ def _constants(rng: np.random.Generator, cls: type, size: int):
 def synthetic_rates(network: Network, seed: int = 0, shape: float = 0.5) -> Rates:
     """Uneven rates, beta distributed: some neurons are nearly silent, some nearly always active."""
     rng = np.random.default_rng(seed)
-    sizes = {str(synapses.source): synapses.weights.shape[1] for synapses in network.synapses}
-    sizes[str(network.output)] = network.output_size
-    rates = {name: rng.beta(shape, shape, sizes[name]) for name in sent_messages(network)}
-    return Rates("synthetic, uneven", rates)
+    sizes = sent_messages(network).items()
+    return Rates("synthetic, uneven", {name: rng.beta(shape, shape, n) for name, n in sizes})
