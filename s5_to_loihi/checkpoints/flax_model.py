@@ -10,23 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 
-from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
-from s5_to_loihi.checkpoints.parameters import (
-    LARGEST_REAL_PART,
-    Parameters,
-    affine,
-    clipped,
-    state_space,
-)
-from s5_to_loihi.checkpoints.pruning import (
+from s5_to_loihi.checkpoints.magnitude_pruning import (
     CLEAR_GAP,
     erdos_renyi_sparsities,
     find_recipe,
     gap,
     masked,
+)
+from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
+from s5_to_loihi.checkpoints.parameters import (
+    LARGEST_REAL_PART,
+    Parameters,
+    affine,
+    batch_norm,
+    output_matrices,
+    trained_state_space,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -80,7 +82,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         chooser.options.refuse_all_but(where, *known - {"rectified", "pruning_sparsity"})
     count = _count_blocks(where, arrays)
     _check_statistics(parameters, chooser, count, intel)
-    encoder = _dense(parameters, "params/encoder/encoder", None, None)
+    encoder = affine(parameters, "params/encoder/encoder", None, None, flax=True)
     width = len(encoder.bias)
     rectified = intel and _is_rectified(parameters, chooser, count)
     model = S5Model(
@@ -88,7 +90,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         encoder=encoder,
         rectified_encoder=rectified,
         blocks=_blocks(parameters, chooser, count, width, rectified, "mixer" if intel else "seq"),
-        decoder=_dense(parameters, "params/decoder", None, width),
+        decoder=affine(parameters, "params/decoder", None, width, flax=True),
         readout=_readout(chooser, intel),
     )
     parameters.refuse_unread(_READS)
@@ -217,10 +219,6 @@ def _sparsities(
 # --- the parts -----------------------------------------------------------------------------------
 
 
-def _dense(parameters: Parameters, path: str, outputs: int | None, inputs: int | None):
-    return affine(parameters, f"{path}/kernel", f"{path}/bias", outputs, inputs, transposed=True)
-
-
 def _is_rectified(parameters: Parameters, chooser: Chooser, count: int) -> bool:
     """Find out whether a ReLU stands before every block, by the means that batch norm saw."""
     means = [
@@ -229,12 +227,10 @@ def _is_rectified(parameters: Parameters, chooser: Chooser, count: int) -> bool:
     ]
     lowest, highest = min(map(np.min, means)), max(map(np.max, means))
     # A tenth leaves room for rounding; GELU gives about as much below zero as above.
-    above = bool(lowest > -0.1 * highest)
-    if above:
-        reason = "the means of all blocks' inputs are above zero"
-    else:
-        reason = f"means of blocks' inputs go down to {lowest:.3g} (up to {highest:.3g})"
-    return chooser.choose("rectified", above, reason)
+    if lowest > -0.1 * highest:
+        return chooser.choose("rectified", True, "the means of all blocks' inputs are above zero")
+    reason = f"means of blocks' inputs go down to {lowest:.3g} (up to {highest:.3g})"
+    return chooser.choose("rectified", False, reason)
 
 
 def _readout(chooser: Chooser, intel: bool) -> Readout:
@@ -255,18 +251,15 @@ def _blocks(
     activation = _activation(chooser, rectified, ssm == "mixer")
     glu = _glu_variant(parameters, chooser, paths[0])
     prenorm = chooser.choose("prenorm", True, default)
+    square = partial(affine, parameters, outputs=width, inputs=width, flax=True)
     return tuple(
         S5Block(
             norm=_norm(parameters, f"encoder/layers_{index}/norm", width),
             ssm=_state_space(parameters, f"{path}/{ssm}", width, discretization, symmetric, clip),
             activation=activation,
             glu=glu,
-            value=_dense(parameters, f"{path}/out1", width, width)
-            if glu is GluVariant.FULL
-            else None,
-            gate=None
-            if glu is GluVariant.NONE
-            else _dense(parameters, f"{path}/out2", width, width),
+            value=square(f"{path}/out1") if glu is GluVariant.FULL else None,
+            gate=square(f"{path}/out2") if glu is not GluVariant.NONE else None,
             prenorm=prenorm,
             rectified=rectified,
         )
@@ -284,7 +277,7 @@ def _activation(chooser: Chooser, rectified: bool, intel: bool) -> Activation:
 
 def _glu_variant(parameters: Parameters, chooser: Chooser, path: str) -> GluVariant:
     """Find the gated linear unit; which maps there are leaves only two of them open."""
-    maps = tuple(f"{path}/{name}/kernel" in parameters for name in ("out1", "out2"))
+    maps = (f"{path}/out1/kernel" in parameters, f"{path}/out2/kernel" in parameters)
     possible = {
         (True, True): (GluVariant.FULL,),
         (False, True): (GluVariant.HALF1, GluVariant.HALF2),
@@ -331,43 +324,28 @@ def _state_space(
     real = parameters.real(f"{path}/Lambda_re", (None,))
     states = len(real)
     eigenvalues = real + 1j * parameters.real(f"{path}/Lambda_im", (states,))
-    with np.errstate(over="ignore"):
-        step = np.exp(parameters.real(f"{path}/log_step", (states, 1))[:, 0])
-    return state_space(
-        f"{parameters.where}: {path}",
-        eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
-        step=step,
-        b=parameters.complex(f"{path}/B", (states, width)),
-        c=_output_matrix(parameters, path, width, states),
-        d=parameters.real(f"{path}/D", (width,)),
-        discretization=discretization,
-        conjugate_symmetric=symmetric,
+    log_step = parameters.real(f"{path}/log_step", (states, 1))[:, 0]
+    outputs = _output_matrices(parameters, path, width, states)
+    return trained_state_space(
+        parameters, f"{path}/", eigenvalues, log_step, outputs, discretization, symmetric, clip
     )
 
 
-def _output_matrix(parameters: Parameters, path: str, width: int, states: int) -> np.ndarray:
-    """Return C (H, P), or (H, 2P) of a bidirectional model, which may store it as C1 and C2."""
+def _output_matrices(
+    parameters: Parameters, path: str, width: int, states: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read C; a bidirectional model may store both as C1 and C2."""
     if f"{path}/C1" in parameters:
-        halves = [parameters.complex(f"{path}/{name}", (width, states)) for name in ("C1", "C2")]
-        return np.concatenate(halves, axis=1)
-    doubled = parameters.shape(f"{path}/C")[:2] == (width, 2 * states)
-    return parameters.complex(f"{path}/C", (width, 2 * states if doubled else states))
+        c, backward = (parameters.complex(f"{path}/C{n}", (width, states)) for n in (1, 2))
+        return c, backward
+    bidirectional = parameters.shape(f"{path}/C")[:2] == (width, 2 * states)
+    return output_matrices(parameters, f"{path}/C", width, states, bidirectional)
 
 
 def _norm(parameters: Parameters, path: str, width: int) -> BatchNorm | LayerNorm:
-    def vector(name: str, missing: float) -> np.ndarray:
-        if f"params/{path}/{name}" in parameters:
-            return parameters.real(f"params/{path}/{name}", (width,))
-        return np.full(width, missing)
-
-    scale, bias = vector("scale", 1.0), vector("bias", 0.0)
-    if f"batch_stats/{path}/mean" not in parameters:
+    scale = parameters.vector(f"params/{path}/scale", width, missing=1.0)
+    bias = parameters.vector(f"params/{path}/bias", width, missing=0.0)
+    mean, variance = f"batch_stats/{path}/mean", f"batch_stats/{path}/var"
+    if mean not in parameters:
         return LayerNorm(scale, bias, LAYER_NORM_EPSILON)
-    mean, variance = (
-        parameters.real(f"batch_stats/{path}/{name}", (width,)) for name in ("mean", "var")
-    )
-    if (variance < 0).any():
-        raise CheckpointError(
-            f"{parameters.where}: batch_stats/{path}/var", f"goes down to {variance.min():g}"
-        )
-    return BatchNorm(mean, variance, scale, bias, BATCH_NORM_EPSILON)
+    return batch_norm(parameters, mean, variance, scale, bias, BATCH_NORM_EPSILON)

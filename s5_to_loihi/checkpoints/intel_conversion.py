@@ -6,16 +6,33 @@ lie the scales of its quantization and the ranges that its observers saw: both a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from s5_to_loihi.checkpoints.containers import flat
+from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, load_arrays
+from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.checkpoints.restricted_pickle import read_tree
 
 #: What tells a fixed-point export, which is no float checkpoint, from a conversion.
 EXPORT_FILE = "fxpmodel.pkl"
 PARAMETERS_FILE, STATISTICS_FILE = "sc_calibrated_params.pkl", "sc_cal_stats.pkl"
+
+
+def sniff(path: Path, start: bytes) -> bool:
+    """Tell by names whether this is the directory of a conversion, or one of its two files."""
+    if path.is_dir():
+        return (path / PARAMETERS_FILE).exists()
+    return path.name in (PARAMETERS_FILE, STATISTICS_FILE)
+
+
+def load(path: Path, options: LoadOptions) -> LoadedCheckpoint:
+    """Load the model of a directory, or of that in which a file lies."""
+    directory = path if path.is_dir() else path.parent
+    arrays, files = read(directory)
+    name, container = directory.resolve().name, "Intel conversion, "
+    return load_arrays(directory, name, arrays, files, options, container, [directory])
 
 
 def read(directory: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:
@@ -28,7 +45,7 @@ def read(directory: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:
         CheckpointError: a file is missing or damaged.
     """
     files = (directory / PARAMETERS_FILE, directory / STATISTICS_FILE)
-    parameters, statistics = (dict(_flatten(read_tree(file), "")) for file in files)
+    parameters, statistics = (dict(flat(read_tree(file), "/")) for file in files)
     arrays = {f"params/{path}": array for path, array in parameters.items() if not _is_scale(path)}
     arrays |= {
         f"batch_stats/{path}": array
@@ -45,11 +62,3 @@ def _is_scale(path: str) -> bool:
         or "/quant_" in path
         or (name == "scale" and parent != "norm")
     )
-
-
-def _flatten(tree: object, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    if isinstance(tree, np.ndarray):
-        yield prefix, tree
-    elif isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _flatten(value, f"{prefix}/{key}" if prefix else str(key))

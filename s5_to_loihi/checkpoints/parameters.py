@@ -7,12 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.float_model import Affine, Discretization, StateSpaceModel
-
-#: The largest checkpoint that is read, counted unpacked: about 2000 times Intel's published model.
-LARGEST_BYTES = 4 << 30
-#: The most arrays that are read: a block has about 20, and an optimizer keeps two copies of each.
-MOST_ARRAYS = 20_000
+from s5_to_loihi.float_model import Affine, BatchNorm, Discretization, StateSpaceModel
 
 _TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", "c8", "c16")))
 
@@ -105,6 +100,10 @@ class Parameters:
         self._check_shape(name, array.shape, shape)
         return array.astype(np.complex128)
 
+    def vector(self, name: str, size: int, missing: float) -> np.ndarray:
+        """Return an array (size,) in float64 as ``real`` does; ``missing`` where there is none."""
+        return self.real(name, (size,)) if name in self else np.full(size, missing)
+
     def refuse_unread(self, reads: str) -> None:
         """Refuse arrays that nothing asked for: they belong to a layer that is not known.
 
@@ -153,28 +152,49 @@ def fits(got: Sequence[int], expected: Sequence[int | None]) -> bool:
 
 def affine(
     parameters: Parameters,
-    weight: str,
-    bias: str,
+    path: str,
     outputs: int | None,
     inputs: int | None,
-    transposed: bool = False,
+    flax: bool = False,
 ) -> Affine:
-    """Read an affine map.
+    """Read an affine map; a missing bias is zero.
 
     Args:
         parameters: where from.
-        weight, bias: names; a missing bias is zero.
+        path: of the map: ``path.weight`` and ``path.bias``.
         outputs, inputs: sizes; None for any.
-        transposed: True if the weight is stored (in, out), as Flax does.
+        flax: True if it is as in Flax: ``path/kernel``, stored (in, out), and ``path/bias``.
 
     Raises:
         CheckpointError: missing, or of another shape.
     """
-    shape = (inputs, outputs) if transposed else (outputs, inputs)
-    matrix = parameters.real(weight, shape)
-    matrix = np.ascontiguousarray(matrix.T) if transposed else matrix
-    rows = len(matrix)
-    return Affine(matrix, parameters.real(bias, (rows,)) if bias in parameters else np.zeros(rows))
+    if flax:
+        weight = np.ascontiguousarray(parameters.real(f"{path}/kernel", (inputs, outputs)).T)
+    else:
+        weight = parameters.real(f"{path}.weight", (outputs, inputs))
+    bias = f"{path}/bias" if flax else f"{path}.bias"
+    return Affine(weight, parameters.vector(bias, len(weight), missing=0.0))
+
+
+def batch_norm(
+    parameters: Parameters,
+    mean: str,
+    variance: str,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    epsilon: float,
+) -> BatchNorm:
+    """Read the statistics of a batch norm by their names and add them to the rest, (H,) each.
+
+    Raises:
+        CheckpointError: missing, of another shape, or a variance below zero.
+    """
+    means, variances = (parameters.real(name, scale.shape) for name in (mean, variance))
+    if (variances < 0).any():
+        raise CheckpointError(
+            f"{parameters.where}: {variance}", f"goes down to {variances.min():g}"
+        )
+    return BatchNorm(means, variances, scale, bias, epsilon)
 
 
 #: Training keeps real parts of eigenvalues at or below this (``clip_eigs``; in float32).
@@ -186,49 +206,73 @@ def clipped(eigenvalues: np.ndarray) -> np.ndarray:
     return np.minimum(eigenvalues.real, LARGEST_REAL_PART) + 1j * eigenvalues.imag
 
 
-def state_space(
-    where: str,
+def output_matrices(
+    parameters: Parameters, name: str, width: int, states: int, bidirectional: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read C (H, P), and that of the reversed sequence (H, P), if its columns follow in one matrix.
+
+    Raises:
+        CheckpointError: missing, or of another shape.
+    """
+    c = parameters.complex(name, (width, 2 * states if bidirectional else states))
+    return c[:, :states], c[:, states:] if bidirectional else None
+
+
+def trained_state_space(
+    parameters: Parameters,
+    prefix: str,
     eigenvalues: np.ndarray,
-    step: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray,
-    d: np.ndarray,
+    log_step: np.ndarray,
+    outputs: tuple[np.ndarray, np.ndarray | None],
     discretization: Discretization,
     conjugate_symmetric: bool,
+    clip: bool,
 ) -> StateSpaceModel:
-    """Put a state-space model together from checked parts.
+    """Put together what training of S5 has as parameters, and read B and D.
 
     Args:
-        where: the block, for messages.
+        parameters: where from.
+        prefix: of the names ``B`` (P, H) and ``D`` (H,), with what separates them.
         eigenvalues: (P,) complex.
-        step: (P,).
-        b: (P, H) complex.
-        c: (H, P) complex; (H, 2P) for a bidirectional model: first the columns of the states of the
-            sequence, then those of the reversed one.
-        d: (H,).
+        log_step: (P,) the logarithm of the time step.
+        outputs: from ``output_matrices``.
         discretization, conjugate_symmetric: as in ``StateSpaceModel``.
+        clip: whether the eigenvalues are clipped, as in training.
+
+    Raises:
+        CheckpointError: missing, of another shape, or not stable.
+    """
+    c, backward = outputs
+    with np.errstate(over="ignore"):
+        step = np.exp(log_step)
+    ssm = StateSpaceModel(
+        eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
+        step=step,
+        b=parameters.complex(f"{prefix}B", c.shape[::-1]),
+        c=c,
+        d=parameters.real(f"{prefix}D", c.shape[:1]),
+        discretization=discretization,
+        conjugate_symmetric=conjugate_symmetric,
+        bidirectional_c=backward,
+    )
+    return stable(f"{parameters.where}: {prefix[:-1]}", ssm)
+
+
+def stable(where: str, ssm: StateSpaceModel) -> StateSpaceModel:
+    """Return a state-space model that may be one; ``where`` names the block in errors.
 
     Raises:
         CheckpointError: an unstable eigenvalue, or a step that is no positive number.
     """
-    unstable = int(np.count_nonzero(eigenvalues.real >= 0))
+    reals, step = ssm.eigenvalues.real, ssm.step
+    unstable = int(np.count_nonzero(reals >= 0))
     if unstable:
         raise CheckpointError(
             where,
-            f"{unstable} of {len(eigenvalues)} eigenvalues have a real part of 0 or more (largest"
-            f" {eigenvalues.real.max():g}): the state grows without limit",
+            f"{unstable} of {len(reals)} eigenvalues have a real part of 0 or more (largest"
+            f" {reals.max():g}): the state grows without limit",
             "Load with clip_eigenvalues if the model was trained with it, or train it with it",
         )
     if not (np.isfinite(step) & (step > 0)).all():
         raise CheckpointError(where, f"has time steps from {step.min():g} to {step.max():g}")
-    states = len(eigenvalues)
-    return StateSpaceModel(
-        eigenvalues=eigenvalues,
-        step=step,
-        b=b,
-        c=c[:, :states],
-        d=d,
-        discretization=discretization,
-        conjugate_symmetric=conjugate_symmetric,
-        bidirectional_c=c[:, states:] if c.shape[1] > states else None,
-    )
+    return ssm

@@ -15,12 +15,11 @@ from s5_to_loihi.checkpoints.options import Chooser
 from s5_to_loihi.checkpoints.parameters import (
     Parameters,
     affine,
-    clipped,
-    state_space,
+    output_matrices,
+    trained_state_space,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
-    Affine,
     Discretization,
     FeedForwardBlock,
     LayerNorm,
@@ -69,17 +68,18 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         "liquid: guessed no, and degree: guessed 1, because both are S5Block's defaults and its"
         " tensors are the same with and without"
     )
+    clip = bool(chooser.options.clip_eigenvalues)
     width = len(parameters.real(f"{prefixes[0]}s5.seq.D", (None,)))
     before, after = _linear_maps(arrays, stem, prefixes)
     _note_gaps(stem, [place for place in (before, *prefixes, after) if place], chooser.notes)
     model = S5Model(
         name=name,
-        encoder=_linear(parameters, before, width, None) if before else None,
+        encoder=affine(parameters, before[:-1], width, None) if before else None,
         rectified_encoder=False,
         blocks=tuple(
-            _block(parameters, prefix, width, discretization, chooser) for prefix in prefixes
+            _block(parameters, prefix, width, discretization, clip) for prefix in prefixes
         ),
-        decoder=_linear(parameters, after, None, width) if after else None,
+        decoder=affine(parameters, after[:-1], None, width) if after else None,
         readout=chooser.choose("readout", Readout.EACH_TOKEN, "S5Block gives one output a token"),
     )
     parameters.refuse_unread(_READS)
@@ -96,8 +96,9 @@ def _in_order(where: str, prefixes: list[str]) -> tuple[str, list[str]]:
         )
     if len(prefixes) == 1 and not re.search(r"(^|\.)\d{1,9}\.$", prefixes[0]):
         return prefixes[0], prefixes
-    parts = [re.fullmatch(r"(|.*\.)(\d{1,9})\.", prefix) for prefix in prefixes]
-    if not all(parts) or len({part[1] for part in parts}) != 1:
+    matches = [re.fullmatch(r"(|.*\.)(\d{1,9})\.", prefix) for prefix in prefixes]
+    parts = [match for match in matches if match]
+    if len(parts) < len(prefixes) or len({part[1] for part in parts}) != 1:
         raise CheckpointError(
             where, f"has S5Blocks in different places: {', '.join(sorted(prefixes)[:3])}",
             f"This loader reads {_READS}",
@@ -108,13 +109,13 @@ def _in_order(where: str, prefixes: list[str]) -> tuple[str, list[str]]:
 def _linear_maps(arrays: Mapping, stem: str, prefixes: list[str]) -> tuple[str | None, str | None]:
     """Find the prefixes of the linear maps before and after the blocks."""
     parent = re.sub(r"[^.]+\.$", "", stem)
-    numbers = [_number(stem, prefix) for prefix in prefixes]
+    numbers = [number for prefix in prefixes if (number := _number(stem, prefix)) is not None]
     before = after = None
     for path, array in arrays.items():
         prefix = path.removesuffix("weight")
         if array.ndim != 2 or prefix == path:
             continue
-        number = _number(stem, prefix)
+        number = _number(stem, prefix) if numbers else None
         if prefix == f"{parent}encoder." or (number is not None and number < numbers[0]):
             before = prefix
         elif prefix == f"{parent}decoder." or (number is not None and number > numbers[-1]):
@@ -138,16 +139,8 @@ def _note_gaps(stem: str, places: list[str], notes: list[str]) -> None:
         )
 
 
-def _linear(parameters: Parameters, prefix: str, outputs: int | None, inputs: int | None) -> Affine:
-    return affine(parameters, f"{prefix}weight", f"{prefix}bias", outputs, inputs)
-
-
 def _block(
-    parameters: Parameters,
-    prefix: str,
-    width: int,
-    discretization: Discretization,
-    chooser: Chooser,
+    parameters: Parameters, prefix: str, width: int, discretization: Discretization, clip: bool
 ) -> FeedForwardBlock:
     decode = parameters.real(f"{prefix}ff_dec.weight", (width, None))
     expand = parameters.real(f"{prefix}ff_enc.weight", (None, width))
@@ -159,7 +152,7 @@ def _block(
         )
     return FeedForwardBlock(
         norm=_layer_norm(parameters, f"{prefix}attn_norm", width),
-        ssm=_state_space(parameters, f"{prefix}s5.seq", width, discretization, chooser),
+        ssm=_state_space(parameters, f"{prefix}s5.seq", width, discretization, clip),
         feed_forward_norm=_layer_norm(parameters, f"{prefix}ff_norm", width),
         expand=expand,
         decode=decode,
@@ -173,27 +166,14 @@ def _layer_norm(parameters: Parameters, path: str, width: int) -> LayerNorm:
 
 
 def _state_space(
-    parameters: Parameters,
-    path: str,
-    width: int,
-    discretization: Discretization,
-    chooser: Chooser,
+    parameters: Parameters, path: str, width: int, discretization: Discretization, clip: bool
 ) -> StateSpaceModel:
     eigenvalues = parameters.complex(f"{path}.Lambda", (None,))
     states = len(eigenvalues)
-    if chooser.options.clip_eigenvalues:
-        eigenvalues = clipped(eigenvalues)
-    columns = 2 * states if parameters.shape(f"{path}.C")[1:2] == (2 * states,) else states
-    with np.errstate(over="ignore"):
-        step = np.exp(parameters.real(f"{path}.log_step", (states,)))
-    return state_space(
-        f"{parameters.where}: {path}",
-        eigenvalues=eigenvalues,
-        step=step,
-        b=parameters.complex(f"{path}.B", (states, width)),
-        c=parameters.complex(f"{path}.C", (width, columns)),
-        d=parameters.real(f"{path}.D", (width,)),
-        discretization=discretization,
-        # S5 of s5-pytorch keeps both of each pair.
-        conjugate_symmetric=False,
+    log_step = parameters.real(f"{path}.log_step", (states,))
+    bidirectional = parameters.shape(f"{path}.C")[1:2] == (2 * states,)
+    outputs = output_matrices(parameters, f"{path}.C", width, states, bidirectional)
+    # S5 of s5-pytorch keeps both of each conjugate pair.
+    return trained_state_space(
+        parameters, f"{path}.", eigenvalues, log_step, outputs, discretization, False, clip
     )

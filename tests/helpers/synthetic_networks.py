@@ -5,8 +5,8 @@ import typing
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.loihi2.rates import Rates, sent_messages
+from s5_to_loihi.fixed_point import Format, Integers
+from s5_to_loihi.loihi2.rates import Rates
 from s5_to_loihi.network.network import (
     INPUT,
     TOKEN,
@@ -36,8 +36,8 @@ def synthetic_s5(
     rng = np.random.default_rng(seed)
     groups, synapses = [], []
 
-    def group(name: str, kind: str, size: int) -> None:
-        kind = KINDS[kind]
+    def group(name: str, kind_name: str, size: int) -> None:
+        kind = KINDS[kind_name]
         groups.append(
             NeuronGroup(
                 name,
@@ -50,8 +50,8 @@ def synthetic_s5(
         )
 
     def edge(name: str, source: str, target: str, weights: csr_matrix, delay: int = 0) -> None:
-        ends = (Endpoint(*one.rsplit(".", 1)) for one in (source, target))
-        synapses.append(Synapses(name, *ends, weights, WEIGHT.exponent, delay))
+        start, end = (Endpoint(*one.rsplit(".", 1)) for one in (source, target))
+        synapses.append(Synapses(name, start, end, weights, WEIGHT.exponent, delay))
 
     group("encoder", "dense", width)
     token = f"{INPUT}.{TOKEN}"
@@ -110,9 +110,9 @@ def _diagonal(rng: np.random.Generator | None, size: int) -> csr_matrix:
 
 
 def _constants(rng: np.random.Generator, cls: type, size: int):
-    values = {}
+    values: dict[str, object] = {}
     for name, hint in typing.get_type_hints(cls).items():
-        if hint is np.ndarray:
+        if hint == Integers:
             values[name] = rng.integers(-(2**15), 2**15, size)
         elif hint is Format:
             values[name] = MESSAGE
@@ -126,5 +126,5 @@ def _constants(rng: np.random.Generator, cls: type, size: int):
 def synthetic_rates(network: Network, seed: int = 0, shape: float = 0.5) -> Rates:
     """Uneven rates, beta distributed: some neurons are nearly silent, some nearly always active."""
     rng = np.random.default_rng(seed)
-    sizes = sent_messages(network).items()
-    return Rates("synthetic, uneven", {name: rng.beta(shape, shape, n) for name, n in sizes})
+    rates = {str(one): rng.beta(shape, shape, network.message_size(one)) for one in network.sent}
+    return Rates("synthetic, uneven", rates)

@@ -40,8 +40,10 @@ KINDS: dict[str, NeuronKind] = {
     )
 }
 
-VARIABLE = "S5_TO_LOIHI_KINDS"
-ENTRY_POINTS = "s5_to_loihi.kinds"
+#: Where the kinds of others are named.
+VARIABLE, ENTRY_POINTS = "S5_TO_LOIHI_KINDS", "s5_to_loihi.kinds"
+
+__all__ = ["KINDS", "VARIABLE", "NeuronKind", "known_kinds", "register"]
 
 
 def register(kind: NeuronKind) -> None:
@@ -49,9 +51,11 @@ def register(kind: NeuronKind) -> None:
 
     Raises:
         InputError: there is another kind of that name.
-        TypeError: what its constants declare is no constant.
+        TypeError: what its constants declare is no constant, or it has a state but no recurrence.
     """
     declared_fields(kind.constants)
+    if kind.state and kind.recurrence is None:
+        raise TypeError(f"neuron kind {kind.name} has a state, but its update is no Recurrence")
     if KINDS.setdefault(kind.name, kind) is not kind:
         raise InputError(f"neuron kind {kind.name}", "is the name of another kind", "Rename it")
 

@@ -1,0 +1,217 @@
+"""A network in the making: the groups so far, and what they send for the calibration data.
+
+Each group is quantized on the integers that the groups before it really send, against what the
+float model has there: what was lost before is compensated as far as the group's own weights and
+biases can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format, limits
+from s5_to_loihi.network.builder import NetworkBuilder
+from s5_to_loihi.network.network import Endpoint
+from s5_to_loihi.network.neurons import NeuronKind
+from s5_to_loihi.network.neurons.rescaling import digit_ports
+from s5_to_loihi.quantization.formats import channel_exponents
+from s5_to_loihi.quantization.precision import Precision
+from s5_to_loihi.quantization.rounding import (
+    Moments,
+    RoundedRows,
+    choose_digits,
+    largest_weight_sum,
+    round_rows,
+)
+from s5_to_loihi.simulators.interpreter import evaluate_group
+
+
+@dataclass(frozen=True, eq=False)
+class Message:
+    """What a group sends for the calibration data.
+
+    Attributes:
+        endpoint: its name in the network.
+        format: of the integers; its exponent is the least of ``exponents``.
+        integers: (T, N, n) int64.
+        exponents: (n,) fractional bits of each neuron's integers.
+        rectified: whether a ReLU leaves nothing below zero.
+    """
+
+    endpoint: Endpoint
+    format: Format
+    integers: np.ndarray
+    exponents: np.ndarray
+    rectified: bool = False
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The value of one integer of each neuron, (n,)."""
+        return np.exp2(-self.exponents)
+
+    @property
+    def interval(self) -> tuple[int, int]:
+        """The lowest and the highest integer, whatever the input."""
+        lowest, highest = limits(self.format.bits)
+        return (0 if self.rectified else lowest), highest
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A matrix that reads a message.
+
+    Attributes:
+        weight: (out, n) floats.
+        name: of the tensor.
+        expected: (n,) magnitudes that training says will come, or zero.
+    """
+
+    weight: np.ndarray
+    name: str
+    expected: np.ndarray | float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class TensorScale:
+    """How a value's integers relate to the float model.
+
+    Attributes:
+        value: ``group.value`` in the network.
+        reference: its name in ``float_model.evaluate``.
+        exponents: (neurons,) fractional bits of each neuron's integers.
+        part: ``real`` or ``imag`` of a complex one, else None.
+    """
+
+    value: str
+    reference: str
+    exponents: np.ndarray
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class RoundedMatrix:
+    """What happened to a weight matrix.
+
+    Attributes:
+        name: of the tensor, ``block0.B`` for example.
+        bits: of an integer.
+        parameters: non-zero entries of the float matrix; real and imaginary parts count apart.
+        zeroed: how many of them became zero.
+    """
+
+    name: str
+    bits: int
+    parameters: int
+    zeroed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """What all groups of a network in the making share.
+
+    Attributes:
+        builder: the groups and synapses so far.
+        floats: the float model's values on the calibration data, (T, N, n) each.
+        precision: bits of all tensors.
+        on_group: called when a group is done.
+        notes: what was capped or approximated, for people.
+        scales, matrices: for the report.
+    """
+
+    builder: NetworkBuilder
+    floats: Mapping[str, np.ndarray]
+    precision: Precision
+    on_group: Callable[[], None]
+    notes: list[str]
+    scales: list[TensorScale] = field(default_factory=list)
+    matrices: list[RoundedMatrix] = field(default_factory=list)
+
+    def message_format(
+        self, tensor: str, values: np.ndarray, readers: Sequence[Reader]
+    ) -> tuple[int, np.ndarray]:
+        """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,)."""
+        bits = self.precision.bits("activation", tensor)
+        bits = affordable_bits(tensor, bits, readers, self.precision, self.notes)
+        return bits, channel_exponents(values, bits, readers[0].expected if readers else 0.0)
+
+    def weigh(
+        self,
+        name: str,
+        weight: np.ndarray,
+        data: Moments,
+        parts: Sequence[tuple[str, Message, Endpoint]],
+    ) -> RoundedRows:
+        """Round a matrix so that its messages give what is wanted of them, and add its synapses.
+
+        Args:
+            name: of the tensor.
+            weight: (out, in) floats; the columns of its parts, side by side.
+            data: of the messages and what is wanted.
+            parts: name of the synapses, message and port; each digit has synapses of its own.
+        """
+        bits = self.precision.bits("weight", name)
+        scaled = weight * np.concatenate([source.steps for _, source, _ in parts])
+        widest = max(source.format.bits for _, source, _ in parts)
+        rows = round_rows(scaled, data, bits, largest_weight_sum(widest))
+        parameters, kept = np.count_nonzero(scaled), np.count_nonzero(rows.integers)
+        self.matrices.append(RoundedMatrix(name, bits, int(parameters), int(parameters - kept)))
+        columns = np.split(rows.integers, len(parts), axis=1)
+        for (part, source, target), integers in zip(parts, columns, strict=True):
+            split = rows.digits.split(integers)
+            for place, (digit, suffix) in enumerate(zip(split, digit_ports(""), strict=False)):
+                port = Endpoint(target.group, target.name + suffix)
+                exponent = -place * rows.digits.bits
+                self.builder.connect(part + suffix, source.endpoint, port, digit, exponent)
+        return rows
+
+    def add(
+        self,
+        name: str,
+        kind: NeuronKind,
+        constants: tuple,
+        formats: Mapping[str, Format],
+        sources: Sequence[Message],
+        exponents: np.ndarray,
+        rectified: bool = False,
+    ) -> tuple[Message, ...]:
+        """Add the group at which the synapses named ``name`` end, and evaluate it.
+
+        Args:
+            name, kind, constants, formats: see ``NetworkBuilder.group``.
+            sources: the messages that arrive.
+            exponents: (n,) fractional bits of each neuron's messages.
+            rectified: whether a ReLU leaves nothing below zero in them.
+
+        Returns:
+            What the group sends, in the order of ``kind.messages``.
+        """
+        group = self.builder.group(name, kind, constants, formats)
+        arriving = {source.endpoint: source.integers for source in sources}
+        values = evaluate_group(group, self.builder.incoming(name), arriving)
+        results = dict(zip(kind.values, map(np.ascontiguousarray, values), strict=True))
+        self.on_group()
+        return tuple(
+            Message(Endpoint(name, sent), formats[sent], results[sent], exponents, rectified)
+            for sent in kind.messages
+        )
+
+
+def affordable_bits(
+    tensor: str, bits: int, readers: Sequence[Reader], precision: Precision, notes: list[str]
+) -> int:
+    """Return as many of a message's bits as the accumulators behind its readers can take."""
+    for reader in readers:
+        weight_bits, most = precision.bits("weight", reader.name), bits
+        _, total = choose_digits(reader.weight, weight_bits, largest_weight_sum(bits))
+        while total > largest_weight_sum(most):
+            most -= 1
+        if most < bits:
+            notes.append(
+                f"{tensor}: {most} bits instead of {bits}, more could overflow the"
+                f" accumulators of {reader.name}"
+            )
+            bits = most
+    return bits

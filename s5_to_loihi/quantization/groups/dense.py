@@ -1,0 +1,111 @@
+"""SCALED_DENSE: the encoder and the decoder; the affine map that the gates have as well."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.float_model import Affine
+from s5_to_loihi.network.network import Endpoint
+from s5_to_loihi.network.neurons.rescaling import Rescaling
+from s5_to_loihi.network.neurons.scaled_dense import (
+    SCALED_DENSE,
+    AffineConstants,
+    ScaledDenseConstants,
+)
+from s5_to_loihi.network.widths import STATE_BITS
+from s5_to_loihi.quantization.draft import Draft, Message, Reader, TensorScale
+from s5_to_loihi.quantization.formats import (
+    best_exponent,
+    fine_bits,
+    limited,
+    multipliers,
+    resolvable,
+    shared,
+    within,
+)
+from s5_to_loihi.quantization.rounding import Moments, RoundedRows, moments
+
+
+def add_encoder(
+    draft: Draft, affine: Affine, rectified: bool, token: Message, reader: Reader
+) -> Message:
+    """Quantize the encoder; ``reader`` is what its result enters."""
+    values = draft.floats["encoder.affine"]
+    kept = np.maximum(values, 0) if rectified else values
+    bits, finest = draft.message_format("encoder.activation", kept, [reader])
+    data = moments(token.integers, values)
+    message = _add_dense(draft, "encoder", affine.weight, token, data, bits, finest, rectified)
+    draft.scales.append(TensorScale("encoder.affine", "encoder.affine", message.exponents))
+    return message
+
+
+def add_decoder(draft: Draft, affine: Affine, source: Message, hidden: Message) -> Message:
+    """Quantize the decoder, which reads ``source``; it is fitted on the tokens' ``hidden``."""
+    values = draft.floats["decoder.hidden"] @ affine.weight.T + affine.bias
+    bits = draft.precision.bits("activation", "decoder.activation")
+    finest = np.full(values.shape[-1], best_exponent(values, bits))
+    data = moments(hidden.integers, values)
+    message = _add_dense(draft, "decoder", affine.weight, source, data, bits, finest)
+    if source is hidden:
+        draft.scales.append(TensorScale("decoder.affine", "output", message.exponents))
+    return message
+
+
+def _add_dense(
+    draft: Draft,
+    name: str,
+    weight: np.ndarray,
+    source: Message,
+    data: Moments,
+    bits: int,
+    finest: np.ndarray,
+    rectified: bool = False,
+) -> Message:
+    synapses = (f"{name}.weight", source, Endpoint(name, "weighted"))
+    rows = draft.weigh(f"{name}.weight", weight, data, [synapses])
+    exponents = limited(finest, bits, rows.bias(data), rows.steps)
+    if name == "decoder":
+        # They leave the network in one format.
+        exponents = shared(exponents)
+    affine = affine_constants(name, rows, rows.bias(data), bits, exponents)
+    constants = ScaledDenseConstants(affine, int(rectified))
+    formats = {"activation": affine.result, "affine": affine.result}
+    return draft.add(name, SCALED_DENSE, constants, formats, [source], exponents, rectified)[0]
+
+
+def affine_constants(
+    name: str,
+    rows: RoundedRows,
+    bias: np.ndarray,
+    bits: int,
+    exponents: np.ndarray,
+    floors: int = 1,
+) -> AffineConstants:
+    """Return the constants of an affine map.
+
+    Args:
+        name: for errors.
+        rows: the weights.
+        bias: (n,) floats.
+        bits, exponents: width and fractional bits (n,) of the results.
+        floors: how many right shifts come before the sum.
+
+    Raises:
+        CapacityError: a factor or a bias does not fit.
+    """
+    # Fewer where an integer of the accumulator is worth so much that no multiplier could widen it.
+    worth = rows.steps * np.exp2(exponents)
+    extra = max(0, int(resolvable(np.full(len(worth), fine_bits(bits)), worth, 0).min()))
+    result = Format(bits, int(exponents.min()))
+    fine = Format(STATE_BITS, result.exponent + extra)
+    scale = np.exp2(exponents + extra)
+    multiplier, shift = multipliers(rows.steps * scale, name)
+    # The half of the rounding at the end, and the mean of what the floors before it take.
+    half = ((1 << extra) >> 1) + floors / 2
+    return AffineConstants(
+        Rescaling(multiplier, shift, fine, rows.digits.bits),
+        within(np.rint(bias * scale + half), fine, f"{name} bias"),
+        extra,
+        result,
+    )
