@@ -10,7 +10,7 @@ from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.intel_export.model import Tensor
 from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.widths import LARGEST_SHIFT
+from s5_to_loihi.network.widths import LARGEST_SHIFT, WEIGHT_BITS
 
 
 def lowered_to(source: Format, target: Format) -> Format:
@@ -67,11 +67,12 @@ def connect(
     Raises:
         CheckpointError: a weight is outside int8.
     """
-    lowest, highest = limits(8)
+    lowest, highest = limits(WEIGHT_BITS)
     if weights.size and (weights.min() < lowest or weights.max() > highest):
         raise CheckpointError(
             name,
-            f"weights lie in {weights.min()}..{weights.max()} (limit {lowest}..{highest}, 8 bits)",
+            f"weights lie in {weights.min()}..{weights.max()} (limit {lowest}..{highest},"
+            f" {WEIGHT_BITS} bits)",
             "Export with 8-bit weights (w8a16)",
         )
     network.connect(name, source, target, weights, exponent)
