@@ -27,11 +27,11 @@ from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
 
 from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
-from s5_to_loihi.lava_runtime.chip_plan import RETURNED_BITS, Lowering, message_width  # noqa: E402
+from s5_to_loihi.lava_runtime.chip_plan import Lowering, message_width  # noqa: E402
 from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
 from s5_to_loihi.network.programs import program_of  # noqa: E402
-from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS, WEIGHT_BITS  # noqa: E402
+from s5_to_loihi.network.widths import MESSAGE_BITS, RETURNED_BITS, STATE_BITS, WEIGHT_BITS  # noqa: E402
 from s5_to_loihi.process_models.process import (  # noqa: E402
     NEURON_PROCESSES,
     ChipInput,

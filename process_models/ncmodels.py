@@ -31,9 +31,9 @@ if EXTENSION_IS_THERE:
 
     from s5_to_loihi.lava_runtime import microcode_files
     from s5_to_loihi.lava_runtime.c_source import identifier
-    from s5_to_loihi.lava_runtime.chip_plan import RETURNED_BITS, message_width
+    from s5_to_loihi.lava_runtime.chip_plan import message_width
     from s5_to_loihi.network.tracing import parameters
-    from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS
+    from s5_to_loihi.network.widths import MESSAGE_BITS, RETURNED_BITS, STATE_BITS
     from s5_to_loihi.process_models.process import (
         NEURON_PROCESSES,
         ChipInput,

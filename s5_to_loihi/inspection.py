@@ -10,6 +10,7 @@ from s5_to_loihi.fixed_point import Format, limits, needed_bits
 from s5_to_loihi.network.network import Endpoint, Network, is_identity
 from s5_to_loihi.network.neurons.constants import array_constants
 from s5_to_loihi.network.ranges import worst_case
+from s5_to_loihi.network.widths import WEIGHT_BITS
 from s5_to_loihi.simulators.interpreter import Interpreter
 
 
@@ -106,7 +107,7 @@ def weights(network: Network) -> tuple[WeightSummary, ...]:
         matrix = synapses.weights
         if is_identity(matrix):
             continue
-        weight_format = Format(8, synapses.exponent)
+        weight_format = Format(WEIGHT_BITS, synapses.exponent)
         lowest, highest = limits(weight_format.bits)
         sources = matrix.shape[1]
         summaries.append(

@@ -13,6 +13,7 @@ from s5_to_loihi.checkpoints.parameters import fits
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.intel_export.model import Dense, Tensor
+from s5_to_loihi.network.widths import WIDEST
 
 #: Exponents that can be meant: 16-bit tensors use 0 to 15; the rule for data-dependent ones may go
 #: below zero. Within these, no alignment of 16-bit operands leaves 64 bits.
@@ -83,7 +84,7 @@ class Entries:
         """Read ``path_bits`` and ``path_exp``."""
         bits, exponent = (self.get("qconfig", f"{path}_{part}") for part in ("bits", "exp"))
         return Format(
-            checked_integer(f"{self.where}: {path}_bits", bits, 2, 24),
+            checked_integer(f"{self.where}: {path}_bits", bits, 2, WIDEST),
             checked_integer(f"{self.where}: {path}_exp", exponent, 0, LARGEST_EXPONENT),
         )
 

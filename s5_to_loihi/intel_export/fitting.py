@@ -9,7 +9,7 @@ from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.intel_export.model import Tensor
 from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.widths import LARGEST_SHIFT
+from s5_to_loihi.network.widths import LARGEST_SHIFT, WEIGHT_BITS
 
 
 def lowered_to(source: Format, target: Format) -> Format:
@@ -63,11 +63,12 @@ def connect(
         CheckpointError: a weight is outside int8.
     """
     weights = weight.data if matrix is None else matrix
-    lowest, highest = limits(8)
+    lowest, highest = limits(WEIGHT_BITS)
     if weights.size and (weights.min() < lowest or weights.max() > highest):
         raise CheckpointError(
             name,
-            f"weights lie in {weights.min()}..{weights.max()} (limit {lowest}..{highest}, 8 bits)",
+            f"weights lie in {weights.min()}..{weights.max()} (limit {lowest}..{highest},"
+            f" {WEIGHT_BITS} bits)",
             "Export with 8-bit weights (w8a16)",
         )
     network.connect(name, source, target, weights, weight.format.exponent)

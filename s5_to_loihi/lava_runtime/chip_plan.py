@@ -16,13 +16,7 @@ import numpy as np
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import from_unsigned
 from s5_to_loihi.network.network import Network, NeuronGroup
-
-#: Bits of what the embedded processor hands to the host, without their sign.
-RETURNED_BITS = 24
-
-
-#: Widths of signed messages that public code sends.
-MESSAGE_WIDTHS = (16, 24)
+from s5_to_loihi.network.widths import MESSAGE_WIDTHS, RETURNED_BITS
 
 
 class Lowering(str, Enum):

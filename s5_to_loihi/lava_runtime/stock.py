@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.programs import NeuronProgram, program_of
 from s5_to_loihi.network.tracing import Step
+from s5_to_loihi.network.widths import STOCK_BITS
 
 GRADED, RECTIFIED = "GradedVec", "GradedReluVec"
-#: Width of what the stock neurons receive and send.
-STOCK_BITS = 24
 
 #: What a step means that no stock neuron does.
 _LACKING = {

@@ -16,9 +16,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi.errors import NetworkError
-from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.neurons.constants import Constants
 from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.widths import WEIGHT_BITS
 
 #: The name under which synapses refer to the network's input, and to its only message.
 INPUT = "input"
@@ -201,7 +202,8 @@ def frozen_weights(matrix: np.ndarray | csr_matrix) -> csr_matrix:
         ValueError: a weight is outside int8; callers check first and say which tensor it is.
     """
     weights = csr_matrix(matrix)
-    if weights.nnz and (weights.data.min() < -128 or weights.data.max() > 127):
+    lowest, highest = limits(WEIGHT_BITS)
+    if weights.nnz and (weights.data.min() < lowest or weights.data.max() > highest):
         raise ValueError("a weight is outside int8")
     weights = csr_matrix(
         (

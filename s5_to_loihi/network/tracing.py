@@ -25,6 +25,7 @@ SOURCES = ("accumulator", "register", "parameter")
 
 #: The lowest and the highest integer.
 Interval: TypeAlias = tuple[int, int]
+Immediate: TypeAlias = str | int | Table | None
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Step:
 
     operation: str
     operands: tuple[int, ...]
-    immediate: str | int | Table | None
+    immediate: Immediate
     lowest: int
     highest: int
 
@@ -108,22 +109,16 @@ def trace(group: NeuronGroup, ports: Mapping[str, Interval]) -> Program:
         ports: the interval that each accumulator lies in (see ``ranges.port_intervals``).
             Registers lie within their format, per-neuron constants within the values they have.
     """
-    tracer = _Tracer()
-    accumulators = tuple(
-        tracer.source("accumulator", port, *ports[port]) for port in group.kind.ports
-    )
-    registers = tuple(
-        tracer.source("register", name, *limits(group.formats[name].bits))
-        for name in group.kind.state
-    )
+    tracer, kind = _Tracer(), group.kind
+    accumulators = tuple(tracer.source("accumulator", name, ports[name]) for name in kind.ports)
+    formats = [(name, group.formats[name]) for name in kind.state]
+    registers = tuple(tracer.source("register", name, limits(one.bits)) for name, one in formats)
     constants = _symbolic(tracer, "", group.constants)
     # Symbols compute as arrays do.
-    computed = group.kind.update(cast(Values, accumulators), cast(Values, registers), constants)
+    computed = kind.update(cast(Values, accumulators), cast(Values, registers), constants)
     values = cast(tuple[Operand, ...], sum(computed, ()))
-    results = {
-        name: tracer.symbol(value).index
-        for name, value in zip(group.kind.values, values, strict=True)
-    }
+    named = zip(kind.values, values, strict=True)
+    results = {name: tracer.symbol(value).index for name, value in named}
     return Program(tuple(tracer.steps), results)
 
 
@@ -138,8 +133,7 @@ def _symbolic(tracer: _Tracer, prefix: str, constants: Constants) -> Constants:
     for field in declared_fields(type(constants)):
         name, value = f"{prefix}{field.name}", getattr(constants, field.name)
         if field.is_array:
-            limits_of_values = int(value.min()), int(value.max())
-            value = tracer.source("parameter", name, *limits_of_values)
+            value = tracer.source("parameter", name, (int(value.min()), int(value.max())))
         elif field.is_nested:
             value = _symbolic(tracer, f"{name}.", value)
         values.append(value)
@@ -153,40 +147,33 @@ class _Tracer:
         self.steps: list[Step] = []
         self._known: dict[tuple[Any, ...], int] = {}
 
-    def source(self, operation: str, name: str, lowest: int, highest: int) -> Symbol:
-        if lowest == highest:
-            return self.symbol(lowest)
-        return self._add(operation, (), name, lowest, highest)
+    def source(self, operation: str, name: str, interval: Interval) -> Symbol:
+        return self._add(operation, (), name, interval)
 
     def symbol(self, value: Operand) -> Symbol:
         if isinstance(value, Symbol):
             return value
-        return self._add("constant", (), int(value), int(value), int(value))
+        return self._add("constant", (), None, (int(value), int(value)))
 
     def apply(self, operation: str, *values: Operand, immediate: Table | None = None) -> Symbol:
         operands = tuple(self.symbol(value) for value in values)
         intervals = [operand.interval for operand in operands]
-        lowest, highest = _INTERVALS[operation](*intervals, immediate)
-        if lowest == highest:
-            return self.symbol(lowest)
-        for operand in operands:
-            if operation in _CAN_DO_NOTHING and _does_nothing(operation, operand, operands):
-                return operand
-        indices = tuple(operand.index for operand in operands)
-        return self._add(operation, indices, immediate, lowest, highest)
+        interval = _INTERVALS[operation](*intervals, immediate)
+        if interval[0] != interval[1] and operation in _CAN_DO_NOTHING:
+            for operand in operands:
+                if _does_nothing(operation, operand, operands):
+                    return operand
+        return self._add(operation, tuple(one.index for one in operands), immediate, interval)
 
     def _add(
-        self,
-        operation: str,
-        operands: tuple[int, ...],
-        immediate: str | int | Table | None,
-        lowest: int,
-        highest: int,
+        self, operation: str, operands: tuple[int, ...], immediate: Immediate, interval: Interval
     ) -> Symbol:
+        if interval[0] == interval[1]:  # whatever computes it
+            operation, operands, immediate = "constant", (), interval[0]
         key = (operation, operands, immediate)
         if key not in self._known:
             self._known[key] = len(self.steps)
-            self.steps.append(Step(operation, operands, immediate, lowest, highest))
+            self.steps.append(Step(operation, operands, immediate, *interval))
         return Symbol(self, self._known[key])
 
 

@@ -80,16 +80,16 @@ def _check_group(group: NeuronGroup) -> None:
                 f"{group.name}.{name}", f"is {group.formats[name].bits} bits wide (limit {limit})"
             )
     constants = tuple(constant_fields(group.constants))
-    for constant in constants:
-        if isinstance(constant.value, Format):
-            _check_format(f"{group.name}.{constant.name}", constant.value)
-    for name, value, its_format, allowed in constants:
-        where = f"{group.name}.{name}"
-        if its_format is not None and isinstance(value, np.ndarray):
-            _check_array(where, value, group.size, its_format)
-        if allowed is not None and not isinstance(value, tuple):
-            _check_allowed(where, value, allowed)
-        if isinstance(value, tuple) and not isinstance(value, Format):
+    for field, value in constants:
+        if field.type is Format:
+            _check_format(f"{group.name}.{field.name}", value)
+    for field, value in constants:
+        where = f"{group.name}.{field.name}"
+        if isinstance(field.format, Format):
+            _check_array(where, value, group.size, field.format)
+        if field.allowed is not None:
+            _check_allowed(where, value, field.allowed)
+        if field.type == Table:
             _check_table(where, value)
 
 
@@ -131,8 +131,7 @@ def _check_array(where: str, value: Integers, size: int, its_format: Format) -> 
 def _check_endpoint(network: Network, where: str, endpoint: Endpoint) -> None:
     if endpoint == Endpoint(INPUT, TOKEN):
         return
-    names = {group.name for group in network.groups}
-    if endpoint.group not in names:
+    if endpoint.group not in {group.name for group in network.groups}:
         raise NetworkError(where, f"refers to {endpoint.group}, which is no group")
     if endpoint.name not in network.group(endpoint.group).kind.messages:
         raise NetworkError(where, f"refers to {endpoint}, which is no message")

@@ -5,6 +5,12 @@ Loihi 2's are those of Intel's public record (technology brief; lava-nc's Loihi 
 
 #: Widest message between neurons here; Loihi 2 carries graded spikes of 24 bits (up to 32).
 MESSAGE_BITS = 24
+#: Signed messages that public code sends on Loihi 2, the narrower first.
+MESSAGE_WIDTHS = (16, MESSAGE_BITS)
+#: What an embedded processor hands to the host, without its sign.
+RETURNED_BITS = 24
+#: What Lava's own neurons on Loihi 2 receive and send.
+STOCK_BITS = 24
 #: Widest neuron state register of Loihi 2.
 STATE_BITS = 24
 #: A port's sum stays below 2**30 in magnitude: Lava adds up doubled int8 weights in int32.

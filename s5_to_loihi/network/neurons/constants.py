@@ -103,38 +103,25 @@ def declared_fields(constants: type[Constants]) -> tuple[Field, ...]:
     return tuple(fields)
 
 
-class Constant(NamedTuple):
-    """A constant of a group.
+def constant_fields(constants: Constants, prefix: str = "") -> Iterator[tuple[Field, Any]]:
+    """Yield the fields of a named tuple of constants with their values.
 
-    Attributes:
-        name: of its field, ``outer.inner`` inside nested tuples.
-        value: an array (n,), a format, a table, or an integer.
-        format: of an array's integers, else None.
-        allowed: the range of its integers, if they have one of their own.
+    Those of nested tuples come in their place, named ``outer.inner``. The format of an array is
+    the format itself, wherever it is held.
     """
-
-    name: str
-    value: Integers | Format | Table | int
-    format: Format | None
-    allowed: Allowed | None
-
-
-def constant_fields(constants: Constants, prefix: str = "") -> Iterator[Constant]:
-    """Yield the fields of a named tuple of constants, those of nested ones in their place."""
     for field in declared_fields(type(constants)):
         value = getattr(constants, field.name)
         if field.is_nested:
             yield from constant_fields(value, f"{prefix}{field.name}.")
         else:
-            its_format = field.format
-            if isinstance(its_format, str):
-                its_format = attrgetter(its_format)(constants)
-            yield Constant(f"{prefix}{field.name}", value, its_format, field.allowed)
+            held = field.format
+            if isinstance(held, str):
+                held = attrgetter(held)(constants)
+            yield field._replace(name=f"{prefix}{field.name}", format=held), value
 
 
 def array_constants(constants: Constants) -> Iterator[tuple[str, Integers, Format]]:
     """Yield name, integers (n,) and format of each per-neuron constant."""
-    for name, value, its_format, _ in constant_fields(constants):
-        if isinstance(value, np.ndarray):
-            assert its_format is not None  # declared_fields sees to it
-            yield name, value, its_format
+    for field, value in constant_fields(constants):
+        if isinstance(field.format, Format):
+            yield field.name, value, field.format
