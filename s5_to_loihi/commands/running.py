@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from s5_to_loihi import audio, bundle
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.commands.console import (
-    BundleArgument,
-    JsonOption,
-    ModeOption,
-    announce_compilation,
-    print_json,
-    progress,
-    say,
-    say_notes,
-    say_whole,
-    say_wrote,
-    show,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.denoising import denoise as denoise_samples
@@ -34,24 +21,20 @@ from s5_to_loihi.simulators.interpreter import Mode
 
 
 def denoise(
-    recording: Annotated[Path, typer.Argument(metavar="IN.wav", help="The noisy recording.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT.wav", help="The cleaned one to write.")],
-    model: Annotated[
-        Path | None,
-        typer.Option("--bundle", help="A compiled denoiser. Default: the one that is shipped."),
-    ] = None,
-    backend: Annotated[
-        Backend,
-        typer.Option("--backend", "-b", help="What to run it on; all give the same integers."),
-    ] = Backend.FAST,
-    mode: ModeOption = Mode.PIPELINED,
-    clean: Annotated[
-        Path | None, typer.Option(help="The clean recording, to measure SI-SNR with.")
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw the spectrograms into this file (.png or .svg).")
-    ] = None,
-    as_json: JsonOption = False,
+    recording: Path = Argument(..., metavar="IN.wav", help="The noisy recording."),
+    output: Path = Argument(..., metavar="OUT.wav", help="The cleaned one to write."),
+    model: Path | None = Option(
+        None, "--bundle", help="A compiled denoiser. Default: the one that is shipped."
+    ),
+    backend: Backend = Option(
+        Backend.FAST, "--backend", "-b", help="What to run it on; all give the same integers."
+    ),
+    mode: console.ModeOption = Mode.PIPELINED,
+    clean: Path | None = Option(None, help="The clean recording, to measure SI-SNR with."),
+    picture: Path | None = Option(
+        None, help="Draw the spectrograms into this file (.png or .svg)."
+    ),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Denoise a recording with a compiled network.
 
@@ -67,8 +50,8 @@ def denoise(
         network = bundle.read(model).network
     else:
         network = compile_export(DENOISER).network
-    announce_compilation(network, [backend])
-    with progress(f"Denoising on {backend.value}") as advance:
+    console.announce_compilation(network, [backend])
+    with console.progress(f"Denoising on {backend.value}") as advance:
         result = denoise_samples(network, noisy.samples, backend, mode, advance)
     clipped_samples = audio.write_wav(output, result.samples)
     si_snr = None
@@ -87,7 +70,7 @@ def denoise(
             panels.append(("clean", reference.samples[0]))
         draw_spectrograms(picture, panels, audio.RATE)
     if as_json:
-        print_json(
+        console.print_json(
             {
                 "output": str(output),
                 "backend": backend.value,
@@ -101,38 +84,34 @@ def denoise(
             }
         )
         return
-    say_notes(noisy.notes)
-    say(
+    console.say_notes(noisy.notes)
+    console.say(
         f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
         f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"
         f" real-time factor {result.real_time_factor:.4f}",
         f"Saturated: {result.clipped_inputs:,} inputs, {clipped_samples:,} output samples",
     )
     for index, (before, after) in enumerate(si_snr or ()):
-        say(f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised")
-    say_wrote(output, picture)
+        console.say(f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised")
+    console.say_wrote(output, picture)
 
 
 def run(
-    path: BundleArgument,
-    inputs: Annotated[
-        Path,
-        typer.Argument(
-            metavar="INPUT",
-            help="(tokens, features) or (tokens, batch, features) as .npy or .npz, integers or"
-            " floats; or a recording (.wav).",
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The .npy to write: integers, int32.")
-    ],
-    saturate: Annotated[
-        bool, typer.Option("--saturate", help="Clip values outside the input format, and count.")
-    ] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Sequences at the same time. Default: all processors.")
-    ] = None,
-    as_json: JsonOption = False,
+    path: console.BundleArgument,
+    inputs: Path = Argument(
+        ...,
+        metavar="INPUT",
+        help="(tokens, features) or (tokens, batch, features) as .npy or .npz, integers or"
+        " floats; or a recording (.wav).",
+    ),
+    output: Path = Option(..., "--output", "-o", help="The .npy to write: integers, int32."),
+    saturate: bool = Option(
+        False, "--saturate", help="Clip values outside the input format, and count."
+    ),
+    threads: int | None = Option(
+        None, min=1, help="Sequences at the same time. Default: all processors."
+    ),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Run a network on data of any length with the fast simulator.
 
@@ -142,16 +121,16 @@ def run(
         s5-to-loihi run denoiser.bundle frames.npy -o masks.npy
     """
     network = bundle.read(path).network
-    announce_compilation(network, [Backend.FAST])
+    console.announce_compilation(network, [Backend.FAST])
     started = time.perf_counter()
-    with progress("Simulating", "tokens") as advance:
+    with console.progress("Simulating", "tokens") as advance:
         totals = simulate_file(
             network, inputs, output, saturate=saturate, threads=threads, on_progress=advance
         )
     seconds = time.perf_counter() - started
     count = totals.tokens * totals.sequences
     if as_json:
-        print_json(
+        console.print_json(
             {
                 "output": str(output),
                 "format": network.output_format._asdict(),
@@ -170,19 +149,19 @@ def run(
             }
         )
         return
-    show(activity_table(totals))
-    say(
+    console.show(activity_table(totals))
+    console.say(
         f"{totals.sequences} x {totals.tokens:,} tokens in {seconds:.2f} s"
         f" ({seconds / count * 1e6:.1f} µs a token, starting included),"
         f" {totals.saturated:,} inputs saturated"
     )
-    say_whole(f"Wrote {output}: integers of {network.output_format}")
+    console.say_whole(f"Wrote {output}: integers of {network.output_format}")
 
 
 def demo(
-    directory: Annotated[
-        Path, typer.Argument(help="Where to write the bundle, sound and pictures.")
-    ] = Path("demo_output"),
+    directory: Path = Argument(
+        Path("demo_output"), help="Where to write the bundle, sound and pictures."
+    ),
 ) -> None:
     """Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording."""
     # Compiled loops and drawing, which other commands need not wait for.
