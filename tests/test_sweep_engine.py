@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -212,6 +213,29 @@ def test_closing_ends_all_workers_at_once(tmp_path):
     assert next(running)[0].settings == {"name": "short"}
     running.close()
     assert not any(is_alive(int(process)) for _, process, _ in journal(tmp_path))
+
+
+def test_an_interrupt_while_a_worker_starts_waits_until_the_worker_is_known(tmp_path, monkeypatch):
+    """The thread of a progress bar may take the signal; a half-started worker would complain."""
+    start, started = workers._start, []
+
+    def interrupt():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.raise_signal(signal.SIGINT)
+
+    def start_interrupted(compute):
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        thread.join()
+        started.append(start(compute))
+        return started[-1]
+
+    monkeypatch.setattr(workers, "_start", start_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(workers.execute(tasks_of(tmp_path, {"long": "sleep 600"}), sweep_points.compute, 1))
+    (worker,) = started
+    assert worker.connection.closed
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_workers_that_cannot_start_are_an_error(tmp_path):

@@ -83,7 +83,8 @@ def execute(
         while remaining or any(worker.task for worker in workers):
             starting = sum(not worker.ready for worker in workers)
             while len(workers) < jobs and starting < len(remaining):
-                workers.append(_start(compute))
+                with _interrupt_put_off():
+                    workers.append(_start(compute))
                 starting += 1
             waiting = {worker.connection: worker for worker in workers if not _is_idle(worker)}
             for connection in multiprocessing.connection.wait(list(waiting)):
@@ -175,11 +176,6 @@ def _start(compute: Callable[[Any], Mapping[str, Any]]) -> Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, compute), daemon=True)
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    # An interrupt from the keyboard goes to all processes; only this one answers it. What is
-    # blocked here stays blocked in the worker; for this process it is put off, not lost. Python's
-    # resource tracker unblocks it when it starts, so it has to run before.
-    multiprocessing.resource_tracker.ensure_running()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
         process.start()
@@ -190,8 +186,34 @@ def _start(compute: Callable[[Any], Mapping[str, Any]]) -> Worker:
             else:
                 os.environ[name] = value
         theirs.close()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _interrupt_put_off() -> Iterator[None]:
+    """Put an interrupt from the keyboard off until the block is done; it is not lost.
+
+    It goes to all processes, and only this one answers it: what is blocked here stays blocked in
+    the workers that are started in the block.
+    """
+    # Python's resource tracker unblocks the signal when it starts, so it has to run before.
+    multiprocessing.resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came: list[int] = []
+    handler = None
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGINT)
+    if handler is not None:
+        # Another thread, that of a progress bar, may take the signal: Python still answers it here.
+        signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _end(worker: Worker) -> str:
