@@ -23,6 +23,9 @@ except ImportError:
     EXTENSION_IS_THERE = False
 
 if EXTENSION_IS_THERE:
+    from collections.abc import Callable
+    from typing import Any
+
     import numpy as np
     from lava.magma.core.decorator import implements, requires
     from lava.magma.core.model.sub.model import AbstractSubProcessModel
@@ -101,7 +104,7 @@ if EXTENSION_IS_THERE:
     class _Adapter(AbstractSubProcessModel):
         """One of the extension's adapters, which run on an embedded processor."""
 
-        adapter = None
+        adapter: Callable[..., Any]
 
         def __init__(self, proc):
             """Put the adapter between the ports of the process."""

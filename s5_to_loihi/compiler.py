@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -34,7 +34,7 @@ VECTOR_TOKENS, VECTOR_SEQUENCES = 128, 2
 
 
 def compile_export(
-    directory: Path,
+    directory: str | os.PathLike[str],
     options: ExportOptions = ExportOptions(),
     name: str | None = None,
     observe: Callable[[str, Network], None] = lambda step, network: None,
@@ -87,7 +87,7 @@ class Quantization:
 
 
 def quantize(
-    checkpoint: Path,
+    checkpoint: str | os.PathLike[str],
     calibration: np.ndarray,
     *,
     held_out: np.ndarray | None = None,

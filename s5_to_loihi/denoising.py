@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -103,7 +103,9 @@ class Score:
     integers: float
 
 
-def read_pair(noisy: Path, clean: Path) -> tuple[audio.Audio, audio.Audio]:
+def read_pair(
+    noisy: str | os.PathLike[str], clean: str | os.PathLike[str]
+) -> tuple[audio.Audio, audio.Audio]:
     """Read a noisy recording and its clean version, resampled to ``audio.RATE`` if need be.
 
     Raises:

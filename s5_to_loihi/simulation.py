@@ -87,8 +87,8 @@ def simulate(
 
 def simulate_file(
     network: Network,
-    source: Path,
-    target: Path,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
     *,
     saturate: bool = False,
     threads: int | None = None,
@@ -107,7 +107,7 @@ def simulate_file(
     Raises:
         InputError: the data does not suit the network, or a file cannot be read or written.
     """
-    data = read_array(source)
+    data, target = read_array(source), Path(target)
     if target.suffix != ".npy":
         raise InputError(str(target), f"has the suffix '{target.suffix}'", "Name it *.npy")
     as_tokens(network, data[:1] if data.ndim else data, saturate=True, where=str(source))
@@ -124,12 +124,14 @@ def simulate_file(
             run = simulator.run(tokens, state, threads or os.cpu_count() or 1, counting=True)
             outputs[start:stop], state = run.outputs, run.state
             saturated += clipped
-            messages += run.activity.messages.sum(axis=(0, 1))
-            synops += run.activity.synops.sum(axis=(0, 1))
+            assert run.activity is not None  # counted
+            activity = run.activity
+            messages += activity.messages.sum(axis=(0, 1))
+            synops += activity.synops.sum(axis=(0, 1))
             on_progress(stop, len(data))
         outputs.flush()
-        updates = run.activity.updates
-    return Totals(len(data), batch, saturated, simulator.groups, messages, synops, updates)
+    groups, updates = simulator.groups, activity.updates
+    return Totals(len(data), batch, saturated, groups, messages, synops, updates)
 
 
 def _chunks(tokens: int, batch: int) -> Iterator[tuple[int, int]]:
@@ -138,7 +140,7 @@ def _chunks(tokens: int, batch: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, tokens)
 
 
-def read_array(path: Path) -> np.ndarray:
+def read_array(path: str | os.PathLike[str]) -> np.ndarray:
     """Open a file's data without loading all of it, where its format allows.
 
     Returns:

@@ -77,8 +77,8 @@ class RunResult:
     @property
     def first(self) -> TensorResult | None:
         """The tensor in which the first difference arises: earliest token, then earliest group."""
-        wrong = [tensor for tensor in self.tensors if tensor.first]
-        return min(wrong, key=lambda tensor: tensor.first.token, default=None)
+        wrong = [(tensor.first.token, tensor) for tensor in self.tensors if tensor.first]
+        return min(wrong, key=lambda found: found[0], default=(0, None))[1]
 
 
 def value_order(network: Network) -> tuple[str, ...]:

@@ -818,8 +818,17 @@ def test_an_archive_can_be_written_for_going_on_by_hand(call, path, tmp_path):
         assert "deploy/README.md" in archive.getnames()
 
 
-def test_a_wheel_holds_what_goes_to_the_host(tmp_path):
-    """Users install with pip: the scripts must come along."""
+def files_under(folder: Path) -> set[str]:
+    """Names below a folder, but for what Python or an editor leaves there."""
+    return {
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts and not file.name.startswith(".")
+    }
+
+
+def test_a_wheel_holds_every_file(tmp_path):
+    """Users install with pip: every package, its data and the host's scripts must come along."""
     pytest.importorskip("setuptools")
     root = Path(slurm.HOST_SCRIPTS).parent
     if not (root / "pyproject.toml").exists():
@@ -835,5 +844,10 @@ def test_a_wheel_holds_what_goes_to_the_host(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     site = tmp_path / "site"
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
-    ours = {file.name for file in HOST_SCRIPTS.iterdir() if file.is_file()}
-    assert {file.name for file in (site / "s5_to_loihi" / "deploy").iterdir()} == ours
+    expected = files_under(root / "s5_to_loihi")
+    for folder in ("deploy", "process_models"):
+        expected |= {f"{folder}/{name}" for name in files_under(root / folder)}
+    assert files_under(site / "s5_to_loihi") == expected
+    assert [entry.name for entry in site.iterdir() if entry.suffix != ".dist-info"] == [
+        "s5_to_loihi"
+    ]

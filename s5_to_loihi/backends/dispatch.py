@@ -73,20 +73,19 @@ def run(
             network, tokens, mode=mode, total_timeout=timeout, on_progress=on_progress
         ).evaluation
     batch = tokens.shape[1]
-    results = [
-        lava.run(
+
+    def run_sequence(index: int) -> Evaluation:
+        return lava.run(
             network,
             tokens[:, index : index + 1],
             mode=mode,
             fine_grained=backend is Backend.LAVA,
             record=record,
             total_timeout=timeout,
-            on_progress=lambda done, total, index=index: on_progress(
-                index * total + done, batch * total
-            ),
+            on_progress=lambda done, total: on_progress(index * total + done, batch * total),
         )
-        for index in range(batch)
-    ]
+
+    results = [run_sequence(index) for index in range(batch)]
     return Evaluation(
         outputs=np.concatenate([result.outputs for result in results], axis=1),
         values={

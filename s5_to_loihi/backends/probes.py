@@ -22,19 +22,19 @@ def step_times(probe, steps: int) -> StepTimes:
     return StepTimes(
         total=_mean(probe, "avg_time_per_step"),
         spiking=None,
-        management=_mean(probe, "management_time_per_step", optional=True),
-        host=_mean(probe, "host_time_per_step", optional=True),
+        management=_optional_mean(probe, "management_time_per_step"),
+        host=_optional_mean(probe, "host_time_per_step"),
         steps=steps,
     )
 
 
 def power(probe, steps: int) -> Power:
     """Return means of the power probe, in watts, over all chips of the board."""
-    rails = {rail: _mean(probe, f"{rail}_power", optional=True) for rail in RAILS}
+    rails = {rail: _optional_mean(probe, f"{rail}_power") for rail in RAILS}
     return Power(
         scope="board",
         total=_mean(probe, "total_power"),
-        static=_mean(probe, "static_total_power", optional=True),
+        static=_optional_mean(probe, "static_total_power"),
         rails={rail: watts for rail, watts in rails.items() if watts is not None},
         steps=steps,
     )
@@ -44,12 +44,13 @@ def activity(probe, steps: int) -> tuple[CoreActivity, ...]:
     """Return the counters of every core in use, summed over the run."""
     cores = _values(probe, "core_idx").astype(int)
     columns = {
-        name: getattr(probe, name, None) is not None and _values(probe, name).astype(int)
+        name: _values(probe, name).astype(int)
         for name in ("chip_idx", "syn_ops", "dendrite_updates", "axon_out", "spikes_in")
+        if getattr(probe, name, None) is not None
     }
 
-    def of(name, index):
-        return None if columns[name] is False else int(columns[name][index])
+    def of(name: str, index: int) -> int | None:
+        return int(columns[name][index]) if name in columns else None
 
     return tuple(
         CoreActivity(
@@ -76,10 +77,12 @@ def _values(probe, name: str) -> np.ndarray:
     return values
 
 
-def _mean(probe, name: str, optional: bool = False) -> float | None:
-    if optional and getattr(probe, name, None) is None:
-        return None
+def _mean(probe, name: str) -> float:
     return float(_values(probe, name).mean())
+
+
+def _optional_mean(probe, name: str) -> float | None:
+    return None if getattr(probe, name, None) is None else _mean(probe, name)
 
 
 READERS = {"time": step_times, "power": power, "activity": activity}

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -78,7 +79,7 @@ class Bundle:
 # --- writing -------------------------------------------------------------------------------------
 
 
-def write(bundle: Bundle, path: Path) -> None:
+def write(bundle: Bundle, path: str | os.PathLike[str]) -> None:
     """Write a bundle directory, whole or not at all.
 
     A bundle that is already there is replaced; anything else is left alone.
@@ -129,7 +130,7 @@ def _write_files(bundle: Bundle, directory: Path) -> None:
     weights: dict[str, np.ndarray] = {}
     graph = _network_to_json(bundle.network, weights)
     vectors, vector_tensors = _vectors_to_json(bundle.vectors)
-    manifest = {
+    manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "tool_version": VERSION,
@@ -243,7 +244,7 @@ def _manifest_digest(manifest: Mapping) -> str:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def read(path: Path, lenient: bool = False) -> Bundle:
+def read(path: str | os.PathLike[str], lenient: bool = False) -> Bundle:
     """Read a bundle and check all of it.
 
     Args:
@@ -288,7 +289,7 @@ def read(path: Path, lenient: bool = False) -> Bundle:
         ) from None
 
 
-def digest(path: Path) -> str:
+def digest(path: str | os.PathLike[str]) -> str:
     """Return the digest of a bundle's manifest, which covers all of the bundle.
 
     Raises:
@@ -409,7 +410,7 @@ def _group_from_json(group: Mapping, tensors: Mapping[str, np.ndarray]) -> Neuro
 def _constants_from_json(
     cls: type, encoded: Mapping, prefix: str, tensors: Mapping[str, np.ndarray]
 ) -> tuple:
-    values = {}
+    values: dict[str, Any] = {}
     for declared in declared_fields(cls):
         name, key = declared.name, f"{prefix}/{declared.name}"
         if declared.is_array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ BUNDLE, TOKENS, JOB_SCRIPT = "bundle", "tokens.npy", "job.sh"
 _BUNDLE_FILES = (bundle.MANIFEST, bundle.WEIGHTS, bundle.VECTORS, bundle.MAPPING)
 
 
-def pack(bundle_path: Path, tokens: np.ndarray, script: str) -> bytes:
+def pack(bundle_path: str | os.PathLike[str], tokens: np.ndarray, script: str) -> bytes:
     """Return a tar.gz with this package, the host's scripts, a bundle and its tokens.
 
     The bundle's own files are taken as they are, anything else in its folder is left behind. No
@@ -45,8 +46,9 @@ def pack(bundle_path: Path, tokens: np.ndarray, script: str) -> bytes:
         )
     members = dict(_source_files())
     for name in _BUNDLE_FILES:
-        if (bundle_path / name).is_file():
-            members[f"{BUNDLE}/{name}"] = _content(bundle_path / name)
+        file = Path(bundle_path, name)
+        if file.is_file():
+            members[f"{BUNDLE}/{name}"] = _content(file)
     array = io.BytesIO()
     np.save(array, np.ascontiguousarray(tokens, dtype=np.int32))
     members[TOKENS] = array.getvalue()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from s5_to_loihi.bundle import Bundle
+from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.deployment import archive, commands, result, slurm, steps
 from s5_to_loihi.deployment.job import FILE, Job, Stage, read, save
 from s5_to_loihi.deployment.remote import RemoteError
@@ -23,15 +24,20 @@ from s5_to_loihi.errors import DeploymentError, InputError, InterruptedDeploymen
 Observer = Callable[[Mapping], None]
 
 
-def pack(job: Job, path: Path, opened: Bundle) -> bytes:
+def pack(job: Job, path: str | os.PathLike[str], opened: Bundle) -> bytes:
     """Return the archive of a job."""
     script = slurm.job_script(job.placement, job.name, commands.run_on_board(job), commands.LOG)
-    tokens = opened.vectors.first(job.tokens, job.sequences).tokens
-    return archive.pack(path, tokens, script)
+    return archive.pack(path, _vectors(job, opened).tokens, script)
+
+
+def _vectors(job: Job, opened: Bundle) -> Vectors:
+    """Return the vectors of a bundle that a job runs."""
+    assert opened.vectors is not None, "a job is made for what a bundle has recorded"
+    return opened.vectors.first(job.tokens, job.sequences)
 
 
 @contextmanager
-def alone(results: Path) -> Iterator[None]:
+def alone(results: str | os.PathLike[str]) -> Iterator[None]:
     """Make a results folder if it is not there, and keep other deployments out of it meanwhile.
 
     Raises:
@@ -39,7 +45,7 @@ def alone(results: Path) -> Iterator[None]:
         InputError: it cannot be made.
     """
     try:
-        results.mkdir(parents=True, exist_ok=True)
+        Path(results).mkdir(parents=True, exist_ok=True)
         folder = os.open(results, os.O_RDONLY)
     except OSError as error:
         what = f"cannot be written ({error.strerror})"
@@ -58,7 +64,7 @@ def alone(results: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def begin(job: Job, results: Path) -> None:
+def begin(job: Job, results: str | os.PathLike[str]) -> None:
     """Take a results folder for a new job; what an earlier one left stays until it is submitted.
 
     Raises:
@@ -72,13 +78,19 @@ def begin(job: Job, results: Path) -> None:
             f"job {earlier.name} on {earlier.host.address} is not done with",
             "Go on with it (--resume), end it (--cancel), or choose another folder (-o)",
         )
-    if earlier is None and any(results.iterdir()):
+    if earlier is None and any(Path(results).iterdir()):
         what = f"holds other files and no {FILE}"
         raise InputError(str(results), what, "Choose another folder (-o)")
     save(job, results)
 
 
-def go_on(job: Job, results: Path, path: Path, opened: Bundle, observe: Observer) -> Result:
+def go_on(
+    job: Job,
+    results: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    opened: Bundle,
+    observe: Observer,
+) -> Result:
     """Do what is left of a job.
 
     Args:
@@ -96,7 +108,8 @@ def go_on(job: Job, results: Path, path: Path, opened: Bundle, observe: Observer
         DeploymentError: the job failed, or its result is not usable.
         InterruptedDeployment: by Ctrl-C.
     """
-    vectors = opened.vectors.first(job.tokens, job.sequences)
+    results = Path(results)
+    vectors = _vectors(job, opened)
     try:
         if job.stage is Stage.CREATED:
             observe({"doing": "Copying"})
@@ -128,7 +141,7 @@ def go_on(job: Job, results: Path, path: Path, opened: Bundle, observe: Observer
     return result.read_result(results, job, vectors, opened.network)
 
 
-def cancel(job: Job, results: Path) -> str:
+def cancel(job: Job, results: str | os.PathLike[str]) -> str:
     """End a job on the host; return what was done, for people.
 
     Raises:
@@ -140,7 +153,7 @@ def cancel(job: Job, results: Path) -> str:
     return said
 
 
-def what_goes_on(results: Path) -> str:
+def what_goes_on(results: str | os.PathLike[str]) -> str:
     """Return what a user has to know of a job that is no longer watched."""
     job = read(results)
     folder = shlex.quote(str(results))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import secrets
@@ -130,22 +131,22 @@ def new_name(network: str) -> str:
     return f"s5-{readable}-{secrets.token_hex(6)}".replace("--", "-")
 
 
-def save(job: Job, results: Path) -> None:
+def save(job: Job, results: str | os.PathLike[str]) -> None:
     """Write down how far a job is, whole or not at all.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    write_record(job, results / FILE, _SCHEMA)
+    write_record(job, Path(results) / FILE, _SCHEMA)
 
 
-def read(results: Path) -> Job | None:
+def read(results: str | os.PathLike[str]) -> Job | None:
     """Read what ``save`` wrote; None if there is nothing.
 
     Raises:
         InputError: the file is not what was written.
     """
-    file = results / FILE
+    file = Path(results) / FILE
     if not file.exists():
         return None
     try:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 from s5_to_loihi.errors import DeploymentError, InputError
 
@@ -133,7 +133,7 @@ def run(host: Host, remote: str, stdin: bytes = b"") -> bytes:
 
 
 @contextmanager
-def reading(host: Host, remote: str) -> Iterator[BinaryIO]:
+def reading(host: Host, remote: str) -> Iterator[IO[bytes]]:
     """Run a command line and yield its output as a stream; it is ended with the block.
 
     Raises:
@@ -144,6 +144,7 @@ def reading(host: Host, remote: str) -> Iterator[BinaryIO]:
     with tempfile.TemporaryFile() as said:
         process = _start(host, remote, stdin=subprocess.DEVNULL, stderr=said)
         with _ended(process):
+            assert process.stdout is not None
             yield process.stdout
             while process.stdout.read(LONGEST_LINE):
                 pass
@@ -152,7 +153,7 @@ def reading(host: Host, remote: str) -> Iterator[BinaryIO]:
             _check(host, process.returncode, said.read())
 
 
-def lines(stream: BinaryIO) -> Iterator[bytes]:
+def lines(stream: IO[bytes]) -> Iterator[bytes]:
     """Yield the lines of a stream; one that is too long comes in pieces."""
     return iter(lambda: stream.readline(LONGEST_LINE), b"")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Result:
     comparison: TensorResult
 
 
-def unpack_result(packed: BinaryIO, results: Path, vectors: Vectors, network: Network) -> None:
+def unpack_result(packed: IO[bytes], results: Path, vectors: Vectors, network: Network) -> None:
     """Put a tar archive, as it comes, into ``results/result``, whole or not at all.
 
     Raises:

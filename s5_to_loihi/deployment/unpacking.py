@@ -88,8 +88,10 @@ def _unpack_members(archive: tarfile.TarFile, folder: Path, largest: int) -> Non
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(path, "xb") as file:
-                shutil.copyfileobj(archive.extractfile(member), file)
+            content = archive.extractfile(member)
+            assert content is not None, "it is an ordinary file"
+            with content, open(path, "xb") as file:
+                shutil.copyfileobj(content, file)
         except FileExistsError:
             raise UnpackingError(f"the archive holds {member.name!r} twice") from None
 

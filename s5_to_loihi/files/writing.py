@@ -13,7 +13,7 @@ from s5_to_loihi.errors import InputError
 TEMPORARY_PREFIX = ".writing-"
 
 
-def check_target(path: Path | None, suffixes: tuple[str, ...]) -> None:
+def check_target(path: str | os.PathLike[str] | None, suffixes: tuple[str, ...]) -> None:
     """Refuse a file to write before any work is done for it; None is fine.
 
     Raises:
@@ -21,6 +21,7 @@ def check_target(path: Path | None, suffixes: tuple[str, ...]) -> None:
     """
     if path is None:
         return
+    path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise InputError(
             str(path), f"has the suffix '{path.suffix}'", f"Use one of {', '.join(suffixes)}"

@@ -6,6 +6,7 @@ Read without jax and without Intel's package. Format: IntelLabs/SparseRNNs, comm
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class IntelExport:
     files: tuple[Path, ...]
 
 
-def read(directory: Path) -> IntelExport:
+def read(directory: str | os.PathLike[str]) -> IntelExport:
     """Read an export directory.
 
     All five pickles are read if they are there; ``fxpmodel.pkl`` and one of the activations and

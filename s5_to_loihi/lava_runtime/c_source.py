@@ -115,9 +115,8 @@ def _check(group: NeuronGroup, program: NeuronProgram) -> None:
 
 def _arrays(group: NeuronGroup, program: NeuronProgram) -> list[str]:
     binding, values = program.bindings[0], parameters(group)
-    tables = {f"{_prefix(group)}_{name}": table for name, table in binding.tables.items()}
-    tables |= {_parameter(group, name): values[name] for name in binding.parameters}
-    return [_array(name, table) for name, table in tables.items()]
+    tables = [_array(f"{_prefix(group)}_{name}", table) for name, table in binding.tables.items()]
+    return tables + [_array(_parameter(group, name), values[name]) for name in binding.parameters]
 
 
 def _prefix(group: NeuronGroup) -> str:
@@ -187,12 +186,12 @@ def _type(step: Step) -> str:
 def _operand(program: NeuronProgram, index: int) -> str:
     step = program.steps[index]
     if step.operation == "constant":
-        return _literal(program.bindings[0].constants[step.immediate])
+        return _literal(program.bindings[0].constants[step.name])
     return f"v{index}"
 
 
 def _table(program: NeuronProgram, step: Step) -> tuple[int, ...]:
-    return program.bindings[0].tables[step.immediate]
+    return program.bindings[0].tables[step.name]
 
 
 def _expression(program: NeuronProgram, step: Step) -> str:

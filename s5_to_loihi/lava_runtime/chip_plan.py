@@ -66,6 +66,7 @@ class ChipPlan:
 
     def reset_offset(self, group: NeuronGroup) -> int:
         """Return the timestep modulo the interval in which a group starts a sequence."""
+        assert group.phase is not None  # delays are aligned
         return (group.phase + self.input_latency) % self.reset_interval
 
     def latency(self, network: Network) -> int:

@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import find_spec
+from importlib.util import decode_source, find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -73,8 +73,9 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         # The inherited method would take the unrepaired bytecode that pip left in __pycache__.
-        return self.source_to_code(repair(self.get_source(fullname)), self.path)
+        source = decode_source(self.get_data(self.path))
+        return self.source_to_code(repair(source), self.path)
 
     def exec_module(self, module: ModuleType) -> None:
-        module.field = dataclasses.field
+        vars(module)["field"] = dataclasses.field
         super().exec_module(module)

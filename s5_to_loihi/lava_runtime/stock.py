@@ -96,11 +96,11 @@ def _summed(steps: tuple[Step, ...], index: int) -> tuple[str, ...] | None:
     """Return the ports whose plain sum a step is, None if it is something else."""
     step = steps[index]
     if step.operation == "accumulator":
-        return (step.immediate,)
+        return (step.name,)
     if step.operation != "+":
         return None
-    parts = [_summed(steps, operand) for operand in step.operands]
-    if None in parts:
+    left, right = (_summed(steps, operand) for operand in step.operands)
+    if left is None or right is None:
         return None
-    ports = parts[0] + parts[1]
+    ports = left + right
     return ports if len(set(ports)) == len(ports) else None

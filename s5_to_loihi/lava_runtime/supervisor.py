@@ -198,10 +198,14 @@ def _start(module: str, job: Path) -> subprocess.Popen:
         # What a killed worker leaves in its temporary directory then goes with the job.
         environment["TMPDIR"] = str(job)
     with open(job / "log.txt", "wb") as log:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-        command = [sys.executable, "-m", module, str(job)]
         return subprocess.Popen(
-            command, cwd=job, env=environment, start_new_session=True, **streams
+            [sys.executable, "-m", module, str(job)],
+            cwd=job,
+            env=environment,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
 
 

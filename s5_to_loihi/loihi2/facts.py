@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, get_origin, get_type_hints
@@ -140,7 +141,7 @@ UNITS = {name: said[0] for name, said in _FACTS.items()}
 _WHOLE = {"cores", "routers", "groups", "words", "bits", "chips", "instructions", "flag"}
 
 
-def load_system(key: str) -> System:
+def load_system(key: str | os.PathLike[str]) -> System:
     """Read a system by its listed name, or from the YAML file of a user's own.
 
     In a file, ``chip`` is ``loihi2`` or the path of a chip's file, relative to the system's.
@@ -148,6 +149,7 @@ def load_system(key: str) -> System:
     Raises:
         InputError: no such system, or a fact is missing, unknown, or not what it should be.
     """
+    key = os.fspath(key)
     path = DIRECTORY / f"{key}.yaml" if key in LISTED else Path(key)
     if path.suffix not in (".yaml", ".yml"):
         raise InputError(

@@ -206,9 +206,9 @@ def _parameters(program: NeuronProgram) -> Iterator[tuple[str, int, Step]]:
             its_format.bits
             for binding in program.bindings
             for name, _, its_format in array_constants(binding.group.constants)
-            if name == step.immediate
+            if name == step.name
         )
-        yield step.immediate, max(bits), step
+        yield step.name, max(bits), step
 
 
 # --- for people ----------------------------------------------------------------------------------

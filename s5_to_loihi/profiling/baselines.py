@@ -5,11 +5,11 @@ NumPy always; JAX and PyTorch where they are installed, on what they find: the p
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.records import Schema, read_record, write_record
@@ -95,12 +95,12 @@ def measure(
     return Baselines(tuple(measured))
 
 
-def write_baselines(baselines: Baselines, path: Path) -> None:
+def write_baselines(baselines: Baselines, path: str | os.PathLike[str]) -> None:
     """Write what was measured as JSON, whole or not at all."""
     write_record(baselines, path, _SCHEMA)
 
 
-def read_baselines(path: Path) -> Baselines:
+def read_baselines(path: str | os.PathLike[str]) -> Baselines:
     """Read what was measured and check all of it.
 
     Raises:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from pathlib import Path
 from types import MappingProxyType
 
 from s5_to_loihi.errors import InputError
@@ -120,7 +120,7 @@ def _check(where: str, role: str, bits: int) -> None:
         )
 
 
-def read_precision(path: Path, given: Mapping[str, int | None]) -> Precision:
+def read_precision(path: str | os.PathLike[str], given: Mapping[str, int | None]) -> Precision:
     """Read bits from a YAML file: the attributes of ``Precision`` by name.
 
     Args:

@@ -274,6 +274,8 @@ def _load(source: str) -> ModuleType:
         return sys.modules[name]
     path = _stored(name, source)
     specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None  # the path ends in .py
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     sys.modules[name] = module

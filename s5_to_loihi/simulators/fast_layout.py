@@ -144,7 +144,10 @@ def _place_ports(network: Network, messages):
 
 def _place_synapses(network: Network, messages, ports):
     """Return the pushes, the csc parts of their columns and their fan-outs."""
-    pushes, columns, fans, pointer = [], [], [], 0
+    pushes: list[Push] = []
+    columns: list[tuple[np.ndarray, ...]] = []
+    fans = [np.zeros(0, dtype=np.int32)]
+    pointer = 0
     for source, first in messages.items():
         count = network.message_size(source)
         for target, group in enumerate(network.groups, start=1):
@@ -164,7 +167,7 @@ def _place_synapses(network: Network, messages, ports):
             if adds:
                 columns.append((pointers, targets, weights))
                 pointer += count
-    return tuple(pushes), columns, np.concatenate([np.zeros(0, dtype=np.int32), *fans])
+    return tuple(pushes), columns, np.concatenate(fans)
 
 
 def _entries(edges, ports, messages) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

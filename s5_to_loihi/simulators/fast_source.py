@@ -7,12 +7,13 @@ one shape share it; it is compiled by numba and cached by its digest.
 from __future__ import annotations
 
 import hashlib
+from typing import TypeAlias
 
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.ranges import program as program_of
 from s5_to_loihi.network.tracing import Program, Step
-from s5_to_loihi.simulators.fast_layout import Layout, Push
+from s5_to_loihi.simulators.fast_layout import Layout
 
 #: Tokens that a sequence kernel handles at a time. Measured: twice as fast as 32, as fast as 256.
 BLOCK = 128
@@ -118,18 +119,28 @@ def _sum_of(term: str) -> str:
     return f"i32({left} + {right})"
 
 
+#: Where a kernel finds or puts a row: the argument's name, the array, its first entry there.
+_Place: TypeAlias = tuple[str, tuple[str, int]]
+_Loads: TypeAlias = dict[int, _Place]
+_Stores: TypeAlias = dict[str, _Place]
+#: Index of a group, the group, and the call of its kernel.
+_Call: TypeAlias = tuple[int, NeuronGroup, str]
+
+
 def write_source(network: Network, layout: Layout) -> str:
     """Return the source of a module with ``step`` (one token) and ``block`` (many)."""
     kernels: dict[str, str] = {}
     tables: dict[str, str] = {}
-    token_calls, block_calls = [], []
+    token_calls: list[_Call] = []
+    block_calls: list[_Call] = []
     for index, group in enumerate(network.groups, start=1):
-        if not _connected(layout, group):  # whatever it computes goes nowhere
+        if not group.kind.state + network.sent_by(group):  # whatever it computes goes nowhere
             continue
         program = program_of(network, group)
+        places = _places(network, layout, group, program)
         tables |= _tables(program)
         for calls, write in ((token_calls, _token_kernel), (block_calls, _block_kernel)):
-            body, arguments = write(network, layout, group, program)
+            body, arguments = write(group, program, *places)
             name = kernels.setdefault(body, f"kernel_{len(kernels)}")
             calls.append((index, group, f"    {name}({', '.join(arguments)})"))
     parts = [_HEADER, *tables.values(), *(_counter(groups) for groups in range(3))]
@@ -142,15 +153,10 @@ def write_source(network: Network, layout: Layout) -> str:
 # --- one group -----------------------------------------------------------------------------------
 
 
-def _connected(layout: Layout, group: NeuronGroup) -> tuple[str, ...]:
-    """Names of what a group must store: its registers and the messages that go somewhere."""
-    sent = (name for name in group.kind.messages if Endpoint(group.name, name) in layout.messages)
-    return (*group.kind.state, *sent)
-
-
-def _token_kernel(network, layout, group, program) -> tuple[str, list[str]]:
+def _token_kernel(
+    group: NeuronGroup, program: Program, loads: _Loads, stores: _Stores
+) -> tuple[str, list[str]]:
     """A loop over the neurons of a group for one token."""
-    loads, stores = _places(layout, group, program)
     lines = [f"def NAME({', '.join(name for name, _ in [*loads.values(), *stores.values()])}):"]
     lines.append(f"    for i in range({group.size}):")
     reads = {index: f"{name}[i]" for index, (name, _) in loads.items()}
@@ -161,13 +167,14 @@ def _token_kernel(network, layout, group, program) -> tuple[str, list[str]]:
     return "\n".join(lines) + "\n", _arguments(group, loads, stores)
 
 
-def _block_kernel(network, layout, group, program) -> tuple[str, list[str]]:
+def _block_kernel(
+    group: NeuronGroup, program: Program, loads: _Loads, stores: _Stores
+) -> tuple[str, list[str]]:
     """Two loops, over neurons and over the tokens of a block; the inner one becomes vector code.
 
     With registers there are three inner loops: what comes before the recurrence, the recurrence
     itself, whose tokens are taken in order and only up to ``count``, and what comes after it.
     """
-    loads, stores = _places(layout, group, program)
     names = ", ".join(name for name, _ in [*loads.values(), *stores.values()])
     lines = [f"def NAME(count, {names}):"]
     write = _recurrent_loops if group.kind.state else _independent_loops
@@ -175,7 +182,7 @@ def _block_kernel(network, layout, group, program) -> tuple[str, list[str]]:
     return "\n".join(lines) + "\n", ["count", *_arguments(group, loads, stores)]
 
 
-def _row_views(loads, stores) -> tuple[list[str], dict[int, str]]:
+def _row_views(loads: _Loads, stores: _Stores) -> tuple[list[str], dict[int, str]]:
     """Write what is loaded once a neuron; return also step -> expression for a token."""
     lines, reads = [], {}
     for index, (name, (array, _)) in loads.items():
@@ -193,7 +200,7 @@ def _row_views(loads, stores) -> tuple[list[str], dict[int, str]]:
     return lines, reads
 
 
-def _message_stores(program: Program, stores) -> list[str]:
+def _message_stores(program: Program, stores: _Stores) -> list[str]:
     return [
         f"            row_{name}[t] = {_result(program, result)}"
         for result, (name, (array, _)) in stores.items()
@@ -201,7 +208,9 @@ def _message_stores(program: Program, stores) -> list[str]:
     ]
 
 
-def _independent_loops(group, program, loads, stores) -> list[str]:
+def _independent_loops(
+    group: NeuronGroup, program: Program, loads: _Loads, stores: _Stores
+) -> list[str]:
     views, reads = _row_views(loads, stores)
     return [
         f"    for i in range({group.size}):",
@@ -212,7 +221,9 @@ def _independent_loops(group, program, loads, stores) -> list[str]:
     ]
 
 
-def _recurrent_loops(group, program, loads, stores) -> list[str]:
+def _recurrent_loops(
+    group: NeuronGroup, program: Program, loads: _Loads, stores: _Stores
+) -> list[str]:
     """Write the three loops; values that one needs of another wait in rows of their own."""
     steps, needed = program.steps, program.needed(stores)
     late = program.depending_on_registers()
@@ -223,22 +234,23 @@ def _recurrent_loops(group, program, loads, stores) -> list[str]:
     }
     next_state = {program.results[name] for name in group.kind.state}
     views, reads = _row_views(loads, stores)
-    waiting = {
+    later = {
         operand
         for index in needed
         for operand in steps[index].operands
         if loop_of[operand] < loop_of[index]
     } | {index for index in messages if loop_of[index] < 2}
-    waiting |= {index for index in next_state if loop_of[index] < 1}
+    later |= {index for index in next_state if loop_of[index] < 1}
     waiting = {
         index: f"wait{index}[t]"
-        for index in sorted(waiting)
+        for index in sorted(later)
         if steps[index].operation not in ("constant", "parameter") and not reads.get(index)
     }
-    read = _registers(program, group, reads)
-    registers = {
-        name: f"v{read[name]}" if name in read else f"last_{name}" for name in group.kind.state
+    # A register's value before a token, where any step needs it.
+    read = {
+        steps[index].name: f"v{index}" for index in reads if steps[index].operation == "register"
     }
+    registers = {name: read.get(name, f"last_{name}") for name in group.kind.state}
     lines = [
         f"    wait{index} = np.zeros({BLOCK}, {'i32' if steps[index].narrow else 'i64'})"
         for index in waiting
@@ -262,24 +274,16 @@ def _recurrent_loops(group, program, loads, stores) -> list[str]:
     return lines
 
 
-def _registers(program: Program, group: NeuronGroup, reads) -> dict[str, int]:
-    """Return register -> the step that stands for its value before a token, if any needs it."""
-    steps = {
-        program.steps[index].immediate: index
-        for index in reads
-        if program.steps[index].operation == "register"
-    }
-    return {name: steps[name] for name in group.kind.state if name in steps}
-
-
-def _arguments(group: NeuronGroup, loads, stores) -> list[str]:
+def _arguments(group: NeuronGroup, loads: _Loads, stores: _Stores) -> list[str]:
     return [
         f"{array}[{first}:{first + group.size}]"
         for _, (array, first) in [*loads.values(), *stores.values()]
     ]
 
 
-def _places(layout: Layout, group: NeuronGroup, program: Program):
+def _places(
+    network: Network, layout: Layout, group: NeuronGroup, program: Program
+) -> tuple[_Loads, _Stores]:
     """Return where a group's kernel finds what it loads and puts what it stores.
 
     Returns:
@@ -287,20 +291,17 @@ def _places(layout: Layout, group: NeuronGroup, program: Program):
         and the messages that go somewhere.
     """
     stores = {name: ("state", layout.registers[group.name, name]) for name in group.kind.state}
-    for name in group.kind.messages:
-        if Endpoint(group.name, name) in layout.messages:
-            stores[name] = ("messages", layout.messages[Endpoint(group.name, name)])
-    needed = program.needed(stores)
+    for name in network.sent_by(group):
+        stores[name] = ("messages", layout.messages[Endpoint(group.name, name)])
     loads = {}
-    for index, step in enumerate(program.steps):
-        if index not in needed:
-            continue
+    for index in sorted(program.needed(stores)):
+        step = program.steps[index]
         if step.operation == "accumulator":
-            loads[index] = layout.ports[Endpoint(group.name, step.immediate)]
+            loads[index] = layout.ports[Endpoint(group.name, step.name)]
         elif step.operation == "register":
-            loads[index] = ("state", layout.registers[group.name, step.immediate])
+            loads[index] = ("state", layout.registers[group.name, step.name])
         elif step.operation == "parameter":
-            loads[index] = ("parameters", layout.parameters[group.name, step.immediate])
+            loads[index] = ("parameters", layout.parameters[group.name, step.name])
     return (
         {index: (f"load{index}", place) for index, place in loads.items()},
         {name: (f"store_{name}", place) for name, place in stores.items()},
@@ -341,7 +342,7 @@ def _expression(program: Program, step: Step) -> str:
     if not step.narrow and step.operation in ("*", "+", "-", "<<"):
         operands = [f"i64({operand})" for operand in operands]
     if step.operation == "lookup":
-        text = _lookup(operands[0], step.immediate)
+        text = _lookup(operands[0], step.table)
     else:
         form = _FORMS.get(step.operation, f"{{0}} {step.operation} {{1}}")
         text = form.format(*operands)
@@ -373,7 +374,7 @@ def _table_name(table: tuple[int, ...]) -> str:
 
 def _tables(program: Program) -> dict[str, str]:
     """Return name -> definition of the tables of a program that are arrays."""
-    tables = {step.immediate for step in program.steps if step.operation == "lookup"}
+    tables = {step.table for step in program.steps if step.operation == "lookup"}
     return {
         _table_name(table): f"{_table_name(table)} = np.array({table}, np.int32)"
         for table in sorted(tables)
@@ -396,7 +397,7 @@ def _result(program: Program, name: str) -> str:
 # --- the network ---------------------------------------------------------------------------------
 
 
-def _step(network: Network, layout: Layout, calls) -> str:
+def _step(network: Network, layout: Layout, calls: list[_Call]) -> str:
     lowest, highest = limits(network.input_format.bits)
     lines = [
         "\n@_jit",
@@ -438,18 +439,15 @@ def _token_pushes(layout: Layout, index: int, group: str) -> list[str]:
             if push.handed_on:
                 lines.append(f"    synops[{push.target}] += {push.handed_on} * hits")
             if push.pointer is not None:
+                columns = f"column_pointers[{push.pointer}:{push.pointer + push.count + 1}]"
                 lines.append(
-                    f"    synops[{push.target}] += push({rows}, {_columns(push)}, targets,"
+                    f"    synops[{push.target}] += push({rows}, {columns}, targets,"
                     " weights, accumulators)"
                 )
     return lines
 
 
-def _columns(push: Push) -> str:
-    return f"column_pointers[{push.pointer}:{push.pointer + push.count + 1}]"
-
-
-def _block(network: Network, layout: Layout, calls) -> str:
+def _block(network: Network, layout: Layout, calls: list[_Call]) -> str:
     lines = [
         "\n@_jit",
         "def block(tokens, messages, accumulators, state, parameters, pointers, sources, weights,"

@@ -98,7 +98,7 @@ def one_of(names: Collection) -> Check:
 
 def choice(enumeration: type[Enum]) -> Check:
     """Check for the value of an enumeration; gives its member."""
-    by_name = {member.value: member for member in enumeration}
+    by_name: dict[Any, Enum] = {member.value: member for member in enumeration}
     check = one_of(tuple(by_name))
     return lambda where, value: by_name[check(where, value)]
 
@@ -144,5 +144,5 @@ def shown(value: Any) -> str:
         return "a number of many digits"
     if isinstance(value, (int, float)) or value is None:
         return "null" if value is None else repr(value)
-    kinds = {dict: "a mapping", list: "a list", tuple: "a list"}
+    kinds: dict[type, str] = {dict: "a mapping", list: "a list", tuple: "a list"}
     return kinds.get(type(value), f"of the kind {type(value).__name__}")

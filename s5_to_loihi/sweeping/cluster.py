@@ -8,7 +8,7 @@ tasks again whose worker died, as often as its ``allowed-failures`` says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -26,7 +26,7 @@ class ClusterError(S5ToLoihiError):
 
 def execute(
     tasks: Iterable[Task], compute: Callable[[Any], Mapping[str, Any]], address: str
-) -> Iterator[tuple[Task, Outcome]]:
+) -> Generator[tuple[Task, Outcome], None, None]:
     """Compute tasks on a cluster; yields each with its outcome when it is done.
 
     Tasks that share all steps are one job of the cluster. Closing the iterator cancels all jobs

@@ -111,7 +111,7 @@ def tasks_of(plan: Plan) -> tuple[Task, ...]:
         for name in plan.axes["checkpoint"]
     }
     keys = {name: name if name in (None, *LISTED) else path(name) for name in plan.axes["system"]}
-    systems = {name: key and Input(key, system_digest(key)) for name, key in keys.items()}
+    systems = {name: Input(key, system_digest(key)) if key else None for name, key in keys.items()}
     data = {
         role: name and Input(path(name), data_digest(path(name)))
         for role in DATA

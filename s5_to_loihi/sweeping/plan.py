@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -106,7 +107,7 @@ class Plan:
         return tuple(name for name, values in self.axes.items() if len(values) > 1)
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: str | os.PathLike[str]) -> Plan:
     """Read a sweep from its file.
 
     Raises:

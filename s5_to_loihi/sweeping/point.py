@@ -119,7 +119,7 @@ def _simulated(point: Point) -> Simulated:
             "outputs against the float checkpoint, before pruning",
         ),
     }
-    if point.clean is not None:
+    if point.held_out is not None and point.clean is not None:
         noisy, clean = (audio.read_wav(Path(one.path)) for one in (point.held_out, point.clean))
         scores = compare_denoising(made.model, network, noisy, clean)
         scope = "the recording, mean over channels"

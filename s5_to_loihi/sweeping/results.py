@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,11 +57,11 @@ def assembled(plan: Plan, tasks: Sequence[Task], outcomes: Sequence[Outcome]) ->
     }
 
 
-def has_all(point: dict, names: Sequence[str]) -> bool:
+def has_all(point: Mapping[str, Any], names: Sequence[str]) -> bool:
     """Tell whether a point of the results was computed and has all these metrics."""
     return point["metrics"] is not None and all(name in point["metrics"] for name in names)
 
 
-def value_of(metrics: dict, name: str) -> float:
+def value_of(metrics: Mapping[str, Any], name: str) -> float:
     """Return the nominal value of a metric of a point; not a number if it has none."""
     return metrics[name]["value"] if name in metrics else math.nan

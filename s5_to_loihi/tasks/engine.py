@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from s5_to_loihi.tasks.store import Store
 from s5_to_loihi.tasks.task import Outcome, Task
 
 #: Computes tasks and yields each with its outcome, in any order.
-Executor = Callable[[Sequence[Task]], Iterator[tuple[Task, Outcome]]]
+Executor = Callable[[Sequence[Task]], Generator[tuple[Task, Outcome], None, None]]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def opened(directory: Path, name: str, kind: Kind) -> Iterator[Store]:
+def opened(directory: str | os.PathLike[str], name: str, kind: Kind) -> Iterator[Store]:
     """Lock the directory of a batch, make it if there is none, and clear what a kill left in it.
 
     Args:

@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class Worker:
 
 def execute(
     tasks: Iterable[Task], compute: Callable[[Any], Mapping[str, Any]], jobs: int
-) -> Iterator[tuple[Task, Outcome]]:
+) -> Generator[tuple[Task, Outcome], None, None]:
     """Compute tasks in worker processes; yields each with its outcome when it is done.
 
     Closing the iterator, or an exception in it such as an interrupt, ends all workers at once.
@@ -86,11 +86,11 @@ def execute(
                 with _interrupt_put_off():
                     workers.append(_start(compute))
                 starting += 1
-            waiting = {worker.connection: worker for worker in workers if not _is_idle(worker)}
-            for connection in multiprocessing.connection.wait(list(waiting)):
-                worker = waiting[connection]
+            waiting = [worker for worker in workers if not _is_idle(worker)]
+            answering = multiprocessing.connection.wait([one.connection for one in waiting])
+            for worker in [one for one in waiting if one.connection in answering]:
                 try:
-                    message = connection.recv()
+                    message = worker.connection.recv()
                 except (EOFError, OSError):
                     workers.remove(worker)
                     how = _end(worker)
@@ -104,11 +104,12 @@ def execute(
                     else:
                         remaining.insert(0, worker.task)
                     continue
-                if message == READY:
+                if worker.task is None:
                     worker.ready, failed_starts = True, 0
                 else:
-                    worker.last, worker.task = worker.task, None
-                    yield worker.last, message
+                    task = worker.last = worker.task
+                    worker.task = None
+                    yield task, message
             for worker in filter(_is_idle, workers):
                 worker.task = _next(worker, workers, remaining)
                 if worker.task is not None:
@@ -221,7 +222,7 @@ def _end(worker: Worker) -> str:
     worker.process.join(END_SECONDS)
     worker.process.kill()
     worker.process.join()
-    code = worker.process.exitcode
+    code = worker.process.exitcode or 0
     worker.connection.close()
     worker.process.close()
     if code >= 0:
@@ -237,7 +238,9 @@ def _work(
     """Compute what comes through the pipe, until this process is killed or its parent ends."""
 
     def die_with_parent() -> None:
-        multiprocessing.parent_process().join()
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=die_with_parent, name="die_with_parent", daemon=True).start()
