@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from s5_to_loihi.network.network import Network, Readout
     from s5_to_loihi.profiling.profile import profile
     from s5_to_loihi.quantization.precision import Precision
+    from s5_to_loihi.reports.html.files import report
     from s5_to_loihi.simulation import simulate
     from s5_to_loihi.simulators.fast import FastSimulator
     from s5_to_loihi.simulators.interpreter import Interpreter, Mode
@@ -54,6 +55,7 @@ _DEFINED_IN = {
     "profile": "profiling.profile",
     "quantize": "compiler",
     "read": "bundle",
+    "report": "reports.html.files",
     "run": "backends.dispatch",
     "simulate": "simulation",
     "verify_interpreter": "verification",
@@ -84,6 +86,7 @@ __all__ = [
     "profile",
     "quantize",
     "read",
+    "report",
     "run",
     "simulate",
     "verify_interpreter",

@@ -13,6 +13,7 @@ import yaml
 from report_bundles import HOSTILE, mapped_denoiser
 from typer.testing import CliRunner
 
+import s5_to_loihi
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import MeasuredProfile, Power, StepTimes, write_measured
 from s5_to_loihi.cli import app
@@ -263,6 +264,14 @@ def test_a_recording_is_denoised_and_scored(path):
     assert "measured with the integers of both" in rendered(page_of(found, "a test"))
     with pytest.raises(InputError, match="no noisy recording"):
         gather(Sources(path, clean=CLEAN, measure=False))
+
+
+def test_the_function_writes_what_the_command_does(path, tmp_path):
+    page, data = s5_to_loihi.report(str(path), tmp_path / "report.html", measure=False)
+    assert "</html>" in page.read_text()
+    assert json.loads(data.read_text())["command"].startswith("s5_to_loihi.report(")
+    with pytest.raises(InputError, match="suffix"):
+        s5_to_loihi.report(path, tmp_path / "report.pdf")
 
 
 def test_the_command_writes_both_files(path, tmp_path):
