@@ -24,7 +24,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-from s5_to_loihi.intel_export import export as intel_export  # noqa: E402
+from s5_to_loihi import intel_export  # noqa: E402
 from s5_to_loihi.intel_export.lower import lower  # noqa: E402
 from s5_to_loihi.loihi2.facts import load_system  # noqa: E402
 from s5_to_loihi.passes.pipeline import run_passes  # noqa: E402
@@ -32,7 +32,7 @@ from s5_to_loihi.profiling.activity import record  # noqa: E402
 from s5_to_loihi.profiling.calibration import (  # noqa: E402
     FACTOR,
     Checked,
-    Point,
+    OperatingPoint,
     check,
     middle,
     predicted_with,
@@ -99,7 +99,7 @@ def row_of(same: list[Checked]) -> tuple[str, ...]:
     )
 
 
-def left_out(points: dict[str, Point]) -> Iterator[tuple[str, ...]]:
+def left_out(points: dict[str, OperatingPoint]) -> Iterator[tuple[str, ...]]:
     """Yield what a constant derived from one point says about another, both ways."""
     for constant, *ends in PAIRS:
         for (name, figure), (other, other_figure) in (ends, ends[::-1]):

@@ -53,7 +53,7 @@ def write_export(work: Path, frames: int, watch: Watch) -> None:
     sys.path.insert(0, str(ROOT / "tests" / "helpers"))
     import intel_exports
 
-    from s5_to_loihi.intel_export import export as intel_export
+    from s5_to_loihi import intel_export
 
     with watch.part("compute and write the export") as entry:
         export, network = full_size_model(frames)
@@ -79,9 +79,8 @@ def full_size_model(frames: int):
 
     import numpy as np
 
-    from s5_to_loihi import audio
+    from s5_to_loihi import audio, intel_export
     from s5_to_loihi.denoising import tokens_of
-    from s5_to_loihi.intel_export import export as intel_export
     from s5_to_loihi.intel_export.lower import lower
     from s5_to_loihi.passes.pipeline import run_passes
 
@@ -101,7 +100,7 @@ def evaluate(network, names, tokens) -> dict:
     import numpy as np
 
     from s5_to_loihi.bundle.vectors import TOKEN_VALUE
-    from s5_to_loihi.intel_export.export import Recorded, value_names
+    from s5_to_loihi.intel_export import Recorded, value_names
     from s5_to_loihi.network.network import Endpoint
     from s5_to_loihi.simulators.interpreter import Interpreter
 

@@ -31,19 +31,21 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from synthetic_networks import synthetic_rates, synthetic_s5  # noqa: E402
 
+from s5_to_loihi import intel_export  # noqa: E402
 from s5_to_loihi.bundle.core_mapping import Objective  # noqa: E402
 from s5_to_loihi.compiler import compile_export  # noqa: E402
 from s5_to_loihi.demo import DENOISER  # noqa: E402
-from s5_to_loihi.intel_export import export as intel_export  # noqa: E402
 from s5_to_loihi.intel_export.lower import lower  # noqa: E402
-from s5_to_loihi.loihi2.bounds import demand, fewest_cores, shortest_times  # noqa: E402
-from s5_to_loihi.loihi2.evaluation import BARRIER, MESH, Evaluation, evaluate  # noqa: E402
+from s5_to_loihi.loihi2.bounds import fewest_cores, requirements, shortest_times  # noqa: E402
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation, evaluate_mapping  # noqa: E402
 from s5_to_loihi.loihi2.facts import System, load_system  # noqa: E402
-from s5_to_loihi.loihi2.loads import limits_of, measure  # noqa: E402
+from s5_to_loihi.loihi2.loads import measure  # noqa: E402
 from s5_to_loihi.loihi2.mapper import map_network  # noqa: E402
-from s5_to_loihi.loihi2.partition import exceeding, fewest, line_up, partition  # noqa: E402
+from s5_to_loihi.loihi2.memory import limits_of, rows_of  # noqa: E402
+from s5_to_loihi.loihi2.partition import fewest, line_up, partition  # noqa: E402
 from s5_to_loihi.loihi2.placement import linear  # noqa: E402
 from s5_to_loihi.loihi2.rates import assumed_rates, measured_rates  # noqa: E402
+from s5_to_loihi.loihi2.resources import Resource, Term  # noqa: E402
 from s5_to_loihi.loihi2.timing import timing  # noqa: E402
 from s5_to_loihi.loihi2.workload import Workload, workload  # noqa: E402
 from s5_to_loihi.network.network import frozen_weights  # noqa: E402
@@ -117,15 +119,11 @@ def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, sec
         first, last = arrays.firsts[arrays.segments[[neuron, neuron + 1]]]
         for axon in arrays.axons[first:last]:
             targets[axon].append(neuron)
-    message_of = np.arange(axons) - arrays.first_axon[arrays.edge_of_axon]
-    message_of += arrays.first_message[arrays.edge_of_axon]
-    header, index, word = (
-        int(fact.value) for fact in (chip.axon_header_bits, chip.index_bits, chip.word_bits)
-    )
+    message_of, rows = arrays.message_of_axon, rows_of(chip)
     arrives = {}
     words = {}
     for axon in range(axons):
-        bits = int(arrays.edge_bits[arrays.edge_of_axon[axon]]) + index
+        bits = int(arrays.edge_bits[arrays.edge_of_axon[axon]]) + rows.index_bits
         for core in range(cores):
             if not targets[axon]:
                 continue
@@ -133,7 +131,7 @@ def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, sec
             ends = [on[neuron][core] for neuron in targets[axon]]
             model.add_max_equality(there, ends)
             row = words[axon, core] = model.new_int_var(0, 64, "")
-            model.add(word * row >= header * there + bits * sum(ends))
+            model.add(rows.word_bits * row >= rows.header_bits * there + bits * sum(ends))
     lists, leaving = {}, {}
     destinations = {}
     for axon, _ in arrives:
@@ -157,7 +155,7 @@ def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, sec
             out = model.new_int_var(0, most, "")
             model.add(out >= copies - most * (1 - on[sender][core]))
             leaving.setdefault(core, []).append(rate * out)
-    update = constants.update + constants.instruction * work.instructions
+    update = constants.updates(1, work.instructions)
     groups = range(len(work.words_of_group))
     for core in range(cores):
         present = []
@@ -174,10 +172,10 @@ def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, sec
         ]
         axon_map = [int(work.messages_of[n]) * on[n][core] for n in range(neurons)]
         columns = (axon_in, present, neuron_words, rows, axon_map, lists.get(core, []))
-        for column, limit in zip(columns, limits[:6], strict=True):
+        for column, limit in zip(columns, limits[: Resource.TOTAL], strict=True):
             model.add(sum(column) <= int(limit))
         everything = [part for i, column in enumerate(columns) if i != 1 for part in column]
-        model.add(sum(everything) <= int(limits[6]))
+        model.add(sum(everything) <= int(limits[Resource.TOTAL]))
         rate_of = {axon: round(arrays.rates[message_of[axon]] * scale) for axon, _ in arrives}
         spent = (
             [round(scale * update[work.group_of[n]]) * on[n][core] for n in range(neurons)],
@@ -233,7 +231,7 @@ def exact_part(quick: bool) -> None:
         rates = synthetic_rates(network, seed)
         work = workload(network, rates, chip)
         number = 3 + seed % 2
-        need = demand(work, chip)
+        need = requirements(work, chip)
         lines = line_up(work, need, constants, 0)
         bound = max(shortest_times(need, number, constants).values())
         busy = min(
@@ -268,7 +266,7 @@ def exact_part(quick: bool) -> None:
 # --- against bounds and other ways ---------------------------------------------------------------
 
 
-def halved(work: Workload, system: System) -> Evaluation:
+def halved(work: Workload, system: System) -> MappingEvaluation:
     """Map as Intel's compiler is said to: halve layers until limits hold, place in order."""
     pieces = np.ones(len(work.words_of_group), dtype=np.int64)
     sizes = np.diff(work.first_neuron)
@@ -279,15 +277,15 @@ def halved(work: Workload, system: System) -> Evaluation:
             cores[own] = first + np.arange(sizes[group]) * count // sizes[group]
             first += count
         loads = measure(work, cores, system.chip)
-        over = exceeding(loads, system.chip).any(axis=1)
+        over = loads.exceeded(system.chip).any(axis=1)
         if not over.any():
-            return evaluate(work, linear(loads.cores, system)[loads.core_of], system)
+            return evaluate_mapping(work, linear(loads.cores, system)[loads.core_of], system)
         pieces[np.unique(loads.group_of_part[over[loads.core_of_part]])] *= 2
 
 
-def heaviest_link(evaluation: Evaluation) -> float:
+def heaviest_link(evaluation: MappingEvaluation) -> float:
     times = evaluation.times()
-    return max(times[MESH], times["core link"])
+    return max(times[Term.MESH_LINK], times[Term.CORE_LINK])
 
 
 def slow_synops(system: System) -> System:
@@ -299,9 +297,9 @@ def slow_synops(system: System) -> System:
     return replace(system, chip=replace(chip, **facts))
 
 
-def ratio_to_bound(evaluation: Evaluation) -> tuple[float, float]:
+def ratio_to_bound(evaluation: MappingEvaluation) -> tuple[float, float]:
     bounds = evaluation.shortest_times()
-    busy = max(value for name, value in bounds.items() if name != BARRIER)
+    busy = max(value for term, value in bounds.items() if term != Term.BARRIER)
     return evaluation.timestep() / max(bounds.values()), evaluation.busy() / busy
 
 
@@ -357,7 +355,7 @@ def other_ways_part(all_subjects) -> None:
         "mesh link ratio",
     )
 
-    def add(name, way, other: Evaluation, ours: Evaluation) -> None:
+    def add(name, way, other: MappingEvaluation, ours: MappingEvaluation) -> None:
         rows.add_row(
             name,
             way,
@@ -368,7 +366,7 @@ def other_ways_part(all_subjects) -> None:
             f"{other.timestep() / ours.timestep():.2f}",
             f"{other.busy() / ours.busy():.2f}",
             f"{heaviest_link(other) / heaviest_link(ours):.2f}",
-            f"{other.times()[MESH] / ours.times()[MESH]:.2f}",
+            f"{other.times()[Term.MESH_LINK] / ours.times()[Term.MESH_LINK]:.2f}",
         )
 
     for name, network, rates in all_subjects:
@@ -381,7 +379,7 @@ def other_ways_part(all_subjects) -> None:
         core_of = full.loads.core_of
         stage = np.bincount(core_of, np.arange(work.neurons)) / np.bincount(core_of)
         rank = np.argsort(np.argsort(stage, kind="stable"))
-        in_order = evaluate(work, linear(full.loads.cores, BOARD)[rank[core_of]], BOARD)
+        in_order = evaluate_mapping(work, linear(full.loads.cores, BOARD)[rank[core_of]], BOARD)
         add(name, "our partition, placed linearly", in_order, full)
         for system, constants in ((BOARD, ""), (slow_synops(BOARD), ", slow synops")):
             for most in (baseline.loads.cores, 120):
@@ -389,7 +387,7 @@ def other_ways_part(all_subjects) -> None:
                 mapping, _ = map_network(
                     network, assumed_rates(network), system, Objective.LATENCY, aware.loads.cores
                 )
-                blind = evaluate(work, mapping.core_of(network), system)
+                blind = evaluate_mapping(work, mapping.core_of(network), system)
                 add(name, f"ours without activity{constants}", blind, aware)
     console.print(rows)
 

@@ -36,10 +36,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from s5_to_loihi import intel_export
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.fixed_point import Format, to_floats
-from s5_to_loihi.intel_export import export as intel_export
-from s5_to_loihi.intel_export.export import IntelExport
+from s5_to_loihi.intel_export import IntelExport
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.intel_export.model import (
     Block,

@@ -31,38 +31,22 @@ from s5_to_loihi.lava_runtime.chip_plan import RETURNED_BITS, Lowering, message_
 from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
 from s5_to_loihi.network.programs import program_of  # noqa: E402
-from s5_to_loihi.network.widths import MESSAGE_BITS  # noqa: E402
+from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS, WEIGHT_BITS  # noqa: E402
 from s5_to_loihi.process_models.process import (  # noqa: E402
     NEURON_PROCESSES,
     ChipInput,
     ChipOutput,
     DelayLine,
-    DenseNeurons,
-    FullGateNeurons,
-    GateNeurons,
-    GeluOutputNeurons,
-    MeanNeurons,
-    NormNeurons,
-    OutputNeurons,
-    ResidualNeurons,
     S5Network,
-    ScaledDenseNeurons,
-    ScaledFullGateNeurons,
-    ScaledGateNeurons,
-    ScaledNormNeurons,
-    ScaledOutputNeurons,
-    ScaledResidualNeurons,
-    ScaledStateNeurons,
-    StateNeurons,
     TokenStream,
 )
 from s5_to_loihi.simulators.fast import FastSimulator  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Interpreter, period  # noqa: E402
 
-IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=MESSAGE_BITS)
 #: How often progress is reported: a report costs a file opened and closed.
 REPORT_SECONDS = 0.02
-OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+OUT = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=MESSAGE_BITS)
 STOCK_NEURONS = {stock.GRADED: GradedVec, stock.RECTIFIED: GradedReluVec}
 
 
@@ -87,17 +71,10 @@ def _reported(method):
     return wrapped
 
 
-def _cpu_model(process, kind=None):
-    """Declare a model for the CPU; with a kind, also the ports and registers that it names."""
+def _cpu_model(process):
+    """Declare a model for the CPU."""
 
     def decorate(cls):
-        if kind is not None:
-            for port in kind.ports:
-                setattr(cls, port, IN)
-            for message in kind.messages:
-                setattr(cls, message, OUT)
-            for register in kind.state:
-                setattr(cls, register, LavaPyType(np.ndarray, np.int32, precision=24))
         cls.__init__ = _reported(cls.__init__)
         cls.run_spk = _reported(cls.run_spk)
         decorated = implements(proc=process, protocol=LoihiProtocol)(cls)
@@ -143,84 +120,19 @@ class PyNeuronModel(PyLoihiProcessModel):
         return (self.time_step - 1) % self.plan.reset_interval == self.plan.reset_offset(self.group)
 
 
-@_cpu_model(DenseNeurons, DenseNeurons.kind)
-class PyDenseNeurons(PyNeuronModel):
-    """DENSE on the CPU."""
+def _neuron_model(process):
+    """Return the model of a kind's Process: ports and registers with the names it has."""
+    kind = process.kind
+    body = {"__module__": __name__, "__doc__": f"{kind.name.upper()} on the CPU."}
+    body |= dict.fromkeys(kind.ports, IN) | dict.fromkeys(kind.messages, OUT)
+    body |= dict.fromkeys(kind.state, LavaPyType(np.ndarray, np.int32, precision=STATE_BITS))
+    return _cpu_model(process)(type(f"Py{process.__name__}", (PyNeuronModel,), body))
 
 
-@_cpu_model(NormNeurons, NormNeurons.kind)
-class PyNormNeurons(PyNeuronModel):
-    """NORM on the CPU."""
-
-
-@_cpu_model(ScaledNormNeurons, ScaledNormNeurons.kind)
-class PyScaledNormNeurons(PyNeuronModel):
-    """SCALED_NORM on the CPU."""
-
-
-@_cpu_model(StateNeurons, StateNeurons.kind)
-class PyStateNeurons(PyNeuronModel):
-    """STATE on the CPU."""
-
-
-@_cpu_model(OutputNeurons, OutputNeurons.kind)
-class PyOutputNeurons(PyNeuronModel):
-    """OUTPUT on the CPU."""
-
-
-@_cpu_model(GateNeurons, GateNeurons.kind)
-class PyGateNeurons(PyNeuronModel):
-    """GATE on the CPU."""
-
-
-@_cpu_model(FullGateNeurons, FullGateNeurons.kind)
-class PyFullGateNeurons(PyNeuronModel):
-    """FULL_GATE on the CPU."""
-
-
-@_cpu_model(ResidualNeurons, ResidualNeurons.kind)
-class PyResidualNeurons(PyNeuronModel):
-    """RESIDUAL on the CPU."""
-
-
-@_cpu_model(MeanNeurons, MeanNeurons.kind)
-class PyMeanNeurons(PyNeuronModel):
-    """MEAN on the CPU."""
-
-
-@_cpu_model(ScaledDenseNeurons, ScaledDenseNeurons.kind)
-class PyScaledDenseNeurons(PyNeuronModel):
-    """SCALED_DENSE on the CPU."""
-
-
-@_cpu_model(ScaledStateNeurons, ScaledStateNeurons.kind)
-class PyScaledStateNeurons(PyNeuronModel):
-    """SCALED_STATE on the CPU."""
-
-
-@_cpu_model(ScaledOutputNeurons, ScaledOutputNeurons.kind)
-class PyScaledOutputNeurons(PyNeuronModel):
-    """SCALED_OUTPUT on the CPU."""
-
-
-@_cpu_model(GeluOutputNeurons, GeluOutputNeurons.kind)
-class PyGeluOutputNeurons(PyNeuronModel):
-    """GELU_OUTPUT on the CPU."""
-
-
-@_cpu_model(ScaledGateNeurons, ScaledGateNeurons.kind)
-class PyScaledGateNeurons(PyNeuronModel):
-    """SCALED_GATE on the CPU."""
-
-
-@_cpu_model(ScaledFullGateNeurons, ScaledFullGateNeurons.kind)
-class PyScaledFullGateNeurons(PyNeuronModel):
-    """SCALED_FULL_GATE on the CPU."""
-
-
-@_cpu_model(ScaledResidualNeurons, ScaledResidualNeurons.kind)
-class PyScaledResidualNeurons(PyNeuronModel):
-    """SCALED_RESIDUAL on the CPU."""
+# Lava looks for classes by their names in this module.
+globals().update(
+    {f"Py{process.__name__}": _neuron_model(process) for process in NEURON_PROCESSES.values()}
+)
 
 
 @_cpu_model(DelayLine)
@@ -431,7 +343,7 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         options = {
             "weights": synapses.weights.astype(np.int32) * (2 if mixed else 1),
             "weight_exp": -1 if mixed else 0,
-            "num_weight_bits": 8,
+            "num_weight_bits": WEIGHT_BITS,
             "num_message_bits": bits,  # zero, the default, would make single bits of them
             "sign_mode": SignMode.MIXED if mixed else SignMode.EXCITATORY,
             "name": synapses.name,

@@ -17,24 +17,7 @@ from lava.magma.core.process.variable import Var  # noqa: E402
 
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan  # noqa: E402
 from s5_to_loihi.network.network import Network, NeuronGroup  # noqa: E402
-from s5_to_loihi.network.neurons import (  # noqa: E402
-    DENSE,
-    FULL_GATE,
-    GATE,
-    GELU_OUTPUT,
-    MEAN,
-    NORM,
-    OUTPUT,
-    RESIDUAL,
-    SCALED_DENSE,
-    SCALED_FULL_GATE,
-    SCALED_GATE,
-    SCALED_NORM,
-    SCALED_OUTPUT,
-    SCALED_RESIDUAL,
-    SCALED_STATE,
-    STATE,
-)
+from s5_to_loihi.network.neurons import NeuronKind, known_kinds  # noqa: E402
 from s5_to_loihi.network.programs import NeuronProgram  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Mode  # noqa: E402
 
@@ -83,7 +66,7 @@ class NeuronProcess(AbstractProcess):
     that the kind gives them; registers are Vars of shape (neurons,).
     """
 
-    kind = None
+    kind: NeuronKind
 
     def __init__(
         self,
@@ -114,104 +97,17 @@ class NeuronProcess(AbstractProcess):
             setattr(self, message, OutPort(shape=shape))
 
 
-class DenseNeurons(NeuronProcess):
-    """Neurons of the kind DENSE."""
-
-    kind = DENSE
-
-
-class NormNeurons(NeuronProcess):
-    """Neurons of the kind NORM."""
-
-    kind = NORM
-
-
-class ScaledNormNeurons(NeuronProcess):
-    """Neurons of the kind SCALED_NORM."""
-
-    kind = SCALED_NORM
-
-
-class StateNeurons(NeuronProcess):
-    """Neurons of the kind STATE."""
-
-    kind = STATE
-
-
-class OutputNeurons(NeuronProcess):
-    """Neurons of the kind OUTPUT."""
-
-    kind = OUTPUT
-
-
-class GateNeurons(NeuronProcess):
-    """Neurons of the kind GATE."""
-
-    kind = GATE
-
-
-class FullGateNeurons(NeuronProcess):
-    """Neurons of the kind FULL_GATE."""
-
-    kind = FULL_GATE
-
-
-class ResidualNeurons(NeuronProcess):
-    """Neurons of the kind RESIDUAL."""
-
-    kind = RESIDUAL
-
-
-class MeanNeurons(NeuronProcess):
-    """Neurons of the kind MEAN."""
-
-    kind = MEAN
-
-
-class ScaledDenseNeurons(NeuronProcess):
-    """Neurons of the kind SCALED_DENSE."""
-
-    kind = SCALED_DENSE
-
-
-class ScaledStateNeurons(NeuronProcess):
-    """Neurons of the kind SCALED_STATE."""
-
-    kind = SCALED_STATE
-
-
-class ScaledOutputNeurons(NeuronProcess):
-    """Neurons of the kind SCALED_OUTPUT."""
-
-    kind = SCALED_OUTPUT
-
-
-class GeluOutputNeurons(NeuronProcess):
-    """Neurons of the kind GELU_OUTPUT."""
-
-    kind = GELU_OUTPUT
-
-
-class ScaledGateNeurons(NeuronProcess):
-    """Neurons of the kind SCALED_GATE."""
-
-    kind = SCALED_GATE
-
-
-class ScaledFullGateNeurons(NeuronProcess):
-    """Neurons of the kind SCALED_FULL_GATE."""
-
-    kind = SCALED_FULL_GATE
-
-
-class ScaledResidualNeurons(NeuronProcess):
-    """Neurons of the kind SCALED_RESIDUAL."""
-
-    kind = SCALED_RESIDUAL
+def _neuron_process(kind: NeuronKind) -> type[NeuronProcess]:
+    """Return the Process of a kind, a class of its own: Lava finds models by it."""
+    name = "".join(map(str.capitalize, kind.name.split("_")))
+    body = {"kind": kind, "__module__": __name__, "__doc__": f"Neurons: {kind.title}."}
+    return type(f"{name}Neurons", (NeuronProcess,), body)
 
 
 #: The Process of each kind, by the kind's name.
-NEURON_PROCESSES = {cls.kind.name: cls for cls in NeuronProcess.__subclasses__()}
+NEURON_PROCESSES = {name: _neuron_process(kind) for name, kind in known_kinds().items()}
+# Lava and pickle look for classes by their names in this module.
+globals().update({process.__name__: process for process in NEURON_PROCESSES.values()})
 
 
 class DelayLine(AbstractProcess):

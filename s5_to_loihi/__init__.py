@@ -8,7 +8,7 @@ from s5_to_loihi.compiler import Quantization, compile_export, quantize
 from s5_to_loihi.denoising import denoise
 from s5_to_loihi.errors import S5ToLoihiError
 from s5_to_loihi.float_model import GluVariant
-from s5_to_loihi.intel_export.export import ExportOptions
+from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.simulation import simulate
@@ -48,7 +48,7 @@ __all__ = [
 
 def __getattr__(name: str):
     if name == "profile":  # compiled loops, which what needs no mapping need not wait for
-        from s5_to_loihi.profiling.profile import profile_bundle
+        from s5_to_loihi.profiling.profile import profile
 
-        return profile_bundle
+        return profile
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s5_to_loihi import intel_export
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.checkpoints.loading import load
@@ -17,8 +18,7 @@ from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model
-from s5_to_loihi.intel_export import export as intel_export
-from s5_to_loihi.intel_export.export import ExportOptions
+from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.passes.pipeline import run_passes

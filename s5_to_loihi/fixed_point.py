@@ -165,30 +165,6 @@ def sigmoid(value, exponent):
     return (1 << 13) + np.where(value > 0, half, -half)
 
 
-class Interpolation(NamedTuple):
-    """A piecewise-linear function of a magnitude: a table of its values at evenly spaced knots.
-
-    Attributes:
-        knots: integers, the function at 0, 1, 2 ... times ``2**segment_shift``; beyond the last
-            knot the function keeps its value.
-        segment_shift: binary logarithm of the distance between knots, in units of the magnitude.
-    """
-
-    knots: tuple
-    segment_shift: int
-
-
-def interpolate(magnitude, function):
-    """Evaluate an ``Interpolation`` at integers >= 0 of any shape, rounding to the nearest."""
-    last = ((len(function.knots) - 1) << function.segment_shift) - 1
-    bounded = np.minimum(magnitude, last)
-    knot = bounded >> function.segment_shift
-    fraction = bounded & ((1 << function.segment_shift) - 1)
-    start = look_up(function.knots, knot)
-    rise = look_up(function.knots, knot + 1) - start
-    return start + shift_right_rounded(rise * fraction, function.segment_shift)
-
-
 def to_integers(
     values: np.ndarray, target: Format, where: str = "values"
 ) -> tuple[np.ndarray, int]:

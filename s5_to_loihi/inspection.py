@@ -8,7 +8,7 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import Endpoint, Network, is_identity
-from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.neurons.constants import array_constants
 from s5_to_loihi.network.ranges import worst_case
 from s5_to_loihi.simulators.interpreter import Interpreter
 
@@ -130,22 +130,19 @@ def constants(network: Network) -> tuple[ConstantSummary, ...]:
     """Summarise the per-neuron constants of all groups."""
     summaries = []
     for group in network.groups:
-        fields = dict(constant_fields(group.constants))
-        for name, value in fields.items():
-            if isinstance(value, np.ndarray):
-                its_format = fields[f"{name}_format"]
-                lowest, highest = limits(its_format.bits)
-                summaries.append(
-                    ConstantSummary(
-                        name=f"{group.name}.{name}",
-                        size=value.size,
-                        format=its_format,
-                        lowest=int(value.min()),
-                        highest=int(value.max()),
-                        saturated=int(((value == lowest) | (value == highest)).sum()),
-                        zeros=int((value == 0).sum()),
-                    )
+        for name, value, its_format in array_constants(group.constants):
+            lowest, highest = limits(its_format.bits)
+            summaries.append(
+                ConstantSummary(
+                    name=f"{group.name}.{name}",
+                    size=value.size,
+                    format=its_format,
+                    lowest=int(value.min()),
+                    highest=int(value.max()),
+                    saturated=int(((value == lowest) | (value == highest)).sum()),
+                    zeros=int((value == 0).sum()),
                 )
+            )
     return tuple(summaries)
 
 

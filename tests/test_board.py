@@ -11,6 +11,7 @@ from every_kind import network_of
 from fast_networks import RICH
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs_lava, no_extension
 from random_networks import random_tokens
 
 from s5_to_loihi import Bundle, bundle
@@ -21,7 +22,6 @@ from s5_to_loihi.backends.measured import CoreActivity, read_measured, write_mea
 from s5_to_loihi.errors import InputError, LavaError
 from s5_to_loihi.fixed_point import from_unsigned, limits
 from s5_to_loihi.lava_runtime import chip_plan, extension
-from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.programs import neuron_programs
@@ -29,8 +29,6 @@ from s5_to_loihi.simulators.interpreter import Interpreter, Mode, update_sequenc
 
 pytestmark = pytest.mark.xdist_group("lava")
 
-needs_lava = pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed")
-no_extension = pytest.mark.skipif(stand_in.is_installed(), reason="the extension is installed")
 #: Stateful groups with biases before them, a mean, chained weights.
 NETWORKS = ("simple", "half1, narrow states", RICH, "half2", "none, mean",
             "full, gelu, chained weights")  # fmt: skip

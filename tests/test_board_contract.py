@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from every_kind import QUANTIZED, network_of
 from fast_networks import RICH
+from needs import needs_stand_in
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi import Bundle, bundle
@@ -25,11 +26,11 @@ from s5_to_loihi.loihi2.facts import listed_systems
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import INPUT, Endpoint, Network
 from s5_to_loihi.network.neurons import KINDS
-from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.neurons.constants import array_constants
 from s5_to_loihi.network.programs import neuron_programs, program_of, sent_messages
 from s5_to_loihi.network.tracing import parameters
 
-pytestmark = extension.needs_stand_in
+pytestmark = needs_stand_in
 
 INTERVAL = 256
 NAMES = ("denoiser_small", RICH, "none, one of everything", *QUANTIZED)
@@ -115,11 +116,11 @@ def test_every_group_is_allocated_once_with_its_constants(recorded, name):
         neurons = dict(*one.allocated(group.name, "neurons"))
         assert neurons.pop("table") == "neurons"
         assert neurons.pop("shape") == group.size
-        formats = dict(constant_fields(group.constants))
+        formats = {name: one for name, _, one in array_constants(group.constants)}
         for parameter in binding.parameters:
             values = neurons.pop(identifier(parameter))
             np.testing.assert_array_equal(values, parameters(group)[parameter])
-            low, high = limits(formats[f"{parameter}_format"].bits)
+            low, high = limits(formats[parameter].bits)
             assert low <= min(values) <= max(values) <= high
         for register in group.kind.state:
             initial = neurons.pop(register)

@@ -23,13 +23,15 @@ from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.errors import BundleError
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.float_model import GluVariant
-from s5_to_loihi.intel_export.export import ExportOptions
+from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.network.network import Readout
+from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.verification import verify_interpreter
 
 SHIPPED = Path(s5_to_loihi.__path__[0]) / "data" / "denoiser_small"
+BUNDLES = Path(__file__).parent / "data" / "bundles"
 FILES = (MANIFEST, VECTORS, WEIGHTS)
 
 
@@ -342,11 +344,24 @@ def test_edited_manifest(written, change):
         assert "Compile it again" in message
 
 
-@pytest.mark.parametrize("version", [2, 10**30, "1", None, 1.0])
+@pytest.mark.parametrize("name", ["export", "quantized"])
+def test_a_bundle_of_schema_version_1_opens_and_computes_what_it_did(name):
+    """Version 1 had formats that nothing read, and GELU as a kind of its own."""
+    opened = read(BUNDLES / f"version1_{name}")
+    assert verify_interpreter(opened.network, opened.vectors).equal
+    if name == "quantized":
+        state = opened.network.group("block0.state").constants
+        assert state.decay == Format(16, 0)
+        output = opened.network.group("block0.output")
+        assert output.kind is KINDS["table_output"]
+        assert (len(output.constants.table.knots), output.constants.odd) == (9, 0)
+
+
+@pytest.mark.parametrize("version", [3, 10**30, "1", None, 1.0])
 def test_newer_schema_version(written, version):
     edit_manifest(written, lambda manifest: manifest.update(schema_version=version), digest=True)
     message = refusal(written)
-    assert f"has schema version {version} (this program reads up to 1)" in message
+    assert f"has schema version {version} (this program reads up to 2)" in message
     assert "Update s5_to_loihi" in message
 
 

@@ -1,12 +1,12 @@
 """The generated C computes the interpreter's integers, and nothing in it is undefined."""
 
-import shutil
 from dataclasses import replace
 
 import c_harness
 import numpy as np
 import pytest
 from every_kind import EVERY, network_of, tokens_of
+from needs import needs_gcc
 
 from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.lava_runtime.c_source import identifier, write_source
@@ -14,8 +14,6 @@ from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.ranges import port_intervals
 from s5_to_loihi.simulators.interpreter import Interpreter, update_sequence
-
-needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
 #: Rows of accumulators anywhere within what is proven for them.
 ROWS = 60

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import needs_lava
 from safetensors.numpy import load_file, save_file
 
 from s5_to_loihi import audio, bundle, cli
@@ -20,7 +21,6 @@ from s5_to_loihi.lava_runtime import supervisor
 
 # Leftovers of Lava are looked for on the whole machine: one at a time.
 pytestmark = pytest.mark.xdist_group("lava")
-needs_lava = pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed")
 
 
 @pytest.fixture(autouse=True)
@@ -28,30 +28,6 @@ def _same_directory():
     before = os.getcwd()
     yield
     os.chdir(before)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Call the program; return (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """A bundle of the shipped denoiser."""
-    path = tmp_path_factory.mktemp("compiled") / "denoiser.bundle"
-    subprocess.run(
-        [sys.executable, "-m", "s5_to_loihi.cli", "compile", DENOISER, "-o", path], check=True
-    )
-    return path
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ columns stand for.
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,22 +15,25 @@ from scipy.sparse import csr_matrix
 
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.loihi2.facts import load_system
-from s5_to_loihi.loihi2.loads import limits_of, measure
+from s5_to_loihi.loihi2.kernels import row_words, weight_bits
+from s5_to_loihi.loihi2.loads import measure
 from s5_to_loihi.loihi2.memory import (
     axon_memory_words,
     field_widths,
+    limits_of,
     neuron_words,
-    row_words,
-    weight_bits,
+    rows_of,
 )
 from s5_to_loihi.loihi2.rates import assumed_rates
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
 from s5_to_loihi.network.neurons import KINDS, NeuronKind
+from s5_to_loihi.network.neurons.constants import Shifts
 from s5_to_loihi.network.neurons.dense import DenseConstants
 from s5_to_loihi.network.neurons.state import StateConstants
 
 CHIP = load_system("oheogulch").chip
+ROWS = rows_of(CHIP)
 #: Half of the last digit by rounding, and that one digit.
 TOLERANCE = 0.0150001
 
@@ -88,15 +91,15 @@ def test_printed_rows(name):
 
 def test_printed_words_of_rows():
     rows = {10: 4, 50: 16, 64: 21, 100: 32, 200: 63, 256: 81}
-    assert {count: row_words(count, 8, count, CHIP) for count in rows} == rows
-    assert row_words(127, 4, 127, CHIP) == 32
-    assert [row_words(count, 1, 512, CHIP) for count in (0, 1, 2, 3, 4, 5)] == [0, 1, 1, 1, 1, 2]
+    assert {count: row_words(count, 8, count, ROWS) for count in rows} == rows
+    assert row_words(127, 4, 127, ROWS) == 32
+    assert [row_words(count, 1, 512, ROWS) for count in (0, 1, 2, 3, 4, 5)] == [0, 1, 1, 1, 1, 2]
 
 
 def test_dense_rows_are_chosen_where_the_facts_allow_them_and_they_are_shorter():
-    dense = replace(CHIP, dense_rows=replace(CHIP.dense_rows, value=1))
+    dense = rows_of(replace(CHIP, dense_rows=replace(CHIP.dense_rows, value=1)))
     assert row_words(64, 8, 64, dense) == 9
-    assert row_words(3, 8, 64, dense) == row_words(3, 8, 64, CHIP) == 2
+    assert row_words(3, 8, 64, dense) == row_words(3, 8, 64, ROWS) == 2
 
 
 @pytest.mark.parametrize(
@@ -122,9 +125,9 @@ def test_lists_of_destinations():
 
 
 class MadeUpConstants(NamedTuple):
-    gain: np.ndarray
+    gain: Annotated[np.ndarray, "gain_format"]
     gain_format: Format
-    shifts: np.ndarray
+    shifts: Shifts
 
 
 def test_words_of_a_neuron_of_any_kind():
@@ -133,7 +136,7 @@ def test_words_of_a_neuron_of_any_kind():
     group = NeuronGroup(
         "g", kind, 2, constants, {"a": Format(24, 0), "b": Format(20, 0), "m": Format(16, 0)}, {}
     )
-    assert sorted(field_widths(group)) == [8, 16, 20, 24]
+    assert sorted(field_widths(group)) == [7, 16, 20, 24]
     assert neuron_words(group, CHIP) == 2  # 24 + 24 + 16, and 8
     wider = group.constants._replace(gain_format=Format(40, 0))
     # 24 + 24 + 16 fill a word; 24 and 8 are left

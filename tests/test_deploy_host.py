@@ -18,13 +18,12 @@ from pathlib import Path
 import board_host
 import numpy as np
 import pytest
+from needs import needs_lava
 
-from s5_to_loihi import bundle, cli
-from s5_to_loihi.demo import DENOISER
-from s5_to_loihi.lava_runtime import shim as lava_shim
+from s5_to_loihi import bundle
 
 pytestmark = [
-    pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed"),
+    needs_lava,
     # One Lava at a time: what it leaves behind is looked for on the whole machine.
     pytest.mark.xdist_group("lava"),
 ]
@@ -43,14 +42,6 @@ def host():
         yield host
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    path = tmp_path_factory.mktemp("compiled") / "denoiser.bundle"
-    command = [sys.executable, "-m", "s5_to_loihi.cli", "compile", DENOISER, "-o", path]
-    subprocess.run(command, check=True, capture_output=True)
-    return path
-
-
 @pytest.fixture
 def arguments(host, compiled, tmp_path):
     """The arguments of a deployment whose results go to ``tmp_path / "results"``."""
@@ -63,17 +54,14 @@ def arguments(host, compiled, tmp_path):
 
 
 @pytest.fixture
-def deploy(arguments, nothing_left, monkeypatch, capsys):
+def deploy(arguments, nothing_left, call):
     """Deploy; return (exit code, standard output, standard error with single spaces)."""
 
-    def call(*options, **paths):
-        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", *arguments(*options, **paths)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, re.sub(r"\s+", " ", err)
+    def run(*options, **paths):
+        code, out, err = call(*arguments(*options, **paths))
+        return code, out, " ".join(err.split())
 
-    return call
+    return run
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from s5_to_loihi import bundle, cli
+from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import MeasuredProfile, write_measured
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
@@ -572,9 +572,10 @@ def test_a_run_ends_with_the_process_that_watches_it(host_folder):
     with subprocess.Popen(
         [*script, "program/tokens.npy"], cwd=host_folder, env=environment
     ) as supervisor:
-        assert wait_for(lambda: (host_folder / "worker").exists())
+        worker = host_folder / "worker"
+        assert wait_for(lambda: worker.exists() and worker.read_text())
         supervisor.kill()
-    worker = int((host_folder / "worker").read_text())
+    worker = int(worker.read_text())
     assert wait_for(lambda: not is_running(worker))
 
 
@@ -751,15 +752,12 @@ def test_what_the_mapper_says_decides_whether_a_network_fits(monkeypatch, exit_c
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call):
     """Call 's5-to-loihi deploy'; return (exit code, standard output, standard error)."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", "deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, " ".join(captured.err.split())
+        code, out, err = call("deploy", *arguments)
+        return code, out, " ".join(err.split())
 
     return run
 

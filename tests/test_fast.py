@@ -18,7 +18,7 @@ from numpy.testing import assert_array_equal
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import limits
-from s5_to_loihi.intel_export.export import to_vectors
+from s5_to_loihi.intel_export import to_vectors
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.ranges import worst_case
 from s5_to_loihi.simulators import activity, fast

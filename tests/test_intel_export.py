@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from intel_exports import ACTIVATIONS, FILES, IO, MODEL, Shape, small_trees, write_files
 
 import s5_to_loihi
+from s5_to_loihi import intel_export
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.errors import CapacityError, CheckpointError
 from s5_to_loihi.float_model import GluVariant
-from s5_to_loihi.intel_export import export as intel_export
-from s5_to_loihi.intel_export.export import ExportOptions
+from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.intel_export.model import QuantizedS5
 from s5_to_loihi.network.network import Readout

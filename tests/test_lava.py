@@ -13,15 +13,15 @@ import golden
 import numpy as np
 import pytest
 from float_models import FloatCase, quantized
+from needs import needs_lava
 from random_networks import Case, random_tokens, sample
 
+from s5_to_loihi import intel_export
 from s5_to_loihi.backends import lava
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.errors import InputError, LavaError
 from s5_to_loihi.float_model import Activation, GluVariant
-from s5_to_loihi.intel_export import export as intel_export
 from s5_to_loihi.intel_export.lower import lower
-from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime import supervisor
 from s5_to_loihi.network.network import Readout, identity_weights
 from s5_to_loihi.network.neurons import KINDS
@@ -33,7 +33,7 @@ from s5_to_loihi.verification import verify_run
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "lava_network.py"
 
 pytestmark = [
-    pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed"),
+    needs_lava,
     # What is left over is looked for on the whole machine: one Lava at a time.
     pytest.mark.xdist_group("lava"),
 ]
@@ -164,7 +164,7 @@ def test_quantized_models(case):
 
 def test_quantized_models_have_every_kind():
     used = {group.kind.name for case in QUANTIZED for group in quantized(case).network.groups}
-    assert used == {name for name in KINDS if name.startswith(("scaled_", "gelu_", "mean"))} - {
+    assert used == {name for name in KINDS if name.startswith(("scaled_", "table_", "mean"))} - {
         "scaled_norm"
     }
 

@@ -7,6 +7,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+from needs import needs_lava
 
 from s5_to_loihi.errors import LavaError
 from s5_to_loihi.lava_runtime import shim as lava_shim
@@ -133,6 +134,6 @@ def test_missing_lava_is_an_error_that_says_how_to_install_it(monkeypatch):
     assert sys.meta_path == finders
 
 
-@pytest.mark.skipif(not lava_shim.is_installed(), reason="needs lava-nc")
+@needs_lava
 def test_lava_itself_can_be_imported():
     assert assert_runs(USE_LAVA, PACKAGE_ROOT) == "Loihi2SimCfg\n"

@@ -3,11 +3,8 @@
 import itertools
 import json
 import math
-import subprocess
-import sys
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,20 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_networks import synthetic_rates, synthetic_s5
 
-from s5_to_loihi import bundle, cli
+from s5_to_loihi import bundle
 from s5_to_loihi.bundle.core_mapping import Objective
-from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.errors import BundleError, CapacityError, InputError
 from s5_to_loihi.loihi2 import facts, rules
-from s5_to_loihi.loihi2.bounds import demand, fewest_cores, shortest_times
-from s5_to_loihi.loihi2.evaluation import evaluate
+from s5_to_loihi.loihi2.bounds import fewest_cores, requirements, shortest_times
+from s5_to_loihi.loihi2.evaluation import evaluate_mapping
 from s5_to_loihi.loihi2.facts import LISTED, Chip, System, listed_systems, load_system
-from s5_to_loihi.loihi2.loads import COLUMNS, limits_of, measure
+from s5_to_loihi.loihi2.kernels import row_words, weight_bits
+from s5_to_loihi.loihi2.loads import measure
 from s5_to_loihi.loihi2.mapper import map_network
-from s5_to_loihi.loihi2.memory import axon_memory_words, row_words, weight_bits
+from s5_to_loihi.loihi2.memory import axon_memory_words, limits_of, rows_of
 from s5_to_loihi.loihi2.partition import fewest, line_up, partition
 from s5_to_loihi.loihi2.placement import grid_of, linear, router_of
 from s5_to_loihi.loihi2.rates import Rates, assumed_rates, measured_rates, sent_messages
+from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.loihi2.timing import CASES, timing
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import INPUT, frozen_weights
@@ -75,7 +73,7 @@ def without_barrier(system: System = BOARD) -> System:
 
 def recount(network, rates: Rates, core_of: dict, chip: Chip):
     """Words, synops, reads and flows by core, counted one synapse at a time."""
-    words = defaultdict(lambda: dict.fromkeys(COLUMNS, 0))
+    words = defaultdict(lambda: dict.fromkeys(Resource, 0))
     synops, reads, flows = defaultdict(float), defaultdict(float), defaultdict(float)
     destinations = defaultdict(int)
     for synapses in network.synapses:
@@ -90,10 +88,10 @@ def recount(network, rates: Rates, core_of: dict, chip: Chip):
             extremes[core] = [min(low, *weights), max(high, *weights)]
         for (core, source), weights in rows.items():
             held = int(np.sum(core_of[synapses.target.group] == core))
-            row = row_words(len(weights), weight_bits(*extremes[core]), held, chip)
+            row = row_words(len(weights), weight_bits(*extremes[core]), held, rows_of(chip))
             rate = rates.of[str(synapses.source)][source]
-            words[core]["AxonIn"] += 1
-            words[core]["Synapses"] += row
+            words[core][Resource.AXON_IN] += 1
+            words[core][Resource.SYNAPSES] += row
             synops[core] += rate * len(weights)
             reads[core] += rate * row
             destinations[str(synapses.source), source] += 1
@@ -102,16 +100,17 @@ def recount(network, rates: Rates, core_of: dict, chip: Chip):
     work = workload(network, rates, chip)
     for index, group in enumerate(network.groups):
         for core in set(core_of[group.name]):
-            words[core]["NeuronGr"] += 1
+            words[core][Resource.NEURON_GROUPS] += 1
         for neuron, core in enumerate(core_of[group.name]):
-            words[core]["Neurons"] += int(work.words_of_group[index])
+            words[core][Resource.NEURONS] += int(work.words_of_group[index])
             for message in group.kind.messages:
                 name = f"{group.name}.{message}"
                 count = destinations.get((name, neuron), 0)
-                words[core]["AxonMap"] += count > 0 or name == str(network.output)
-                words[core]["AxonMem"] += axon_memory_words(count, chip)
+                words[core][Resource.AXON_MAP] += count > 0 or name == str(network.output)
+                words[core][Resource.AXON_MEMORY] += axon_memory_words(count, chip)
     for used in words.values():
-        used["Total"] = sum(used[name] for name in COLUMNS if name not in ("NeuronGr", "Total"))
+        not_words = (Resource.NEURON_GROUPS, Resource.TOTAL)
+        used[Resource.TOTAL] = sum(used[one] for one in Resource if one not in not_words)
     return words, synops, reads, flows
 
 
@@ -126,7 +125,7 @@ def test_costs_equal_a_plain_recount(network, seed, cores, dense):
     loads = measure(workload(network, rates, chip), flat, chip)
     words, synops, reads, flows = recount(network, rates, core_of, chip)
     numbers = np.unique(flat)
-    expected = [[words[core][name] for name in COLUMNS] for core in numbers]
+    expected = [[words[core][one] for one in Resource] for core in numbers]
     np.testing.assert_array_equal(loads.of_cores(loads.words), expected)
     for got, want in ((loads.synops, synops), (loads.reads, reads)):
         np.testing.assert_allclose(loads.of_cores(got), [want[core] for core in numbers])
@@ -146,10 +145,10 @@ def test_every_neuron_once_and_no_limit_exceeded(network, objective, total):
     except CapacityError:
         # Only a single neuron that needs more than a core, or more cores than the board has.
         work = workload(network, rates, system.chip)
-        need = demand(work, system.chip)
+        need = requirements(work, system.chip)
         lines = line_up(work, need, timing(system.chip), 3)
         filling = fewest(work, lines, need, system.chip, timing(system.chip), 3)
-        assert filling.neuron is not None or filling.cores > system.cores
+        assert filling.too_big is not None or filling.cores > system.cores
         return
     assert [(name, len(cores)) for name, cores in mapping.cores.items()] == [
         (group.name, group.size) for group in network.groups
@@ -173,7 +172,7 @@ def test_every_neuron_once_and_no_limit_exceeded(network, objective, total):
 @given(networks, st.integers(1, 6))
 def test_bounds_hold_for_every_partition(network, cores):
     work = workload(network, synthetic_rates(network, 1), BOARD.chip)
-    need = demand(work, BOARD.chip)
+    need = requirements(work, BOARD.chip)
     core_of = np.random.default_rng(cores).integers(0, cores, work.neurons)
     loads = measure(work, core_of, BOARD.chip)
     assert (loads.words.sum(axis=0) >= need.words).all()
@@ -254,7 +253,7 @@ def test_near_the_best_of_all_partitions(seed, cores):
     network = synthetic_s5(2, 2, 1, 0.8, 2, seed)
     rates = synthetic_rates(network, seed)
     work = workload(network, rates, system.chip)
-    need, constants = demand(work, system.chip), timing(system.chip)
+    need, constants = requirements(work, system.chip), timing(system.chip)
     lines = line_up(work, need, constants, 0)
     best = min(
         max(times.max() for times in measured.core_times(constants).values())
@@ -370,7 +369,7 @@ def test_link_loads_equal_a_walk_of_every_message(seed, chips):
     work = workload(network, rates, system.chip)
     rng = np.random.default_rng(seed)
     cores = linear(chips * 120, system)[rng.integers(0, chips * 120, 30)]
-    evaluation = evaluate(work, rng.choice(cores, work.neurons), system)
+    evaluation = evaluate_mapping(work, rng.choice(cores, work.neurons), system)
     links = evaluation.links(timing(system.chip))
     expected = sorted(load for load in walked(evaluation).values() if load > 1e-9)
     np.testing.assert_allclose(sorted(links[links > 1e-9]), expected, rtol=1e-5)
@@ -390,7 +389,7 @@ def test_weights_by_activity_are_better_than_without():
         mapping, _ = map_network(
             network, rates if known else assumed_rates(network), system, Objective.LATENCY, 16
         )
-        times[known] = evaluate(work, mapping.core_of(network), system).timestep()
+        times[known] = evaluate_mapping(work, mapping.core_of(network), system).timestep()
     assert times[True] < 0.95 * times[False]
 
 
@@ -412,7 +411,7 @@ def test_rules_name_group_core_resource_and_what_would_help():
     system = small_cores(400)
     network = synthetic_s5(24, 12, 3, 0.4, 20)
     work = workload(network, assumed_rates(network), system.chip)
-    evaluation = evaluate(work, np.full(work.neurons, 7), system)
+    evaluation = evaluate_mapping(work, np.full(work.neurons, 7), system)
     found = {finding.resource: finding for finding in rules.findings(evaluation)}
     assert {"NeuronGr", "Synapses", "Total"} <= set(found)
     assert found["NeuronGr"].got == 11
@@ -422,7 +421,7 @@ def test_rules_name_group_core_resource_and_what_would_help():
     with pytest.raises(CapacityError, match="limits are exceeded") as caught:
         rules.require(evaluation)
     assert caught.value.exit_code == 2
-    outside = evaluate(work, np.full(work.neurons, 125), system)
+    outside = evaluate_mapping(work, np.full(work.neurons, 125), system)
     assert "core number" in {finding.resource for finding in rules.findings(outside)}
 
 
@@ -537,30 +536,6 @@ def test_every_listed_fact_has_unit_source_and_confidence():
 # --- bundle and command line ---------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory) -> Path:
-    """A bundle of the shipped denoiser, without a mapping."""
-    path = tmp_path_factory.mktemp("mapping") / "denoiser.bundle"
-    subprocess.run(
-        [sys.executable, "-m", "s5_to_loihi.cli", "compile", DENOISER, "-o", path], check=True
-    )
-    return path
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Call the program; return (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
-
-
 def test_rates_are_counted_on_the_recorded_tokens(compiled):
     opened = bundle.read(compiled)
     tokens = opened.vectors.tokens
@@ -590,7 +565,7 @@ def test_the_mapping_is_part_of_the_bundle(compiled, call, tmp_path):
 
     work = workload(before.network, measured_rates(before.network, before.vectors.tokens),
                     BOARD.chip)  # fmt: skip
-    evaluation = evaluate(work, mapped.core_of(before.network), BOARD)
+    evaluation = evaluate_mapping(work, mapped.core_of(before.network), BOARD)
     assert evaluation.timesteps == mapped.timestep
     assert evaluation.loads.cores == 20
 

@@ -11,7 +11,7 @@ from fast_networks import RICH
 from float_models import quantized
 from random_networks import Case, sample
 
-from s5_to_loihi import Bundle, bundle, cli
+from s5_to_loihi import Bundle, bundle
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.loihi2.workload import instructions
@@ -160,16 +160,8 @@ def stored(tmp_path):
     return path
 
 
-def run_command(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
-    monkeypatch.setattr("sys.argv", ["s5-to-loihi", "microcode", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    printed = capsys.readouterr()
-    return end.value.code, printed.out, printed.err
-
-
-def test_the_text_names_everything(stored, monkeypatch, capsys):
-    code, out, _ = run_command(monkeypatch, capsys, stored, "--group", "block1.state")
+def test_the_text_names_everything(stored, call):
+    code, out, _ = call("microcode", stored, "--group", "block1.state")
     assert code == 0
     assert out.startswith("Program state-")
     for text in ("bu_re", "x_im", "24 bits", "a_re", "g_im", "block2.state, phase", "<- v",
@@ -177,8 +169,8 @@ def test_the_text_names_everything(stored, monkeypatch, capsys):
         assert text in out
 
 
-def test_json_holds_every_program(stored, monkeypatch, capsys):
-    code, out, _ = run_command(monkeypatch, capsys, stored, "--json", "--tokens", "3")
+def test_json_holds_every_program(stored, call):
+    code, out, _ = call("microcode", stored, "--json", "--tokens", "3")
     assert code == 0
     programs = json.loads(out)
     assert [one["program"] for one in programs] == [
@@ -188,33 +180,33 @@ def test_json_holds_every_program(stored, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("option", "suffix"), [((), "txt"), (("--json",), "json")])
-def test_one_file_a_program(stored, tmp_path, monkeypatch, capsys, option, suffix):
+def test_one_file_a_program(stored, tmp_path, call, option, suffix):
     folder = tmp_path / "new" / "listings"
-    code, _, _ = run_command(monkeypatch, capsys, stored, "-o", folder, *option)
+    code, _, _ = call("microcode", stored, "-o", folder, *option)
     assert code == 0
     names = {one.name for one in neuron_programs(bundle.read(stored).network)}
     assert {file.name for file in folder.iterdir()} == {f"{name}.{suffix}" for name in names}
 
 
-def test_an_unknown_group_is_named_with_those_there_are(stored, monkeypatch, capsys):
-    code, _, err = run_command(monkeypatch, capsys, stored, "--group", "block9.state")
+def test_an_unknown_group_is_named_with_those_there_are(stored, call):
+    code, _, err = call("microcode", stored, "--group", "block9.state")
     assert code == 1
     assert "has no group 'block9.state'" in err
     assert "block0.state" in err
 
 
-def test_a_file_is_no_folder_for_listings(stored, tmp_path, monkeypatch, capsys):
+def test_a_file_is_no_folder_for_listings(stored, tmp_path, call):
     file = tmp_path / "file"
     file.write_text("mine")
-    code, _, err = run_command(monkeypatch, capsys, stored, "-o", file)
+    code, _, err = call("microcode", stored, "-o", file)
     assert code == 1
     assert "is not a folder" in err
     assert file.read_text() == "mine"
 
 
-def test_without_vectors_tokens_are_random_and_said_to_be(tmp_path, monkeypatch, capsys):
+def test_without_vectors_tokens_are_random_and_said_to_be(tmp_path, call):
     path = tmp_path / "bare.bundle"
     bundle.write(Bundle(network_of("simple"), None), path)
-    code, out, _ = run_command(monkeypatch, capsys, path, "--group", "encoder")
+    code, out, _ = call("microcode", path, "--group", "encoder")
     assert code == 0
     assert "Test vectors (random tokens)" in out

@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import s5_to_loihi as s5
-from s5_to_loihi import bundle, cli
+from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import (
     SCOPES,
     CoreActivity,
@@ -24,7 +23,7 @@ from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.errors import InputError, NetworkError
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.loihi2.deliveries import deliveries
-from s5_to_loihi.loihi2.evaluation import evaluate
+from s5_to_loihi.loihi2.evaluation import evaluate_mapping
 from s5_to_loihi.loihi2.facts import System, load_system
 from s5_to_loihi.loihi2.loads import measure
 from s5_to_loihi.loihi2.timing import CASES
@@ -52,11 +51,7 @@ from s5_to_loihi.profiling.comparison import NOT_THE_CHIP, compare
 from s5_to_loihi.profiling.constants import NAMES, drawn, ends, interval
 from s5_to_loihi.profiling.demand import demands
 from s5_to_loihi.profiling.estimate import DRAWN_TIMESTEPS, shortened
-from s5_to_loihi.profiling.profile import (
-    profile_bundle,
-    profile_network,
-    profile_recording,
-)
+from s5_to_loihi.profiling.profile import profile, profile_recording
 from s5_to_loihi.profiling.profile_values import as_dictionary
 from s5_to_loihi.simulators.activity import count
 from s5_to_loihi.simulators.interpreter import Mode
@@ -123,9 +118,13 @@ SMALL_MAPPING = CoreMapping(
 )
 
 
+def profile_tokens(network: Network, tokens, mapping: CoreMapping, system: System, **options):
+    return profile_recording(network, record(network, tokens), mapping, system, **options)
+
+
 def small_profile(**constants):
     system = with_constants(NOTHING, **constants)
-    return profile_network(SMALL, TOKENS, SMALL_MAPPING, system, samples=20)
+    return profile_tokens(SMALL, TOKENS, SMALL_MAPPING, system, samples=20)
 
 
 def test_synops_by_hand():
@@ -161,7 +160,7 @@ def test_a_phase_works_on_the_token_before_by_hand():
     network = replace(SMALL, synapses=(SMALL.synapses[0], edge))
     cores = {group.name: np.zeros(group.size, dtype=np.int32) for group in SMALL.groups}
     tokens = np.array([[3, 0], [5, 7], [0, 7]])
-    modes = profile_network(
+    modes = profile_tokens(
         network, tokens, replace(SMALL_MAPPING, cores=cores),
         with_constants(NOTHING, synop_time=10), samples=20,
     ).modes  # fmt: skip
@@ -218,7 +217,7 @@ def test_two_chips_by_hand():
     system = with_constants(load_system("kapohopoint"), **zero | constants)
     cores = SMALL_MAPPING.cores | {"second": np.full(1, 128, dtype=np.int32)}
     mapping = replace(SMALL_MAPPING, system=system.name, cores=cores)
-    result = profile_network(SMALL, TOKENS, mapping, system, samples=1)
+    result = profile_tokens(SMALL, TOKENS, mapping, system, samples=1)
     pipelined, falling = result.modes["pipelined"], result.modes["fall-through"]
     assert result.mapping.chips == 2
     assert pipelined.terms[0].name == "chip link"
@@ -229,13 +228,13 @@ def test_two_chips_by_hand():
     assert pipelined.idle_power[CHIP].value == pytest.approx(3)
     assert pipelined.idle_power[WHOLE].value == pytest.approx(8 * 1.5 + 0.25)
     with_barrier = with_constants(system, barrier_time=1000, barrier_time_per_doubling=500)
-    modes = profile_network(SMALL, TOKENS, mapping, with_barrier, samples=1).modes
+    modes = profile_tokens(SMALL, TOKENS, mapping, with_barrier, samples=1).modes
     assert modes["pipelined"].timestep.value == pytest.approx(1.5)
 
 
 def test_real_time_by_hand():
     system = with_constants(NOTHING, barrier_time=1000, static_power=0.25, core_power=0.01)
-    modes = profile_network(SMALL, TOKENS, SMALL_MAPPING, system, samples=1, hop=50.0).modes
+    modes = profile_tokens(SMALL, TOKENS, SMALL_MAPPING, system, samples=1, hop=50.0).modes
     falling = modes["fall-through"].real_time
     assert falling.duty_cycle.value == pytest.approx(2 / 50)
     assert falling.latency.value == pytest.approx(2)
@@ -244,7 +243,7 @@ def test_real_time_by_hand():
     assert falling.keeps_up == (True, True, True)
     # Pipelined, a token's next timestep begins when the next token comes.
     assert modes["pipelined"].real_time.latency.value == pytest.approx(100)
-    late = profile_network(SMALL, TOKENS, SMALL_MAPPING, system, samples=1, hop=1.5).modes
+    late = profile_tokens(SMALL, TOKENS, SMALL_MAPPING, system, samples=1, hop=1.5).modes
     assert late["fall-through"].real_time.keeps_up == (False, False, False)
     assert late["fall-through"].real_time.duty_cycle.value == pytest.approx(2 / 1.5)
     # Tokens come faster than they are done: one takes as long as the chip is busy with it.
@@ -289,7 +288,7 @@ def mapped(denoiser):
 
 @pytest.fixture(scope="module")
 def profiled(mapped):
-    return profile_bundle(mapped, samples=300)
+    return profile(mapped, samples=300)
 
 
 def test_rows_of_messages_add_up_to_what_mapping_counts(denoiser):
@@ -337,7 +336,7 @@ def test_constant_activity_gives_the_timestep_of_the_mapping(denoiser):
         mapping = spread_out(network)
         result = profile_recording(network, recording, mapping, system, samples=1)
         work = workload(network, recording.rates, system.chip)
-        evaluation = evaluate(work, mapping.core_of(network), system)
+        evaluation = evaluate_mapping(work, mapping.core_of(network), system)
         timestep = result.modes["pipelined"].timestep
         expected = [evaluation.timestep(case) / 1e3 for case in CASES]
         assert [timestep.low, timestep.value, timestep.high] == pytest.approx(expected)
@@ -395,8 +394,8 @@ def test_drawn_constants_lie_in_the_interval(profiled, mapped):
             shares = [one.share for one in mode.influences[name]]
             assert shares == sorted(shares, reverse=True)
             assert 0 < sum(shares) <= 1 + 1e-9
-    again = profile_bundle(mapped, samples=300)
-    other = profile_bundle(mapped, samples=300, seed=1)
+    again = profile(mapped, samples=300)
+    other = profile(mapped, samples=300, seed=1)
     for mode, content in profiled.modes.items():
         assert again.modes[mode].distribution == content.distribution
         assert other.modes[mode].distribution != content.distribution
@@ -421,9 +420,9 @@ def test_constants_are_drawn_within_their_range_around_their_value():
 def test_few_timesteps_stand_for_all(mapped):
     recording = record(mapped.network, np.tile(mapped.vectors.tokens, (30, 1, 1)))
     work = workload(mapped.network, recording.rates, BOARD.chip)
-    evaluation = evaluate(work, mapped.mapping.core_of(mapped.network), BOARD)
+    evaluation = evaluate_mapping(work, mapped.mapping.core_of(mapped.network), BOARD)
     table = deliveries(work, evaluation.loads.core_of, BOARD.chip)
-    whole = demands(mapped.network, recording, evaluation, table)[Mode.PIPELINED]
+    whole = demands(recording, evaluation, table)[Mode.PIPELINED]
     part = shortened(whole, DRAWN_TIMESTEPS)
     assert part.synops.shape == (1, DRAWN_TIMESTEPS)
     assert part.synops.mean() == pytest.approx(whole.synops.mean(), rel=0.01)
@@ -431,14 +430,14 @@ def test_few_timesteps_stand_for_all(mapped):
 
 def test_a_changed_constant_changes_the_result_and_its_provenance(mapped, profiled):
     changed = with_constants(BOARD, synop_energy=(4, 11, 20))
-    other = profile_bundle(mapped, system=changed, samples=10)
+    other = profile(mapped, system=changed, samples=10)
     before, after = (one.modes["pipelined"].energy[RAILS] for one in (profiled, other))
     assert after.synaptic.value == pytest.approx(before.synaptic.value * 1.1)
     assert after.neuron == replace(before.neuron, source=after.neuron.source)
     assert after.synaptic.source != before.synaptic.source
     assert "loihi2.yaml" in profiled.source
     assert "digest" in profiled.source
-    assert profiled.source == profile_bundle(mapped, samples=1).source
+    assert profiled.source == profile(mapped, samples=1).source
 
 
 def test_json_has_a_unit_scope_and_source_at_every_quantity(profiled):
@@ -478,7 +477,7 @@ def test_what_cannot_be_profiled_is_refused(denoiser, mapped):
         s5.profile(replace(mapped, mapping=unknown))
     groups = tuple(replace(group, phase=None) for group in SMALL.groups)
     with pytest.raises(NetworkError, match="has no phases"):
-        profile_network(replace(SMALL, groups=groups), TOKENS, SMALL_MAPPING, BOARD)
+        profile_tokens(replace(SMALL, groups=groups), TOKENS, SMALL_MAPPING, BOARD)
 
 
 # --- public measurements -------------------------------------------------------------------------
@@ -603,20 +602,6 @@ def test_a_measurement_of_something_else_is_refused(profiled):
 # --- command line --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Call the program; return (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", "profile", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def written(mapped, tmp_path_factory):
     path = tmp_path_factory.mktemp("profile") / "denoiser.bundle"
@@ -632,7 +617,7 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
         power=Power("board", 1.9, None, {"vdd[/b]": 0.2}, 214),  # no markup
     )
     write_measured(run, tmp_path / "run.json")
-    code, output, _ = call(written, "--measured", tmp_path / "run.json", "--hop", 4)
+    code, output, _ = call("profile", written, "--measured", tmp_path / "run.json", "--hop", 4)
     assert code == 0
     for words in ("30 of 120 cores", "Mapping of the bundle", "loihi2.yaml", "not run on hardware",
                   "energy a token, neurocore rails", "What decides, pipelined: ", "static, board",
@@ -640,14 +625,16 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
                   "What a timestep waits for", "rail vdd[/b]"):  # fmt: skip
         assert words in output
     assert "…" not in output
-    code, output, said = call(written, "--measured", written / "manifest.json")
+    code, output, said = call("profile", written, "--measured", written / "manifest.json")
     assert code == 1
     assert "is no measured profile" in said
 
 
 def test_the_command_prints_json(written, call, tmp_path, denoiser):
     np.save(tmp_path / "frames.npy", np.full((9, 257), 40_000))
-    code, output, _ = call(written, "--input", tmp_path / "frames.npy", "--json", "--seed", 4)
+    code, output, _ = call(
+        "profile", written, "--input", tmp_path / "frames.npy", "--json", "--seed", 4
+    )
     content = json.loads(output)
     assert code == 0
     assert content["schema"] == "s5_to_loihi profile"
@@ -661,7 +648,7 @@ def test_a_bundle_without_mapping_is_mapped_and_left_alone(call, tmp_path):
     bundle.write(bundle.Bundle(SMALL, None), path)
     np.save(tmp_path / "tokens.npy", TOKENS)
     before = {file.name: file.read_bytes() for file in path.iterdir()}
-    code, output, _ = call(path, "--input", tmp_path / "tokens.npy")
+    code, output, _ = call("profile", path, "--input", tmp_path / "tokens.npy")
     assert code == 0
     assert "Mapping made here, not written, for balanced" in output
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
@@ -676,11 +663,11 @@ def test_wrong_calls_end_with_a_message_and_a_code(written, denoiser, call, tmp_
         (("--input", tmp_path / "none.npy"), "does not exist"),
         (("--measured", tmp_path / "none.json"), "cannot be read"),
     ):
-        code, _, said = call(written, *arguments)
+        code, _, said = call("profile", written, *arguments)
         assert code == 1
         assert expected in said
     bundle.write(dataclasses.replace(denoiser, vectors=None), tmp_path / "bare")
-    code, _, said = call(tmp_path / "bare")
+    code, _, said = call("profile", tmp_path / "bare")
     assert code == 1
     assert "Give an input (--input)" in said
 
@@ -695,7 +682,7 @@ def test_what_does_not_fit_ends_with_2(denoiser, call, tmp_path):
         (tmp_path / ("chip.yaml" if name == "loihi2" else "board.yaml")).write_text(text)
     assert load_system(str(tmp_path / "board.yaml")).chip.total.value < source.chip.total.value
     bundle.write(denoiser, tmp_path / "b")
-    code, _, said = call(tmp_path / "b", "--system", tmp_path / "board.yaml")
+    code, _, said = call("profile", tmp_path / "b", "--system", tmp_path / "board.yaml")
     assert code == 2
     assert "exceeds Total of an empty core" in said
 

@@ -21,10 +21,11 @@ from scipy.special import expit
 from s5_to_loihi import audio, float_model
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.errors import CapacityError, CheckpointError, InputError
-from s5_to_loihi.fixed_point import Format, interpolate, limits, to_floats, to_integers
+from s5_to_loihi.fixed_point import Format, limits, to_floats, to_integers
 from s5_to_loihi.float_model import Activation, Affine, Discretization, GluVariant, LayerNorm
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.neurons import KINDS
+from s5_to_loihi.network.neurons.interpolation import interpolate
 from s5_to_loihi.quantization.bounds import REMAINDER, state_bounds
 from s5_to_loihi.quantization.folding import fold
 from s5_to_loihi.quantization.formats import (

@@ -10,7 +10,6 @@ from float_models import FloatCase
 
 from s5_to_loihi import Precision, bundle, load, quantize
 from s5_to_loihi.checkpoints.description import save_model
-from s5_to_loihi.cli import main
 from s5_to_loihi.errors import CheckpointError, InputError
 from s5_to_loihi.float_model import Affine
 from s5_to_loihi.network.network import Readout
@@ -34,21 +33,6 @@ def frames(tmp_path):
     path = tmp_path / "frames.npy"
     np.save(path, DATA)
     return path
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["s5-to-loihi", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_a_bundle_holds_what_its_interpreter_computes(checkpoint, tmp_path):
@@ -90,9 +74,9 @@ def test_a_dead_network_is_refused_unless_forced(tmp_path):
     assert quantize(tmp_path / "dead", DATA, force=True).report.constant_outputs == 2
 
 
-def test_the_command_writes_a_bundle_and_says_what_it_cost(command, checkpoint, frames, tmp_path):
+def test_the_command_writes_a_bundle_and_says_what_it_cost(call, checkpoint, frames, tmp_path):
     output, picture = tmp_path / "tiny.bundle", tmp_path / "ranges.svg"
-    code, text, _ = command(
+    code, text, _ = call(
         "quantize", checkpoint, "--calibration", frames, "-o", output, "--picture", picture
     )
     assert code == 0
@@ -102,8 +86,8 @@ def test_the_command_writes_a_bundle_and_says_what_it_cost(command, checkpoint, 
     assert bundle.read(output).network.name == "tiny"
 
 
-def test_the_command_speaks_json(command, checkpoint, frames, tmp_path):
-    code, text, _ = command(
+def test_the_command_speaks_json(call, checkpoint, frames, tmp_path):
+    code, text, _ = call(
         "quantize", checkpoint, "--calibration", frames, "-o", tmp_path / "b", "--json"
     )
     content = json.loads(text, parse_constant=pytest.fail)
@@ -117,20 +101,20 @@ def test_the_command_speaks_json(command, checkpoint, frames, tmp_path):
     }
 
 
-def test_compile_quantizes_on_the_way(command, checkpoint, frames, tmp_path):
-    code, _, error = command("compile", checkpoint, "-o", tmp_path / "b")
+def test_compile_quantizes_on_the_way(call, checkpoint, frames, tmp_path):
+    code, _, error = call("compile", checkpoint, "-o", tmp_path / "b")
     assert code == 1
     assert "--calibration DATA" in error
-    code, text, _ = command("compile", checkpoint, "--calibration", frames, "-o", tmp_path / "b")
+    code, text, _ = call("compile", checkpoint, "--calibration", frames, "-o", tmp_path / "b")
     assert code == 0
     assert "Output SQNR" in text
 
 
-def test_bits_come_from_a_file_and_from_options(command, checkpoint, frames, tmp_path):
+def test_bits_come_from_a_file_and_from_options(call, checkpoint, frames, tmp_path):
     bits = tmp_path / "bits.yaml"
     bits.write_text("weights: 6\nactivations: 12\noverrides: {'*.C': 4}\n")
     arguments = ("quantize", checkpoint, "--calibration", frames, "-o", tmp_path / "b")
-    code, text, _ = command(*arguments, "--precision", bits, "--weights", 5, "--json")
+    code, text, _ = call(*arguments, "--precision", bits, "--weights", 5, "--json")
     assert code == 0
     matrices = {row["name"]: row["bits"] for row in json.loads(text)["report"]["matrices"]}
     assert (matrices["block0.B"], matrices["block0.C"]) == (5, 4)
@@ -142,15 +126,15 @@ def test_bits_come_from_a_file_and_from_options(command, checkpoint, frames, tmp
         ("overrides: 6\n", "is not a mapping"),
     ):
         bits.write_text(content)
-        code, _, error = command(*arguments, "--precision", bits)
+        code, _, error = call(*arguments, "--precision", bits)
         assert code == 1
         assert message in error.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", ["missing.npy", "frames.txt"])
-def test_data_that_cannot_be_read(command, checkpoint, tmp_path, name):
+def test_data_that_cannot_be_read(call, checkpoint, tmp_path, name):
     output = tmp_path / "b"
-    code, _, error = command("quantize", checkpoint, "--calibration", tmp_path / name, "-o", output)
+    code, _, error = call("quantize", checkpoint, "--calibration", tmp_path / name, "-o", output)
     assert code == 1
     assert name in error.replace("\n", "")
     assert not output.exists()

@@ -1,7 +1,6 @@
 """Simulating arrays and files: in chunks as in one piece, whole or not at all, clear errors."""
 
 import json
-import sys
 import zipfile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from s5_to_loihi import Bundle, audio, bundle, cli, simulate, simulation
+from s5_to_loihi import Bundle, audio, bundle, simulate, simulation
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.inputs import as_tokens
@@ -457,21 +456,6 @@ def test_targets_that_cannot_be_written(tmp_path, target, message):
 
 
 # The command line
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Call the program; return (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["s5-to-loihi", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.out + captured.err
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Lava's own neurons where they are exact, and C for an embedded processor."""
 
-import shutil
 import subprocess
 from dataclasses import replace
 
@@ -9,14 +8,14 @@ import extension as stand_in
 import numpy as np
 import pytest
 from every_kind import EVERY, network_of
+from needs import needs_gcc, needs_lava, no_extension
 from random_networks import random_tokens
 
-from s5_to_loihi import Bundle, bundle, cli
+from s5_to_loihi import Bundle, bundle
 from s5_to_loihi.backends import board
 from s5_to_loihi.backends.board import BoardOptions
 from s5_to_loihi.errors import InputError, LavaError
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime import stock
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
 from s5_to_loihi.network.network import (
@@ -36,8 +35,6 @@ from s5_to_loihi.passes.check_ranges import CheckRanges
 from s5_to_loihi.simulators.interpreter import Interpreter
 
 pytestmark = pytest.mark.xdist_group("lava")
-needs_lava = pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed")
-no_extension = pytest.mark.skipif(stand_in.is_installed(), reason="the extension is installed")
 
 SIZE = 4
 VALUE = Format(24, 8)
@@ -184,32 +181,24 @@ def test_the_embedded_way_starts_sequences_when_their_first_token_arrives(monkey
 # The command
 
 
-def run_command(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
-    monkeypatch.setattr("sys.argv", ["s5-to-loihi", "microcode", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    printed = capsys.readouterr()
-    return end.value.code, printed.out, printed.err
-
-
 @pytest.fixture
 def stored(tmp_path):
     bundle.write(Bundle(partly_stock(), None), tmp_path / "a.bundle")
     return tmp_path / "a.bundle"
 
 
-def test_the_command_says_what_stock_neurons_reach(stored, monkeypatch, capsys):
-    code, out, _ = run_command(monkeypatch, capsys, stored, "--lowering", "stock")
+def test_the_command_says_what_stock_neurons_reach(stored, call):
+    code, out, _ = call("microcode", stored, "--lowering", "stock")
     assert code == 0
     assert "exact for 2 of 3 groups" in out
     assert "GradedReluVec" in out
     assert out.count("\nProgram ") == 1
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
-def test_the_command_writes_c_that_compiles(stored, tmp_path, monkeypatch, capsys):
+@needs_gcc
+def test_the_command_writes_c_that_compiles(stored, tmp_path, call):
     arguments = ("--lowering", "embedded", "--reset-interval", "64", "-o", tmp_path / "c")
-    code, _, _ = run_command(monkeypatch, capsys, stored, *arguments)
+    code, _, _ = call("microcode", stored, *arguments)
     assert code == 0
     text = (tmp_path / "c" / "network.c").read_text()
     assert "(rs->time_step - 1) % 64 == 0" in text
@@ -221,8 +210,8 @@ def test_the_command_writes_c_that_compiles(stored, tmp_path, monkeypatch, capsy
     assert finished.returncode == 0, finished.stderr
 
 
-def test_an_interval_that_is_no_power_of_two_is_refused(stored, monkeypatch, capsys):
+def test_an_interval_that_is_no_power_of_two_is_refused(stored, call):
     arguments = ("--lowering", "embedded", "--reset-interval", "100")
-    code, _, err = run_command(monkeypatch, capsys, stored, *arguments)
+    code, _, err = call("microcode", stored, *arguments)
     assert code == 1
     assert "Use 128" in err

@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pytest
@@ -309,8 +309,8 @@ def test_what_depends_on_the_registers():
 
 
 class Operands(NamedTuple):
-    left: np.ndarray
-    right: np.ndarray
+    left: Annotated[np.ndarray, Format(64, 0)]
+    right: Annotated[np.ndarray, Format(64, 0)]
 
 
 def traced(function, left: tuple[int, int], right: tuple[int, int]) -> Program:

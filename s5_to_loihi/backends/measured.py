@@ -6,16 +6,21 @@ board demands; whatever was not measured is null.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from s5_to_loihi.files.strict_json import read_value, write_value
+from s5_to_loihi.files.records import Schema, read_record, write_record
 
-SCHEMA = "s5_to_loihi measured profile"
-SCHEMA_VERSION = 1
 #: A result is text about one run; counts of every core of a large system are a few megabytes.
 LARGEST_FILE = 64 << 20
+_SCHEMA = Schema(
+    name="measured profile",
+    key="s5_to_loihi measured profile",
+    version=1,
+    largest=LARGEST_FILE,
+    do="Give the file that a board run wrote",
+)
 #: What a run may have been made on. Only the first is a measurement of the chip.
 TARGETS = ("board", "lava-cpu")
 #: Which supplies a power covers.
@@ -106,25 +111,17 @@ class MeasuredProfile:
     activity: tuple[CoreActivity, ...] = ()
 
 
-def write_measured(profile: MeasuredProfile, path: Path) -> None:
+def write_measured(profile: MeasuredProfile, path: str | os.PathLike[str]) -> None:
     """Write a measured profile as JSON, whole or not at all."""
-    write_value(profile, path, SCHEMA, SCHEMA_VERSION)
+    write_record(profile, path, _SCHEMA)
 
 
-def read_measured(path: Path) -> MeasuredProfile:
+def read_measured(path: str | os.PathLike[str]) -> MeasuredProfile:
     """Read a measured profile and check all of it.
 
     Raises:
         InputError: not such a file, of another version, or a part is missing, unknown or not what
             it should be.
     """
-    return read_value(
-        MeasuredProfile,
-        path,
-        SCHEMA,
-        SCHEMA_VERSION,
-        LARGEST_FILE,
-        "measured profile",
-        "a board run",
-        {(MeasuredProfile, "target"): TARGETS, (Power, "scope"): SCOPES},
-    )
+    allowed = {(MeasuredProfile, "target"): TARGETS, (Power, "scope"): SCOPES}
+    return read_record(MeasuredProfile, path, _SCHEMA, allowed)

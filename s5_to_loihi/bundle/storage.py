@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import tempfile
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from s5_to_loihi.bundle import core_mapping
 from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.errors import BundleError, CapacityError, NetworkError
+from s5_to_loihi.files.reading import read_json
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.network.network import (
     Endpoint,
@@ -36,14 +36,14 @@ from s5_to_loihi.network.network import (
     Synapses,
     frozen_weights,
 )
-from s5_to_loihi.network.neurons import KINDS
-from s5_to_loihi.network.neurons.kind import is_nested
+from s5_to_loihi.network.neurons import known_kinds
+from s5_to_loihi.network.neurons.constants import Table, declared_fields
 from s5_to_loihi.network.verifier import storage_is_sound, verify
 from s5_to_loihi.passes.check_ranges import CheckRanges
 from s5_to_loihi.version import VERSION
 
 SCHEMA = "s5_to_loihi bundle"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 VECTORS = "vectors.safetensors"
@@ -115,13 +115,13 @@ def write(bundle: Bundle, path: Path) -> None:
 
 def _is_bundle(path: Path) -> bool:
     """Tell a bundle, damaged or not, from another program's directory with a manifest."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        return isinstance(manifest, dict) and manifest.get("schema") == SCHEMA
-    except OSError:
+    if not (path / MANIFEST).is_file():
         return False
-    except (ValueError, RecursionError):
+    try:
+        manifest = read_json(path / MANIFEST, largest=LARGEST_MANIFEST, error=BundleError)
+    except BundleError:
         return (path / WEIGHTS).is_file()
+    return isinstance(manifest, dict) and manifest.get("schema") == SCHEMA
 
 
 def _write_files(bundle: Bundle, directory: Path) -> None:
@@ -178,11 +178,12 @@ def _network_to_json(network: Network, tensors: dict[str, np.ndarray]) -> dict:
 
 def _constants_to_json(constants: tuple, prefix: str, tensors: dict[str, np.ndarray]) -> dict:
     encoded = {}
-    for name, value in zip(constants._fields, constants, strict=True):
+    for declared in declared_fields(type(constants)):
+        name, value = declared.name, getattr(constants, declared.name)
         key = f"{prefix}/{name}"
-        if isinstance(value, np.ndarray):
+        if declared.type is np.ndarray:
             tensors[key] = _narrow(value)
-        elif is_nested(value):
+        elif declared.is_nested:
             encoded[name] = _constants_to_json(value, key, tensors)
         else:
             encoded[name] = value
@@ -258,7 +259,7 @@ def read(path: Path, lenient: bool = False) -> Bundle:
     try:
         weights, changed = _read_tensors(path, WEIGHTS, manifest, lenient)
         vector_tensors, changed_vectors = _read_tensors(path, VECTORS, manifest, lenient)
-        network = _network_from_json(manifest["network"], weights)
+        network = _network_from_json(_of_this_version(manifest), weights)
         verify(network)
         CheckRanges()(network)
         mapping = None
@@ -300,14 +301,9 @@ def _read_manifest(path: Path) -> dict:
             "does not exist" if not path.exists() else f"is not a bundle: it has no {MANIFEST}",
             "Make one with 's5-to-loihi compile EXPORT_DIR -o BUNDLE'",
         )
-    if file.stat().st_size > LARGEST_MANIFEST:
-        raise BundleError(str(file), f"is larger than {LARGEST_MANIFEST >> 20} MiB")
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(str(file), f"is not JSON ({error})", "Compile it again") from None
-    except OSError as error:
-        raise BundleError(str(file), f"cannot be read ({error.strerror})") from None
+    manifest = read_json(
+        file, largest=LARGEST_MANIFEST, error=BundleError, if_damaged="Compile it again"
+    )
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise BundleError(str(file), "is not a manifest of s5_to_loihi", "Give a bundle directory")
     version = manifest.get("schema_version")
@@ -362,6 +358,24 @@ def _endpoint(text: str) -> Endpoint:
     return Endpoint(group, name)
 
 
+def _of_this_version(manifest: Mapping) -> Mapping:
+    """Return a manifest's network as this version writes it.
+
+    Version 1 gave every array of constants a format of its own, also where its kind has only one;
+    those that are not declared any more are not read. Its only activation by table was GELU.
+    """
+    graph = manifest["network"]
+    if manifest["schema_version"] == 1:
+        for group in graph["groups"]:
+            constants = group["constants"]
+            if group["kind"] == "scaled_state":
+                constants["decay"] = constants["decay_re_format"]
+            elif group["kind"] == "gelu_output":
+                group["kind"] = "table_output"
+                constants |= {"table": constants.pop("gelu"), "odd": 0}
+    return graph
+
+
 def _network_from_json(graph: Mapping, tensors: Mapping[str, np.ndarray]) -> Network:
     return Network(
         name=graph["name"],
@@ -376,7 +390,7 @@ def _network_from_json(graph: Mapping, tensors: Mapping[str, np.ndarray]) -> Net
 
 
 def _group_from_json(group: Mapping, tensors: Mapping[str, np.ndarray]) -> NeuronGroup:
-    kind = KINDS[group["kind"]]
+    kind = known_kinds()[group["kind"]]
     return NeuronGroup(
         name=group["name"],
         kind=kind,
@@ -392,20 +406,20 @@ def _constants_from_json(
     cls: type, encoded: Mapping, prefix: str, tensors: Mapping[str, np.ndarray]
 ) -> tuple:
     values = {}
-    for name, hint in typing.get_type_hints(cls).items():
-        key = f"{prefix}/{name}"
-        if hint is np.ndarray:
+    for declared in declared_fields(cls):
+        name, key = declared.name, f"{prefix}/{declared.name}"
+        if declared.type is np.ndarray:
             array = tensors[key].astype(np.int64)
             array.flags.writeable = False
             values[name] = array
-        elif hint is Format:
+        elif declared.type is Format:
             values[name] = Format(*encoded[name])
-        elif hint is int:
+        elif declared.type is int:
             values[name] = int(encoded[name])
-        elif hint is tuple:
+        elif declared.type == Table:
             values[name] = tuple(int(entry) for entry in encoded[name])
         else:
-            values[name] = _constants_from_json(hint, encoded[name], key, tensors)
+            values[name] = _constants_from_json(declared.type, encoded[name], key, tensors)
     return cls(**values)
 
 

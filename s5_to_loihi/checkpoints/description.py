@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from s5_to_loihi.checkpoints import safetensors_file
 from s5_to_loihi.checkpoints.parameters import Parameters, affine, state_space
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.float_model import (
     Activation,
     Affine,
@@ -38,8 +39,6 @@ from s5_to_loihi.network.network import Readout
 SCHEMA = "s5_to_loihi model"
 SCHEMA_VERSION = 1
 DESCRIPTION, WEIGHTS = "model.yaml", "model.safetensors"
-#: A description has about ten lines a block.
-_LARGEST_DESCRIPTION = 1 << 18
 _READS = "the tensors that docs/checkpoints.md lists for the kinds of blocks in the description"
 
 
@@ -173,7 +172,7 @@ def load_model(path: Path) -> tuple[S5Model, tuple[Path, ...]]:
     Raises:
         CheckpointError: a file is missing or damaged, or description and tensors do not agree.
     """
-    root = _Entry(str(path), _read_yaml(path))
+    root = _Entry(str(path), _read_tree(path))
     if root.take("schema", str) != SCHEMA:
         raise root.error("schema", f"is not '{SCHEMA}'")
     version = root.take("schema_version", int)
@@ -208,18 +207,8 @@ def load_model(path: Path) -> tuple[S5Model, tuple[Path, ...]]:
     return model, (path, file)
 
 
-def _read_yaml(path: Path) -> dict:
-    try:
-        if path.stat().st_size > _LARGEST_DESCRIPTION:
-            raise CheckpointError(str(path), f"is larger than {_LARGEST_DESCRIPTION} bytes")
-        text = path.read_text(encoding="utf-8")
-        # Aliases could make a small file huge; a description needs none.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise CheckpointError(str(path), "uses YAML aliases", "Write it out")
-        tree = yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = re.sub(r"\s+", " ", str(error))[:200]
-        raise CheckpointError(str(path), f"cannot be read as YAML ({reason})") from None
+def _read_tree(path: Path) -> dict:
+    tree = read_yaml(path, error=CheckpointError, damaged="cannot be read as YAML")
     if not isinstance(tree, dict):
         raise CheckpointError(str(path), "is not a mapping", "See docs/checkpoints.md")
     return tree

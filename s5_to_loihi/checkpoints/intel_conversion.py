@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi.checkpoints.restricted_pickle import read_pickle
-from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.checkpoints.restricted_pickle import read_tree
 
 #: What tells a fixed-point export, which is no float checkpoint, from a conversion.
 EXPORT_FILE = "fxpmodel.pkl"
@@ -29,7 +28,7 @@ def read(directory: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:
         CheckpointError: a file is missing or damaged.
     """
     files = (directory / PARAMETERS_FILE, directory / STATISTICS_FILE)
-    parameters, statistics = (dict(_flatten(_tree(file), "")) for file in files)
+    parameters, statistics = (dict(_flatten(read_tree(file), "")) for file in files)
     arrays = {f"params/{path}": array for path, array in parameters.items() if not _is_scale(path)}
     arrays |= {
         f"batch_stats/{path}": array
@@ -37,13 +36,6 @@ def read(directory: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:
         if path.endswith(("norm/mean", "norm/var"))
     }
     return arrays, files
-
-
-def _tree(file: Path) -> dict:
-    tree = read_pickle(file)
-    if not isinstance(tree, dict):
-        raise CheckpointError(str(file), f"holds a {type(tree).__name__}, not a dictionary")
-    return tree
 
 
 def _is_scale(path: str) -> bool:

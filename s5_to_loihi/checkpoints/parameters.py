@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class Parameters:
         """
         array = self._get(name)
         if array.dtype.kind != "c":
-            if array.ndim == len(shape) and _fits(array.shape, shape):
+            if fits(array.shape, shape):
                 raise self._error(
                     name,
                     f"holds real numbers of shape {array.shape} where complex ones are needed",
@@ -130,11 +130,11 @@ class Parameters:
         return self._arrays[name]
 
     def _check_shape(self, name: str, got: tuple, expected: tuple) -> None:
-        if len(got) == len(expected) and _fits(got, expected):
+        if fits(got, expected):
             return
         text = str(tuple("any" if size is None else size for size in expected)).replace("'", "")
         swapped = (expected[1], expected[0], *expected[2:]) if len(expected) > 1 else None
-        if swapped and len(got) == len(expected) and _fits(got, swapped):
+        if swapped and fits(got, swapped):
             raise self._error(
                 name, f"has shape {got}, expected {text}: it is transposed", "Swap its axes"
             )
@@ -144,8 +144,11 @@ class Parameters:
         return CheckpointError(f"{self.where}: {name}", what, do)
 
 
-def _fits(got: Iterable, expected: Iterable) -> bool:
-    return all(want in (None, size) for size, want in zip(got, expected, strict=True))
+def fits(got: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """Tell whether a shape is the expected one, in which None stands for any length."""
+    return len(got) == len(expected) and all(
+        want in (None, size) for size, want in zip(got, expected, strict=True)
+    )
 
 
 def affine(

@@ -102,6 +102,14 @@ def read_pickle(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> object:
     raise CheckpointError(f"{path}, byte {start}" if start else f"{path}", what, do)
 
 
+def read_tree(path: Path) -> dict:
+    """Read a pickle that holds a dictionary; otherwise as ``read_pickle``."""
+    tree = read_pickle(path)
+    if not isinstance(tree, dict):
+        raise CheckpointError(str(path), f"holds a {type(tree).__name__}, not a dictionary")
+    return tree
+
+
 class Refused(Exception):
     """What is wrong and what to do about it; ``read_pickle`` adds where."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.reading import read_json
 from s5_to_loihi.float_model import Discretization, GluVariant
 
 ARGUMENTS_FILE = "args.json"
@@ -20,12 +20,12 @@ def read_arguments(path: Path) -> dict:
     Raises:
         CheckpointError: the file cannot be read, or is no JSON object.
     """
-    try:
-        if path.stat().st_size > 1 << 20:
-            raise CheckpointError(str(path), "is larger than 1 MiB", "Remove it")
-        arguments = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(str(path), f"is not JSON ({error})", "Remove or repair it") from None
+    arguments = read_json(
+        path,
+        error=CheckpointError,
+        if_unreadable="Remove it",
+        if_damaged="Remove or repair it",
+    )
     if not isinstance(arguments, dict):
         raise CheckpointError(str(path), "is not a JSON object", "Remove or repair it")
     return arguments

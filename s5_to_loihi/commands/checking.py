@@ -34,7 +34,7 @@ from s5_to_loihi.commands.console import (
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.errors import InputError, LavaError, VerificationError
 from s5_to_loihi.files.writing import check_target
-from s5_to_loihi.intel_export.export import ExportOptions
+from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text

@@ -31,7 +31,7 @@ from s5_to_loihi.denoising import compare_denoising
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.float_model import Activation, Discretization
-from s5_to_loihi.intel_export.export import MODEL_FILE, ExportOptions
+from s5_to_loihi.intel_export import MODEL_FILE, ExportOptions
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.quantization.precision import Precision, read_precision

@@ -76,20 +76,20 @@ def profile(
     chosen = None if system is None else load_system(system)
     opened = bundle.read(path)
     network = opened.network
-    mapping, chosen = fitting(opened.mapping, chosen)
+    placed = fitting(opened.mapping, chosen)
     if inputs is None:
         tokens, saturated = recorded_tokens(opened), 0
     else:
         tokens, saturated = as_tokens(network, read_array(inputs), True, str(inputs))
     with progress("Counting activity", "tokens") as advance:
         recording = record(network, tokens, advance)
-    made_here = mapping is None
-    if made_here:
+    made_here = placed is None
+    if placed is None:
         with progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
-            mapping, chosen = map_recording(network, recording, chosen, seed, advance)
+            placed = map_recording(network, recording, chosen, seed, advance)
     with spinner("Estimating"):
         result = profile_recording(
-            network, recording, mapping, chosen, seed=seed, hop=hop * 1e3, made_here=made_here
+            network, recording, *placed, seed=seed, hop=hop * 1e3, made_here=made_here
         )
     compared = () if run is None else compare(result, run, bundle.digest(path), str(measured))
     if as_json:

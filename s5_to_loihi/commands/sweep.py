@@ -19,6 +19,7 @@ from rich.progress import (
 
 from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner, stderr
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.writing import write_json
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
@@ -98,7 +99,7 @@ def sweep(
         with _progress() as show:
             outcomes = engine.run(tasks, opened, execute, retry_failed, show)
         results = assembled(plan, tasks, outcomes)
-        store.write_json(directory / RESULTS, results)
+        write_json(directory / RESULTS, results)
         pictures = [directory / "pareto.png", directory / "pareto.html"]
         drawable = any(has_all(point, plotted(results)) for point in results["points"])
         if drawable:

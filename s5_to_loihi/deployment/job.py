@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import posixpath
 import re
 import secrets
@@ -12,15 +10,14 @@ from enum import Enum
 from pathlib import Path
 
 from s5_to_loihi.deployment.remote import Host
-from s5_to_loihi.deployment.slurm import NAME, Placement, Submission
+from s5_to_loihi.deployment.slurm import NAME, Placement
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.files.records import Schema, read_record, write_record
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
 from s5_to_loihi.simulators.interpreter import Mode
 
 FILE = "job.json"
-SCHEMA = "s5_to_loihi job"
-LARGEST_FILE = 1 << 20
+_SCHEMA = Schema(name="job", key="s5_to_loihi job", version=None, largest=1 << 20, do="")
 
 
 class Target(str, Enum):
@@ -133,19 +130,13 @@ def new_name(network: str) -> str:
     return f"s5-{readable}-{secrets.token_hex(6)}".replace("--", "-")
 
 
-#: Fields whose value is one of a few.
-_CHOICES = (("target", Target), ("mode", Mode), ("lowering", Lowering), ("stage", Stage))
-
-
 def save(job: Job, results: Path) -> None:
     """Write down how far a job is, whole or not at all.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    content = {"schema": SCHEMA, **dataclasses.asdict(job)}
-    with replacing(results / FILE) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    write_record(job, results / FILE, _SCHEMA)
 
 
 def read(results: Path) -> Job | None:
@@ -158,21 +149,7 @@ def read(results: Path) -> Job | None:
     if not file.exists():
         return None
     try:
-        if file.stat().st_size > LARGEST_FILE:
-            raise ValueError("too large")
-        content = json.loads(file.read_bytes())
-        if content.pop("schema") != SCHEMA:
-            raise ValueError("another schema")
-        placement = content["placement"]
-        placement["submission"] = Submission(placement["submission"])
-        for name, kind in _CHOICES:
-            content[name] = kind(content[name])
-        content["host"] = Host(**content["host"])
-        content["placement"] = Placement(**placement)
-        return Job(**content)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            str(file),
-            f"does not describe a job ({type(error).__name__}: {error})",
-            "Choose another folder (-o)",
-        ) from None
+        return read_record(Job, file, _SCHEMA)
+    except InputError as error:
+        what = f"does not describe a job ({error})"
+        raise InputError(str(file), what, "Choose another folder (-o)") from None

@@ -1,5 +1,6 @@
 """Writing files whole or not at all."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -28,8 +29,18 @@ def check_target(path: Path | None, suffixes: tuple[str, ...]) -> None:
         raise InputError(str(path), f"no directory {path.parent}", "Make the directory first")
 
 
+def write_json(path: str | os.PathLike[str], content: object) -> None:
+    """Write a file as JSON; the same content gives the same bytes.
+
+    Raises:
+        InputError: see ``replacing``.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+
+
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place if the block succeeds.
 
     Raises:

@@ -12,47 +12,39 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, to_floats
+from s5_to_loihi.fixed_point import to_floats
 from s5_to_loihi.intel_export.lower import lower
-from s5_to_loihi.intel_export.model import Norm, QuantizedS5
-from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint
-from s5_to_loihi.simulators.interpreter import Interpreter, update_sequence
+from s5_to_loihi.intel_export.model import Norm, QuantizedS5, Tensor
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
+from s5_to_loihi.simulators.interpreter import evaluate_group
 
 #: Width of every result of the reference's "compute_best" rule in exports.
 RESULT_BITS = 16
 
+#: The steps of batch norm, in order: operation, and the constant that is its second operand. The
+#: first is the result of the step before, of the first step the block's input.
+_NORM_STEPS: Mapping[str, tuple[np.ufunc, str]] = {
+    "centred": (np.add, "minus_mean"),
+    "normalised": (np.multiply, "inverse_deviation"),
+    "scaled": (np.multiply, "scale"),
+    "shifted": (np.add, "bias"),
+}
 
-def _exponent(largest: np.float32, guard: float) -> int:
-    """Return ``bits - 1 - max(0, ceil(log2(largest + guard)))``, in float32 as the reference."""
-    magnitude = np.float32(largest) + np.float32(guard)
+
+def best_exponent(operation: np.ufunc, left: Tensor, right: Tensor) -> int:
+    """Return the exponent that the reference picks for a sum or a product of two tensors.
+
+    ``bits - 1 - max(0, ceil(log2(largest + 1e-6)))``, in float32 as the reference.
+    """
+    operands = (to_floats(one.data, one.format).astype(np.float32) for one in (left, right))
+    magnitude = np.float32(np.abs(operation(*operands)).max()) + np.float32(1e-6)
     return RESULT_BITS - 1 - max(0, int(np.ceil(np.log2(magnitude))))
 
 
-def sum_exponent(left, left_format: Format, right, right_format: Format) -> int:
-    """Return the exponent that the reference picks for a sum of two integer tensors."""
-    total = _float32(left, left_format) + _float32(right, right_format)
-    return _exponent(np.abs(total).max(), 1e-6)
-
-
-def product_exponent(left, left_format: Format, right, right_format: Format) -> int:
-    """Return the exponent that the reference picks for a product of two integer tensors."""
-    product = _float32(left, left_format) * _float32(right, right_format)
-    return _exponent(np.abs(product).max(), 1e-6)
-
-
-def _float32(integers, source: Format) -> np.ndarray:
-    return to_floats(integers, source).astype(np.float32)
-
-
-def frozen_names(norm_has_scale: bool, norm_has_bias: bool) -> tuple[str, ...]:
-    """Return the steps of one block whose exponents depend on the data, in order."""
-    return (
-        "centred",
-        "normalised",
-        *(("scaled",) if norm_has_scale else ()),
-        *(("shifted",) if norm_has_bias else ()),
-        "total",
-    )
+def frozen_names(norm: Norm) -> tuple[str, ...]:
+    """Return the steps of a block whose exponents depend on the data, in order."""
+    steps = (step for step, (_, constant) in _NORM_STEPS.items() if getattr(norm, constant))
+    return (*steps, "total")
 
 
 def freeze(
@@ -70,68 +62,53 @@ def freeze(
     """
     exponents: dict[tuple[int, str], int] = {}
     sent = {Endpoint(INPUT, TOKEN): tokens}
-    for block in range(len(build(exponents).blocks)):
-        for group_suffix in ("norm", "gate"):
-            _freeze_group(build, exponents, sent, block, group_suffix)
+    for index, block in enumerate(build(exponents).blocks):
+        for step in frozen_names(block.norm):
+            # Each step needs the exponents of the ones before it.
+            exponents[index, step] = _step_exponent(build(exponents), index, step, sent)
     return exponents
 
 
-def _freeze_group(build, exponents, sent, block: int, suffix: str) -> None:
-    """Find the exponents of one group, in order; each needs the ones before it."""
-    norm = build(exponents).blocks[block].norm
-    steps = frozen_names(norm.scale is not None, norm.bias is not None)
-    steps = steps[:-1] if suffix == "norm" else steps[-1:]
-    for step in steps:
-        model = build(exponents)
-        accumulators, values = _evaluate_up_to(model, f"block{block}.{suffix}", sent)
-        operation, *operands = _operands(model, block, step, accumulators, values)
-        exponents[block, step] = operation(*operands)
+def _step_exponent(
+    model: QuantizedS5, index: int, step: str, sent: dict[Endpoint, np.ndarray]
+) -> int:
+    """Return the exponent of one step of a block; ``sent`` as in ``_evaluate_up_to``."""
+    network, norm = lower(model), model.blocks[index].norm
+    group = network.group(f"block{index}.{'gate' if step == 'total' else 'norm'}")
+    values = _evaluate_up_to(network, group.name, sent)
+
+    def message(endpoint: Endpoint) -> Tensor:
+        return Tensor(sent[endpoint], network.message_format(endpoint))
+
+    def value(name: str) -> Tensor:
+        return Tensor(values[name], group.formats[name])
+
+    before = Endpoint(f"block{index - 1}.gate", "hidden")
+    hidden = message(before if index else Endpoint("encoder", "activation"))
+    if step == "total":
+        activation = Endpoint(f"block{index}.output", "activation")
+        product = value("product") if "product" in values else message(activation)
+        return best_exponent(np.add, product, hidden)
+    operation, constant = _NORM_STEPS[step]
+    steps = list(_NORM_STEPS)
+    left = hidden if step == steps[0] else value(steps[steps.index(step) - 1])
+    return best_exponent(operation, left, getattr(norm, constant))
 
 
-def _evaluate_up_to(model: QuantizedS5, last: str, sent: dict):
-    """Evaluate the groups up to ``last``, reusing the messages in ``sent``; return its values.
+def _evaluate_up_to(
+    network: Network, last: str, sent: dict[Endpoint, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Evaluate the groups up to ``last`` and return its values by name.
 
-    The messages of ``last`` itself are not kept: its exponents are still to change.
+    Messages in ``sent`` are not computed again, new ones are added; those of ``last`` itself are
+    not: its exponents are still to change.
     """
-    network = lower(model)
-    interpreter = Interpreter(network)
-    batch = sent[Endpoint(INPUT, TOKEN)].shape[1]
-    state = interpreter.initial_state(batch)
     for group in network.groups:
         if Endpoint(group.name, group.kind.messages[0]) in sent:
             continue
-        accumulators = interpreter.accumulate(group, sent)
-        _, results = update_sequence(group, accumulators, state.get(group.name, ()))
+        results = evaluate_group(group, network.synapses, sent)
         values = dict(zip(group.kind.values, results, strict=True))
         if group.name == last:
-            return accumulators, values
+            return values
         sent.update({Endpoint(group.name, name): values[name] for name in group.kind.messages})
     raise KeyError(last)
-
-
-def _operands(model: QuantizedS5, block: int, step: str, accumulators, values):
-    """Return (rule, left, its format, right, its format) of one data-dependent operation."""
-    norm: Norm = model.blocks[block].norm
-    if step == "total":
-        glu = model.blocks[block].glu
-        product = values.get("product", accumulators[-2])
-        return sum_exponent, product, glu.result, accumulators[-1], _hidden_format(model, block)
-    if step == "centred":
-        mean = norm.minus_mean
-        hidden = _hidden_format(model, block)
-        return sum_exponent, accumulators[0], hidden, mean.data, mean.format
-    if step == "normalised":
-        deviation = norm.inverse_deviation
-        return product_exponent, values["centred"], norm.centred, deviation.data, deviation.format
-    if step == "scaled":
-        scale = norm.scale
-        normalised = values["normalised"]
-        return product_exponent, normalised, norm.normalised, scale.data, scale.format
-    before, source = (
-        ("scaled", norm.scaled) if norm.scale is not None else ("normalised", norm.normalised)
-    )
-    return sum_exponent, values[before], source, norm.bias.data, norm.bias.format
-
-
-def _hidden_format(model: QuantizedS5, block: int) -> Format:
-    return model.encoder.result if block == 0 else model.blocks[block - 1].total

@@ -96,15 +96,15 @@ class Glu:
         variant: which one.
         gate: W2 and b2; None for ``none``.
         value: W1 and b1; only for ``full``.
-        left, right: formats of the factors, value and gate; None for ``none``.
+        left, right: formats of the factors, value and gate; for ``none`` of the value.
         result: format of the product, or for ``none`` of the value.
     """
 
     variant: GluVariant
     gate: Dense | None
     value: Dense | None
-    left: Format | None
-    right: Format | None
+    left: Format
+    right: Format
     result: Format
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from s5_to_loihi.loihi2.facts import Chip
-from s5_to_loihi.loihi2.loads import storage
-from s5_to_loihi.loihi2.memory import weight_bits
+from s5_to_loihi.loihi2.kernels import row_words, weight_bits
+from s5_to_loihi.loihi2.memory import rows_of
 from s5_to_loihi.loihi2.workload import Workload
 
 
@@ -43,26 +43,20 @@ def deliveries(work: Workload, core_of: np.ndarray, chip: Chip) -> Deliveries:
     arrays, groups = work.arrays, len(work.words_of_group)
     parts, part_of = np.unique(core_of * groups + work.group_of, return_inverse=True)
     part_of_segment = np.repeat(part_of, np.diff(arrays.segments))
-    edges = len(arrays.first_axon)
+    edges = len(arrays.edge_bits)
     pieces, piece_of_segment = np.unique(
         part_of_segment * edges + arrays.edges, return_inverse=True
     )
     low, high = np.zeros(len(pieces), dtype=np.int64), np.zeros(len(pieces), dtype=np.int64)
     np.minimum.at(low, piece_of_segment, arrays.lows)
     np.maximum.at(high, piece_of_segment, arrays.highs)
-    bits = np.array([weight_bits(*ends) for ends in zip(low, high, strict=True)], dtype=np.int64)
+    bits = np.array(list(map(weight_bits, low.tolist(), high.tolist())), dtype=np.int64)
 
     axons = len(arrays.edge_of_axon)
     keys = np.repeat(part_of_segment * axons, np.diff(arrays.firsts)) + arrays.axons
     keys, synapses = np.unique(keys, return_counts=True)
     part, axon = np.divmod(keys, axons)
-    edge = arrays.edge_of_axon[axon]
-    own_bits = bits[np.searchsorted(pieces, part * edges + edge)]
-    header, index_bits, word, dense = storage(chip)
-    words = -(-(header + synapses * (own_bits + index_bits)) // word)
-    if dense:
-        targets = np.bincount(part_of)[part]
-        words = np.minimum(words, -(-(header + targets * own_bits) // word))
+    own_bits = bits[np.searchsorted(pieces, part * edges + arrays.edge_of_axon[axon])]
+    words = row_words(synapses, own_bits, np.bincount(part_of)[part], rows_of(chip))
     core, group = np.divmod(parts[part], groups)
-    message = axon - arrays.first_axon[edge] + arrays.first_message[edge]
-    return Deliveries(message, core, group, synapses, words)
+    return Deliveries(arrays.message_of_axon[axon], core, group, synapses, words)

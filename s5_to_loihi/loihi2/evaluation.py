@@ -7,19 +7,18 @@ from functools import cached_property
 
 import numpy as np
 
-from s5_to_loihi.loihi2.bounds import Demand, demand, fewest_cores, shortest_times
+from s5_to_loihi.loihi2.bounds import Requirements, fewest_cores, requirements, shortest_times
 from s5_to_loihi.loihi2.facts import System
-from s5_to_loihi.loihi2.loads import COLUMNS, Loads, limits_of, measure
+from s5_to_loihi.loihi2.loads import Loads, measure
+from s5_to_loihi.loihi2.memory import limits_of
 from s5_to_loihi.loihi2.placement import Flows, Link, flows_between, heaviest, link_loads
+from s5_to_loihi.loihi2.resources import Resource, Term
 from s5_to_loihi.loihi2.timing import CASES, Timing, barrier, timing
 from s5_to_loihi.loihi2.workload import Workload
 
-#: What can decide how long a timestep takes: on a core, between routers, and for all.
-MESH, BARRIER = "mesh link", "barrier"
-
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class MappingEvaluation:
     """A mapped network.
 
     Attributes:
@@ -34,16 +33,21 @@ class Evaluation:
     system: System
     physical: np.ndarray
     loads: Loads
-    need: Demand
+    need: Requirements
+
+    @property
+    def chip_of_core(self) -> np.ndarray:
+        """(cores,) the chip of each logical core."""
+        return self.physical // int(self.system.chip.cores.value)
 
     @property
     def chips(self) -> int:
         """Chips that hold a neuron."""
-        return len(np.unique(self.physical // int(self.system.chip.cores.value)))
+        return len(np.unique(self.chip_of_core))
 
     @cached_property
     def words(self) -> np.ndarray:
-        """(cores, 7) words in the order of ``COLUMNS``."""
+        """(cores, 7) words by ``Resource``."""
         return self.loads.of_cores(self.loads.words)
 
     @cached_property
@@ -54,8 +58,7 @@ class Evaluation:
     @cached_property
     def flows(self) -> Flows:
         """What the links have to carry."""
-        chip_of_core = self.physical // int(self.system.chip.cores.value)
-        return flows_between(self.work, self.loads, chip_of_core, self.system)
+        return flows_between(self.work, self.loads, self.chip_of_core, self.system)
 
     def links(self, constants: Timing) -> np.ndarray:
         """Return the nanoseconds a timestep of every link resource (see ``placement.Grid``)."""
@@ -65,17 +68,17 @@ class Evaluation:
         """Return the constants of the runtime model."""
         return timing(self.system.chip, case)
 
-    def core_times(self, case: str = "value") -> dict[str, np.ndarray]:
+    def core_times(self, case: str = "value") -> dict[Term, np.ndarray]:
         """Return the nanoseconds a timestep of each core, by what takes them."""
         return self.loads.core_times(self.constants(case))
 
-    def times(self, case: str = "value") -> dict[str, float]:
+    def times(self, case: str = "value") -> dict[Term, float]:
         """Return the nanoseconds of all that a timestep may have to wait for."""
         constants = self.constants(case)
         return {
-            **{name: float(of.max()) for name, of in self.core_times(case).items()},
-            MESH: float(self.links(constants).max(initial=0)),
-            BARRIER: barrier(constants, self.chips),
+            **{term: float(times.max()) for term, times in self.core_times(case).items()},
+            Term.MESH_LINK: float(self.links(constants).max(initial=0)),
+            Term.BARRIER: barrier(constants, self.chips),
         }
 
     def timestep(self, case: str = "value") -> float:
@@ -84,41 +87,42 @@ class Evaluation:
 
     def busy(self, case: str = "value") -> float:
         """Return the nanoseconds of a timestep if the barrier took none."""
-        return max(time for name, time in self.times(case).items() if name != BARRIER)
+        return max(time for term, time in self.times(case).items() if term != Term.BARRIER)
 
     @property
-    def timesteps(self) -> tuple[float, ...]:
+    def timesteps(self) -> tuple[float, float, float]:
         """Nanoseconds of a timestep in each of ``CASES``."""
-        return tuple(self.timestep(case) for case in CASES)
+        low, value, high = map(self.timestep, CASES)
+        return low, value, high
 
-    def shortest_times(self, case: str = "value") -> dict[str, float]:
+    def shortest_times(self, case: str = "value") -> dict[Term, float]:
         """Return what no mapping on as many cores can beat, by what takes it."""
-        chips = -(-self.fewest_cores[0] // int(self.system.chip.usable_cores.value))
+        chips = self.system.chip.chips_for(self.fewest_cores[0])
         constants = self.constants(case)
         return {
             **shortest_times(self.need, self.loads.cores, constants),
-            MESH: 0.0,
-            BARRIER: barrier(constants, chips),
+            Term.MESH_LINK: 0.0,
+            Term.BARRIER: barrier(constants, chips),
         }
 
     @property
-    def fewest_cores(self) -> tuple[int, str]:
+    def fewest_cores(self) -> tuple[int, Resource]:
         """Cores that any mapping needs, and the resource that says so."""
         return fewest_cores(self.need, self.system.chip)
 
     @property
-    def fullest(self) -> tuple[int, str, float]:
+    def fullest(self) -> tuple[int, Resource, float]:
         """The physical core, the resource and the fraction where memory is fullest."""
         core, column = np.unravel_index(int(self.fractions.argmax()), self.fractions.shape)
-        return int(self.physical[core]), COLUMNS[column], float(self.fractions[core, column])
+        return int(self.physical[core]), Resource(int(column)), float(self.fractions[core, column])
 
     @property
-    def slowest(self) -> tuple[int, str, float]:
+    def slowest(self) -> tuple[int, Term, float]:
         """The physical core, the work and the nanoseconds where a core takes longest."""
         times = self.core_times()
-        name = max(times, key=lambda one: times[one].max())
-        core = int(times[name].argmax())
-        return int(self.physical[core]), name, float(times[name][core])
+        term = max(times, key=lambda one: times[one].max())
+        core = int(times[term].argmax())
+        return int(self.physical[core]), term, float(times[term][core])
 
     def heaviest_links(self, count: int) -> list[Link]:
         """Return the most loaded links between routers or chips."""
@@ -126,7 +130,7 @@ class Evaluation:
         return heaviest(self.links(constants), self.system, constants, count)
 
 
-def evaluate(work: Workload, core_of: np.ndarray, system: System) -> Evaluation:
+def evaluate_mapping(work: Workload, core_of: np.ndarray, system: System) -> MappingEvaluation:
     """Evaluate neurons on physical cores.
 
     Args:
@@ -134,10 +138,10 @@ def evaluate(work: Workload, core_of: np.ndarray, system: System) -> Evaluation:
         core_of: (neurons,) physical core.
         system: that the cores are of.
     """
-    return Evaluation(
+    return MappingEvaluation(
         work=work,
         system=system,
         physical=np.unique(core_of),
         loads=measure(work, core_of, system.chip),
-        need=demand(work, system.chip),
+        need=requirements(work, system.chip),
     )

@@ -6,16 +6,13 @@ import functools
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import yaml
-
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.reading import read_yaml
 
 DIRECTORY = Path(__file__).resolve().parent
 #: The systems that come with the package, smallest first.
 LISTED = ("oheogulch", "kapohopoint", "vpx", "aliapoint", "halapoint")
 CONFIDENCES = ("high", "medium", "low")
-#: A file of facts is text of a few kilobytes.
-LARGEST_FILE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -88,6 +85,10 @@ class Chip:
     crossing_energy: Fact
     core_power: Fact
     static_power: Fact
+
+    def chips_for(self, cores: int) -> int:
+        """Return how many chips have so many usable cores."""
+        return -(-cores // int(self.usable_cores.value))
 
 
 @dataclass(frozen=True)
@@ -196,16 +197,7 @@ def listed_systems() -> tuple[System, ...]:
 
 
 def _read(path: Path) -> dict:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(str(path), f"is larger than {LARGEST_FILE >> 20} MiB")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            str(path), f"cannot be read ({error.strerror})", f"Listed are {', '.join(LISTED)}"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(str(path), f"is not YAML ({' '.join(str(error).split())})") from None
+    content = read_yaml(path, if_unreadable=f"Listed are {', '.join(LISTED)}")
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(str(path), "does not hold facts by name", "Start from a listed file")
     return content

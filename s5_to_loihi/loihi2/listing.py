@@ -13,7 +13,7 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
-from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.neurons.constants import array_constants
 from s5_to_loihi.network.programs import NeuronProgram
 from s5_to_loihi.network.tracing import SOURCES, Step, parameters
 from s5_to_loihi.simulators.interpreter import Interpreter
@@ -202,11 +202,13 @@ def _value_bits(program: NeuronProgram, name: str) -> int:
 def _parameters(program: NeuronProgram) -> Iterator[tuple[str, int, Step]]:
     """Yield name, width of the format, and step of the per-neuron constants that are read."""
     for step in _sources(program, "parameter"):
-        formats = (
-            dict(constant_fields(binding.group.constants))[f"{step.immediate}_format"]
+        bits = (
+            its_format.bits
             for binding in program.bindings
+            for name, _, its_format in array_constants(binding.group.constants)
+            if name == step.immediate
         )
-        yield step.immediate, max(one.bits for one in formats), step
+        yield step.immediate, max(bits), step
 
 
 # --- for people ----------------------------------------------------------------------------------

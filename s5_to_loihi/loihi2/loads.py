@@ -8,12 +8,10 @@ import numpy as np
 
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import Chip
-from s5_to_loihi.loihi2.memory import axon_memory_words
-from s5_to_loihi.loihi2.timing import Timing
+from s5_to_loihi.loihi2.memory import limits_of, list_words, rows_of
+from s5_to_loihi.loihi2.resources import Resource, Term
+from s5_to_loihi.loihi2.timing import Timing, core_times
 from s5_to_loihi.loihi2.workload import Workload
-
-#: The columns of Intel's table, in its order.
-COLUMNS = ("AxonIn", "NeuronGr", "Neurons", "Synapses", "AxonMap", "AxonMem", "Total")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +22,7 @@ class Loads:
         core_of: (neurons,) logical core.
         cores: logical cores, all with a neuron.
         core_of_part, group_of_part, neurons_of_part: (parts,).
-        words: (parts, 7) in the order of ``COLUMNS``.
+        words: (parts, 7) by ``Resource``.
         instructions: (parts,) of the updates of all its neurons.
         synops, reads, arriving: (parts,) synops, words read and messages arriving a timestep.
         lists: (neurons,) words in AxonMem.
@@ -54,50 +52,21 @@ class Loads:
         np.add.at(sums, self.core_of_part, of_parts)
         return sums
 
-    def core_times(self, constants: Timing) -> dict[str, np.ndarray]:
+    def core_times(self, constants: Timing) -> dict[Term, np.ndarray]:
         """Return the nanoseconds a timestep of each core, by what takes them: (cores,) each."""
-        updates = self.of_cores(self.neurons_of_part) * constants.update
-        updates = updates + self.of_cores(self.instructions) * constants.instruction
-        link = np.maximum(self.of_cores(self.arriving), self.leaving) * constants.message
-        return {
-            "neuron updates": updates,
-            "synops": self.of_cores(self.synops) * constants.synop,
-            "memory words": self.of_cores(self.reads) * constants.word,
-            "core link": link,
-        }
+        return core_times(
+            constants,
+            updates=constants.updates(
+                self.of_cores(self.neurons_of_part), self.of_cores(self.instructions)
+            ),
+            synops=self.of_cores(self.synops),
+            words=self.of_cores(self.reads),
+            messages=np.maximum(self.of_cores(self.arriving), self.leaving),
+        )
 
-
-def limits_of(chip: Chip) -> np.ndarray:
-    """Return a core's limits in the order of ``COLUMNS``."""
-    return np.array(
-        [
-            chip.axon_in.value,
-            chip.neuron_groups.value,
-            chip.neurons.value,
-            chip.synapses.value,
-            chip.axon_map.value,
-            chip.axon_memory.value,
-            chip.total.value,
-        ],
-        dtype=np.int64,
-    )
-
-
-def storage(chip: Chip, dense: bool = True) -> tuple[int, int, int, bool]:
-    """Return how rows are stored, for the kernels."""
-    return (
-        int(chip.axon_header_bits.value),
-        int(chip.index_bits.value),
-        int(chip.word_bits.value),
-        bool(dense and chip.dense_rows.value),
-    )
-
-
-def lists_of(work: Workload, destinations: np.ndarray, chip: Chip) -> np.ndarray:
-    """Return the words in AxonMem of each neuron, from the destinations of each message."""
-    words = np.array([axon_memory_words(n, chip) for n in range(destinations.max(initial=0) + 1)])
-    sent = work.sender >= 0
-    return np.bincount(work.sender[sent], words[destinations[sent]], work.neurons).astype(np.int64)
+    def exceeded(self, chip: Chip) -> np.ndarray:
+        """Tell which limits which cores exceed: (cores, 7) by ``Resource``."""
+        return self.of_cores(self.words) > limits_of(chip)
 
 
 def parts_of(
@@ -130,25 +99,19 @@ def measure(work: Workload, core_of: np.ndarray, chip: Chip) -> Loads:
     group_of_part = work.group_of[order[first_of_part[:-1]]]
     part_sizes = np.diff(first_of_part)
     parts = len(part_sizes)
-    sender_core = np.where(work.sender >= 0, core_of[work.sender], -1)
     counted, destinations, flow_from, flow_to, flow = kernels.measure(
-        order,
-        first_of_part,
-        core_of_part,
-        work.arrays,
-        sender_core,
-        storage(chip),
+        order, first_of_part, core_of_part, work.arrays, work.sender_core(core_of), rows_of(chip)
     )
     part_of = np.empty(len(order), dtype=np.int64)
     part_of[order] = np.repeat(np.arange(parts), part_sizes)
-    lists = lists_of(work, destinations, chip)
-    words = np.zeros((parts, len(COLUMNS)), dtype=np.int64)
-    words[:, 0], words[:, 1] = counted[:, 0], 1
-    words[:, 2] = part_sizes * work.words_of_group[group_of_part]
-    words[:, 3] = counted[:, 1]
-    words[:, 4] = np.bincount(part_of, work.messages_of, minlength=parts)
-    words[:, 5] = np.bincount(part_of, lists, minlength=parts)
-    words[:, 6] = words[:, [0, 2, 3, 4, 5]].sum(axis=1)
+    lists = list_words(work.sender, destinations, work.neurons, chip)
+    words = np.zeros((parts, len(Resource)), dtype=np.int64)
+    words[:, Resource.AXON_IN], words[:, Resource.SYNAPSES] = counted[:, :2].T
+    words[:, Resource.NEURON_GROUPS] = 1
+    words[:, Resource.NEURONS] = part_sizes * work.words_of_group[group_of_part]
+    words[:, Resource.AXON_MAP] = np.bincount(part_of, work.messages_of, minlength=parts)
+    words[:, Resource.AXON_MEMORY] = np.bincount(part_of, lists, minlength=parts)
+    words[:, Resource.TOTAL] = kernels.total_words(words.T)
     cores = int(core_of.max()) + 1
     return Loads(
         core_of=core_of,

@@ -8,6 +8,7 @@ fewer tries (``LARGEST_SEARCH``).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,15 +16,15 @@ from typing import NamedTuple
 import numpy as np
 
 from s5_to_loihi.bundle.core_mapping import CoreMapping, Objective
-from s5_to_loihi.loihi2.bounds import Demand, demand, shortest_times
-from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
+from s5_to_loihi.loihi2.bounds import Requirements, requirements, shortest_times
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation, evaluate_mapping
 from s5_to_loihi.loihi2.facts import System, listed_systems
 from s5_to_loihi.loihi2.loads import Loads, measure
 from s5_to_loihi.loihi2.partition import Filling, fewest, is_small, line_up, partition
 from s5_to_loihi.loihi2.placement import place
 from s5_to_loihi.loihi2.rates import Rates
 from s5_to_loihi.loihi2.rules import does_not_fit
-from s5_to_loihi.loihi2.timing import barrier, timing
+from s5_to_loihi.loihi2.timing import Timing, barrier, timing
 from s5_to_loihi.loihi2.workload import Workload, workload
 from s5_to_loihi.network.network import Network
 
@@ -52,11 +53,16 @@ class Search(NamedTuple):
     """What all candidates share; ``filling`` is the one on the fewest cores."""
 
     work: Workload
-    need: Demand
+    need: Requirements
     lines: tuple[np.ndarray, ...]
     filling: Filling
     system: System
+    constants: Timing
     seed: int
+
+
+#: What did not fit, slower than all that does.
+NOTHING = Candidate((math.inf, math.inf, math.inf), np.zeros(0, dtype=np.int64))
 
 
 def map_network(
@@ -67,7 +73,7 @@ def map_network(
     cores: int | None = None,
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[CoreMapping, Evaluation]:
+) -> tuple[CoreMapping, MappingEvaluation]:
     """Map a network.
 
     Args:
@@ -90,7 +96,7 @@ def map_network(
 
 def map_on_cores(
     network: Network, rates: Rates, system: System | None, cores: int, seed: int = 0
-) -> tuple[CoreMapping, Evaluation]:
+) -> tuple[CoreMapping, MappingEvaluation]:
     """Map a network onto so many cores, or if it needs more, onto the fewest that it fits.
 
     Args:
@@ -113,63 +119,62 @@ def _search(
 ) -> Search:
     """Lay a network out and fill the fewest cores; see ``map_network``."""
     chip = (system or listed_systems()[0]).chip
-    work = workload(network, rates, chip)
-    need = demand(work, chip)
-    lines = line_up(work, need, timing(chip), seed)
-    filling = fewest(work, lines, need, chip, timing(chip), seed)
+    work, constants = workload(network, rates, chip), timing(chip)
+    need = requirements(work, chip)
+    lines = line_up(work, need, constants, seed)
+    filling = fewest(work, lines, need, chip, constants, seed)
     system = system or next(
         (one for one in listed_systems() if one.cores >= filling.cores), listed_systems()[-1]
     )
     available = min(system.cores, cores or system.cores)
-    if filling.neuron is not None or filling.cores > available:
+    if filling.too_big is not None or filling.cores > available:
         raise does_not_fit(work, need, filling, system, available)
-    return Search(work, need, lines, filling, system, seed)
+    return Search(work, need, lines, filling, system, constants, seed)
 
 
 def _mapped(
     search: Search, best: Candidate, objective: Objective
-) -> tuple[CoreMapping, Evaluation]:
-    evaluation = evaluate(search.work, best.core_of, search.system)
-    return _mapping(evaluation, best.core_of, objective, search.seed), evaluation
-
-
-def _mapping(
-    evaluation: Evaluation, core_of: np.ndarray, objective: Objective, seed: int
-) -> CoreMapping:
-    work, system = evaluation.work, evaluation.system
-    pieces = np.split(core_of.astype(np.int32), work.first_neuron[1:-1])
+) -> tuple[CoreMapping, MappingEvaluation]:
+    work, system = search.work, search.system
+    evaluation = evaluate_mapping(work, best.core_of, system)
+    pieces = np.split(best.core_of.astype(np.int32), work.first_neuron[1:-1])
     for piece in pieces:
         piece.flags.writeable = False
-    return CoreMapping(
+    mapping = CoreMapping(
         system=system.name,
         cores_per_chip=int(system.chip.cores.value),
         objective=objective.value,
-        seed=seed,
+        seed=search.seed,
         rates=work.rates_origin,
         cores=dict(zip(work.groups, pieces, strict=True)),
         timestep=evaluation.timesteps,
     )
+    return mapping, evaluation
 
 
-def _best(search: Search, objective: Objective, available: int, on_progress) -> Candidate:
+def _best(
+    search: Search,
+    objective: Objective,
+    available: int,
+    on_progress: Callable[[int, int], None],
+) -> Candidate:
     if objective is Objective.CORES:
         return _tried(search, search.filling.cores)
     numbers = _numbers(search, available)
     promises = {number: _promise(search, number) for number in numbers}
     budget = max(2, LARGEST_SEARCH // max(1, len(search.work.arrays.axons)))
     tried: dict[int, Candidate] = {}
-    best = None
+    best = NOTHING
     order = sorted(numbers, key=lambda number: (promises[number], number))
     if len(numbers) > budget:  # links may decide, which bounds do not see: try few cores first
         order = [numbers[0], numbers[len(numbers) // 2], *order]
     for number in order:
         if number in tried:
             continue
-        if best is not None and (promises[number] >= best.key or len(tried) >= budget):
+        if tried and (promises[number] >= best.key or len(tried) >= budget):
             break
         tried[number] = _tried(search, number)
-        if best is None or tried[number].key < best.key:
-            best = tried[number]
+        best = min(best, tried[number], key=lambda one: one.key)
         on_progress(len(tried), min(len(numbers), budget))
     if objective is Objective.LATENCY:
         return best
@@ -195,40 +200,42 @@ def _numbers(search: Search, available: int) -> list[int]:
     return sorted(number for number in numbers if least <= number <= max(most, least))
 
 
+def _bound(search: Search, number: int) -> float:
+    """Return nanoseconds that the work of a number of cores cannot be below."""
+    return max(shortest_times(search.need, number, search.constants).values())
+
+
 def _promise(search: Search, number: int) -> tuple[float, float, float]:
     """Return what a candidate's key cannot be below."""
-    chip = search.system.chip
-    constants = timing(chip)
-    busy = max(shortest_times(search.need, number, constants).values())
-    chips = math.ceil(number / chip.usable_cores.value)
-    return max(busy, barrier(constants, chips)), busy, 0.0
+    busy = _bound(search, number)
+    waiting = barrier(search.constants, search.system.chip.chips_for(number))
+    return max(busy, waiting), busy, 0.0
 
 
 def _tried(search: Search, number: int) -> Candidate:
     """Partition for a number of cores, place, and evaluate; infinitely slow if it does not fit."""
-    work, filling = search.work, search.filling
-    chip, constants = search.system.chip, timing(search.system.chip)
-    bound = max(shortest_times(search.need, number, constants).values())
-    candidates = []
+    work, filling, chip = search.work, search.filling, search.system.chip
+    bound = _bound(search, number)
+    balanced = functools.partial(
+        partition, work, chip=chip, constants=search.constants, cores=number, bound=bound
+    )
+    found: list[Loads | None] = []
     if is_small(work, number):
-        for line in search.lines:
-            loads = partition(work, line, chip, constants, number, bound)
-            candidates += [] if loads is None else [_placed(search, loads)]
+        found = [balanced(line) for line in search.lines]
     elif number > filling.cores:
         # Large networks fill their memory: start from lists that are about right.
         fullest = measure(work, filling.core_of, chip)
         lists = np.ceil(fullest.lists * number / filling.cores).astype(np.int64)
-        loads = partition(work, search.lines[0], chip, constants, number, bound, lists)
-        candidates += [] if loads is None else [_placed(search, loads)]
+        found = [balanced(search.lines[0], lists=lists)]
+    candidates = [_placed(search, loads) for loads in found if loads is not None]
     if not candidates and number == filling.cores:
         candidates = [_placed(search, measure(work, filling.core_of, chip))]
-    nothing = Candidate((math.inf, math.inf, math.inf), np.zeros(0, dtype=np.int64))
-    return min(candidates, key=lambda one: one.key, default=nothing)
+    return min(candidates, key=lambda one: one.key, default=NOTHING)
 
 
 def _placed(search: Search, loads: Loads) -> Candidate:
     """Place a partition and evaluate it."""
-    work, constants = search.work, timing(search.system.chip)
+    work, constants = search.work, search.constants
     stage = np.bincount(loads.core_of, np.arange(work.neurons)) / np.bincount(loads.core_of)
     placed = place(work, loads, stage, search.system, constants, search.seed)
     link = float(placed.links.max(initial=0))

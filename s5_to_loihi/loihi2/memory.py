@@ -1,6 +1,7 @@
 """How many words of a core's memory things take, in the units of Intel's compiler.
 
-Synapses live with their target neuron. What is known is read off printed utilisation tables, see
+Synapses live with their target neuron; the words of their rows are counted by
+``kernels.row_words``. What is known is read off printed utilisation tables, see
 ``loihi2.yaml``; ``tests/test_core_memory.py`` holds the rules against those tables.
 """
 
@@ -10,39 +11,27 @@ import math
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.loihi2.facts import Chip
+from s5_to_loihi.loihi2.kernels import Rows
+from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.network.network import NeuronGroup
-from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.neurons.constants import array_constants
 
 
-def weight_bits(lowest: int, highest: int) -> int:
-    """Return the bits a weight between two integers needs; a sign bit only if one is negative."""
-    if lowest < 0:
-        return 1 + max(int(max(highest, 0)).bit_length(), (-int(lowest) - 1).bit_length())
-    return max(1, int(highest).bit_length())
+def limits_of(chip: Chip) -> np.ndarray:
+    """Return a core's limits by ``Resource``, (7,) words, groups of neuron groups."""
+    limits = [getattr(chip, resource.name.lower()).value for resource in Resource]
+    return np.array(limits, dtype=np.int64)
 
 
-def row_words(count: int, bits: int, targets: int, chip: Chip) -> int:
-    """Return the synapse words of one input axon on one core: the cheapest encoding.
-
-    An indexed row stores a header, and each synapse with its index:
-    ``ceil((header + count * (bits + index)) / word)``. A dense row, where the chip's facts allow
-    it, stores a weight for every neuron of the group on the core, without indices.
-
-    Args:
-        count: synapses of the axon on the core.
-        bits: of a weight.
-        targets: neurons of the group on the core.
-        chip: facts.
-    """
-    if count == 0:
-        return 0
-    header, word = chip.axon_header_bits.value, chip.word_bits.value
-    words = math.ceil((header + count * (bits + chip.index_bits.value)) / word)
-    if chip.dense_rows.value:
-        words = min(words, math.ceil((header + targets * bits) / word))
-    return words
+def rows_of(chip: Chip, dense: bool = True) -> Rows:
+    """Return how synapses are stored; rows may be dense if the chip's facts allow it as well."""
+    return Rows(
+        header_bits=int(chip.axon_header_bits.value),
+        index_bits=int(chip.index_bits.value),
+        word_bits=int(chip.word_bits.value),
+        dense=dense and bool(chip.dense_rows.value),
+    )
 
 
 def neuron_words(group: NeuronGroup, chip: Chip) -> int:
@@ -73,20 +62,9 @@ def neuron_words(group: NeuronGroup, chip: Chip) -> int:
 
 
 def field_widths(group: NeuronGroup) -> list[int]:
-    """Return the bits of each state register and of each per-neuron constant of a group.
-
-    A constant is as wide as its format, or, if it has none, as its integers need.
-    """
-    constants = dict(constant_fields(group.constants))
-    widths = [group.formats[name].bits for name in group.kind.state]
-    for name, value in constants.items():
-        if isinstance(value, np.ndarray):
-            its_format = constants.get(f"{name}_format")
-            if isinstance(its_format, Format):
-                widths.append(its_format.bits)
-            else:
-                widths.append(weight_bits(int(value.min()), int(value.max())))
-    return widths
+    """Return the bits of each state register and of each per-neuron constant of a group."""
+    registers = [group.formats[name].bits for name in group.kind.state]
+    return registers + [its_format.bits for _, _, its_format in array_constants(group.constants)]
 
 
 def axon_memory_words(destinations: int, chip: Chip) -> int:
@@ -94,3 +72,19 @@ def axon_memory_words(destinations: int, chip: Chip) -> int:
     if destinations <= 1:
         return 0
     return math.ceil(destinations * chip.destination_bits.value / chip.word_bits.value)
+
+
+def list_words(
+    sender: np.ndarray, destinations: np.ndarray, neurons: int, chip: Chip
+) -> np.ndarray:
+    """Return the words of each neuron in AxonMem: (neurons,) int64.
+
+    Args:
+        sender: (messages,) the neuron that sends it, -1 for the input.
+        destinations: (messages,) where it goes to.
+        neurons: how many there are.
+        chip: facts.
+    """
+    words = np.array([axon_memory_words(n, chip) for n in range(destinations.max(initial=0) + 1)])
+    sent = sender >= 0
+    return np.bincount(sender[sent], words[destinations[sent]], neurons).astype(np.int64)

@@ -10,14 +10,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.loihi2 import kernels
-from s5_to_loihi.loihi2.bounds import Demand, fewest_cores
+from s5_to_loihi.loihi2.bounds import Requirements, fewest_cores
 from s5_to_loihi.loihi2.facts import Chip
-from s5_to_loihi.loihi2.loads import Loads, limits_of, measure, storage
-from s5_to_loihi.loihi2.timing import Timing
+from s5_to_loihi.loihi2.loads import Loads, measure
+from s5_to_loihi.loihi2.memory import limits_of, rows_of
+from s5_to_loihi.loihi2.resources import CORE_TERMS, Resource, Term
+from s5_to_loihi.loihi2.timing import Timing, core_times
 from s5_to_loihi.loihi2.workload import Workload
 
 #: Rounds of smoothing that put neurons with common sources side by side.
@@ -37,6 +40,14 @@ PACKING_ATTEMPTS = 50
 LIST_ATTEMPTS = 10
 
 
+class TooBig(NamedTuple):
+    """A neuron that fits no core: a limit of an empty one, and how much of it the neuron needs."""
+
+    neuron: int
+    resource: Resource
+    needed: int
+
+
 @dataclass(frozen=True, eq=False)
 class Filling:
     """What filling cores in turn came to.
@@ -44,20 +55,19 @@ class Filling:
     Attributes:
         core_of: (neurons,) core; -1 beyond the cores allowed.
         cores: used; one more than allowed if they were not enough.
-        closed_by: how many cores each limit closed, by its name.
-        neuron, obstacle: a neuron that fits no empty core, and the limit; None otherwise.
-        needed: how much of it the neuron needs.
+        closed_by: how many cores each limit closed.
+        too_big: the neuron that stopped it because it fits no empty core.
     """
 
     core_of: np.ndarray
     cores: int
-    closed_by: dict[str, int]
-    neuron: int | None
-    obstacle: str | None
-    needed: int = 0
+    closed_by: dict[Resource | Term, int]
+    too_big: TooBig | None
 
 
-def line_up(work: Workload, need: Demand, constants: Timing, seed: int) -> tuple[np.ndarray, ...]:
+def line_up(
+    work: Workload, need: Requirements, constants: Timing, seed: int
+) -> tuple[np.ndarray, ...]:
     """Return orders of all neurons in which cores can be filled, from both ends.
 
     First the order of the network. On small networks, also: at the front the groups whose synops
@@ -70,8 +80,7 @@ def line_up(work: Workload, need: Demand, constants: Timing, seed: int) -> tuple
     in_order = np.concatenate(lines)
     if len(work.arrays.axons) > SMALL:
         return (in_order,)
-    updates = constants.update + constants.instruction * work.instructions
-    updates = updates * np.diff(work.first_neuron)
+    updates = constants.updates(1, work.instructions) * np.diff(work.first_neuron)
     synops = np.add.reduceat(need.neuron_synops, work.first_neuron[:-1])
     heavy = synops * updates.sum() >= synops.sum() * updates
     front = [line for line, is_heavy in zip(lines, heavy, strict=True) if is_heavy]
@@ -121,37 +130,32 @@ def fill(
         longest: nanoseconds.
         lists: (neurons,) words in AxonMem to count on for each; by default the fewest possible.
     """
-    core_of, used, closed_by, neuron, obstacle, needed = kernels.fill(
-        line,
-        work.arrays,
-        *_kernel_arguments(work, chip, constants, lists),
-        longest,
-        cores,
-        storage(chip, dense=False),
-    )
-    names = (*kernels.RESOURCES, *kernels.TIMES)
+    problem = _problem(work, chip, constants, lists)
+    core_of, used, closed_by, neuron, obstacle, needed = kernels.fill(line, problem, longest, cores)
+    limits = zip((*Resource, *CORE_TERMS), closed_by.tolist(), strict=True)
     return Filling(
         core_of,
         used,
-        {name: int(n) for name, n in zip(names, closed_by, strict=True) if n},
-        None if neuron < 0 else int(neuron),
-        None if neuron < 0 else names[obstacle],
-        int(needed),
+        {limit: closed for limit, closed in limits if closed},
+        None if neuron < 0 else TooBig(int(neuron), Resource(obstacle), int(needed)),
     )
 
 
-def _kernel_arguments(work: Workload, chip: Chip, constants: Timing, lists: np.ndarray | None):
-    """Return what neurons need by themselves, the limits, and nanoseconds, for the kernels."""
+def _problem(
+    work: Workload, chip: Chip, constants: Timing, lists: np.ndarray | None
+) -> kernels.Problem:
     lists = work.shortest_lists if lists is None else lists
     own = np.stack([work.words_of_group[work.group_of], work.messages_of, lists], axis=1)
-    updates = constants.update + constants.instruction * work.instructions
-    per_neuron = (
-        work.group_of,
-        own.astype(np.int64),
-        updates[work.group_of].astype(float),
+    update_time = constants.updates(1, work.instructions)[work.group_of]
+    return kernels.Problem(
+        load=work.arrays,
+        rows=rows_of(chip, dense=False),
+        group_of=work.group_of,
+        own_words=own.astype(np.int64),
+        update_time=update_time.astype(float),
+        nanoseconds=np.array(list(core_times(constants, 0.0, 1.0, 1.0, 1.0).values())),
+        limits=limits_of(chip),
     )
-    nanoseconds = np.array([0.0, constants.synop, constants.word, constants.message])
-    return per_neuron, limits_of(chip), nanoseconds
 
 
 def balance(
@@ -219,16 +223,10 @@ def improve(
         if attempt:
             moved = rng.integers(0, work.neurons, max(2, work.neurons // 10))
             core_of[moved] = rng.integers(0, filling.cores, len(moved))
-        spent = kernels.improve(
-            core_of,
-            filling.cores,
-            work.arrays,
-            *_kernel_arguments(work, chip, constants, lists),
-            storage(chip, dense=False),
-            IMPROVEMENT_WORK,
-        )
+        problem = _problem(work, chip, constants, lists)
+        spent = kernels.improve(core_of, filling.cores, problem, IMPROVEMENT_WORK)
         if spent.max() < shortest and len(np.unique(core_of)) == filling.cores:
-            if attempt and exceeding(measure(work, core_of, chip), chip).any():
+            if attempt and measure(work, core_of, chip).exceeded(chip).any():
                 continue
             shortest, best = spent.max(), core_of
     return best
@@ -237,7 +235,7 @@ def improve(
 def fewest(
     work: Workload,
     lines: tuple[np.ndarray, ...],
-    need: Demand,
+    need: Requirements,
     chip: Chip,
     constants: Timing,
     seed: int,
@@ -253,7 +251,7 @@ def fewest(
         fillings.append(_settled(work, chip, filled, None)[0])
     filling = min(fillings, key=lambda one: one.cores)
     bound, _ = fewest_cores(need, chip)
-    if filling.neuron is not None or not is_small(work, filling.cores):
+    if filling.too_big is not None or not is_small(work, filling.cores):
         return filling
     rng = np.random.default_rng(seed)
     lengths = np.diff(work.arrays.firsts[work.arrays.segments])
@@ -263,14 +261,9 @@ def fewest(
             break
         noise = rng.uniform(0.5, 1.5, work.neurons) if attempt > 1 else 1.0
         order = lines[0] if attempt == 0 else np.argsort(-lengths * noise, kind="stable")
-        core_of, cores = kernels.pack(
-            order.astype(np.int64),
-            filling.cores - 1,
-            work.arrays,
-            *_kernel_arguments(work, chip, constants, None),
-            storage(chip, dense=False),
-        )
-        if cores < filling.cores and not exceeding(measure(work, core_of, chip), chip).any():
+        problem = _problem(work, chip, constants, None)
+        core_of, cores = kernels.pack(order.astype(np.int64), filling.cores - 1, problem)
+        if cores < filling.cores and not measure(work, core_of, chip).exceeded(chip).any():
             filling = replace(filling, core_of=core_of, cores=cores)
     return filling
 
@@ -294,15 +287,10 @@ def _settled(
         if (filling.core_of < 0).any():
             return filling, lists
         loads = measure(work, filling.core_of, chip)
-        if not exceeding(loads, chip).any():
+        if not loads.exceeded(chip).any():
             return filling, lists
         lists = np.ceil(loads.lists * (1 + 0.02 * attempt)).astype(np.int64)
     return replace(filling, cores=work.neurons + 1), lists
-
-
-def exceeding(loads: Loads, chip: Chip) -> np.ndarray:
-    """Tell which limits which cores exceed: (cores, 7) in the order of ``COLUMNS``."""
-    return loads.of_cores(loads.words) > limits_of(chip)
 
 
 def partition(
@@ -329,7 +317,7 @@ def partition(
     if filling.cores > cores:
         return None
     loads = measure(work, improve(work, filling, chip, constants, lists), chip)
-    if exceeding(loads, chip).any():
+    if loads.exceeded(chip).any():
         loads = measure(work, filling.core_of, chip)
     return loads
 

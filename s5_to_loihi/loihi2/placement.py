@@ -9,7 +9,6 @@ that all are used. Tokens that come in from outside are counted where they arriv
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +52,7 @@ class Link(NamedTuple):
     between_chips: bool
 
 
-class Placement(NamedTuple):
+class PlacedCores(NamedTuple):
     """Where logical cores lie.
 
     Attributes:
@@ -133,16 +132,10 @@ def flows_between(work: Workload, loads: Loads, chip_of_core: np.ndarray, system
         return Flows(*inside, np.zeros(0, dtype=np.int64))
     chips = int(chip_of_core.max()) + 1
     order, first_of_part, core_of_part = parts_of(work, loads.core_of, chip_of_core)
-    sender_core = np.where(work.sender >= 0, loads.core_of[work.sender], -1)
     leaving = kernels.leave_chips(
-        order,
-        first_of_part,
-        chip_of_core[core_of_part],
-        work.arrays,
-        sender_core,
-        chip_of_core,
-        chips,
-    )
+        order, first_of_part, chip_of_core[core_of_part],
+        work.arrays, work.sender_core(loads.core_of), chip_of_core, chips,
+    )  # fmt: skip
     cores, to_chips = np.nonzero(leaving)
     lanes = max(int(system.chip.router_columns.value), int(system.chip.router_rows.value))
     # By the first neuron of a core, which numbering the cores in another way does not change.
@@ -185,13 +178,13 @@ def link_loads(flows: Flows, physical: np.ndarray, system: System, constants: Ti
     grid = grid_of(system, constants)
     links = np.zeros(len(grid.resource))
     routers = np.concatenate([router_of(physical, system), flows.routers])
-    kernels.load_links(routers, tuple(flows[:3]), tuple(grid), links)
+    kernels.load_links(routers, flows, grid, links)
     return links
 
 
 def place(
     work: Workload, loads: Loads, stage: np.ndarray, system: System, constants: Timing, seed: int
-) -> Placement:
+) -> PlacedCores:
     """Place logical cores so that no link carries much.
 
     Starts from the cores in the order of their place in the pipeline, chips and the routers of a
@@ -208,7 +201,7 @@ def place(
     """
     chip = system.chip
     usable = int(chip.usable_cores.value)
-    chips = math.ceil(loads.cores / usable)
+    chips = chip.chips_for(loads.cores)
     slots = _snake(chips, system)
     # As many cores on each chip, one chip after another along the pipeline; the rest is empty.
     along = np.argsort(stage, kind="stable")
@@ -226,7 +219,7 @@ def place(
     if len(flows.messages):
         _anneal(slot_of, slots, flows, loads.cores, system, constants, seed)
     physical = slots[slot_of[: loads.cores]]
-    return Placement(physical, chips, link_loads(flows, physical, system, constants))
+    return PlacedCores(physical, chips, link_loads(flows, physical, system, constants))
 
 
 def _anneal(
@@ -254,9 +247,9 @@ def _anneal(
     kernels.anneal(
         all_slots,
         np.concatenate([router_of(slots, system), flows.routers]),
-        (ends[0], ends[1], flows.messages),
+        flows._replace(start=ends[0], end=ends[1]),
         neighbours,
-        tuple(grid_of(system, constants)),
+        grid_of(system, constants),
         int(min(EXCHANGES * len(slots), LARGEST_WORK / max(1.0, work_of_step))),
         int(system.chip.usable_cores.value),
         seed,

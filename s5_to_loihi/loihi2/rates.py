@@ -29,10 +29,10 @@ class Rates:
     of: Mapping[str, np.ndarray]
 
 
-def sent_messages(network: Network) -> tuple[str, ...]:
-    """Return the messages that synapses carry or that leave the network, in a fixed order."""
+def sent_messages(network: Network) -> dict[str, int]:
+    """Return the messages that synapses carry or that leave the network: name -> neurons."""
     sources = [synapses.source for synapses in network.synapses] + [network.output]
-    return tuple(dict.fromkeys(map(str, sources)))
+    return {str(source): network.message_size(source) for source in sources}
 
 
 def sent_in_chunks(
@@ -51,7 +51,7 @@ def sent_in_chunks(
         ``group.message`` -> (tokens of the chunk, batch, neurons) bool, of ``sent_messages``.
     """
     count, batch, _ = tokens.shape
-    names = sent_messages(network)
+    names = tuple(sent_messages(network))
     interpreter = Interpreter(network)
     state = interpreter.initial_state(batch)
     step = max(1, CHUNK_TOKENS // batch)
@@ -94,9 +94,7 @@ def measured_origin(tokens: int, batch: int) -> str:
 
 def assumed_rates(network: Network, rate: float = 1.0) -> Rates:
     """Return the same rate for every neuron; 1 is the worst case, a message every timestep."""
-    sizes = {str(synapses.source): synapses.weights.shape[1] for synapses in network.synapses}
-    sizes[str(network.output)] = network.output_size
     return Rates(
         f"assumed, {rate:g} messages a neuron and timestep",
-        {name: np.full(sizes[name], rate) for name in sent_messages(network)},
+        {name: np.full(size, rate) for name, size in sent_messages(network).items()},
     )

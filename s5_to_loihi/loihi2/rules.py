@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from s5_to_loihi.errors import CapacityError
-from s5_to_loihi.loihi2.bounds import Demand
-from s5_to_loihi.loihi2.evaluation import Evaluation
+from s5_to_loihi.loihi2.bounds import Requirements
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.facts import System, listed_systems
-from s5_to_loihi.loihi2.loads import COLUMNS, limits_of
-from s5_to_loihi.loihi2.partition import Filling
+from s5_to_loihi.loihi2.memory import limits_of
+from s5_to_loihi.loihi2.partition import Filling, TooBig
+from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.loihi2.workload import Workload
 
 
@@ -46,27 +47,12 @@ class Finding(NamedTuple):
         )
 
 
-def _largest_group(evaluation: Evaluation, core: int, column: int) -> str:
+def _largest_group(evaluation: MappingEvaluation, core: int, resource: Resource) -> str:
     """Return the group that needs most of a resource on a (logical) core."""
     loads = evaluation.loads
     parts = np.flatnonzero(loads.core_of_part == core)
-    largest = parts[int(loads.words[parts, column].argmax())]
+    largest = parts[int(loads.words[parts, resource].argmax())]
     return evaluation.work.groups[loads.group_of_part[largest]]
-
-
-def _exceeding(
-    evaluation: Evaluation, resource: str, knob: Callable[[int, int], str]
-) -> list[Finding]:
-    """Return a finding for each core that exceeds a limit of memory."""
-    column = COLUMNS.index(resource)
-    limit = int(limits_of(evaluation.system.chip)[column])
-    findings = []
-    for core in np.flatnonzero(evaluation.words[:, column] > limit):
-        group = _largest_group(evaluation, core, column)
-        got = int(evaluation.words[core, column])
-        physical = int(evaluation.physical[core])
-        findings.append(Finding(group, physical, resource, got, limit, knob(got, limit)))
-    return findings
 
 
 def _split(got: int, limit: int) -> str:
@@ -77,46 +63,37 @@ def _prune(got: int, limit: int) -> str:
     return f"{_split(got, limit)}, or prune to {math.floor(100 * limit / got)} %"
 
 
-def axon_in(evaluation: Evaluation) -> list[Finding]:
-    """Input axons of a core."""
-    return _exceeding(evaluation, "AxonIn", _prune)
+def _narrow(got: int, limit: int) -> str:
+    return f"{_prune(got, limit)}, or use weights of fewer bits"
 
 
-def neuron_groups(evaluation: Evaluation) -> list[Finding]:
-    """Neuron programs of a core."""
-    return _exceeding(evaluation, "NeuronGr", _split)
+#: What helps where a core needs more of a resource than it has: (got, limit) -> words.
+KNOBS: dict[Resource, Callable[[int, int], str]] = {
+    Resource.AXON_IN: _prune,
+    Resource.NEURON_GROUPS: _split,
+    Resource.NEURONS: _split,
+    Resource.SYNAPSES: _narrow,
+    Resource.AXON_MAP: _split,
+    Resource.AXON_MEMORY: _split,
+    Resource.TOTAL: _prune,
+}
 
 
-def neurons(evaluation: Evaluation) -> list[Finding]:
-    """Words of neurons on a core."""
-    return _exceeding(evaluation, "Neurons", _split)
+def memory(evaluation: MappingEvaluation) -> list[Finding]:
+    """Words on a core, resource by resource."""
+    limits = limits_of(evaluation.system.chip).tolist()
+    findings = []
+    for resource, knob in KNOBS.items():
+        limit = limits[resource]
+        for core in np.flatnonzero(evaluation.words[:, resource] > limit).tolist():
+            group = _largest_group(evaluation, core, resource)
+            got = int(evaluation.words[core, resource])
+            where = int(evaluation.physical[core])
+            findings.append(Finding(group, where, resource.label, got, limit, knob(got, limit)))
+    return findings
 
 
-def synapses(evaluation: Evaluation) -> list[Finding]:
-    """Words of synapses on a core."""
-    return _exceeding(
-        evaluation,
-        "Synapses",
-        lambda got, limit: f"{_prune(got, limit)}, or use weights of fewer bits",
-    )
-
-
-def axon_map(evaluation: Evaluation) -> list[Finding]:
-    """Words of AxonMap on a core."""
-    return _exceeding(evaluation, "AxonMap", _split)
-
-
-def axon_memory(evaluation: Evaluation) -> list[Finding]:
-    """Words of AxonMem on a core."""
-    return _exceeding(evaluation, "AxonMem", _split)
-
-
-def total(evaluation: Evaluation) -> list[Finding]:
-    """Words of a core in all."""
-    return _exceeding(evaluation, "Total", _prune)
-
-
-def usable_cores(evaluation: Evaluation) -> list[Finding]:
+def usable_cores(evaluation: MappingEvaluation) -> list[Finding]:
     """Cores used that the system has, and that a network may use."""
     system = evaluation.system
     per_chip, usable = (int(fact.value) for fact in (system.chip.cores, system.chip.usable_cores))
@@ -124,39 +101,26 @@ def usable_cores(evaluation: Evaluation) -> list[Finding]:
     outside = (cores >= usable) | (chips >= system.chips.value)
     last = (int(system.chips.value) - 1) * per_chip + usable - 1
     knob = f"Map it onto {system.name} again"
-    total_words = COLUMNS.index("Total")
-    return [
-        Finding(
-            _largest_group(evaluation, core, total_words),
+    findings = []
+    for core in np.flatnonzero(outside).tolist():
+        group, where = (
+            _largest_group(evaluation, core, Resource.TOTAL),
             int(evaluation.physical[core]),
-            "core number",
-            int(evaluation.physical[core]),
-            last,
-            knob,
         )
-        for core in np.flatnonzero(outside)
-    ]
+        findings.append(Finding(group, where, "core number", where, last, knob))
+    return findings
 
 
-#: All rules; a new limit is a function here and its line.
-RULES = (
-    axon_in,
-    neuron_groups,
-    neurons,
-    synapses,
-    axon_map,
-    axon_memory,
-    total,
-    usable_cores,
-)
+#: All rules; a new one is a function here and its name.
+RULES = (memory, usable_cores)
 
 
-def findings(evaluation: Evaluation) -> list[Finding]:
+def findings(evaluation: MappingEvaluation) -> list[Finding]:
     """Run all rules."""
     return [finding for rule in RULES for finding in rule(evaluation)]
 
 
-def require(evaluation: Evaluation) -> None:
+def require(evaluation: MappingEvaluation) -> None:
     """Check a mapping against all rules.
 
     Raises:
@@ -175,7 +139,7 @@ def require(evaluation: Evaluation) -> None:
 
 
 def does_not_fit(
-    work: Workload, need: Demand, filling: Filling, system: System, available: int
+    work: Workload, need: Requirements, filling: Filling, system: System, available: int
 ) -> CapacityError:
     """Return the error for a network that needs more than there is.
 
@@ -185,12 +149,11 @@ def does_not_fit(
         system: that it was to be mapped onto.
         available: cores.
     """
-    if filling.neuron is not None:
-        return _neuron_too_big(work, filling, system)
+    if filling.too_big is not None:
+        return _neuron_too_big(work, filling.too_big, system)
     candidates = sum(filling.closed_by.values())
-    ruled_out = ", ".join(
-        f"{name} {count:,}" for name, count in sorted(filling.closed_by.items(), key=_by_count)
-    )
+    by_count = sorted(filling.closed_by.items(), key=lambda entry: -entry[1])
+    ruled_out = ", ".join(f"{limit.label} {count:,}" for limit, count in by_count)
     what = (
         f"{work.network.name} needs {filling.cores:,} cores, {available:,} are there. The limits"
         f" that closed cores, of {candidates:,} closed: {ruled_out}"
@@ -200,26 +163,22 @@ def does_not_fit(
     )
 
 
-def _by_count(entry: tuple[str, int]) -> int:
-    return -entry[1]
-
-
-def _neuron_too_big(work: Workload, filling: Filling, system: System) -> CapacityError:
-    neuron = filling.neuron
+def _neuron_too_big(work: Workload, too_big: TooBig, system: System) -> CapacityError:
+    neuron, resource, needed = too_big
     group = int(work.group_of[neuron])
     arrays = work.arrays
     synapses = int(np.diff(arrays.firsts[arrays.segments[[neuron, neuron + 1]]])[0])
-    limit = int(limits_of(system.chip)[COLUMNS.index(filling.obstacle)])
+    limit = int(limits_of(system.chip)[resource])
     return CapacityError(
         f"{work.groups[group]}, neuron {neuron - work.first_neuron[group]}",
-        f"has {synapses:,} synapses and exceeds {filling.obstacle} of an empty core"
-        f" ({filling.needed:,}, limit {limit:,})",
-        f"Prune it to {math.floor(100 * limit / filling.needed)} %; a neuron cannot be split",
+        f"has {synapses:,} synapses and exceeds {resource.label} of an empty core"
+        f" ({needed:,}, limit {limit:,})",
+        f"Prune it to {math.floor(100 * limit / needed)} %; a neuron cannot be split",
     )
 
 
 def _knobs(
-    work: Workload, need: Demand, filling: Filling, system: System, available: int
+    work: Workload, need: Requirements, filling: Filling, system: System, available: int
 ) -> list[str]:
     """Return what would make a network fit, as far as estimates go."""
     knobs = []
@@ -228,12 +187,12 @@ def _knobs(
         knobs.append(f"Allow {filling.cores:,} cores")
     elif fits is not None:
         knobs.append(f"It needs {fits.name} ({fits.cores:,} cores)")
-    if max(filling.closed_by, key=filling.closed_by.get) == "NeuronGr":
+    if max(filling.closed_by, key=filling.closed_by.__getitem__) == Resource.NEURON_GROUPS:
         return knobs  # fewer synapses would not help
     # What has to go, if words a core stay what they were.
     fewer = available / filling.cores
-    of_synapses = int(need.words[[0, 3]].sum())
-    share = 1 - (1 - fewer) * need.words[6] / max(1, of_synapses)
+    of_synapses = int(need.words[[Resource.AXON_IN, Resource.SYNAPSES]].sum())
+    share = 1 - (1 - fewer) * need.words[Resource.TOTAL] / max(1, of_synapses)
     if share > 0.02:
         knobs.append(f"prune to {math.floor(100 * share)} % of the synapses (an estimate)")
     arrays = work.arrays
@@ -241,7 +200,7 @@ def _knobs(
     saved = count * np.maximum(0, arrays.edge_bits - 4) / 64
     if saved.any():
         edge = int(saved.argmax())
-        percent = 100 * saved[edge] / need.words[6]
+        percent = 100 * saved[edge] / need.words[Resource.TOTAL]
         knobs.append(
             f"use 4-bit weights for {work.edges[edge]} (saves about {percent:.0f} % of all words)"
         )

@@ -15,16 +15,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
 
 from s5_to_loihi.loihi2.facts import Chip
+from s5_to_loihi.loihi2.resources import Term
 
+Amount = TypeVar("Amount", float, np.ndarray)
 #: Where in its range each constant is taken from: all fast, as given, all slow.
 CASES = ("low", "value", "high")
 #: The facts of a chip that times are computed from.
 TIMING_FACTS = (
     *("update_time", "instruction_time", "synop_time", "memory_word_time", "message_bits"),
     *("link_bandwidth", "chip_link_bandwidth", "barrier_time", "barrier_time_per_doubling"),
+    "gate_instructions",
 )
 
 
@@ -40,6 +45,7 @@ class Timing(NamedTuple):
         chip_message: of a message on a link between chips.
         barrier: of the barrier on one chip.
         barrier_per_doubling: more for twice as many chips.
+        idle: of a neuron that finds that it must not update.
     """
 
     update: float
@@ -50,6 +56,17 @@ class Timing(NamedTuple):
     chip_message: float
     barrier: float
     barrier_per_doubling: float
+    idle: float
+
+    def updates(self, neurons, instructions, idle=0):
+        """Return the nanoseconds of updates: numbers or arrays, as are the constants.
+
+        Args:
+            neurons: that update.
+            instructions: that they run, all together.
+            idle: neurons that must not update.
+        """
+        return neurons * self.update + instructions * self.instruction + idle * self.idle
 
 
 def timing(chip: Chip, case: str = "value") -> Timing:
@@ -74,7 +91,28 @@ def timing_of(facts: Mapping) -> Timing:
         chip_message=bytes_of_message / facts["chip_link_bandwidth"],
         barrier=facts["barrier_time"],
         barrier_per_doubling=facts["barrier_time_per_doubling"],
+        idle=facts["update_time"] + facts["gate_instructions"] * facts["instruction_time"],
     )
+
+
+def core_times(
+    constants: Timing, updates: Amount, synops: Amount, words: Amount, messages: Amount
+) -> dict[Term, Amount]:
+    """Return the nanoseconds of what a core does, by what takes them.
+
+    Args:
+        constants: of the runtime model.
+        updates: nanoseconds of updates, see ``Timing.updates``.
+        synops: of the core.
+        words: of synapses that it reads.
+        messages: on the link between it and its router, in the direction that has more.
+    """
+    return {
+        Term.UPDATES: updates,
+        Term.SYNOPS: synops * constants.synop,
+        Term.WORDS: words * constants.word,
+        Term.CORE_LINK: messages * constants.message,
+    }
 
 
 def barrier(constants: Timing, chips: int) -> float:

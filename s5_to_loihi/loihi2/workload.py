@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import Chip
-from s5_to_loihi.loihi2.memory import axon_memory_words, neuron_words, weight_bits
+from s5_to_loihi.loihi2.kernels import Arrays, weight_bits
+from s5_to_loihi.loihi2.memory import list_words, neuron_words
 from s5_to_loihi.loihi2.rates import Rates, sent_messages
+from s5_to_loihi.network import programs
 from s5_to_loihi.network.network import INPUT, Network, Synapses
 from s5_to_loihi.network.ranges import program
-
-
-class Arrays(NamedTuple):
-    """What the kernels read.
-
-    Neurons are numbered group by group, synapses neuron by neuron. The synapses that a neuron
-    has from one edge are a segment. An axon is a source neuron of an edge; axons are numbered
-    edge by edge. Messages are numbered by sender: the neurons of each sent message in turn.
-
-    Attributes:
-        segments: (neurons + 1,) the first segment of each neuron.
-        edges: (segments,) edge.
-        firsts: (segments + 1,) first synapse.
-        lows, highs: (segments,) extremes of its weights, 0 included.
-        axons: (synapses,) the axon that each synapse is reached by.
-        first_axon, first_message: (edges,) number of its first source's axon and message.
-        edge_of_axon: (axons,).
-        rates: (messages,) a timestep.
-        edge_bits: (edges,) bits of its weights.
-    """
-
-    segments: np.ndarray
-    edges: np.ndarray
-    firsts: np.ndarray
-    lows: np.ndarray
-    highs: np.ndarray
-    axons: np.ndarray
-    first_axon: np.ndarray
-    first_message: np.ndarray
-    edge_of_axon: np.ndarray
-    rates: np.ndarray
-    edge_bits: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +56,9 @@ class Workload:
         """How many neurons there are."""
         return len(self.group_of)
 
-    @property
-    def axon_rates(self) -> np.ndarray:
-        """(axons,) messages a timestep that arrive by each axon."""
-        arrays = self.arrays
-        numbers = np.arange(len(arrays.edge_of_axon)) - arrays.first_axon[arrays.edge_of_axon]
-        return arrays.rates[numbers + arrays.first_message[arrays.edge_of_axon]]
+    def sender_core(self, core_of: np.ndarray) -> np.ndarray:
+        """Return the core that each message is sent from, -1 for the input: (messages,)."""
+        return np.where(self.sender >= 0, core_of[self.sender], -1)
 
 
 def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
@@ -108,51 +74,33 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
     group_index = {group.name: index for index, group in enumerate(network.groups)}
     edges = _edges_by_target(network)
 
-    names = sent_messages(network)
-    message_sizes = [len(rates.of[name]) for name in names]
-    first_of_message = dict(zip(names, np.cumsum([0, *message_sizes[:-1]]), strict=True))
-    sender = np.full(sum(message_sizes), -1, dtype=np.int64)
-    for name, size in zip(names, message_sizes, strict=True):
+    messages, senders, count = {}, [], 0
+    for name, size in sent_messages(network).items():
         group = name.rpartition(".")[0]
-        if group != INPUT:
-            first = first_of_message[name]
-            sender[first : first + size] = first_neuron[group_index[group]] + np.arange(size)
+        messages[name] = np.arange(count, count + size)
+        first = None if group == INPUT else first_neuron[group_index[group]]
+        senders.append(np.full(size, -1) if first is None else first + np.arange(size))
+        count += size
+    sender = np.concatenate(senders)
 
-    sources = np.array([synapses.weights.shape[1] for synapses in edges], dtype=np.int64)
-    first_axon = np.concatenate([[0], np.cumsum(sources)])
-    first_message = np.array([first_of_message[str(one.source)] for one in edges], dtype=np.int64)
-    arrays = Arrays(
-        **_synapses(network, edges, first_axon[:-1]),
-        first_axon=first_axon[:-1],
-        first_message=first_message,
-        edge_of_axon=np.repeat(np.arange(len(edges), dtype=np.int32), sources),
-        rates=np.concatenate([rates.of[name] for name in names]).astype(float),
-        edge_bits=np.array([_bits(synapses) for synapses in edges], dtype=np.int64),
-    )
-    destinations = np.zeros(len(sender), dtype=np.int64)
+    destinations = np.zeros(count, dtype=np.int64)
     for synapses in edges:
         fan = np.bincount(synapses.weights.indices, minlength=synapses.weights.shape[1])
-        first = first_of_message[str(synapses.source)]
-        destinations[first : first + len(fan)] += fan > 0
+        destinations[messages[str(synapses.source)]] += fan > 0
     reaches = destinations > 0
-    first = first_of_message[str(network.output)]
-    reaches[first : first + network.output_size] = True
-    sent = sender >= 0
-    lists = np.array([axon_memory_words(n, chip) for n in range(len(edges) + 1)])
+    reaches[messages[str(network.output)]] = True
     return Workload(
         network=network,
         edges=tuple(synapses.name for synapses in edges),
         rates_origin=rates.origin,
-        arrays=arrays,
+        arrays=_arrays(network, edges, messages, rates),
         first_neuron=first_neuron,
         group_of=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
         words_of_group=np.array([neuron_words(group, chip) for group in network.groups]),
         instructions=np.array([instructions(network, index) for index in range(len(sizes))]),
         sender=sender,
-        messages_of=np.bincount(sender[reaches & sent], minlength=first_neuron[-1]),
-        shortest_lists=np.bincount(
-            sender[sent], lists[destinations[sent]], first_neuron[-1]
-        ).astype(np.int64),
+        messages_of=np.bincount(sender[reaches & (sender >= 0)], minlength=first_neuron[-1]),
+        shortest_lists=list_words(sender, destinations, first_neuron[-1], chip),
     )
 
 
@@ -168,10 +116,9 @@ def instructions(network: Network, index: int) -> int:
     group = network.groups[index]
     traced = program(network, group)
     needed = traced.needed(group.kind.state + group.kind.messages)
-    read = sum(traced.steps[step].operation != "constant" for step in needed)
-    sources = {str(synapses.source) for synapses in network.synapses} | {str(network.output)}
-    sent = sum(f"{group.name}.{message}" in sources for message in group.kind.messages)
-    return read + len(group.kind.state) + sent
+    sent = programs.sent_messages(network, group)
+    steps = (traced.steps[step] for step in needed)
+    return programs.instruction_count(steps, len(group.kind.state) + len(sent))
 
 
 def _edges_by_target(network: Network) -> list[Synapses]:
@@ -183,13 +130,12 @@ def _edges_by_target(network: Network) -> list[Synapses]:
     ]
 
 
-def _bits(synapses: Synapses) -> int:
-    data = synapses.weights.data
-    return weight_bits(min(0, data.min(initial=0)), max(0, data.max(initial=0)))
-
-
-def _synapses(network: Network, edges: list[Synapses], first_axon: np.ndarray) -> dict:
-    """Return the arrays of segments and synapses."""
+def _arrays(
+    network: Network, edges: list[Synapses], messages: dict[str, np.ndarray], rates: Rates
+) -> Arrays:
+    """Return segments and synapses neuron by neuron, axons and messages."""
+    sources = [synapses.weights.shape[1] for synapses in edges]
+    first_axon = np.concatenate([[0], np.cumsum(sources, dtype=np.int64)])
     counts, edge_numbers, segments = [], [], [np.zeros(1, dtype=np.int64)]
     for group in network.groups:
         own = [index for index, one in enumerate(edges) if one.target.group == group.name]
@@ -202,19 +148,27 @@ def _synapses(network: Network, edges: list[Synapses], first_axon: np.ndarray) -
     axons = np.empty(firsts[-1], dtype=np.int32)
     lows, highs = (np.zeros(len(numbers), dtype=np.int8) for _ in range(2))
     for index, synapses in enumerate(edges):
-        own = np.flatnonzero(numbers == index)
-        low, high = (np.zeros(len(own), dtype=np.int8) for _ in range(2))
+        of_edge = np.flatnonzero(numbers == index)
+        low, high = (np.zeros(len(of_edge), dtype=np.int8) for _ in range(2))
         weights = synapses.weights
         kernels.copy_rows(
-            weights.indptr, weights.indices, weights.data, first_axon[index], firsts[own], axons,
-            low, high,
+            weights.indptr, weights.indices, weights.data, first_axon[index], firsts[of_edge],
+            axons, low, high,
         )  # fmt: skip
-        lows[own], highs[own] = low, high
-    return {
-        "segments": np.concatenate(segments),
-        "edges": numbers,
-        "firsts": firsts,
-        "lows": lows,
-        "highs": highs,
-        "axons": axons,
-    }
+        lows[of_edge], highs[of_edge] = low, high
+    bits = [
+        weight_bits(*(int(f(one.weights.data, initial=0)) for f in (np.min, np.max)))
+        for one in edges
+    ]
+    return Arrays(
+        segments=np.concatenate(segments),
+        edges=numbers,
+        firsts=firsts,
+        lows=lows,
+        highs=highs,
+        axons=axons,
+        edge_of_axon=np.repeat(np.arange(len(edges), dtype=np.int32), sources),
+        message_of_axon=np.concatenate([messages[str(one.source)] for one in edges]),
+        rates=np.concatenate([rates.of[name] for name in messages]).astype(float),
+        edge_bits=np.array(bits, dtype=np.int64),
+    )

@@ -63,9 +63,20 @@ class NeuronProgram:
 
     @property
     def instructions(self) -> int:
-        """How many instructions an update takes, as ``loihi2/workload.py`` counts them."""
-        read = sum(step.operation != "constant" for step in self.steps)
-        return read + len(self.registers) + len(self.messages)
+        """How many instructions an update takes."""
+        return instruction_count(self.steps, len(self.registers) + len(self.messages))
+
+
+def instruction_count(steps: Iterable[Step], written: int) -> int:
+    """Return how many instructions a program takes: one a step, but for constants, and a write.
+
+    Constants that all neurons share are part of an instruction.
+
+    Args:
+        steps: that are computed.
+        written: registers that are written and messages that are sent.
+    """
+    return sum(step.operation != "constant" for step in steps) + written
 
 
 def sent_messages(network: Network, group: NeuronGroup) -> tuple[str, ...]:

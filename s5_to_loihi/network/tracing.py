@@ -15,7 +15,7 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import NeuronGroup
-from s5_to_loihi.network.neurons.kind import constant_fields, is_nested
+from s5_to_loihi.network.neurons.constants import array_constants, declared_fields
 
 #: What gives a step its value from outside: an accumulator, a register, a per-neuron constant.
 SOURCES = ("accumulator", "register", "parameter")
@@ -110,23 +110,19 @@ def trace(group: NeuronGroup, ports: Mapping[str, tuple[int, int]]) -> Program:
 
 def parameters(group: NeuronGroup) -> dict[str, np.ndarray]:
     """Return the per-neuron constants under the names that ``trace`` gives them."""
-    return {
-        name: value
-        for name, value in constant_fields(group.constants)
-        if isinstance(value, np.ndarray)
-    }
+    return {name: value for name, value, _ in array_constants(group.constants)}
 
 
 def _symbolic(tracer: _Tracer, prefix: str, constants: tuple) -> tuple:
     """Return constants with symbols in place of the per-neuron arrays."""
     replaced = {}
-    for name, value in zip(constants._fields, constants, strict=True):
-        if isinstance(value, np.ndarray):
-            replaced[name] = tracer.source(
-                "parameter", f"{prefix}{name}", int(value.min()), int(value.max())
-            )
-        elif is_nested(value):
-            replaced[name] = _symbolic(tracer, f"{prefix}{name}.", value)
+    for field in declared_fields(type(constants)):
+        name, value = f"{prefix}{field.name}", getattr(constants, field.name)
+        if field.type is np.ndarray:
+            limits_of_values = int(value.min()), int(value.max())
+            replaced[field.name] = tracer.source("parameter", name, *limits_of_values)
+        elif field.is_nested:
+            replaced[field.name] = _symbolic(tracer, f"{name}.", value)
     return constants._replace(**replaced)
 
 

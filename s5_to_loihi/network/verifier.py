@@ -7,16 +7,14 @@ import numpy as np
 from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
-from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.neurons.constants import Allowed, constant_fields
 from s5_to_loihi.network.widths import (
     LARGEST_EXPONENT,
-    LARGEST_SHIFT,
     LONGEST_DELAY,
     LONGEST_TABLE,
     MESSAGE_BITS,
     STATE_BITS,
     WIDEST,
-    WIDEST_DIGIT,
 )
 
 
@@ -83,18 +81,16 @@ def _check_group(group: NeuronGroup) -> None:
             raise NetworkError(
                 f"{group.name}.{name}", f"is {group.formats[name].bits} bits wide (limit {limit})"
             )
-    fields = dict(constant_fields(group.constants))
-    for field, value in fields.items():
-        if isinstance(value, Format):
-            _check_format(f"{group.name}.{field}", value)
-    for field, value in fields.items():
-        where = f"{group.name}.{field}"
-        if isinstance(value, np.ndarray):
-            _check_constant(where, value, group.size, fields[f"{field}_format"])
-        if field.endswith("shift"):
-            _check_shift(where, value)
-        if field.endswith("digit_bits") and not 2 <= value <= WIDEST_DIGIT:
-            raise NetworkError(where, f"is {value} (allowed 2..{WIDEST_DIGIT})")
+    constants = tuple(constant_fields(group.constants))
+    for constant in constants:
+        if isinstance(constant.value, Format):
+            _check_format(f"{group.name}.{constant.name}", constant.value)
+    for name, value, its_format, allowed in constants:
+        where = f"{group.name}.{name}"
+        if its_format is not None:
+            _check_array(where, value, group.size, its_format)
+        if allowed is not None:
+            _check_allowed(where, value, allowed)
         if isinstance(value, tuple) and not isinstance(value, Format):
             _check_table(where, value)
 
@@ -106,10 +102,11 @@ def _check_format(where: str, value: Format) -> None:
         raise NetworkError(where, f"has exponent {value.exponent} (limit ±{LARGEST_EXPONENT})")
 
 
-def _check_shift(where: str, value: int | np.ndarray) -> None:
-    for bits in (np.min(value), np.max(value)):
-        if not 0 <= bits <= LARGEST_SHIFT:
-            raise NetworkError(where, f"shifts right by {bits} bits (allowed 0..{LARGEST_SHIFT})")
+def _check_allowed(where: str, value: int | np.ndarray, allowed: Allowed) -> None:
+    lowest, highest, found = allowed
+    for one in (np.min(value), np.max(value)):
+        if not lowest <= one <= highest:
+            raise NetworkError(where, f"{found.format(one)} (allowed {lowest}..{highest})")
 
 
 def _check_table(where: str, table: tuple) -> None:
@@ -122,7 +119,7 @@ def _check_table(where: str, table: tuple) -> None:
         )
 
 
-def _check_constant(where: str, value: np.ndarray, size: int, its_format: Format) -> None:
+def _check_array(where: str, value: np.ndarray, size: int, its_format: Format) -> None:
     if value.shape != (size,) or value.dtype != np.int64:
         raise NetworkError(where, f"has {value.dtype}{value.shape}, not int64({size},)")
     lowest, highest = limits(its_format.bits)

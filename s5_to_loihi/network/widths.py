@@ -15,6 +15,8 @@ ARITHMETIC_BITS = 64
 WEIGHT_BITS = 8
 #: Widest format of anything inside a neuron.
 WIDEST = 24
+#: Factors between accumulators and values.
+MULTIPLIER_BITS = 16
 #: Widest digit of a weight: an int8 synapse carries it.
 WIDEST_DIGIT = WEIGHT_BITS
 #: Most digits of a weight, each in a port of its own.

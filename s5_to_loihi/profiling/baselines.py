@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.strict_json import read_value, write_value
+from s5_to_loihi.files.records import Schema, read_record, write_record
 from s5_to_loihi.profiling.dense_float import Sizes
 from s5_to_loihi.profiling.energy import EnergyMeter
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.profiling.runners import RUNNERS, Runner, is_installed
 
-SCHEMA = "s5_to_loihi baselines"
-SCHEMA_VERSION = 1
-LARGEST_FILE = 1 << 20
+_SCHEMA = Schema(
+    name="file of baselines",
+    key="s5_to_loihi baselines",
+    version=1,
+    largest=1 << 20,
+    do="Give the file that benchmarks/baselines.py wrote",
+)
 #: Tokens of a sequence that is computed at once.
 TOKENS = 1000
 STREAMING = "one token at a time"
@@ -93,7 +97,7 @@ def measure(
 
 def write_baselines(baselines: Baselines, path: Path) -> None:
     """Write what was measured as JSON, whole or not at all."""
-    write_value(baselines, path, SCHEMA, SCHEMA_VERSION)
+    write_record(baselines, path, _SCHEMA)
 
 
 def read_baselines(path: Path) -> Baselines:
@@ -103,11 +107,7 @@ def read_baselines(path: Path) -> Baselines:
         InputError: not such a file, of another version, or a part is missing, unknown or not what
             it should be.
     """
-    read = read_value(
-        *(Baselines, path, SCHEMA, SCHEMA_VERSION, LARGEST_FILE),
-        kind="file of baselines",
-        origin="benchmarks/baselines.py",
-    )
+    read = read_record(Baselines, path, _SCHEMA)
     for row in read.measured:
         for quantity in (row.time, *([row.energy] if row.energy else [])):
             if quantity.origin is not Origin.MEASURED:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.loihi2.deliveries import Deliveries
-from s5_to_loihi.loihi2.evaluation import Evaluation
-from s5_to_loihi.loihi2.timing import TIMING_FACTS, Timing, timing_of
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation
+from s5_to_loihi.loihi2.resources import Term
+from s5_to_loihi.loihi2.timing import TIMING_FACTS, Timing, core_times, timing_of
 from s5_to_loihi.network.network import INPUT
 from s5_to_loihi.profiling.constants import NOMINAL, Constants
-from s5_to_loihi.profiling.costs import NANO, PICO
-from s5_to_loihi.profiling.demand import Demand
+from s5_to_loihi.profiling.costs import NANO, dynamic_energies
+from s5_to_loihi.profiling.demand import Demand, Operations
 from s5_to_loihi.profiling.estimate import ranged
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.simulators.activity import Activity
@@ -74,41 +75,42 @@ class CoreRow:
     energy: Quantity
 
 
-class _Costs(NamedTuple):
-    """What rows (groups or cores) do for a token, (rows,) each.
+def _energies(
+    demand: Demand,
+    constants: Constants,
+    synops: np.ndarray,
+    neurons: np.ndarray,
+    instructions: np.ndarray,
+    messages: np.ndarray,
+    leaving: np.ndarray,
+) -> np.ndarray:
+    """Return microjoules a token, dynamic, of rows that are groups or cores: (rows, cases).
 
-    Attributes:
-        synops, neurons, instructions: a token.
-        messages: whose energy the row bears, one for each copy.
-        leaving: messages that go over links, in proportion to which hops are shared.
+    Args:
+        demand: of all rows together.
+        constants: of ``constants.interval``.
+        synops, neurons, instructions: (rows,) a token.
+        messages: (rows,) those whose energy the row bears, one for each copy.
+        leaving: (rows,) messages that go over links, in proportion to which hops are shared.
     """
-
-    synops: np.ndarray
-    neurons: np.ndarray
-    instructions: np.ndarray
-    messages: np.ndarray
-    leaving: np.ndarray
-
-    def energies(self, demand: Demand, constants: Constants) -> np.ndarray:
-        """Return microjoules a token, dynamic, (rows, cases)."""
-        total = demand.totals
-        idle = self.neurons * (total.idle / total.updates)
-        on_links = total.hops * constants["hop_energy"]
-        on_links = on_links + total.crossings * constants["crossing_energy"]
-        costs = (
-            (self.synops, constants["synop_energy"]),
-            (self.neurons + idle, constants["update_energy"]),
-            (self.instructions, constants["instruction_energy"]),
-            (idle, constants["gate_instructions"] * constants["instruction_energy"]),
-            (self.messages, constants["message_energy"]),
-            (self.leaving / max(self.leaving.sum(), 1e-30), on_links),
-        )
-        return sum(np.outer(amounts, each) for amounts, each in costs) / PICO
+    whole = demand.operations
+    share = leaving / max(leaving.sum(), 1e-30)
+    own = Operations(
+        synops=synops,
+        updates=neurons,
+        instructions=instructions,
+        idle=neurons * (whole.idle / whole.updates),
+        messages=messages,
+        hops=share * whole.hops,
+        crossings=share * whole.crossings,
+    )
+    columns = Operations(*(np.asarray(amounts)[:, None] for amounts in own))
+    return np.sum(list(dynamic_energies(columns, constants).values()), axis=0)
 
 
 def group_rows(
     demand: Demand,
-    evaluation: Evaluation,
+    evaluation: MappingEvaluation,
     table: Deliveries,
     activity: Activity,
     constants: Constants,
@@ -119,32 +121,26 @@ def group_rows(
     The energy of messages is counted at the group that sends them.
     """
     loads, work = evaluation.loads, evaluation.work
-    groups = len(work.groups)
-    part_of = loads.group_of_part + 1  # 0 is the input
+    rows = len(work.groups) + 1
+    row_of_part = loads.group_of_part + 1  # 0 is the input
     neurons = np.append(0, np.diff(work.first_neuron))
     instructions = np.append(0, work.instructions)
-    synops = np.bincount(part_of, loads.synops, groups + 1)
+    synops = np.bincount(row_of_part, loads.synops, rows)
     sender = work.sender[table.message]
     copies = np.bincount(
-        np.where(sender >= 0, work.group_of[sender] + 1, 0),
-        work.arrays.rates[table.message],
-        groups + 1,
+        np.where(sender >= 0, work.group_of[sender] + 1, 0), work.arrays.rates[table.message], rows
     )
     leaving = copies * (neurons > 0)
-    costs = _Costs(synops, neurons, neurons * instructions, copies, leaving)
-    energy = costs.energies(demand, constants)
-    times = np.zeros((groups + 1, len(energy[0])))
-    for case, constant in enumerate(_timings(constants)):
-        of_parts = np.maximum.reduce(
-            [
-                loads.neurons_of_part * constant.update + loads.instructions * constant.instruction,
-                loads.synops * constant.synop,
-                loads.reads * constant.word,
-            ]
-        )
-        np.maximum.at(times[:, case], part_of, of_parts)
-    cores = np.bincount(part_of, minlength=groups + 1)
-    phases = [0, *(group.phase for group in work.network.groups)]
+    energy = _energies(demand, constants, synops, neurons, neurons * instructions, copies, leaving)
+    times = np.zeros_like(energy)
+    for case, timing in enumerate(_timings(constants)):
+        updates = timing.updates(loads.neurons_of_part, loads.instructions)
+        # No part has the link of its core to itself.
+        nothing = np.zeros_like(loads.reads)
+        of_parts = core_times(timing, updates, loads.synops, loads.reads, messages=nothing)
+        np.maximum.at(times[:, case], row_of_part, _longest(of_parts))
+    cores = np.bincount(row_of_part, minlength=rows)
+    phases = [0, *(group.phase or 0 for group in work.network.groups)]
     sent = activity.messages.mean(axis=(0, 1))
     return tuple(
         GroupRow(
@@ -164,24 +160,19 @@ def group_rows(
 
 
 def core_rows(
-    demand: Demand, evaluation: Evaluation, constants: Constants, source: str
+    demand: Demand, evaluation: MappingEvaluation, constants: Constants, source: str
 ) -> tuple[CoreRow, ...]:
     """Return a row for every core in use, by number; energies add up as those of groups do.
 
     The energy of messages is counted where they arrive, that of hops at the cores that they leave.
     """
     loads, work = evaluation.loads, evaluation.work
-    costs = _Costs(
-        synops=loads.of_cores(loads.synops),
-        neurons=loads.of_cores(loads.neurons_of_part),
-        instructions=loads.of_cores(loads.instructions),
-        messages=loads.of_cores(loads.arriving),
-        leaving=loads.leaving,
-    )
-    words = loads.of_cores(loads.reads)
-    energy = costs.energies(demand, constants)
-    cases = [loads.core_times(one) for one in _timings(constants)]
-    times = np.stack([np.max(list(one.values()), axis=0) for one in cases], axis=1)
+    synops, words = loads.of_cores(loads.synops), loads.of_cores(loads.reads)
+    neurons, messages = loads.of_cores(loads.neurons_of_part), loads.of_cores(loads.arriving)
+    instructions = loads.of_cores(loads.instructions)
+    energy = _energies(demand, constants, synops, neurons, instructions, messages, loads.leaving)
+    cases = [loads.core_times(timing) for timing in _timings(constants)]
+    times = np.stack([_longest(one) for one in cases], axis=1)
     nominal = cases[NOMINAL]
     per_chip = int(evaluation.system.chip.cores.value)
     return tuple(
@@ -192,16 +183,20 @@ def core_rows(
             groups=tuple(
                 work.groups[group] for group in loads.group_of_part[loads.core_of_part == index]
             ),
-            neurons=int(costs.neurons[index]),
-            synops=_counted(costs.synops[index], "synops", source),
+            neurons=int(neurons[index]),
+            synops=_counted(synops[index], "synops", source),
             words=_counted(words[index], "words", source),
-            messages=_counted(costs.messages[index], "messages", source),
+            messages=_counted(messages[index], "messages", source),
             time=ranged(times[index] / NANO, "us", "a pipelined timestep", source),
-            limited_by=max(nominal, key=lambda name: nominal[name][index]),
+            limited_by=max(nominal, key=lambda term: nominal[term][index]).label,
             energy=ranged(energy[index], "uJ", DYNAMIC, source),
         )
         for index, core in enumerate(evaluation.physical.tolist())
     )
+
+
+def _longest(times: dict[Term, np.ndarray]) -> np.ndarray:
+    return functools.reduce(np.maximum, times.values())
 
 
 def _timings(constants: Constants) -> list[Timing]:
@@ -214,5 +209,4 @@ def _timings(constants: Constants) -> list[Timing]:
 
 def _counted(amount: float, unit: str, source: str) -> Quantity:
     """Return a count; it follows from the integers that were sent and from the mapping."""
-    number = float(amount)
-    return Quantity(number, number, number, unit, "a token, mean", Origin.MODELLED, source)
+    return Quantity.exact(float(amount), unit, "a token, mean", Origin.MODELLED, source)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
+from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.loihi2 import facts
 from s5_to_loihi.loihi2.facts import System, load_system
 from s5_to_loihi.profiling.constants import NOMINAL, Constants, drawn, interval, provenance
 from s5_to_loihi.profiling.costs import RAILS, idle_power
-from s5_to_loihi.profiling.demand import Demand, Totals
+from s5_to_loihi.profiling.demand import COUNTS, Demand, Operations
 from s5_to_loihi.profiling.estimate import BUSY, TIMESTEP, energy_name, figures, power_name
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 
@@ -27,7 +27,7 @@ _LOW, _VALUE, _HIGH = range(3)
 
 
 @dataclass(frozen=True)
-class Point:
+class OperatingPoint:
     """A public measurement that the model can be held against; see ``operating_points.yaml``.
 
     Attributes:
@@ -64,7 +64,7 @@ class Checked:
         likely: percentiles 5 and 95 over drawn constants, of the demand as given.
     """
 
-    point: Point
+    point: OperatingPoint
     figure: str
     measured: Quantity
     predicted: Quantity
@@ -86,12 +86,14 @@ class Checked:
         return 1 / FACTOR <= self.ratio <= FACTOR
 
 
-def read_points(path: Path = POINTS) -> tuple[Point, ...]:
+def read_points(path: Path = POINTS) -> tuple[OperatingPoint, ...]:
     """Read the points that come with the package."""
     points = []
-    for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
+    content = read_yaml(path)
+    assert isinstance(content, list)
+    for entry in content:
         points.append(
-            Point(
+            OperatingPoint(
                 name=entry["name"],
                 source=entry["source"],
                 system=load_system(entry["system"]),
@@ -109,10 +111,10 @@ def read_points(path: Path = POINTS) -> tuple[Point, ...]:
 def _chips(entry: dict) -> int:
     """Return the chips that the cores fill."""
     system = load_system(entry["system"])
-    return min(int(system.chips.value), -(-entry["cores"] // int(system.chip.usable_cores.value)))
+    return min(int(system.chips.value), system.chip.chips_for(entry["cores"]))
 
 
-def demand_of(point: Point, core_end: int = _VALUE, total_end: int = _VALUE) -> Demand:
+def demand_of(point: OperatingPoint, core_end: int = _VALUE, total_end: int = _VALUE) -> Demand:
     """Return what a point demands, its unknowns at one end.
 
     Args:
@@ -127,15 +129,14 @@ def demand_of(point: Point, core_end: int = _VALUE, total_end: int = _VALUE) -> 
         rows = [[_at(value, core_end) for value in row] for row in step]
         updates.append(np.array([[n, n * each, idle] for n, each, idle in rows], dtype=float))
     steps = len(updates)
-    counts = ("synops", "words", "messages", "hops", "crossings")
-    names = ("synops", "updates", "instructions", "idle", "messages", "hops", "crossings")
-    # Totals are of one timestep, as is the energy that is compared.
+    # Operations are of one timestep, as is the energy that is compared.
+    operations = Operations(*(total.get(name, 0.0) * steps for name in Operations._fields))
     return Demand(
         latency=steps,
-        **{name: np.full((steps, 1), core.get(name, 0.0)) for name in counts},
+        **{name: np.full((steps, 1), core.get(name, 0.0)) for name in COUNTS},
         updates=tuple(updates),
-        totals=Totals(**{name: total.get(name, 0.0) * steps for name in names}),
-        busiest=None,
+        operations=operations,
+        busiest={},
         cores=point.entry["cores"],
         chips=point.chips,
         system_chips=int(point.system.chips.value),
@@ -159,7 +160,7 @@ def predicted_figures(demand: Demand, constants: Constants) -> dict[str, np.ndar
     return compared | {"dynamic": dynamic / demand.steps}
 
 
-def check(point: Point) -> list[Checked]:
+def check(point: OperatingPoint) -> list[Checked]:
     """Predict all that was measured of a point."""
     constants, source = interval(point.system), provenance(point.system)
     samples = predicted_figures(demand_of(point), drawn(point.system, SAMPLES, seed=0))
@@ -185,7 +186,7 @@ def check(point: Point) -> list[Checked]:
             Checked(
                 point,
                 figure,
-                Quantity(value, value, value, unit, scope, Origin.PUBLISHED, point.source),
+                Quantity.exact(value, unit, scope, Origin.PUBLISHED, point.source),
                 predicted,
                 tuple(np.percentile(samples[figure], (5, 95)).tolist()),
             )
@@ -203,12 +204,12 @@ def _unit_and_scope(figure: str) -> tuple[str, str]:
     return ("uJ", f"{scope}, a timestep") if kind == "energy" else ("W", scope)
 
 
-def middle(point: Point, figure: str) -> float:
+def middle(point: OperatingPoint, figure: str) -> float:
     """Return the geometric mean of what was measured of a figure."""
     return float(np.exp(np.mean(np.log(point.measured[figure]))))
 
 
-def solved(point: Point, figure: str, constant: str) -> float:
+def solved(point: OperatingPoint, figure: str, constant: str) -> float:
     """Return the value of a constant with which a point comes out as measured, others nominal.
 
     Searched from a thirtieth to thirty times its value.
@@ -225,7 +226,7 @@ def solved(point: Point, figure: str, constant: str) -> float:
     return (low * high) ** 0.5
 
 
-def predicted_with(point: Point, figure: str, constant: str, value: float) -> float:
+def predicted_with(point: OperatingPoint, figure: str, constant: str, value: float) -> float:
     """Return a nominal prediction with another value of one constant."""
     constants = {name: cases[[NOMINAL]] for name, cases in interval(point.system).items()}
     constants[constant] = np.array([value])

@@ -79,7 +79,7 @@ def _compared(
     like: tuple[str, str] = ("", ""),
 ) -> Compared:
     unit, scope = (predicted.unit, predicted.scope) if predicted else like
-    measured = Quantity(value, value, value, unit, scope, Origin.MEASURED, where)
+    measured = Quantity.exact(value, unit, scope, Origin.MEASURED, where)
     if predicted is None:
         return Compared(name, measured, None, None, None, NOT_PREDICTED)
     ratio = value / predicted.value if predicted.value else None
@@ -92,10 +92,9 @@ def _times(mode: ModeProfile, measured: MeasuredProfile, where: str) -> list[Com
         return []
     time = measured.time
     if measured.target != BOARD:
-        value = time.total
-        simulated = Quantity(
-            value, value, value, "us", "a timestep of the simulator", Origin.MEASURED, where
-        )  # fmt: skip
+        simulated = Quantity.exact(
+            time.total, "us", "a timestep of the simulator", Origin.MEASURED, where
+        )
         return [Compared("timestep", simulated, None, None, None, NOT_THE_CHIP)]
     rows = [_compared("timestep", time.total, mode.timestep, where)]
     if time.spiking is not None:
@@ -154,6 +153,6 @@ def _counts(mode: ModeProfile, measured: MeasuredProfile, where: str) -> list[Co
                 for chip, core in sorted(counts)
             ]
         for place, count, number in pairs:
-            quantity = Quantity(number, number, number, name, "the run", Origin.MODELLED, COUNTED)
+            quantity = Quantity.exact(number, name, "the run", Origin.MODELLED, COUNTED)
             rows.append(_compared(f"{name}, {place}", float(count), quantity, where))
     return rows

@@ -16,7 +16,7 @@ BANDWIDTHS = tuple(name for name in TIMING_FACTS if name.endswith("bandwidth"))
 #: Facts that times and energies are computed from.
 NAMES = (
     *TIMING_FACTS,
-    *("gate_instructions", "synop_energy", "update_energy", "instruction_energy"),
+    *("synop_energy", "update_energy", "instruction_energy"),
     *("message_energy", "hop_energy", "crossing_energy"),
     *("core_power", "static_power", "x86_power", "other_power"),
 )

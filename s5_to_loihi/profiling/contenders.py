@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.errors import CapacityError
-from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.facts import System
-from s5_to_loihi.loihi2.loads import COLUMNS
 from s5_to_loihi.loihi2.mapper import map_on_cores
-from s5_to_loihi.loihi2.workload import workload
+from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording
 from s5_to_loihi.profiling.baselines import Baseline
 from s5_to_loihi.profiling.dense_twin import dense_twin
 from s5_to_loihi.profiling.estimate import LATENCY, MOST, TIMESTEP, Estimate, energy_name
-from s5_to_loihi.profiling.profile import Profile, profile_and_estimates
+from s5_to_loihi.profiling.profile import Profile, evaluate_recording, profile_recording
 from s5_to_loihi.profiling.published import Published, published
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.simulators.activity import count
@@ -40,20 +38,18 @@ class Contender:
         network: itself.
         evaluation: of its mapping.
         profile: its costs.
-        estimates: mode -> what the profile shows, for each choice of constants.
     """
 
     name: str
     what: str
     network: Network
-    evaluation: Evaluation
+    evaluation: MappingEvaluation
     profile: Profile
-    estimates: Mapping[str, Estimate]
 
     @property
-    def words(self) -> dict[str, int]:
-        """Words of memory over all cores, by resource."""
-        return dict(zip(COLUMNS, self.evaluation.loads.words.sum(axis=0).tolist(), strict=True))
+    def words(self) -> dict[Resource, int]:
+        """Words of memory over all cores."""
+        return dict(zip(Resource, self.evaluation.loads.words.sum(axis=0).tolist(), strict=True))
 
 
 def contender(
@@ -75,17 +71,9 @@ def contender(
         system: whose constants to use.
         seed: of the drawn constants; with the same one, networks are compared for the same choices.
     """
-    evaluation = evaluated(network, recording, mapping, system)
-    profile, estimates = profile_and_estimates(network, recording, mapping, system, seed=seed)
-    return Contender(name, what, network, evaluation, profile, estimates)
-
-
-def evaluated(
-    network: Network, recording: Recording, mapping: CoreMapping, system: System
-) -> Evaluation:
-    """Return what a mapping comes to for recorded messages."""
-    work = workload(network, recording.rates, system.chip)
-    return evaluate(work, mapping.core_of(network), system)
+    evaluation = evaluate_recording(network, recording, mapping, system)
+    profile = profile_recording(network, recording, mapping, system, seed=seed)
+    return Contender(name, what, network, evaluation, profile)
 
 
 def twins(sparse: Contender, recording: Recording, seed: int) -> tuple[Contender, ...]:
@@ -175,27 +163,26 @@ def ratios(sparse: Contender, other: Contender) -> tuple[Ratio, ...]:
     device = "paper: dense on Jetson Orin Nano, sparse on Loihi 2, measured; here: both on Loihi 2"
     source = f"{other.name} / {sparse.name}; {sparse.profile.source}"
 
-    def exact(value: float, unit: str, scope: str) -> Quantity:
-        return Quantity(value, value, value, unit, scope, Origin.MODELLED, source)
-
     def saved(own: int, others: int, scope: str) -> Quantity:
-        return exact(100 * (1 - own / others), "% saved", scope)
+        share = 100 * (1 - own / others)
+        return Quantity.exact(share, "% saved", scope, Origin.MODELLED, source)
+
+    def saved_words(resource: Resource, scope: str) -> Quantity:
+        return saved(sparse.words[resource], other.words[resource], scope)
 
     def times(name: str, mode: str, figure: str, claim: str) -> Ratio:
-        numbers = [one.estimates[mode] for one in (other, sparse)]
+        theirs, ours = (one.profile.estimates[mode] for one in (other, sparse))
         same = "a token at a time" if claim else ""
         different = f"{device}; {accuracy}" if claim else ""
-        return Ratio(
-            f"{name}, {mode}", _ratio(figure, *numbers, source), claims.get(claim), same, different
-        )
+        ratio = _ratio(figure, theirs, ours, source)
+        return Ratio(f"{name}, {mode}", ratio, claims.get(claim), same, different)
 
-    words, other_words = sparse.words, other.words
-    activities = [one.profile.activity.synops.value for one in (other, sparse)]
+    synops = other.profile.activity.synops.value / sparse.profile.activity.synops.value
     memory = claims["memory_saving"]
     return (
         Ratio(
             "synaptic operations",
-            exact(activities[0] / activities[1], "x", "a token, mean"),
+            Quantity.exact(synops, "x", "a token, mean", Origin.MODELLED, source),
             claims["compute_ratio"],
             "operations of the networks, whatever runs them",
             accuracy,
@@ -209,14 +196,14 @@ def ratios(sparse: Contender, other: Contender) -> tuple[Ratio, ...]:
         ),
         Ratio(
             "synaptic memory",
-            saved(words["Synapses"], other_words["Synapses"], "64-bit words of all cores"),
+            saved_words(Resource.SYNAPSES, "64-bit words of all cores"),
             memory,
             "memory for weights",
             f"here with indices, which dense rows need on this chip too; {accuracy}",
         ),
         Ratio(
             "all memory",
-            saved(words["Total"], other_words["Total"], "words: synapses, neurons, axons"),
+            saved_words(Resource.TOTAL, "words: synapses, neurons, axons"),
             None,
             "",
             "",

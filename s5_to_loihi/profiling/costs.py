@@ -7,12 +7,15 @@ is drawn at rest, times how long it took. ``docs/profiling.md`` says what each c
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from s5_to_loihi.backends.measured import SCOPES
-from s5_to_loihi.loihi2.timing import Timing, barrier, timing_of
+from s5_to_loihi.loihi2.resources import Term
+from s5_to_loihi.loihi2.timing import barrier, core_times, timing_of
 from s5_to_loihi.profiling.constants import Constants
-from s5_to_loihi.profiling.demand import Demand
+from s5_to_loihi.profiling.demand import Demand, Operations
 
 RAILS, CHIP, BOARD = SCOPES
 #: What an energy is split into.
@@ -21,7 +24,7 @@ PARTS = ("synaptic", "neuron", "communication", "static")
 PICO, NANO = 1e6, 1e3
 
 
-def term_times(demand: Demand, constants: Constants) -> dict[str, np.ndarray]:
+def term_times(demand: Demand, constants: Constants) -> dict[Term, np.ndarray]:
     """Return nanoseconds of all that a timestep may have to wait for.
 
     Args:
@@ -29,47 +32,50 @@ def term_times(demand: Demand, constants: Constants) -> dict[str, np.ndarray]:
         constants: (cases,) each.
 
     Returns:
-        By name, arrays that broadcast to (cases, steps, tokens).
+        By term, arrays that broadcast to (cases, steps, tokens).
     """
-    each = timing_of(constants)
-    along = Timing(*(np.asarray(value, dtype=float)[:, None, None] for value in each))
-    idle = each.update + np.asarray(constants["gate_instructions"]) * each.instruction
-    costs = np.stack([each.update, each.instruction, idle])
-    updates = np.stack([(cores @ costs).max(axis=0) for cores in demand.updates], axis=1)
+    along = timing_of({name: values[:, None, None] for name, values in constants.items()})
+    updates = [
+        timing_of(constants).updates(*cores.T[:, :, None]).max(axis=0) for cores in demand.updates
+    ]
     return {
-        "neuron updates": updates[:, :, None],
-        "synops": demand.synops * along.synop,
-        "memory words": demand.words * along.word,
-        "core link": demand.messages * along.message,
-        "mesh link": demand.hops * along.message,
-        "chip link": demand.crossings * along.chip_message,
-        "barrier": barrier(along, demand.chips),
+        **core_times(
+            along,
+            updates=np.stack(updates, axis=1)[:, :, None],
+            synops=demand.synops,
+            words=demand.words,
+            messages=demand.messages,
+        ),
+        Term.MESH_LINK: demand.hops * along.message,
+        Term.CHIP_LINK: demand.crossings * along.chip_message,
+        Term.BARRIER: np.asarray(barrier(along, demand.chips)),
     }
 
 
 def timesteps(demand: Demand, constants: Constants) -> np.ndarray:
     """Return microseconds of every timestep, (cases, steps, tokens)."""
-    longest = None
-    for times in term_times(demand, constants).values():
-        longest = times if longest is None else np.maximum(longest, times)
-    return longest / NANO
+    return functools.reduce(np.maximum, term_times(demand, constants).values()) / NANO
 
 
-def dynamic_energies(demand: Demand, constants: Constants) -> dict[str, np.ndarray]:
-    """Return microjoules a token of what was done, by part, (cases,) each."""
-    total = demand.totals
+def dynamic_energies(done: Operations, constants: Constants) -> dict[str, np.ndarray]:
+    """Return microjoules of what was done, by part.
+
+    Args:
+        done: numbers, or arrays that broadcast with the constants.
+        constants: (cases,) each.
+    """
     return {
-        "synaptic": total.synops * constants["synop_energy"] / PICO,
+        "synaptic": done.synops * constants["synop_energy"] / PICO,
         "neuron": (
-            (total.updates + total.idle) * constants["update_energy"]
-            + (total.instructions + total.idle * constants["gate_instructions"])
+            (done.updates + done.idle) * constants["update_energy"]
+            + (done.instructions + done.idle * constants["gate_instructions"])
             * constants["instruction_energy"]
         )
         / PICO,
         "communication": (
-            total.messages * constants["message_energy"]
-            + total.hops * constants["hop_energy"]
-            + total.crossings * constants["crossing_energy"]
+            done.messages * constants["message_energy"]
+            + done.hops * constants["hop_energy"]
+            + done.crossings * constants["crossing_energy"]
         )
         / PICO,
     }
@@ -91,7 +97,7 @@ def idle_power(demand: Demand, constants: Constants) -> dict[str, np.ndarray]:
 def energies(
     demand: Demand, constants: Constants, busy: np.ndarray, lasting: np.ndarray
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return microjoules a token, by scope and by part, (cases,) each.
+    """Return microjoules a token, by scope and by part and in all, (cases,) each.
 
     Args:
         demand: of a mode.
@@ -100,9 +106,10 @@ def energies(
         lasting: (cases,) microseconds from a token to the next: longer than ``busy`` where the
             chip waits for its input.
     """
-    done = dynamic_energies(demand, constants)
+    done = dynamic_energies(demand.operations, constants)
     running = demand.cores * constants["core_power"] * busy
-    return {
-        scope: {**done, "static": power * lasting + running}
-        for scope, power in idle_power(demand, constants).items()
-    }
+    found = {}
+    for scope, power in idle_power(demand, constants).items():
+        parts = {**done, "static": power * lasting + running}
+        found[scope] = {**parts, "total": np.sum(list(parts.values()), axis=0)}
+    return found

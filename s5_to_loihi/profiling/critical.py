@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.loihi2.evaluation import BARRIER, Evaluation
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation
+from s5_to_loihi.loihi2.resources import CORE_TERMS, Term
 from s5_to_loihi.profiling.constants import NOMINAL, Constants
 from s5_to_loihi.profiling.costs import NANO, term_times
 from s5_to_loihi.profiling.demand import Demand
@@ -14,18 +15,9 @@ from s5_to_loihi.profiling.estimate import ranged
 from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.simulators.interpreter import Mode
 
-#: The counts of a demand behind the terms that a core may be slow by.
-_COUNTED = {
-    "neuron updates": "updates",
-    "synops": "synops",
-    "memory words": "words",
-    "core link": "messages",
-}
-CHIP_LINK = "chip link"
-
 
 @dataclass(frozen=True)
-class Term:
+class TermTime:
     """Something that a timestep may have to wait for.
 
     Attributes:
@@ -56,7 +48,7 @@ class Critical:
     time: Quantity
 
 
-def terms(demand: Demand, constants: Constants, source: str) -> tuple[Term, ...]:
+def terms(demand: Demand, constants: Constants, source: str) -> tuple[TermTime, ...]:
     """Return all terms of a timestep, the one that decides most often first.
 
     Args:
@@ -68,17 +60,17 @@ def terms(demand: Demand, constants: Constants, source: str) -> tuple[Term, ...]
     nominal = np.stack([one[NOMINAL] for one in times.values()])
     first, longest = nominal.argmax(axis=0), nominal.max(axis=0)
     found = [
-        Term(
-            name,
+        TermTime(
+            term.label,
             ranged(one.mean(axis=(1, 2)) / NANO, "us", "a timestep, mean", source),
             float(longest[first == index].sum() / longest.sum()),
         )
-        for index, (name, one) in enumerate(times.items())
+        for index, (term, one) in enumerate(times.items())
     ]
-    return tuple(sorted(found, key=lambda term: (-term.decides, -term.time.value)))
+    return tuple(sorted(found, key=lambda one: (-one.decides, -one.time.value)))
 
 
-def _full_times(demand: Demand, constants: Constants) -> dict[str, np.ndarray]:
+def _full_times(demand: Demand, constants: Constants) -> dict[Term, np.ndarray]:
     """Return the times of all terms, (cases, steps, tokens) each."""
     times = term_times(demand, constants)
     shape = np.broadcast_shapes(*(one.shape for one in times.values()))
@@ -86,39 +78,39 @@ def _full_times(demand: Demand, constants: Constants) -> dict[str, np.ndarray]:
 
 
 def critical(
-    mode: Mode, demand: Demand, evaluation: Evaluation, constants: Constants, source: str
+    mode: Mode, demand: Demand, evaluation: MappingEvaluation, constants: Constants, source: str
 ) -> Critical:
     """Name what decides: the longest term; falling through, of the longest phase."""
-    means = {name: one.mean(axis=2) for name, one in _full_times(demand, constants).items()}
+    means = {term: one.mean(axis=2) for term, one in _full_times(demand, constants).items()}
     longest = np.max([one[NOMINAL] for one in means.values()], axis=0)
     step = int(longest.argmax())
-    resource = max(means, key=lambda name: means[name][NOMINAL, step])
+    term = max(means, key=lambda one: means[one][NOMINAL, step])
     scope = "a timestep, mean" if mode is Mode.PIPELINED else f"timestep {step + 1} of a token"
-    time = ranged(means[resource][:, step] / NANO, "us", scope, source)
+    time = ranged(means[term][:, step] / NANO, "us", scope, source)
     group = ""
-    if mode is Mode.FALL_THROUGH and resource != BARRIER:
+    if mode is Mode.FALL_THROUGH and term != Term.BARRIER:
         working = (one.name for one in evaluation.work.network.groups if one.phase == step + 1)
         group = ", ".join(working)
-    if resource == BARRIER:
+    if term == Term.BARRIER:
         place = f"all {demand.cores} cores"
-    elif resource in _COUNTED:
-        core = demand.busiest[_COUNTED[resource]][step]
-        place, group = f"core {core}", group or _largest_group(evaluation, core, resource)
+    elif term in CORE_TERMS:
+        core = demand.busiest[term][step]
+        place, group = f"core {core}", group or _largest_group(evaluation, core, term)
     else:
         links = evaluation.heaviest_links(len(evaluation.physical))
-        ends = [one for one in links if one.between_chips == (resource == CHIP_LINK)][:1]
+        ends = [one for one in links if one.between_chips == (term == Term.CHIP_LINK)][:1]
         place = "".join(f"link {one.start} to {one.end}" for one in ends)
-    return Critical(resource, place, group, time)
+    return Critical(term.label, place, group, time)
 
 
-def _largest_group(evaluation: Evaluation, core: int, resource: str) -> str:
+def _largest_group(evaluation: MappingEvaluation, core: int, term: Term) -> str:
     """Return the group with the largest part of a core's work of a kind."""
     loads = evaluation.loads
     of_parts = {
-        "neuron updates": loads.instructions,
-        "synops": loads.synops,
-        "memory words": loads.reads,
-        "core link": loads.arriving,
-    }[resource]
+        Term.UPDATES: loads.instructions,
+        Term.SYNOPS: loads.synops,
+        Term.WORDS: loads.reads,
+        Term.CORE_LINK: loads.arriving,
+    }[term]
     own = np.flatnonzero(evaluation.physical[loads.core_of_part] == core)
     return evaluation.work.groups[loads.group_of_part[own[of_parts[own].argmax()]]]

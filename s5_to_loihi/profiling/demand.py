@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi.loihi2.deliveries import Deliveries
-from s5_to_loihi.loihi2.evaluation import Evaluation
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.loads import measure
 from s5_to_loihi.loihi2.placement import grid_of
+from s5_to_loihi.loihi2.resources import Term
 from s5_to_loihi.loihi2.timing import Timing
-from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording
 from s5_to_loihi.simulators.interpreter import Mode
 
 #: Links looked at, those that carry most.
 LINKS = 256
 #: Counts messages on links; times nothing.
-_UNIT = Timing(0, 0, 0, 0, message=1, chip_message=1, barrier=0, barrier_per_doubling=0)
+_UNIT = Timing(0, 0, 0, 0, message=1, chip_message=1, barrier=0, barrier_per_doubling=0, idle=0)
+#: What a demand has arrays of, for each timestep.
+COUNTS = ("synops", "words", "messages", "hops", "crossings")
 
 
-@dataclass(frozen=True, eq=False)
-class Totals:
-    """What a token makes all cores do together, a mean over tokens.
+class Operations(NamedTuple):
+    """What a token makes the cores do, a mean over tokens: all together, or arrays of parts.
 
     Attributes:
         synops: synaptic operations.
@@ -37,13 +39,13 @@ class Totals:
         crossings: of messages between chips.
     """
 
-    synops: float
-    updates: float
-    instructions: float
-    idle: float
-    messages: float
-    hops: float
-    crossings: float
+    synops: float | np.ndarray
+    updates: float | np.ndarray
+    instructions: float | np.ndarray
+    idle: float | np.ndarray
+    messages: float | np.ndarray
+    hops: float | np.ndarray
+    crossings: float | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +61,9 @@ class Demand:
         hops, crossings: (steps, tokens) messages on the fullest link between routers; chips.
         updates: for each step, (cores, 3) neurons that update on a core, instructions that they
             run, and idle neurons; cores alike are given once.
-        totals: of all cores, a token.
-        busiest: ``updates``, ``synops``, ``words`` or ``messages`` -> for each step the physical
-            core that has most of them, in the mean; None where that is not known.
+        operations: of all cores, a token.
+        busiest: what takes time on a core -> for each step the physical core that has most of it,
+            in the mean; empty where that is not known.
         cores: in use.
         chips: in use.
         system_chips: of the system.
@@ -74,8 +76,8 @@ class Demand:
     hops: np.ndarray
     crossings: np.ndarray
     updates: tuple[np.ndarray, ...]
-    totals: Totals
-    busiest: Mapping[str, tuple[int, ...]] | None
+    operations: Operations
+    busiest: Mapping[Term, tuple[int, ...]]
     cores: int
     chips: int
     system_chips: int
@@ -87,7 +89,7 @@ class Demand:
 
 
 def demands(
-    network: Network, recording: Recording, evaluation: Evaluation, table: Deliveries
+    recording: Recording, evaluation: MappingEvaluation, table: Deliveries
 ) -> dict[Mode, Demand]:
     """Return what both modes demand, from recorded messages and a mapping.
 
@@ -97,18 +99,18 @@ def demands(
     before it. Links: the mean of each phase, scaled with the messages of that phase and token.
 
     Args:
-        network: with phases.
-        recording: of its messages.
-        evaluation: of its mapping, with the rates of the recording.
+        recording: of a network's messages.
+        evaluation: of its mapping, with the rates of the recording; the network has phases.
         table: of its messages.
     """
-    work, loads, latency = evaluation.work, evaluation.loads, network.latency
-    phases = np.array([group.phase for group in network.groups])
+    work, loads, latency = evaluation.work, evaluation.loads, evaluation.work.network.latency
+    phases = np.array([group.phase for group in work.network.groups])
     phase_of = np.where(work.sender >= 0, phases[work.group_of[work.sender]], 0)
     links, crossing = _links(evaluation, phase_of, latency)
     heaviest = np.argsort(-links.sum(axis=1), kind="stable")[:LINKS]
 
-    together, falling = None, []
+    together: list[np.ndarray] = []
+    falling = []
     for phase in range(latency + 1):
         own = np.flatnonzero(phase_of == phase)
         sent = recording.sent[:, :, own].reshape(-1, len(own)).T.astype(np.float32)
@@ -119,72 +121,71 @@ def demands(
             entering = counts
         else:
             shared = list(map(np.add, counts, entering)) if phase == latency else counts
-            falling.append(_largest(shared, crossing[heaviest]))
+            falling.append(_busiest(shared, crossing[heaviest]))
         shape = (-1, *recording.sent.shape[:2])
         moved = [np.roll(one.reshape(shape), phase, axis=1) for one in counts]
-        together = moved if together is None else list(map(np.add, together, moved))
+        together = list(map(np.add, together, moved)) if together else moved
     flat = [one.reshape(len(one), -1) for one in together]
 
-    work_on_links = (float(links[~crossing].sum()), float(links[crossing].sum()))
-    every = np.ones(len(phases), dtype=bool)
+    on_links = (float(links[~crossing].sum()), float(links[crossing].sum()))
+    pipelined, every = [_busiest(flat, crossing[heaviest])], np.ones(len(phases), dtype=bool)
+    working = [phases == phase for phase in range(1, latency + 1)]
     return {
-        Mode.PIPELINED: _demand(
-            evaluation, latency, [_largest(flat, crossing[heaviest])], [every], work_on_links
-        ),
-        Mode.FALL_THROUGH: _demand(
-            evaluation,
-            latency,
-            falling,
-            [phases == phase for phase in range(1, latency + 1)],
-            work_on_links,
-        ),
+        Mode.PIPELINED: _demand(evaluation, pipelined, [every], on_links),
+        Mode.FALL_THROUGH: _demand(evaluation, falling, working, on_links),
     }
 
 
+class _Busiest(NamedTuple):
+    """What the fullest core and link has in a timestep, (tokens,) each, and which cores those are.
+
+    In the order of ``COUNTS``; cores are logical ones.
+    """
+
+    counts: tuple[np.ndarray, ...]
+    cores: dict[Term, int]
+
+
 def _demand(
-    evaluation: Evaluation,
-    latency: int,
-    steps: list[dict[str, np.ndarray | int]],
+    evaluation: MappingEvaluation,
+    steps: list[_Busiest],
     active: list[np.ndarray],
-    work_on_links: tuple[float, float],
+    on_links: tuple[float, float],
 ) -> Demand:
     """Put a mode's demand together.
 
     Args:
         evaluation: of the mapping.
-        latency: timesteps from a token's entry to its output.
-        steps: what ``_largest`` returned for each timestep of a token.
+        steps: each timestep of a token.
         active: for each, (groups,) whether a group updates.
-        work_on_links: hops and crossings of a token.
+        on_links: hops and crossings of a token.
     """
     loads, constants = evaluation.loads, evaluation.constants()
     updates = [_updates(evaluation, groups) for groups in active]
-    times = [constants.update, constants.instruction, constants.update]
-    busiest = {"updates": [int((cores @ times).argmax()) for cores in updates]}
-    for name in ("synops", "words", "messages"):
-        busiest[name] = [step[f"{name}_core"] for step in steps]
-    counts = ("synops", "words", "messages", "hops", "crossings")
+    busiest = {term: [step.cores[term] for step in steps] for term in steps[0].cores}
+    busiest[Term.UPDATES] = [int(constants.updates(*cores.T).argmax()) for cores in updates]
     neurons = evaluation.work.neurons
     return Demand(
-        latency=latency,
-        **{name: np.stack([step[name] for step in steps]) for name in counts},
+        latency=evaluation.work.network.latency,
+        **dict(zip(COUNTS, map(np.stack, zip(*(one.counts for one in steps), strict=True)),
+                   strict=True)),
         updates=tuple(np.unique(cores, axis=0) for cores in updates),
-        totals=Totals(
+        operations=Operations(
             synops=float(loads.synops.sum()),
             updates=float(neurons),
             instructions=float(loads.instructions.sum()),
             idle=float(neurons * (len(steps) - 1)),
             messages=float(loads.arriving.sum()),
-            hops=work_on_links[0],
-            crossings=work_on_links[1],
+            hops=on_links[0],
+            crossings=on_links[1],
         ),
         busiest={
-            name: tuple(evaluation.physical[cores].tolist()) for name, cores in busiest.items()
+            term: tuple(evaluation.physical[cores].tolist()) for term, cores in busiest.items()
         },
         cores=loads.cores,
         chips=evaluation.chips,
         system_chips=int(evaluation.system.chips.value),
-    )
+    )  # fmt: skip
 
 
 def _on_cores(
@@ -213,19 +214,19 @@ def _on_cores(
     ]
 
 
-def _largest(counts: list[np.ndarray], crossing: np.ndarray) -> dict[str, np.ndarray | int]:
-    """Return what the fullest core and link has, (tokens,) each, and which core that is."""
+def _busiest(counts: list[np.ndarray], crossing: np.ndarray) -> _Busiest:
+    """Return the largest of what ``_on_cores`` returned and of the links."""
     synops, words, arriving, leaving, links = counts
-    of_cores = {"synops": synops, "words": words, "messages": np.maximum(arriving, leaving)}
-    return {
-        **{name: one.max(axis=0) for name, one in of_cores.items()},
-        **{f"{name}_core": int(one.sum(axis=1).argmax()) for name, one in of_cores.items()},
-        "hops": links[~crossing].max(axis=0, initial=0),
-        "crossings": links[crossing].max(axis=0, initial=0),
-    }
+    messages = np.maximum(arriving, leaving)
+    on_links = (links[~crossing].max(axis=0, initial=0), links[crossing].max(axis=0, initial=0))
+    on_cores = {Term.SYNOPS: synops, Term.WORDS: words, Term.CORE_LINK: messages}
+    return _Busiest(
+        (*(one.max(axis=0) for one in on_cores.values()), *on_links),
+        {term: int(one.sum(axis=1).argmax()) for term, one in on_cores.items()},
+    )
 
 
-def _updates(evaluation: Evaluation, active: np.ndarray) -> np.ndarray:
+def _updates(evaluation: MappingEvaluation, active: np.ndarray) -> np.ndarray:
     """Return neurons that update, their instructions, and idle neurons, (cores, 3).
 
     Args:
@@ -243,7 +244,7 @@ def _updates(evaluation: Evaluation, active: np.ndarray) -> np.ndarray:
 
 
 def _links(
-    evaluation: Evaluation, phase_of: np.ndarray, latency: int
+    evaluation: MappingEvaluation, phase_of: np.ndarray, latency: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean messages on links by the phase that sends them, (links, latency + 1).
 

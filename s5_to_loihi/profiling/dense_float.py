@@ -95,7 +95,8 @@ def random_weights(sizes: Sizes, seed: int = 0) -> list[dict[str, np.ndarray]]:
     def vector(size: int) -> np.ndarray:
         return random.normal(0, 0.1, size).astype(np.float32)
 
-    ends, blocks = {}, []
+    ends: dict[str, np.ndarray] = {}
+    blocks = []
     if sizes.encoder:
         ends |= {"encoder": matrix(sizes.features, h), "encoder_bias": vector(h)}
     if sizes.decoder:

@@ -15,8 +15,8 @@ from s5_to_loihi.profiling.constants import (
     one_at_a_time,
     provenance,
 )
-from s5_to_loihi.profiling.costs import PARTS, energies, timesteps
-from s5_to_loihi.profiling.demand import Demand
+from s5_to_loihi.profiling.costs import energies, timesteps
+from s5_to_loihi.profiling.demand import COUNTS, Demand
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 
 #: Timesteps that each drawn choice of constants is evaluated for, spread evenly over the input.
@@ -138,10 +138,8 @@ def figures(demand: Demand, constants: Constants) -> dict[str, np.ndarray]:
         THROUGHPUT: 1e6 / busy,
     }
     for scope, parts in energies(demand, constants, busy, busy).items():
-        total = sum(parts[part] for part in PARTS)
-        found |= {energy_name(scope, part): parts[part] for part in PARTS}
-        found[energy_name(scope)] = total
-        found[power_name(scope)] = total / busy
+        found |= {energy_name(scope, part): energy for part, energy in parts.items()}
+        found[power_name(scope)] = parts["total"] / busy
     return found
 
 
@@ -180,5 +178,4 @@ def shortened(demand: Demand, timestep_count: int) -> Demand:
     if tokens <= kept:
         return demand
     chosen = np.linspace(0, tokens - 1, kept).round().astype(int)
-    names = ("synops", "words", "messages", "hops", "crossings")
-    return replace(demand, **{name: getattr(demand, name)[:, chosen] for name in names})
+    return replace(demand, **{name: getattr(demand, name)[:, chosen] for name in COUNTS})

@@ -136,11 +136,11 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     recording = record(opened.network, tokens, progress("Counting messages"))
     own = _mapped("this network", "as compiled", opened, recording, sources, progress)
     contenders, remarks = _compared_networks(own, recording, dense, sources, progress)
-    here = ()
+    here: tuple[Baseline, ...] = ()
     if sources.measure:
         step = progress("Measuring the float model here")
         here = measure(sizes_of(opened.network), on_progress=step).measured
-    compared = ()
+    compared: tuple[Compared, ...] = ()
     digest = bundle.digest(sources.bundle)
     if measured is not None:
         compared = compare(own.profile, measured, digest, str(sources.measured))
@@ -179,12 +179,12 @@ def _mapped(
     progress: Progress,
 ) -> Contender:
     """Profile a bundle on its own mapping, or on one made here."""
-    mapping, system = fitting(opened.mapping, sources.system)
-    if mapping is None:
+    placed = fitting(opened.mapping, sources.system)
+    if placed is None:
         step = progress(f"Mapping {name}")
-        mapping, system = map_recording(opened.network, recording, system, sources.seed, step)
+        placed = map_recording(opened.network, recording, sources.system, sources.seed, step)
         what += ", mapped for this report"
-    return contender(name, what, opened.network, recording, mapping, system, sources.seed)
+    return contender(name, what, opened.network, recording, *placed, sources.seed)
 
 
 def _compared_networks(
@@ -195,13 +195,14 @@ def _compared_networks(
     progress: Progress,
 ) -> tuple[list[Contender], list[str]]:
     """Return the dense twin and the dense bundle, and why there is none."""
-    found, remarks = [], []
+    found: list[Contender] = []
+    remarks: list[str] = []
     progress("Comparing with the dense twin")
     try:
         found += twins(own, recording, sources.seed)
     except CapacityError as error:
         remarks.append(f"No dense twin: {error}")
-    if dense is not None:
+    if dense is not None and sources.dense is not None:
         tokens, _ = _tokens(dense, sources.inputs, str(sources.dense))
         sent = record(dense.network, tokens, progress("Counting messages of the dense bundle"))
         what = f"{dense.network.name} of {sources.dense.name}, {sent.origin}"

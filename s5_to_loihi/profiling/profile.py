@@ -15,20 +15,30 @@ from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.core_mapping import CoreMapping, Objective
 from s5_to_loihi.errors import InputError, NetworkError
 from s5_to_loihi.loihi2 import rules
-from s5_to_loihi.loihi2.deliveries import deliveries
-from s5_to_loihi.loihi2.evaluation import Evaluation, evaluate
+from s5_to_loihi.loihi2.deliveries import Deliveries, deliveries
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation, evaluate_mapping
 from s5_to_loihi.loihi2.facts import System, listed_systems
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.profiling import estimate as estimates
 from s5_to_loihi.profiling.activity import Recording, activity_profile, record
 from s5_to_loihi.profiling.breakdown import core_rows, group_rows
 from s5_to_loihi.profiling.constants import interval, provenance
 from s5_to_loihi.profiling.costs import PARTS, idle_power
 from s5_to_loihi.profiling.critical import critical, terms
 from s5_to_loihi.profiling.demand import Demand, demands
-from s5_to_loihi.profiling.estimate import Estimate, energy_name, power_name, ranged
+from s5_to_loihi.profiling.estimate import (
+    LATENCY,
+    THROUGHPUT,
+    TIMESTEP,
+    TIMESTEP_95,
+    TIMESTEP_LONGEST,
+    Estimate,
+    energy_name,
+    estimate,
+    power_name,
+    ranged,
+)
 from s5_to_loihi.profiling.profile_values import (
     EnergySplit,
     MappingSummary,
@@ -36,13 +46,14 @@ from s5_to_loihi.profiling.profile_values import (
     Profile,
 )
 from s5_to_loihi.profiling.real_time import HOP, real_time
+from s5_to_loihi.simulators.activity import Activity
 from s5_to_loihi.simulators.interpreter import Mode
 
 #: Choices of constants that are drawn.
 SAMPLES = 2000
 
 
-def profile_bundle(
+def profile(
     opened: Bundle,
     *,
     tokens: np.ndarray | None = None,
@@ -68,11 +79,14 @@ def profile_bundle(
             is not listed.
         CapacityError: the network does not fit.
     """
+    network = opened.network
     tokens = recorded_tokens(opened) if tokens is None else tokens
-    mapping, system = fitting(opened.mapping, system)
-    return profile_network(
-        opened.network, tokens, mapping, system,
-        seed=seed, samples=samples, hop=hop, on_progress=on_progress,
+    placed = fitting(opened.mapping, system)
+    recording = record(network, tokens, on_progress)
+    mapping, system = placed or map_recording(network, recording, system, seed)
+    return profile_recording(
+        network, recording, mapping, system,
+        seed=seed, samples=samples, hop=hop, made_here=placed is None,
     )  # fmt: skip
 
 
@@ -93,48 +107,20 @@ def recorded_tokens(opened: Bundle) -> np.ndarray:
 
 def fitting(
     mapping: CoreMapping | None, system: System | None
-) -> tuple[CoreMapping | None, System | None]:
-    """Return the mapping and system to profile on: no mapping if it is for another system.
+) -> tuple[CoreMapping, System] | None:
+    """Return the mapping to profile on and its system; None if it is for another system.
 
     Raises:
         InputError: the mapping is for a system that is not listed, and none is given.
     """
     if mapping is None or (system is not None and system.name != mapping.system):
-        return None, system
+        return None
     known = {one.name: one for one in listed_systems()}
     if system is None and mapping.system not in known:
         raise InputError(
             "mapping", f"is for '{mapping.system}', which is not listed", "Give its file (--system)"
         )
     return mapping, system or known[mapping.system]
-
-
-def profile_network(
-    network: Network,
-    tokens: np.ndarray,
-    mapping: CoreMapping | None,
-    system: System | None,
-    *,
-    seed: int = 0,
-    samples: int = SAMPLES,
-    hop: float = HOP,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Profile:
-    """Count the activity of tokens and profile; see ``profile_bundle`` and what it calls."""
-    recording = record(network, tokens, on_progress)
-    made_here = mapping is None
-    if mapping is None:
-        mapping, system = map_recording(network, recording, system, seed)
-    return profile_recording(
-        network,
-        recording,
-        mapping,
-        system,
-        seed=seed,
-        samples=samples,
-        hop=hop,
-        made_here=made_here,
-    )
 
 
 def map_recording(
@@ -165,14 +151,15 @@ def map_recording(
     return mapping, evaluation.system
 
 
+def evaluate_recording(
+    network: Network, recording: Recording, mapping: CoreMapping, system: System
+) -> MappingEvaluation:
+    """Return what a mapping comes to for recorded messages."""
+    work = workload(network, recording.rates, system.chip)
+    return evaluate_mapping(work, mapping.core_of(network), system)
+
+
 def profile_recording(
-    network: Network, recording: Recording, mapping: CoreMapping, system: System, **options
-) -> Profile:
-    """Profile from activity that was counted before; see ``profile_and_estimates``."""
-    return profile_and_estimates(network, recording, mapping, system, **options)[0]
-
-
-def profile_and_estimates(
     network: Network,
     recording: Recording,
     mapping: CoreMapping,
@@ -182,7 +169,7 @@ def profile_and_estimates(
     samples: int = SAMPLES,
     hop: float = HOP,
     made_here: bool = False,
-) -> tuple[Profile, dict[str, Estimate]]:
+) -> Profile:
     """Profile from activity that was counted before.
 
     Args:
@@ -194,10 +181,6 @@ def profile_and_estimates(
         hop: microseconds from a token to the next in real time.
         made_here: whether the mapping was made for this profile.
 
-    Returns:
-        The profile, and by mode the estimate that it shows, with the figures of each choice of
-        constants.
-
     Raises:
         InputError: the hop is no time.
         NetworkError: the network has no phases.
@@ -206,69 +189,72 @@ def profile_and_estimates(
         raise InputError("hop", f"is {hop:g} us", "Give a positive, finite time")
     if any(group.phase is None for group in network.groups):
         raise NetworkError(network.name, "has no phases", "Run the passes on it first")
-    work = workload(network, recording.rates, system.chip)
-    evaluation = evaluate(work, mapping.core_of(network), system)
-    table = deliveries(work, evaluation.loads.core_of, system.chip)
-    constants, source = interval(system), provenance(system)
-    modes, by_mode = {}, {}
-    for mode, demand in demands(network, recording, evaluation, table).items():
-        estimate = estimates.estimate(demand, system, seed, samples)
-        by_mode[mode.value] = estimate
-        modes[mode.value] = _mode_profile(mode, demand, estimate, {
-            "terms": terms(demand, constants, source),
-            "critical": critical(mode, demand, evaluation, constants, source),
-            "groups": group_rows(
-                demand, evaluation, table, recording.activity, constants, source
-            ),
-            "cores": core_rows(demand, evaluation, constants, source),
-            "idle_power": {
-                scope: ranged(watts, "W", f"{scope}, nothing running", source)
-                for scope, watts in idle_power(demand, constants).items()
-            },
-            "real_time": real_time(mode, demand, estimate.cases, constants, hop, source),
-        })  # fmt: skip
-    profile = Profile(
+    evaluation = evaluate_recording(network, recording, mapping, system)
+    table = deliveries(evaluation.work, evaluation.loads.core_of, system.chip)
+    modes, estimates = {}, {}
+    for mode, demand in demands(recording, evaluation, table).items():
+        estimates[mode.value] = estimate(demand, system, seed, samples)
+        modes[mode.value] = _mode_profile(
+            mode, demand, estimates[mode.value], evaluation, table, recording.activity, hop
+        )
+    return Profile(
         network=network.name,
         system=system.name,
-        source=source,
+        source=provenance(system),
         latency_timesteps=network.latency,
         mapping=_summary(evaluation, mapping, made_here),
         activity=activity_profile(recording),
         seed=seed,
         samples=samples,
         modes=modes,
+        estimates=estimates,
     )
-    return profile, by_mode
 
 
-def _mode_profile(mode: Mode, demand: Demand, estimate: Estimate, parts: dict) -> ModeProfile:
-    """Put together what was computed of a mode."""
-    shown = [
-        *(estimates.TIMESTEP, estimates.LATENCY, estimates.THROUGHPUT),
-        *(energy_name(scope) for scope in SCOPES),
-        *(power_name(scope) for scope in SCOPES),
-    ]
+def _mode_profile(
+    mode: Mode,
+    demand: Demand,
+    estimated: Estimate,
+    evaluation: MappingEvaluation,
+    table: Deliveries,
+    activity: Activity,
+    hop: float,
+) -> ModeProfile:
+    """Put together what there is to say of a mode."""
+    constants, source = interval(evaluation.system), estimated.source
+    energies, powers = map(energy_name, SCOPES), map(power_name, SCOPES)
+    shown = (TIMESTEP, LATENCY, THROUGHPUT, *energies, *powers)
     return ModeProfile(
         mode=mode.value,
-        timestep=estimate.quantity(estimates.TIMESTEP),
-        timestep_95=estimate.quantity(estimates.TIMESTEP_95),
-        timestep_longest=estimate.quantity(estimates.TIMESTEP_LONGEST),
-        latency=estimate.quantity(estimates.LATENCY),
-        throughput=estimate.quantity(estimates.THROUGHPUT),
+        timestep=estimated.quantity(TIMESTEP),
+        timestep_95=estimated.quantity(TIMESTEP_95),
+        timestep_longest=estimated.quantity(TIMESTEP_LONGEST),
+        latency=estimated.quantity(LATENCY),
+        throughput=estimated.quantity(THROUGHPUT),
         energy={
             scope: EnergySplit(
-                *(estimate.quantity(energy_name(scope, part)) for part in (*PARTS, "total"))
+                *(estimated.quantity(energy_name(scope, part)) for part in (*PARTS, "total"))
             )
             for scope in SCOPES
         },
-        power={scope: estimate.quantity(power_name(scope)) for scope in SCOPES},
-        distribution={name: estimate.spread(name) for name in shown},
-        influences={name: estimate.influences(name) for name in shown},
-        **parts,
+        power={scope: estimated.quantity(power_name(scope)) for scope in SCOPES},
+        idle_power={
+            scope: ranged(watts, "W", f"{scope}, nothing running", source)
+            for scope, watts in idle_power(demand, constants).items()
+        },
+        terms=terms(demand, constants, source),
+        critical=critical(mode, demand, evaluation, constants, source),
+        groups=group_rows(demand, evaluation, table, activity, constants, source),
+        cores=core_rows(demand, evaluation, constants, source),
+        real_time=real_time(mode, demand, estimated.cases, constants, hop, source),
+        distribution={name: estimated.spread(name) for name in shown},
+        influences={name: estimated.influences(name) for name in shown},
     )
 
 
-def _summary(evaluation: Evaluation, mapping: CoreMapping, made_here: bool) -> MappingSummary:
+def _summary(
+    evaluation: MappingEvaluation, mapping: CoreMapping, made_here: bool
+) -> MappingSummary:
     core, resource, fraction = evaluation.fullest
     return MappingSummary(
         cores=evaluation.loads.cores,
@@ -278,6 +264,6 @@ def _summary(evaluation: Evaluation, mapping: CoreMapping, made_here: bool) -> M
         objective=mapping.objective,
         made_here=made_here,
         fullest_core=core,
-        fullest_resource=resource,
+        fullest_resource=resource.label,
         fullest=fraction,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from s5_to_loihi.profiling.activity import ActivityProfile
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
-from s5_to_loihi.profiling.critical import Critical, Term
-from s5_to_loihi.profiling.estimate import Influence
+from s5_to_loihi.profiling.critical import Critical, TermTime
+from s5_to_loihi.profiling.estimate import Estimate, Influence
 from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.profiling.real_time import RealTime
 
@@ -81,7 +81,7 @@ class ModeProfile:
     energy: Mapping[str, EnergySplit]
     power: Mapping[str, Quantity]
     idle_power: Mapping[str, Quantity]
-    terms: tuple[Term, ...]
+    terms: tuple[TermTime, ...]
     critical: Critical
     groups: tuple[GroupRow, ...]
     cores: tuple[CoreRow, ...]
@@ -101,6 +101,7 @@ class Profile:
         mapping, activity: what the costs are of.
         seed, samples: of the drawn constants.
         modes: ``pipelined`` and ``fall-through``.
+        estimates: by mode, the figures of each choice of the constants, which the modes sum up.
     """
 
     network: str
@@ -112,11 +113,17 @@ class Profile:
     seed: int
     samples: int
     modes: Mapping[str, ModeProfile]
+    estimates: Mapping[str, Estimate] = field(compare=False, repr=False)
 
 
 def as_dictionary(profile: Profile) -> dict:
-    """Return a profile for JSON; every number with a unit is a ``Quantity`` as an object."""
-    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **_plain(profile)}
+    """Return a profile for JSON, without estimates.
+
+    Every number with a unit is a ``Quantity`` as an object.
+    """
+    content = _plain(dataclasses.replace(profile, estimates={}))
+    del content["estimates"]
+    return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **content}
 
 
 def _plain(value):

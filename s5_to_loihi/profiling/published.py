@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import yaml
-
+from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 
 #: What is known of a number: read in the publication itself, or in a text about it.
@@ -38,7 +37,8 @@ def published() -> Mapping[str, Published]:
     Raises:
         ValueError: a row is not complete; the file is part of the package.
     """
-    content = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text("utf-8"))
+    content = read_yaml(Path(__file__).with_name("published.yaml"))
+    assert isinstance(content, dict)
     return MappingProxyType({key: _row(key, row) for key, row in content.items()})
 
 

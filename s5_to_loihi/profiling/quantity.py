@@ -42,6 +42,11 @@ class Quantity:
         if not all(map(math.isfinite, numbers)) or not self.low <= self.value <= self.high:
             raise ValueError(f"{self.value} is not within {self.low}..{self.high}")
 
+    @classmethod
+    def exact(cls, value: float, unit: str, scope: str, origin: Origin, source: str) -> Quantity:
+        """Return a number without a range."""
+        return cls(value, value, value, unit, scope, origin, source)
+
     def __contains__(self, value: float) -> bool:
         """Tell whether a number lies in the range."""
         return self.low <= value <= self.high

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s5_to_loihi.profiling.constants import Constants
-from s5_to_loihi.profiling.costs import PARTS, energies
+from s5_to_loihi.profiling.costs import energies
 from s5_to_loihi.profiling.demand import Demand
 from s5_to_loihi.profiling.estimate import BUSY, LATENCY, ranged
 from s5_to_loihi.profiling.quantity import Origin, Quantity
@@ -63,12 +63,13 @@ def real_time(
     latency = figures[LATENCY] if mode is Mode.FALL_THROUGH else demand.latency * lasting
     energy, power = {}, {}
     for scope, parts in energies(demand, constants, busy, lasting).items():
-        total = sum(parts[part] for part in PARTS)
-        energy[scope] = ranged(total, "uJ", f"{scope}, a token a hop, waiting included", source)
-        power[scope] = ranged(total / lasting, "W", f"{scope}, a token a hop", source)
+        total, covered = parts["total"], f"{scope}, a token a hop"
+        energy[scope] = ranged(total, "uJ", f"{covered}, waiting included", source)
+        power[scope] = ranged(total / lasting, "W", covered, source)
+    fast, nominal, slow = (bool(one <= hop) for one in busy[:3])
     return RealTime(
-        hop=Quantity(hop, hop, hop, "us", "from a token to the next", Origin.PUBLISHED, "the task"),
-        keeps_up=tuple(bool(one <= hop) for one in busy[:3]),
+        hop=Quantity.exact(hop, "us", "from a token to the next", Origin.PUBLISHED, "the task"),
+        keeps_up=(fast, nominal, slow),
         duty_cycle=ranged(busy / hop, "of the time", "a token a hop", source),
         latency=ranged(latency, "us", "from a token's entry to its output, a token a hop", source),
         energy=energy,

@@ -8,11 +8,9 @@ import numpy as np
 
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.fixed_point import Format, limits
+from s5_to_loihi.network.neurons.constants import MULTIPLIER
 from s5_to_loihi.network.widths import LARGEST_SHIFT, STATE_BITS
 
-#: Bits of the multipliers, shared by gains and rescalings.
-MULTIPLIER = Format(16, 0)
-SHIFT = Format(7, 0)
 #: Bits above a value's own that the sum before its rounding may use.
 HEADROOM_BITS = 2
 #: Bits below a value's own that make the rounding of its operands negligible.

@@ -9,13 +9,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 
-import yaml
-
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS
 
-#: A description of bits is a few lines.
-LARGEST_FILE = 1 << 20
 #: Bits of a token's integers that are worth having.
 WIDE_INPUT = 18
 #: What may be chosen for each role: (fewest bits, most bits).
@@ -136,17 +133,7 @@ def read_precision(path: Path, given: Mapping[str, int | None]) -> Precision:
     Raises:
         InputError: no such file, no YAML, unknown entries, or bits that are not allowed.
     """
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(str(path), f"is larger than {LARGEST_FILE >> 20} MiB")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            str(path), f"cannot be read ({error.strerror})", "Check the path"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(str(path), f"is not YAML ({reason})", "See docs/quantization.md") from None
+    content = read_yaml(path, if_unreadable="Check the path", if_damaged="See docs/quantization.md")
     names = [entry.name for entry in fields(Precision)]
     if not isinstance(content, dict) or not set(content) <= set(names):
         raise InputError(

@@ -26,7 +26,6 @@ from s5_to_loihi.network.network import (
     identity_weights,
 )
 from s5_to_loihi.network.neurons import (
-    GELU_OUTPUT,
     MEAN,
     SCALED_DENSE,
     SCALED_FULL_GATE,
@@ -34,9 +33,10 @@ from s5_to_loihi.network.neurons import (
     SCALED_OUTPUT,
     SCALED_RESIDUAL,
     SCALED_STATE,
+    TABLE_OUTPUT,
     NeuronKind,
 )
-from s5_to_loihi.network.neurons.kind import constant_fields
+from s5_to_loihi.network.neurons.constants import MULTIPLIER, constant_fields
 from s5_to_loihi.network.neurons.mean import mean_constants
 from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, ScaledDenseConstants
@@ -46,14 +46,12 @@ from s5_to_loihi.network.neurons.scaled_gate import (
     ScaledGateConstants,
     SumConstants,
 )
-from s5_to_loihi.network.neurons.scaled_output import GeluOutputConstants, ScaledOutputConstants
+from s5_to_loihi.network.neurons.scaled_output import ScaledOutputConstants, TableOutputConstants
 from s5_to_loihi.network.neurons.scaled_state import ScaledStateConstants
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS, LARGEST_SHIFT, STATE_BITS
 from s5_to_loihi.quantization.bounds import state_bounds
 from s5_to_loihi.quantization.folding import FoldedBlock
 from s5_to_loihi.quantization.formats import (
-    MULTIPLIER,
-    SHIFT,
     best_exponent,
     best_format,
     channel_exponents,
@@ -304,7 +302,6 @@ class Sweep:
         register = Format(state_bits, int(exponents.min()))
         message = Format(message_bits, int((exponents - message_shift).min()))
         rectified = int(folded.block.rectified)
-        decay_format = Format(decay_bits, 0)
         constants = ScaledStateConstants(
             decay_re=decay_re,
             decay_im=decay_im,
@@ -315,15 +312,7 @@ class Sweep:
             bias_re=_within(bias_integers.real, register, f"{name}.B bias"),
             bias_im=_within(bias_integers.imag, register, f"{name}.B bias"),
             message_shift=message_shift,
-            decay_re_format=decay_format,
-            decay_im_format=decay_format,
-            decay_shift_format=SHIFT,
-            gain_re_format=MULTIPLIER,
-            gain_im_format=MULTIPLIER,
-            gain_shift_format=SHIFT,
-            bias_re_format=register,
-            bias_im_format=register,
-            message_shift_format=SHIFT,
+            decay=Format(decay_bits, 0),
             x=register,
             g=message,
             rectified=rectified,
@@ -421,7 +410,6 @@ class Sweep:
             projection=affine.weighted,
             feedthrough=affine.weighted._replace(multiplier=through, shift=through_shift),
             bias=affine.bias,
-            bias_format=affine.bias_format,
             rounding_shift=fine,
             y=affine.result,
         )
@@ -435,7 +423,8 @@ class Sweep:
             self.notes.append(
                 f"{name}: GELU by {len(table.knots) - 1} segments, off by at most {error:.2g}"
             )
-            self._add(group, GELU_OUTPUT, GeluOutputConstants(constants, table), formats, sent)
+            activated = TableOutputConstants(constants, table, odd=0)
+            self._add(group, TABLE_OUTPUT, activated, formats, sent)
         if block.glu is GluVariant.HALF2:
             self._scale(f"{group}.y", f"{name}.y", exponents)
         self._scale(f"{group}.activation", f"{name}.activation", exponents)
@@ -461,8 +450,6 @@ class Sweep:
             residual_shift=_right_shifts(
                 self._exponents[hidden] + OPENING_EXPONENT - exponents - fine, f"{name}.residual"
             ),
-            value_shift_format=SHIFT,
-            residual_shift_format=SHIFT,
             fine=Format(STATE_BITS, message.exponent + fine),
             rounding_shift=fine,
             hidden=message,
@@ -627,7 +614,7 @@ class Sweep:
         lowest, highest = limits(self._formats[source].bits)
         (group,) = (group for group in self.groups if group.name == source.group)
         fields = constant_fields(group.constants)
-        rectified = any(value for name, value in fields if name.split(".")[-1] == "rectified")
+        rectified = any(one.value for one in fields if one.name.split(".")[-1] == "rectified")
         return (0 if rectified else lowest), highest
 
     def _scale(self, value: str, reference: str, exponents, part: str | None = None) -> None:
@@ -699,11 +686,7 @@ def _affine(name, rows: RoundedRows, bias, bits, exponents, floors: int = 1) -> 
     half = ((1 << extra) >> 1) + floors / 2
     integers = _within(np.rint(bias * np.exp2(exponents + extra) + half), fine, f"{name} bias")
     return AffineConstants(
-        Rescaling(multiplier, shift, MULTIPLIER, SHIFT, fine, rows.digits.bits),
-        integers,
-        fine,
-        extra,
-        result,
+        Rescaling(multiplier, shift, fine, rows.digits.bits), integers, extra, result
     )
 
 

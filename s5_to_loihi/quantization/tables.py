@@ -9,8 +9,9 @@ import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.special import expit
 
-from s5_to_loihi.fixed_point import Format, Interpolation, interpolate
+from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.float_model import Activation, activate
+from s5_to_loihi.network.neurons.interpolation import Interpolation, interpolate
 from s5_to_loihi.network.neurons.scaled_gate import OPENING_EXPONENT
 
 #: Beyond this the sigmoid is flat to within 2**-23.

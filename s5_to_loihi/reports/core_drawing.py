@@ -16,9 +16,9 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from s5_to_loihi.files.writing import check_target, replacing
-from s5_to_loihi.loihi2.evaluation import Evaluation
-from s5_to_loihi.loihi2.loads import COLUMNS
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.placement import Link
+from s5_to_loihi.loihi2.resources import Resource
 
 #: Neither a date nor a version: the same mapping gives the same bytes.
 _METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
@@ -29,7 +29,7 @@ LARGEST_PICTURE = 64
 GAP = 0.35
 
 
-def draw_mapping(evaluation: Evaluation, path: Path) -> None:
+def draw_mapping(evaluation: MappingEvaluation, path: Path) -> None:
     """Draw a mapping into a file, PNG or SVG by its suffix.
 
     Left: words of each core as a fraction of its total, right: its longest work as a fraction of
@@ -53,7 +53,7 @@ def draw_mapping(evaluation: Evaluation, path: Path) -> None:
     height = used_rows * system.chip.router_rows.value * side
     times = np.stack(list(evaluation.core_times().values())).max(axis=0)
     panels = (
-        ("memory: total words of a core", evaluation.fractions[:, COLUMNS.index("Total")]),
+        ("memory: total words of a core", evaluation.fractions[:, Resource.TOTAL]),
         ("time: longest work of a core / timestep", times / evaluation.timestep()),
     )
     scale = min(0.3, 7.0 / max(width, height))
@@ -87,7 +87,9 @@ def draw_mapping(evaluation: Evaluation, path: Path) -> None:
             )
 
 
-def _draw_cores(axes, evaluation: Evaluation, chips: np.ndarray, values, side: float) -> None:
+def _draw_cores(
+    axes, evaluation: MappingEvaluation, chips: np.ndarray, values, side: float
+) -> None:
     """Draw all cores of some chips; those without neurons stay grey."""
     system, chip = evaluation.system, evaluation.system.chip
     per_chip, per_router = int(chip.cores.value), int(chip.cores_per_router.value)

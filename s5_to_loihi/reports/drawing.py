@@ -33,7 +33,7 @@ COLOURS = {
     "scaled_dense": "#cfe3f5",
     "scaled_state": "#fbd9c5",
     "scaled_output": "#d5ecd4",
-    "gelu_output": "#d5ecd4",
+    "table_output": "#d5ecd4",
     "scaled_gate": "#fbeebc",
     "scaled_full_gate": "#fbeebc",
     "scaled_residual": "#fbeebc",

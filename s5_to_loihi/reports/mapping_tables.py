@@ -6,8 +6,9 @@ import numpy as np
 from rich.table import Table
 
 from s5_to_loihi.bundle.core_mapping import CoreMapping
-from s5_to_loihi.loihi2.evaluation import BARRIER, Evaluation
-from s5_to_loihi.loihi2.loads import COLUMNS, limits_of
+from s5_to_loihi.loihi2.evaluation import MappingEvaluation
+from s5_to_loihi.loihi2.memory import limits_of
+from s5_to_loihi.loihi2.resources import Resource, Term
 from s5_to_loihi.loihi2.timing import CASES
 from s5_to_loihi.reports.tables import new_table
 
@@ -15,10 +16,10 @@ from s5_to_loihi.reports.tables import new_table
 HEAVIEST = 12
 
 
-def utilisation_rows(evaluation: Evaluation) -> list[tuple[str, np.ndarray, int, int]]:
+def utilisation_rows(evaluation: MappingEvaluation) -> list[tuple[str, np.ndarray, int, int]]:
     """Return for each group its name, largest part of a core, neurons and cores.
 
-    The parts are fractions of a core's limits in the order of ``COLUMNS``, each of the core where
+    The parts are fractions of a core's limits by ``Resource``, each of the core where
     the group needs most of it.
     """
     loads, limits = evaluation.loads, limits_of(evaluation.system.chip)
@@ -31,13 +32,13 @@ def utilisation_rows(evaluation: Evaluation) -> list[tuple[str, np.ndarray, int,
     return rows
 
 
-def utilisation_table(evaluation: Evaluation) -> Table:
+def utilisation_table(evaluation: MappingEvaluation) -> Table:
     """One row a group, as Intel's compiler prints it."""
     table = new_table(
         "Per core utilization (the group's part of the core where it needs most; cores may hold"
         " parts of several groups)",
         ("group", "left"),
-        *((column, "right") for column in COLUMNS),
+        *((resource.label, "right") for resource in Resource),
         ("Cores", "right"),
     )
     for group, fractions, _, cores in utilisation_rows(evaluation):
@@ -52,7 +53,7 @@ def utilisation_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def timestep_table(evaluation: Evaluation) -> Table:
+def timestep_table(evaluation: MappingEvaluation) -> Table:
     """One row a term of the runtime model: nanoseconds, the bound, and the range."""
     table = new_table(
         "Timestep in ns, by the model: the largest row decides (bound: what no mapping on as many"
@@ -65,29 +66,32 @@ def timestep_table(evaluation: Evaluation) -> Table:
     )
     low, value, high = (evaluation.times(case) for case in CASES)
     bounds = evaluation.shortest_times()
-    decides = max(value, key=value.get)
-    for name in value:
-        cells = [f"{times[name]:,.0f}" for times in (value, bounds, low, high)]
-        table.add_row(name, *cells, style="bold" if name == decides else None)
+    decides = max(value, key=value.__getitem__)
+    for term in value:
+        cells = [f"{times[term]:,.0f}" for times in (value, bounds, low, high)]
+        table.add_row(term.label, *cells, style="bold" if term == decides else None)
     return table
 
 
-def summary(evaluation: Evaluation) -> list[str]:
+def summary(evaluation: MappingEvaluation) -> list[str]:
     """Return what limits a mapping, in sentences."""
     system = evaluation.system
     core, resource, fraction = evaluation.fullest
     slow_core, work, nanoseconds = evaluation.slowest
     bound, by = evaluation.fewest_cores
     cores = evaluation.loads.cores
-    timestep, shortest = evaluation.timestep(), max(evaluation.shortest_times().values())
+    bounds = evaluation.shortest_times()
+    timestep, shortest = evaluation.timestep(), max(bounds.values())
     low, _, high = evaluation.timesteps
-    without = max(time for name, time in evaluation.shortest_times().items() if name != BARRIER)
+    without = max(
+        time for term, time in evaluation.shortest_times().items() if term != Term.BARRIER
+    )
     return [
         f"System: {system.name}, {evaluation.chips} of {system.chips.value:.0f} chips;"
         f" rates {evaluation.work.rates_origin}",
-        f"Cores: {cores:,} of {system.cores:,} (any mapping needs {bound:,}, by {by})",
-        f"Fullest: core {core}, {resource} {fraction:.1%}",
-        f"Slowest: core {slow_core}, {work} {nanoseconds:,.0f} ns",
+        f"Cores: {cores:,} of {system.cores:,} (any mapping needs {bound:,}, by {by.label})",
+        f"Fullest: core {core}, {resource.label} {fraction:.1%}",
+        f"Slowest: core {slow_core}, {work.label} {nanoseconds:,.0f} ns",
         f"Timestep: {timestep / 1000:,.2f} us ({low / 1000:,.2f} to {high / 1000:,.2f}); bound"
         f" for {cores:,} cores {shortest / 1000:,.2f} us, ratio {timestep / shortest:.2f}",
         f"Without the barrier: {evaluation.busy() / 1000:,.2f} us, bound {without / 1000:,.2f} us,"
@@ -95,7 +99,7 @@ def summary(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def as_dictionary(mapping: CoreMapping, evaluation: Evaluation) -> dict:
+def as_dictionary(mapping: CoreMapping, evaluation: MappingEvaluation) -> dict:
     """Return all of it for JSON; times in nanoseconds, memory in fractions of the limits."""
     core, resource, fraction = evaluation.fullest
     slow_core, work, nanoseconds = evaluation.slowest
@@ -106,26 +110,30 @@ def as_dictionary(mapping: CoreMapping, evaluation: Evaluation) -> dict:
         "seed": mapping.seed,
         "rates": mapping.rates,
         "chips": evaluation.chips,
-        "cores": {"used": evaluation.loads.cores, "bound": bound, "bound_by": by},
+        "cores": {"used": evaluation.loads.cores, "bound": bound, "bound_by": by.label},
         "groups": [
             {
                 "group": group,
                 "neurons": neurons,
                 "cores": cores,
-                **dict(zip(COLUMNS, fractions.tolist(), strict=True)),
+                **{one.label: float(fractions[one]) for one in Resource},
             }
             for group, fractions, neurons, cores in utilisation_rows(evaluation)
         ],
-        "fullest": {"core": core, "resource": resource, "fraction": fraction},
-        "slowest": {"core": slow_core, "work": work, "nanoseconds": nanoseconds},
+        "fullest": {"core": core, "resource": resource.label, "fraction": fraction},
+        "slowest": {"core": slow_core, "work": work.label, "nanoseconds": nanoseconds},
         "timestep": {
-            case: {"timestep": evaluation.timestep(case), **evaluation.times(case)}
+            case: {"timestep": evaluation.timestep(case), **_by_label(evaluation.times(case))}
             for case in CASES
         },
         "bound": {
             "timestep": max(evaluation.shortest_times().values()),
-            **evaluation.shortest_times(),
+            **_by_label(evaluation.shortest_times()),
         },
         "heaviest_links": [link._asdict() for link in evaluation.heaviest_links(HEAVIEST)],
         "placement": {name: cores.tolist() for name, cores in mapping.cores.items()},
     }
+
+
+def _by_label(times: dict[Term, float]) -> dict[str, float]:
+    return {term.label: nanoseconds for term, nanoseconds in times.items()}

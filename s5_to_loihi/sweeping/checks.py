@@ -11,51 +11,22 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.reading import read_yaml
 
-LARGEST_FILE = 1 << 20
 LARGEST_AXIS = 1000
 LONGEST_TEXT = 500
 
 Check = Callable[[str, Any], Any]
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses what YAML allows and means nothing good here: one key twice, and merged mappings.
-
-    Merging copies, so that a few lines can describe billions of entries.
-    """
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            name = key.value if isinstance(key, yaml.ScalarNode) else None
-            if key.tag == "tag:yaml.org,2002:merge" or name is None or (key.tag, name) in seen:
-                what = f"the key {shown(name)} is there twice, or is no plain name"
-                raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
-            seen.add((key.tag, name))
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict:
+def read_mapping(path: Path) -> dict:
     """Read a mapping.
 
     Raises:
         InputError: no such file, too large, no YAML, or not a mapping.
     """
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(str(path), f"is larger than {LARGEST_FILE >> 20} MiB")
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise InputError(
-            str(path), f"cannot be read ({error.strerror})", "Check the path"
-        ) from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(str(path), f"is not YAML ({reason})", "See docs/sweep.md") from None
+    content = read_yaml(path, if_unreadable="Check the path", if_damaged="See docs/sweep.md")
     if not isinstance(content, dict):
         raise InputError(str(path), f"is {shown(content)}", "Start from examples/sweep.yaml")
     return content

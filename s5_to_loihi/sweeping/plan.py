@@ -27,7 +27,7 @@ from s5_to_loihi.sweeping.checks import (
     one_of,
     optional,
     or_none,
-    read_yaml,
+    read_mapping,
     share,
     text,
     whole,
@@ -114,7 +114,7 @@ def read_plan(path: Path) -> Plan:
             not what it should be.
     """
     path = Path(path)
-    content = read_yaml(path)
+    content = read_mapping(path)
     where = str(path)
     known = ("name", "calibration", "held_out", "clean", "sequence_length", "options", "seed")
     check_keys(where, content, (*known, "front", "axes"), ("calibration", "axes"))

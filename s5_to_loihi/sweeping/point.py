@@ -25,8 +25,8 @@ from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model, evaluate
 from s5_to_loihi.loihi2 import rules
 from s5_to_loihi.loihi2.facts import load_system
-from s5_to_loihi.loihi2.loads import COLUMNS
 from s5_to_loihi.loihi2.mapper import map_network
+from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording, record
 from s5_to_loihi.profiling.profile import Profile, profile_recording
@@ -169,7 +169,7 @@ def _mapped(point: Point) -> tuple[Profile, dict[str, Quantity]]:
         seed=point.seed,
     )
     rules.require(evaluation)
-    words = evaluation.words[:, COLUMNS.index("Total")].sum()
+    words = evaluation.words[:, Resource.TOTAL].sum()
     scope = f"on {evaluation.system.name}"
     profile = profile_recording(
         simulated.network,

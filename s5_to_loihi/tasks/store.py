@@ -13,21 +13,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.writing import TEMPORARY_PREFIX, replacing
+from s5_to_loihi.files.reading import read_json
+from s5_to_loihi.files.writing import TEMPORARY_PREFIX, write_json
 from s5_to_loihi.tasks.task import Outcome, Task
 
 SCHEMA_VERSION = 1
 LOCK = ".lock"
-#: A point is a page of text.
-LARGEST_FILE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -182,21 +180,11 @@ def _claim(directory: Path, name: str, kind: Kind) -> None:
         write_json(path, {"schema": kind.schema, "schema_version": SCHEMA_VERSION, "name": name})
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a file as JSON, whole or not at all; the same content gives the same bytes."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
-
-
 def _read(path: Path) -> dict | None:
     """Return a JSON object, or None if there is none: damaged ones are computed again."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            return None
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError):
+        content = read_json(path)
+    except InputError:
         return None
     return content if isinstance(content, dict) else None
 

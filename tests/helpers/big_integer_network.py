@@ -102,13 +102,15 @@ def scaled_output(ports, state, c):
     return {"y": y, "activation": max(y, 0), "total": total}
 
 
-def gelu_output(ports, state, c):
+def table_output(ports, state, c):
     total = output_total(ports, c.output)
     bits = c.output.y.bits
     y = clip(total, bits)
+    entry = piecewise(abs(y), c.table)
+    activation = (entry if y > 0 else -entry) if c.odd else max(y, 0) + entry
     return {
         "y": y,
-        "activation": clip(max(y, 0) + piecewise(abs(y), c.gelu), bits),
+        "activation": clip(activation, bits),
         "total": total,
     }
 
@@ -154,7 +156,7 @@ def mean(ports, state, c):
 PROGRAMS = {
     program.__name__: program
     for program in (
-        *(scaled_dense, scaled_state, scaled_output, gelu_output),
+        *(scaled_dense, scaled_state, scaled_output, table_output),
         *(scaled_residual, scaled_gate, scaled_full_gate, mean),
     )
 }

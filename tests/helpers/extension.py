@@ -6,8 +6,6 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
-
 from s5_to_loihi.lava_runtime import shim as lava_shim
 
 HELPERS = Path(__file__).parent
@@ -20,13 +18,6 @@ def is_installed() -> bool:
         return False
     places = find_spec("lava").submodule_search_locations
     return any(Path(place, "magma/core/model/nc").exists() for place in places)
-
-
-#: For tests with the stand-in; it must never hide the real extension.
-needs_stand_in = [
-    pytest.mark.skipif(not lava_shim.is_installed(), reason="lava-nc is not installed"),
-    pytest.mark.skipif(is_installed(), reason="the real extension is installed"),
-]
 
 
 def run(script: str, *arguments, stand_in: bool = True, **variables: str):

@@ -14,7 +14,7 @@ from random_networks import Case
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.intel_export.export import ExportOptions, to_model
+from s5_to_loihi.intel_export import ExportOptions, to_model
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.network.network import (
     INPUT,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.intel_export.export import IntelExport, Recorded
+from s5_to_loihi.intel_export import IntelExport, Recorded
 
 SETS = (
     "simple",

@@ -12,7 +12,7 @@ import intel_pickles
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.intel_export.export import Recorded
+from s5_to_loihi.intel_export import Recorded
 from s5_to_loihi.intel_export.lower import state_bits
 
 MODEL = "fxpmodel.pkl"

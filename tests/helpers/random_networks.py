@@ -10,7 +10,7 @@ import numpy as np
 from s5_to_loihi.bundle.vectors import TOKEN_VALUE
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.float_model import GluVariant
-from s5_to_loihi.intel_export.export import (
+from s5_to_loihi.intel_export import (
     ExportOptions,
     IntelExport,
     Recorded,

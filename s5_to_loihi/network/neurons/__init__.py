@@ -1,9 +1,20 @@
-"""The kinds of neurons, one file each; a new kind is registered by adding it to ``KINDS``.
+"""The kinds of neurons, one file each; a new one is added to ``KINDS``, or registered.
 
 Those of the modules ``scaled_...`` are what our own quantizer uses, the others what an export of
 Intel's needs to come out bit for bit; MEAN serves both.
+
+A kind of someone else's is registered with ``register``. What opens bundles in another process (a
+worker of Lava's, the command line) finds it as an entry point of the group ``s5_to_loihi.kinds``,
+or as ``module:NAME`` in the environment variable ``S5_TO_LOIHI_KINDS``, separated by commas.
 """
 
+import functools
+import os
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.network.neurons.constants import declared_fields
 from s5_to_loihi.network.neurons.dense import DENSE
 from s5_to_loihi.network.neurons.gate import FULL_GATE, GATE, RESIDUAL
 from s5_to_loihi.network.neurons.kind import NeuronKind
@@ -16,7 +27,7 @@ from s5_to_loihi.network.neurons.scaled_gate import (
     SCALED_GATE,
     SCALED_RESIDUAL,
 )
-from s5_to_loihi.network.neurons.scaled_output import GELU_OUTPUT, SCALED_OUTPUT
+from s5_to_loihi.network.neurons.scaled_output import SCALED_OUTPUT, TABLE_OUTPUT
 from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE
 from s5_to_loihi.network.neurons.state import STATE
 
@@ -24,7 +35,45 @@ KINDS: dict[str, NeuronKind] = {
     kind.name: kind
     for kind in (
         *(DENSE, NORM, SCALED_NORM, STATE, OUTPUT, GATE, FULL_GATE, RESIDUAL, MEAN),
-        *(SCALED_DENSE, SCALED_STATE, SCALED_OUTPUT, GELU_OUTPUT),
+        *(SCALED_DENSE, SCALED_STATE, SCALED_OUTPUT, TABLE_OUTPUT),
         *(SCALED_GATE, SCALED_FULL_GATE, SCALED_RESIDUAL),
     )
 }
+
+VARIABLE = "S5_TO_LOIHI_KINDS"
+ENTRY_POINTS = "s5_to_loihi.kinds"
+
+
+def register(kind: NeuronKind) -> None:
+    """Add a kind to ``KINDS``; before Processes of Lava's are made of it.
+
+    Raises:
+        InputError: there is another kind of that name.
+        TypeError: what its constants declare is no constant.
+    """
+    declared_fields(kind.constants)
+    if KINDS.setdefault(kind.name, kind) is not kind:
+        raise InputError(f"neuron kind {kind.name}", "is the name of another kind", "Rename it")
+
+
+def known_kinds() -> Mapping[str, NeuronKind]:
+    """Return all kinds by name, those of plug-ins and of ``S5_TO_LOIHI_KINDS`` among them.
+
+    Raises:
+        InputError: one of these cannot be loaded.
+    """
+    _register_plug_ins()
+    return KINDS
+
+
+@functools.cache
+def _register_plug_ins() -> None:
+    named = filter(None, os.environ.get(VARIABLE, "").split(","))
+    points = (EntryPoint(name, name, ENTRY_POINTS) for name in named)
+    for point in (*points, *entry_points(group=ENTRY_POINTS)):
+        try:
+            kind = point.load()
+        except (ImportError, AttributeError) as error:
+            where = f"neuron kind {point.value}"
+            raise InputError(where, f"cannot be loaded ({error})", "Install its module") from None
+        register(kind)

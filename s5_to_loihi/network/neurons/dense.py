@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format, add, rectify, saturate, shift_right
+from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.kind import NeuronKind
 
 
@@ -21,9 +22,9 @@ class DenseConstants(NamedTuple):
         rectified: 1 if a ReLU follows, else 0.
     """
 
-    bias: np.ndarray
+    bias: Annotated[np.ndarray, "bias_format"]
     bias_format: Format
-    accumulator_shift: int
+    accumulator_shift: Shift
     result: Format
     rectified: int
 

@@ -17,6 +17,7 @@ from s5_to_loihi.fixed_point import (
     rectify,
     sigmoid,
 )
+from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.dense import DenseConstants, affine
 from s5_to_loihi.network.neurons.kind import NeuronKind
 
@@ -54,7 +55,7 @@ class GateConstants(NamedTuple):
     value: Format
     left: Format
     right: Format
-    product_shift: int
+    product_shift: Shift
     end: ResidualConstants
 
 

@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from s5_to_loihi.fixed_point import Format
-
-
-def is_nested(value) -> bool:
-    """Tell whether a constant is a named tuple of constants, not a format or a table."""
-    return hasattr(value, "_fields") and not isinstance(value, Format)
-
-
-def constant_fields(constants: tuple, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the fields of a named tuple of constants, those of nested ones as ``outer.inner``."""
-    for name, value in zip(constants._fields, constants, strict=True):
-        if is_nested(value):
-            yield from constant_fields(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 @dataclass(frozen=True)
@@ -60,9 +44,8 @@ class NeuronKind:
         state: registers that live from one update to the next, zero at the start.
         messages: what a neuron can send; a message that no synapses carry is never sent.
         probes: values in between, computed for verification only.
-        constants: the named tuple of the program's constants: per-neuron integers as arrays (n,)
-            ``x`` with their format ``x_format``; formats, and shift amounts as plain integers;
-            tables that all neurons share as plain tuples of integers.
+        constants: the named tuple of the program's constants, whose annotations declare what they
+            are, see ``constants.py``.
         update: the arithmetic.
         recurrence: the parts of ``update``, for kinds with state.
     """

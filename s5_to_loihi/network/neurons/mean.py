@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from s5_to_loihi.fixed_point import Format, convert, multiply, saturate, shift_right
+from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
 from s5_to_loihi.network.widths import STATE_BITS
 
@@ -23,10 +24,10 @@ class MeanConstants(NamedTuple):
     """
 
     hidden: Format
-    input_shift: int
+    input_shift: Shift
     sum_bits: int
     reciprocal: int
-    reciprocal_shift: int
+    reciprocal_shift: Shift
     lowered: Format
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format, add_widened, convert, multiply
+from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.kind import NeuronKind
 
 
@@ -24,14 +25,14 @@ class NormConstants(NamedTuple):
         u: format of the message, the input of the state-space model.
     """
 
-    minus_mean: np.ndarray
-    inverse_deviation: np.ndarray
+    minus_mean: Annotated[np.ndarray, "minus_mean_format"]
+    inverse_deviation: Annotated[np.ndarray, "inverse_deviation_format"]
     hidden: Format
     minus_mean_format: Format
     inverse_deviation_format: Format
     centred: Format
     normalised: Format
-    normalised_shift: int
+    normalised_shift: Shift
     u: Format
 
 
@@ -48,12 +49,12 @@ class ScaledNormConstants(NamedTuple):
     """
 
     base: NormConstants
-    scale: np.ndarray
-    bias: np.ndarray
+    scale: Annotated[np.ndarray, "scale_format"]
+    bias: Annotated[np.ndarray, "bias_format"]
     scale_format: Format
     bias_format: Format
     scaled: Format
-    scaled_shift: int
+    scaled_shift: Shift
     shifted: Format
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from s5_to_loihi.fixed_point import Format, convert, rectify, saturate, shift, shift_right
+from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.kind import NeuronKind
 
 
@@ -20,11 +21,11 @@ class OutputConstants(NamedTuple):
         value_input: format in which it enters the value's weights (GLU ``full``).
     """
 
-    c_re_shift: int
-    c_im_shift: int
-    d_shift: int
+    c_re_shift: Shift
+    c_im_shift: Shift
+    d_shift: Shift
     y: Format
-    conjugate_shift: int
+    conjugate_shift: Shift
     gate_input: Format
     value_input: Format
 

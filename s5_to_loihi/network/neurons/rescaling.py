@@ -7,12 +7,14 @@ eight-bit weights would not fit an accumulator. Each digit has a port of its own
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
+from typing import Annotated, NamedTuple
 
 from s5_to_loihi.fixed_point import Format, saturate, shift, shift_right
-from s5_to_loihi.network.widths import MOST_DIGITS
+from s5_to_loihi.network.neurons.constants import Allowed, Multipliers, Shifts
+from s5_to_loihi.network.widths import MOST_DIGITS, WIDEST_DIGIT
+
+#: The bits of a digit of weights, each of which has synapses of its own.
+DigitBits = Annotated[int, Allowed(2, WIDEST_DIGIT)]
 
 
 def digit_ports(name: str) -> tuple[str, ...]:
@@ -26,17 +28,14 @@ class Rescaling(NamedTuple):
     Attributes:
         multiplier: (n,) integers.
         shift: (n,) right shifts of the product, >= 0.
-        multiplier_format, shift_format: their formats.
         fine: format of the product, with bits more than the value that it becomes.
         digit_bits: bits of a digit of the weights.
     """
 
-    multiplier: np.ndarray
-    shift: np.ndarray
-    multiplier_format: Format
-    shift_format: Format
+    multiplier: Multipliers
+    shift: Shifts
     fine: Format
-    digit_bits: int
+    digit_bits: DigitBits
 
 
 def chained(accumulators, digit_bits):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format, rectify, saturate, shift_right
+from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.kind import NeuronKind
 from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports, rescale
 
@@ -16,16 +17,14 @@ class AffineConstants(NamedTuple):
 
     Attributes:
         weighted: from the accumulator to the fine format.
-        bias: (n,) integers in ``bias_format``, the fine format; holds the half of the rounding.
-        bias_format: its format.
+        bias: (n,) integers in the fine format; holds the half of the rounding.
         rounding_shift: right shift from the fine format to the result.
         result: format of the affine value.
     """
 
     weighted: Rescaling
-    bias: np.ndarray
-    bias_format: Format
-    rounding_shift: int
+    bias: Annotated[np.ndarray, "weighted.fine"]
+    rounding_shift: Shift
     result: Format
 
 

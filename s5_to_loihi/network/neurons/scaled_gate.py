@@ -13,14 +13,14 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import (
     Format,
-    Interpolation,
-    interpolate,
     rectify,
     saturate,
     shift,
     shift_right,
     shift_right_rounded,
 )
+from s5_to_loihi.network.neurons.constants import Shift, Shifts
+from s5_to_loihi.network.neurons.interpolation import Interpolation, interpolate
 from s5_to_loihi.network.neurons.kind import NeuronKind
 from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, scaled_affine
@@ -36,19 +36,16 @@ class SumConstants(NamedTuple):
     Attributes:
         value_shift: (n,) right shifts of the value times the opening to the fine format.
         residual_shift: (n,) likewise of the residual times ``2**OPENING_EXPONENT``.
-        value_shift_format, residual_shift_format: their formats.
         fine: format in which they are added up.
         rounding_shift: right shift from it to ``hidden``.
         hidden: format of the message.
         rectified: 1 if a ReLU follows, else 0.
     """
 
-    value_shift: np.ndarray
-    residual_shift: np.ndarray
-    value_shift_format: Format
-    residual_shift_format: Format
+    value_shift: Shifts
+    residual_shift: Shifts
     fine: Format
-    rounding_shift: int
+    rounding_shift: Shift
     hidden: Format
     rectified: int
 

@@ -1,19 +1,17 @@
-"""SCALED_OUTPUT and GELU_OUTPUT: the projection of the states, the feedthrough, a non-linearity."""
+"""The projection of the states, the feedthrough, and an activation.
+
+SCALED_OUTPUT has the ReLU, TABLE_OUTPUT any activation that a table says: GELU, SiLU, tanh ...
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import (
-    Format,
-    Interpolation,
-    interpolate,
-    rectify,
-    saturate,
-    shift_right,
-)
+from s5_to_loihi.fixed_point import Format, rectify, saturate, shift_right
+from s5_to_loihi.network.neurons.constants import Shift
+from s5_to_loihi.network.neurons.interpolation import Interpolation, interpolate
 from s5_to_loihi.network.neurons.kind import NeuronKind
 from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports, rescale
 
@@ -23,30 +21,31 @@ class ScaledOutputConstants(NamedTuple):
 
     Attributes:
         projection, feedthrough: from the two accumulators to the fine format.
-        bias: (n,) integers in ``bias_format``, the fine format; holds the half of the rounding.
-        bias_format: its format.
+        bias: (n,) integers in the fine format; holds the half of the rounding.
         rounding_shift: right shift from the fine format to ``y``.
         y: format of the output and of the activation.
     """
 
     projection: Rescaling
     feedthrough: Rescaling
-    bias: np.ndarray
-    bias_format: Format
-    rounding_shift: int
+    bias: Annotated[np.ndarray, "projection.fine"]
+    rounding_shift: Shift
     y: Format
 
 
-class GeluOutputConstants(NamedTuple):
-    """Constants of GELU_OUTPUT.
+class TableOutputConstants(NamedTuple):
+    """Constants of TABLE_OUTPUT.
 
     Attributes:
         output: the constants of SCALED_OUTPUT.
-        gelu: ``gelu(y) - relu(y)``, a function of |y|, in the format of y.
+        table: a function of |y| in the format of y.
+        odd: 1 if the activation is that function with the sign of y (tanh), 0 if it is its sum
+            with the ReLU (GELU, SiLU: what they are more than the ReLU is even in y).
     """
 
     output: ScaledOutputConstants
-    gelu: Interpolation
+    table: Interpolation
+    odd: int
 
 
 def _total(accumulators, c):
@@ -62,11 +61,12 @@ def update_output(accumulators, state, constants):
     return (), (y, rectify(y)), (total,)
 
 
-def update_gelu_output(accumulators, state, constants):
-    """y = k Re(C g) + D u; activation = gelu(y)."""
+def update_table_output(accumulators, state, constants):
+    """y = k Re(C g) + D u; activation = relu(y) + table(|y|), or sign(y) table(|y|)."""
     total = _total(accumulators, constants.output)
     y = saturate(total, constants.output.y.bits)
-    activation = rectify(y) + interpolate(np.abs(y), constants.gelu)
+    entry = interpolate(np.abs(y), constants.table)
+    activation = np.where(y > 0, entry, -entry) if constants.odd else rectify(y) + entry
     return (), (y, saturate(activation, constants.output.y.bits)), (total,)
 
 
@@ -81,13 +81,13 @@ SCALED_OUTPUT = NeuronKind(
     update=update_output,
 )
 
-GELU_OUTPUT = NeuronKind(
-    name="gelu_output",
-    title="scaled projection, feedthrough, GELU",
+TABLE_OUTPUT = NeuronKind(
+    name="table_output",
+    title="scaled projection, feedthrough, tabulated activation",
     ports=(*digit_ports("projection"), "feedthrough"),
     state=(),
     messages=("y", "activation"),
     probes=("total",),
-    constants=GeluOutputConstants,
-    update=update_gelu_output,
+    constants=TableOutputConstants,
+    update=update_table_output,
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift_right_rounded
+from s5_to_loihi.network.neurons.constants import Multipliers, Shifts
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
-from s5_to_loihi.network.neurons.rescaling import chained, digit_ports
+from s5_to_loihi.network.neurons.rescaling import DigitBits, chained, digit_ports
 from s5_to_loihi.network.widths import MOST_DIGITS
 
 
@@ -26,35 +27,27 @@ class ScaledStateConstants(NamedTuple):
             scale of the state.
         bias_re, bias_im: (n,) integers added to the drive.
         message_shift: (n,) right shifts from the state to the message.
-        decay_re_format ...: their formats.
+        decay: format of the eigenvalues' parts.
         x: format of the state registers and of the drive, which saturate there.
         g: format of the messages, which saturate there.
         rectified: 1 if the complex ReLU is applied, else 0.
         digit_bits: bits of a digit of the weights.
     """
 
-    decay_re: np.ndarray
-    decay_im: np.ndarray
-    decay_shift: np.ndarray
-    gain_re: np.ndarray
-    gain_im: np.ndarray
-    gain_shift: np.ndarray
-    bias_re: np.ndarray
-    bias_im: np.ndarray
-    message_shift: np.ndarray
-    decay_re_format: Format
-    decay_im_format: Format
-    decay_shift_format: Format
-    gain_re_format: Format
-    gain_im_format: Format
-    gain_shift_format: Format
-    bias_re_format: Format
-    bias_im_format: Format
-    message_shift_format: Format
+    decay_re: Annotated[np.ndarray, "decay"]
+    decay_im: Annotated[np.ndarray, "decay"]
+    decay_shift: Shifts
+    gain_re: Multipliers
+    gain_im: Multipliers
+    gain_shift: Shifts
+    bias_re: Annotated[np.ndarray, "x"]
+    bias_im: Annotated[np.ndarray, "x"]
+    message_shift: Shifts
+    decay: Format
     x: Format
     g: Format
     rectified: int
-    digit_bits: int
+    digit_bits: DigitBits
 
 
 def drive(accumulators, constants):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift, shift_right
+from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
 
 
@@ -21,12 +22,12 @@ class StateConstants(NamedTuple):
         x_re, x_im: formats of the state registers, which saturate at these widths.
     """
 
-    a_re: np.ndarray
-    a_im: np.ndarray
+    a_re: Annotated[np.ndarray, "a_re_format"]
+    a_im: Annotated[np.ndarray, "a_im_format"]
     a_re_format: Format
     a_im_format: Format
-    bu_re_shift: int
-    bu_im_shift: int
+    bu_re_shift: Shift
+    bu_im_shift: Shift
     bu_re: Format
     bu_im: Format
     x_re: Format

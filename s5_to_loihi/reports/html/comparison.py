@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.profiling.baselines import STREAMING, Baseline
 from s5_to_loihi.profiling.contenders import RATIO_SCOPE, Contender, Ratio, device_ratios, ratios
 from s5_to_loihi.profiling.dense_float import sizes_of
@@ -133,8 +134,8 @@ def _networks(findings: Findings) -> Table:
             (
                 text(one.name),
                 text(one.network.synapse_count),
-                text(one.words["Synapses"]),
-                text(one.words["Total"]),
+                text(one.words[Resource.SYNAPSES]),
+                text(one.words[Resource.TOTAL]),
                 text(one.profile.mapping.cores),
                 number(one.profile.activity.synops),
                 number(one.profile.activity.messages),

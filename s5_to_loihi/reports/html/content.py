@@ -85,7 +85,7 @@ def _network(one: Contender, own: Contender) -> dict:
         "what": one.what,
         "system": one.profile.system,
         "synapses": one.network.synapse_count,
-        "words": one.words,
+        "words": {resource.label: count for resource, count in one.words.items()},
         "cores": one.profile.mapping.cores,
         "synops": dataclasses.asdict(one.profile.activity.synops),
         "latency": dataclasses.asdict(one.profile.modes["fall-through"].latency),

@@ -3,75 +3,90 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
 import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.files.reading import read_json
+from s5_to_loihi.files.writing import write_json
+
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 #: No count, time or power comes near it, and products of numbers up to it are finite.
 LARGEST_NUMBER = 1e15
 #: Allowed texts of a field: (class, field) -> texts.
 Allowed = Mapping[tuple[type, str], tuple[str, ...]]
+_ANY: Allowed = types.MappingProxyType({})
+Record = typing.TypeVar("Record")
 
 
-def write_value(value, path: Path, schema: str, version: int) -> None:
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """What a kind of file says of itself.
+
+    Attributes:
+        name: for people: ``measured profile``.
+        key, version: that such a file says; without a version if None.
+        largest: bytes.
+        do: what to do about another file.
+    """
+
+    name: str
+    key: str
+    version: int | None
+    largest: int
+    do: str
+
+
+def write_record(value: DataclassInstance, path: str | os.PathLike[str], schema: Schema) -> None:
     """Write a dataclass as JSON with its schema, whole or not at all."""
-    content = {"schema": schema, "schema_version": version, **dataclasses.asdict(value)}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    version = {} if schema.version is None else {"schema_version": schema.version}
+    write_json(path, {"schema": schema.key, **version, **dataclasses.asdict(value)})
 
 
-def read_value(
-    cls: type,
-    path: Path,
-    schema: str,
-    version: int,
-    largest: int,
-    kind: str,
-    origin: str,
-    allowed: Allowed = types.MappingProxyType({}),
-):
+def read_record(
+    cls: type[Record], path: str | os.PathLike[str], schema: Schema, allowed: Allowed = _ANY
+) -> Record:
     """Read a value and check all of it.
 
     Args:
-        cls: a dataclass of texts, numbers, other dataclasses, and tuples and mappings of them.
+        cls: a dataclass of texts, numbers, flags, enumerations of texts, other dataclasses, and
+            tuples and mappings of them.
         path: of the file.
-        schema, version: that it must have.
-        largest: bytes.
-        kind: what such a file is, for people: ``measured profile``.
-        origin: what writes such files, for people.
+        schema: that it must have.
         allowed: the texts that a field may have, if not any.
 
     Raises:
         InputError: not such a file, of another version, or a part is missing, unknown or not what
             it should be.
     """
-    path = Path(path)
-    give = f"Give the file that {origin} wrote"
-    try:
-        if path.stat().st_size > largest:
-            raise InputError(str(path), f"is larger than {largest >> 20} MiB")
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
-        raise InputError(str(path), "is not JSON", give) from None
-    if not isinstance(content, dict) or content.pop("schema", None) != schema:
-        raise InputError(str(path), f"is no {kind}", give)
+    where = os.fspath(path)
+    content = read_json(path, largest=schema.largest, if_damaged=schema.do)
+    if not isinstance(content, dict) or content.pop("schema", None) != schema.key:
+        raise InputError(where, f"is no {schema.name}", schema.do)
     found = content.pop("schema_version", None)
-    if found != version:
-        what = f"has schema version {found} (limit {version})"
-        raise InputError(str(path), what, "Use the version of s5_to_loihi that wrote it")
-    return _built(cls, content, str(path), allowed)
+    if found != schema.version:
+        what = f"has schema version {found!r:.20} (limit {schema.version})"
+        raise InputError(where, what, "Use the version of s5_to_loihi that wrote it")
+    return built(cls, content, where, allowed)
 
 
-def _built(cls: type, content, where: str, allowed: Allowed):
-    """Make a dataclass of a JSON object."""
+def built(cls: type[Record], content: object, where: str, allowed: Allowed = _ANY) -> Record:
+    """Make a dataclass of a mapping that names all its fields and nothing else.
+
+    Args:
+        cls: see ``read_record``.
+        content: as JSON or YAML say it.
+        where: it stands, for messages.
+        allowed: see ``read_record``.
+
+    Raises:
+        InputError: a part is missing, unknown or not what it should be.
+    """
     if not isinstance(content, dict):
         raise InputError(where, f"is {_shown(content)}", "Give an object")
     hints = typing.get_type_hints(cls)
@@ -91,7 +106,7 @@ def _built(cls: type, content, where: str, allowed: Allowed):
         raise InputError(where, str(error)) from None
 
 
-def _value(hint, value, where: str, allowed: Allowed):
+def _value(hint: typing.Any, value: object, where: str, allowed: Allowed) -> typing.Any:
     """Check one value against the type that its field is annotated with."""
     arguments = typing.get_args(hint)
     if type(None) in arguments:
@@ -105,24 +120,26 @@ def _value(hint, value, where: str, allowed: Allowed):
     if origin is Mapping:
         if not isinstance(value, dict):
             raise InputError(where, f"is {_shown(value)}", "Give an object")
-        entries = value.items()
-        return {
-            name: _value(arguments[1], one, f"{where}: {name}", allowed) for name, one in entries
-        }
-    if dataclasses.is_dataclass(hint):
-        return _built(hint, value, where, allowed)
+        pairs = value.items()
+        return {name: _value(arguments[1], one, f"{where}: {name}", allowed) for name, one in pairs}
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return built(hint, value, where, allowed)
     if issubclass(hint, str):
         texts = tuple(member.value for member in hint) if issubclass(hint, Enum) else None
         if not isinstance(value, str) or (texts and value not in texts):
             what = f"Use one of {', '.join(texts)}" if texts else "Give a text"
             raise InputError(where, f"is {_shown(value)}", what)
         return hint(value)
-    number = isinstance(value, int) or (hint is float and isinstance(value, float))
-    if not number or isinstance(value, bool) or not 0 <= value <= LARGEST_NUMBER:
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise InputError(where, f"is {_shown(value)}", "Give true or false")
+        return value
+    is_number = isinstance(value, (int, float) if hint is float else int)
+    if isinstance(value, bool) or not is_number or not 0 <= hint(value) <= LARGEST_NUMBER:
         what = f"Give a number ({hint.__name__}) from 0 to {LARGEST_NUMBER:g}"
         raise InputError(where, f"is {_shown(value)}", what)
     return hint(value)
 
 
-def _shown(value) -> str:
+def _shown(value: object) -> str:
     return repr(value)[:60]

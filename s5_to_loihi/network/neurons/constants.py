@@ -1,0 +1,131 @@
+"""What a kind declares of its constants, and the one way to read them.
+
+The constants of a kind are a named tuple. Its annotations say of each field what its integers are:
+
+* ``Annotated[np.ndarray, format]``: one integer a neuron, (n,) int64. The format is a ``Format``,
+  or the name of the field that holds it (``"bias_format"``, or ``"weighted.fine"`` inside a nested
+  tuple);
+* ``Shift``, ``Shifts``: an amount of bits that a right shift takes, for all neurons or for each;
+* ``Format``: of values that the arithmetic computes;
+* ``Table``: integers that all neurons of a group share;
+* ``int``: any other integer, with an ``Allowed`` if it has a range of its own;
+* another named tuple of constants.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.network.widths import LARGEST_SHIFT, MULTIPLIER_BITS
+
+
+class Allowed(NamedTuple):
+    """The range of a constant's integers where its format alone does not give it.
+
+    Attributes:
+        lowest, highest: inclusive.
+        found: what an error says of an integer outside, e.g. ``"is {}"``.
+    """
+
+    lowest: int
+    highest: int
+    found: str = "is {}"
+
+
+_RIGHT_SHIFT = Allowed(0, LARGEST_SHIFT, "shifts right by {} bits")
+#: Of factors: their fractional bits are in the right shift of the product.
+MULTIPLIER = Format(MULTIPLIER_BITS, 0)
+#: Of amounts of right shifts, one for each neuron.
+SHIFT = Format(LARGEST_SHIFT.bit_length() + 1, 0)
+Multipliers = Annotated[np.ndarray, MULTIPLIER]
+Shift = Annotated[int, _RIGHT_SHIFT]
+Shifts = Annotated[np.ndarray, SHIFT, _RIGHT_SHIFT]
+Table = tuple[int, ...]
+
+
+class Field(NamedTuple):
+    """What is declared of a field of constants.
+
+    Attributes:
+        name: of the field.
+        type: ``np.ndarray``, ``Format``, ``Table``, ``int``, or a named tuple of constants.
+        format: of an array: the format itself, or the name of the field that holds it.
+        allowed: the range of its integers, if they have one of their own.
+    """
+
+    name: str
+    type: typing.Any
+    format: Format | str | None
+    allowed: Allowed | None
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether the field is a named tuple of constants."""
+        return hasattr(self.type, "_fields") and self.type is not Format
+
+
+@functools.cache
+def declared_fields(constants: type) -> tuple[Field, ...]:
+    """Return what a named tuple of constants declares of its fields, in their order.
+
+    Raises:
+        TypeError: a field is declared as nothing that a constant can be.
+    """
+    fields = []
+    for name, hint in typing.get_type_hints(constants, include_extras=True).items():
+        metadata = getattr(hint, "__metadata__", ())
+        field = Field(
+            name,
+            typing.get_args(hint)[0] if metadata else hint,
+            next((one for one in metadata if isinstance(one, (Format, str))), None),
+            next((one for one in metadata if isinstance(one, Allowed)), None),
+        )
+        is_array = field.type is np.ndarray
+        known = is_array or field.is_nested or field.type in (Format, Table, int)
+        if not known or is_array != (field.format is not None):
+            raise TypeError(f"{constants.__name__}.{name} declares no constant: {hint}")
+        fields.append(field)
+    return tuple(fields)
+
+
+class Constant(NamedTuple):
+    """A constant of a group.
+
+    Attributes:
+        name: of its field, ``outer.inner`` inside nested tuples.
+        value: an array (n,), a format, a table, or an integer.
+        format: of an array's integers, else None.
+        allowed: the range of its integers, if they have one of their own.
+    """
+
+    name: str
+    value: np.ndarray | Format | Table | int
+    format: Format | None
+    allowed: Allowed | None
+
+
+def constant_fields(constants: tuple, prefix: str = "") -> Iterator[Constant]:
+    """Yield the fields of a named tuple of constants, those of nested ones in their place."""
+    for field in declared_fields(type(constants)):
+        value = getattr(constants, field.name)
+        if field.is_nested:
+            yield from constant_fields(value, f"{prefix}{field.name}.")
+        else:
+            held = isinstance(field.format, str)
+            its_format = attrgetter(field.format)(constants) if held else field.format
+            yield Constant(f"{prefix}{field.name}", value, its_format, field.allowed)
+
+
+def array_constants(constants: tuple) -> Iterator[tuple[str, np.ndarray, Format]]:
+    """Yield name, integers (n,) and format of each per-neuron constant."""
+    for name, value, its_format, _ in constant_fields(constants):
+        if isinstance(value, np.ndarray):
+            assert its_format is not None  # declared_fields sees to it
+            yield name, value, its_format
