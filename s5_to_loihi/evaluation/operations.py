@@ -96,7 +96,7 @@ def _operations(network: Network, sent: dict[str, np.ndarray], tokens: int) -> O
 
 
 def shape_fan_out(synapses: Synapses) -> int:
-    """Return how many synapses a neuron could have here: all targets, or one if joined one to one."""
+    """Return the synapses that a neuron could have here: all targets; one if joined one to one."""
     return 1 if _is_diagonal(synapses.weights) else synapses.weights.shape[0]
 
 
@@ -124,8 +124,8 @@ class Size:
 def size(network: Network) -> Size:
     """Count what a network consists of.
 
-    Constants are arrays with a number a neuron (biases, eigenvalues, gains ...); shifts, formats and
-    tables of a whole group are its program.
+    Constants are arrays with a number a neuron (biases, eigenvalues, gains ...); shifts, formats
+    and tables of a whole group are its program.
     """
     weights = sum(synapses.weights.nnz for synapses in network.synapses)
     dense = sum(

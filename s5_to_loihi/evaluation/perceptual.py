@@ -117,7 +117,7 @@ def require(family: str) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _session() -> Any:
-    """Return the model that the wheel speechmos ships; its code, which needs librosa, is not run."""
+    """Return the model that the wheel speechmos ships; its code needs librosa and is not run."""
     specification = importlib.util.find_spec("speechmos")
     assert specification is not None
     assert specification.submodule_search_locations is not None
