@@ -90,12 +90,11 @@ def denoise(
 
 def masked(samples: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Apply masks (tokens, channels, 257) to a recording (channels, samples) at ``audio.RATE``."""
-    return np.stack(
-        [
-            audio.synthesise(audio.apply_mask(audio.analyse(channel), masks[:, index]), len(channel))
-            for index, channel in enumerate(samples)
-        ]
+    spectra = (
+        audio.apply_mask(audio.analyse(channel), masks[:, index])
+        for index, channel in enumerate(samples)
     )
+    return np.stack([audio.synthesise(spectrum, samples.shape[1]) for spectrum in spectra])
 
 
 def denoise_in_floats(model: S5Model, samples: np.ndarray) -> np.ndarray:

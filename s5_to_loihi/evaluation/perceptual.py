@@ -7,23 +7,13 @@ None is part of an ordinary installation: ``s5_to_loihi[evaluate]`` brings DNSMO
 from __future__ import annotations
 
 import functools
-import importlib.util
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from s5_to_loihi.audio import RATE, Samples
-from s5_to_loihi.errors import InputError
-
-#: Family of metrics -> packages that it needs, and the extra of this package that brings them.
-NEEDED: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "dnsmos": (("onnxruntime", "speechmos"), "evaluate"),
-    "pesq": (("pesq",), "pesq"),
-    "stoi": (("pystoi",), "evaluate"),
-}
+from s5_to_loihi.evaluation import packages
 
 # Source: IntelLabs/IntelNeuromorphicDNSChallenge ddf0e5d, dnsmos.py (MIT), after Microsoft's
 # DNS-Challenge: windows of 9.01 s every second; what the model says goes through a polynomial.
@@ -33,13 +23,6 @@ POLYNOMIALS = {
     "bak": (-0.13166888, 1.60915514, -0.39604546),
     "ovrl": (-0.06766283, 1.11546468, 0.04602535),
 }
-
-
-def missing(family: str) -> str | None:
-    """Return what to install for a family of metrics, or None if all of it is there."""
-    packages, extra = NEEDED[family]
-    absent = [name for name in packages if importlib.util.find_spec(name) is None]
-    return f"{' and '.join(absent)}: pip install 's5_to_loihi[{extra}]'" if absent else None
 
 
 def dnsmos(samples: Samples) -> dict[str, float]:
@@ -56,7 +39,6 @@ def dnsmos(samples: Samples) -> dict[str, float]:
     Raises:
         InputError: onnxruntime or speechmos is not installed.
     """
-    require("dnsmos")
     window = int(WINDOW_SECONDS * RATE)
     while len(samples) < window:
         samples = np.append(samples, samples)
@@ -76,12 +58,12 @@ def pesq(clean: Samples, estimate: Samples) -> float | None:
     Raises:
         InputError: pesq is not installed.
     """
-    require("pesq")
-    import pesq as package
+    packages.require("pesq")
+    import pesq as of_itu
 
     try:
-        return float(package.pesq(RATE, clean, estimate, "wb"))
-    except package.PesqError:  # no utterance found, or less than a quarter of a second
+        return float(of_itu.pesq(RATE, clean, estimate, "wb"))
+    except of_itu.PesqError:  # no utterance found, or less than a quarter of a second
         return None
 
 
@@ -91,7 +73,7 @@ def stoi(clean: Samples, estimate: Samples) -> float | None:
     Raises:
         InputError: pystoi is not installed.
     """
-    require("stoi")
+    packages.require("stoi")
     import pystoi
 
     with warnings.catch_warnings():
@@ -103,33 +85,9 @@ def stoi(clean: Samples, estimate: Samples) -> float | None:
             return None
 
 
-def require(family: str) -> None:
-    """Refuse a family of metrics whose packages are not installed.
-
-    Raises:
-        InputError: with what to install.
-    """
-    absent = missing(family)
-    if absent:
-        packages, _, command = absent.partition(": ")
-        raise InputError(family.upper(), f"needs {packages}, not installed", f"Do: {command}")
-
-
 @functools.lru_cache(maxsize=1)
 def _session() -> Any:
     """Return the model that the wheel speechmos ships; its code needs librosa and is not run."""
-    specification = importlib.util.find_spec("speechmos")
-    assert specification is not None
-    assert specification.submodule_search_locations is not None
-    folder = Path(next(iter(specification.submodule_search_locations)))
-    return session(folder / "dnsmos_models" / "sig_bak_ovr.onnx")
-
-
-def session(model: Path) -> Any:
-    """Open an ONNX model on one thread of the processor: clips are what runs in parallel."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    packages.require("dnsmos")
+    model = packages.folder("speechmos") / "dnsmos_models" / "sig_bak_ovr.onnx"
+    return packages.onnx_session(model)
