@@ -12,11 +12,16 @@ commit b623aea), which its exports rely on bit for bit.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from s5_to_loihi.errors import InputError
+
+#: What arithmetic is written for: int64 arrays of any shape, and whatever computes like them.
+Integers: TypeAlias = NDArray[np.int64]
 
 
 class Format(NamedTuple):
@@ -39,35 +44,35 @@ def limits(bits: int) -> tuple[int, int]:
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
-def from_unsigned(value, bits):
+def from_unsigned(value: Integers, bits: int) -> Integers:
     """Return the signed integers that the lowest ``bits`` bits stand for, of any shape."""
     sign = 1 << (bits - 1)
     return ((value & ((1 << bits) - 1)) ^ sign) - sign
 
 
-def saturate(value, bits):
+def saturate(value: Integers, bits: int) -> Integers:
     """Clip integers of any shape to ``bits`` signed bits."""
     return np.minimum(np.maximum(value, -(1 << (bits - 1))), (1 << (bits - 1)) - 1)
 
 
-def shift(value, left):
+def shift(value: Integers, left: int) -> Integers:
     """Shift left by ``left`` bits, or right (floor) by ``-left``; nothing is clipped."""
     if left >= 0:
         return value << left
     return value >> -left
 
 
-def shift_right(value, bits):
+def shift_right(value: Integers, bits: int | Integers) -> Integers:
     """Shift right by ``bits`` >= 0 bits: floor of ``value / 2**bits``."""
     return value >> bits
 
 
-def shift_right_rounded(value, bits):
+def shift_right_rounded(value: Integers, bits: int | Integers) -> Integers:
     """Shift right by ``bits`` >= 0 bits to the nearest integer, halves upwards."""
     return (value + ((1 << bits) >> 1)) >> bits
 
 
-def convert(value, source, target):
+def convert(value: Integers, source: Format, target: Format) -> Integers:
     """Bring integers of one format into another.
 
     A change of exponent shifts and saturates at the *source* width, even when the target is wider:
@@ -81,7 +86,9 @@ def convert(value, source, target):
     return value
 
 
-def add(left, left_format, right, right_format, result):
+def add(
+    left: Integers, left_format: Format, right: Integers, right_format: Format, result: Format
+) -> Integers:
     """Add two operands in the result's exponent: ``sat(convert(left) + convert(right))``.
 
     Each operand saturates at its own width while it is aligned (see ``convert``).
@@ -93,7 +100,9 @@ def add(left, left_format, right, right_format, result):
     )
 
 
-def add_widened(left, left_format, right, right_format, result):
+def add_widened(
+    left: Integers, left_format: Format, right: Integers, right_format: Format, result: Format
+) -> Integers:
     """Add two operands in the finer of their exponents, then shift the sum to the result's.
 
     The reference's addition with a result exponent chosen from the data ("compute_best"), here
@@ -107,17 +116,17 @@ def add_widened(left, left_format, right, right_format, result):
     return saturate(shift(total, result.exponent - finest), result.bits)
 
 
-def multiply(left, right, right_shift, bits):
+def multiply(left: Integers, right: int | Integers, right_shift: int, bits: int) -> Integers:
     """Multiply and shift right: ``sat((left * right) >> right_shift, bits)``."""
     return saturate(shift_right(left * right, right_shift), bits)
 
 
-def rectify(value):
+def rectify(value: Integers) -> Integers:
     """Return ``max(value, 0)``."""
     return np.maximum(value, 0)
 
 
-def rectify_complex(real, imaginary):
+def rectify_complex(real: Integers, imaginary: Integers) -> tuple[Integers, Integers]:
     """Keep a complex integer if it is lexicographically above zero, else return 0.
 
     Keeps ``z`` if ``Re z > 0`` or ``Re z == 0 and Im z > 0``: numpy's and jax's order of complex
@@ -137,14 +146,15 @@ SIGMOID_FORMAT = Format(16, 14)
 SIGMOID_INPUT_EXPONENT = 6
 
 
-def look_up(table, index):
+def look_up(table: Sequence[int] | np.ndarray, index: Integers) -> Integers:
     """Return the entries of a table of integers at ``index``, any shape."""
     if hasattr(index, "look_up"):  # a symbol: arithmetic is being traced
-        return index.look_up(table)
-    return np.take(table, index)
+        entry: Integers = index.look_up(table)
+        return entry
+    return np.take(np.asarray(table), index)
 
 
-def sigmoid(value, exponent):
+def sigmoid(value: Integers, exponent: int) -> Integers:
     """Evaluate the reference's piecewise-linear sigmoid.
 
     Args:

@@ -27,7 +27,7 @@ from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import INPUT, Endpoint, Network
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.constants import array_constants
-from s5_to_loihi.network.programs import neuron_programs, program_of, sent_messages
+from s5_to_loihi.network.programs import neuron_programs, program_of
 from s5_to_loihi.network.tracing import parameters
 
 pytestmark = needs_stand_in
@@ -134,7 +134,7 @@ def test_every_group_is_allocated_once_with_its_constants(recorded, name):
 def test_every_sent_message_has_axons_of_its_width(recorded, name):
     one = recorded(name)
     for group in one.network.groups:
-        sent = sent_messages(one.network, group)
+        sent = one.network.sent_by(group)
         axons = one.allocated(group.name, "ax_out")
         assert axons == [
             {
@@ -222,9 +222,7 @@ def test_counts_are_the_mappers(recorded, name):
     one = recorded(name)
     network = one.network
     chip = listed_systems()[0].chip
-    sizes = {str(synapses.source): synapses.weights.shape[1] for synapses in network.synapses}
-    sizes[str(network.output)] = network.output_size
-    even = rates.Rates("even", {m: np.full(sizes[m], 0.5) for m in rates.sent_messages(network)})
+    even = rates.assumed_rates(network, 0.5)
     mapped = workload(network, even, chip)
 
     def total(table: str, field: str) -> int:
@@ -244,7 +242,7 @@ def test_counts_are_the_mappers(recorded, name):
         used = set(synapses.weights.indices.tolist())
         reached[str(synapses.source)] = reached.get(str(synapses.source), set()) | used
     silent = sum(
-        sizes[message] - len(neurons)
+        len(even.of[message]) - len(neurons)
         for message, neurons in reached.items()
         if not message.startswith(f"{INPUT}.")
     )

@@ -131,7 +131,10 @@ class MadeUpConstants(NamedTuple):
 
 
 def test_words_of_a_neuron_of_any_kind():
-    kind = NeuronKind("made up", "", ("p",), ("a", "b"), ("m",), (), MadeUpConstants, None)
+    kind = NeuronKind(
+        name="made up", title="", ports=("p",), state=("a", "b"), messages=("m",),
+        constants=MadeUpConstants, update=None,
+    )  # fmt: skip
     constants = MadeUpConstants(np.array([3, 4]), Format(16, 0), np.array([0, 200]))
     group = NeuronGroup(
         "g", kind, 2, constants, {"a": Format(24, 0), "b": Format(20, 0), "m": Format(16, 0)}, {}

@@ -26,7 +26,7 @@ from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.memory import axon_memory_words, limits_of, rows_of
 from s5_to_loihi.loihi2.partition import fewest, line_up, partition
 from s5_to_loihi.loihi2.placement import grid_of, linear, router_of
-from s5_to_loihi.loihi2.rates import Rates, assumed_rates, measured_rates, sent_messages
+from s5_to_loihi.loihi2.rates import Rates, assumed_rates, measured_rates
 from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.loihi2.timing import CASES, timing
 from s5_to_loihi.loihi2.workload import workload
@@ -319,7 +319,7 @@ def walked(evaluation) -> dict:
     sent_to_chip = set()
     network, rates = work.network, work.arrays.rates
     numbers = {}
-    for name in sent_messages(network):
+    for name in map(str, network.sent):
         numbers[name] = sum(len(v) for v in numbers_of(network, name))
     core_of = {
         group.name: loads.core_of[work.first_neuron[i] : work.first_neuron[i + 1]]
@@ -353,7 +353,7 @@ def walked(evaluation) -> dict:
 
 def numbers_of(network, name):
     """The messages before one, in the order of their numbers."""
-    for other in sent_messages(network):
+    for other in map(str, network.sent):
         if other == name:
             return
         source = next(s.source for s in network.synapses if str(s.source) == other)
@@ -542,7 +542,7 @@ def test_rates_are_counted_on_the_recorded_tokens(compiled):
     rates = measured_rates(opened.network, tokens)
     assert "2 x 100 recorded tokens" in rates.origin
     np.testing.assert_allclose(rates.of["input.token"], (tokens != 0).mean(axis=(0, 1)))
-    assert set(rates.of) == set(sent_messages(opened.network))
+    assert set(rates.of) == set(map(str, opened.network.sent))
 
 
 def test_the_mapping_is_part_of_the_bundle(compiled, call, tmp_path):

@@ -181,7 +181,7 @@ def _constants_to_json(constants: tuple, prefix: str, tensors: dict[str, np.ndar
     for declared in declared_fields(type(constants)):
         name, value = declared.name, getattr(constants, declared.name)
         key = f"{prefix}/{name}"
-        if declared.type is np.ndarray:
+        if declared.is_array:
             tensors[key] = _narrow(value)
         elif declared.is_nested:
             encoded[name] = _constants_to_json(value, key, tensors)
@@ -408,7 +408,7 @@ def _constants_from_json(
     values = {}
     for declared in declared_fields(cls):
         name, key = declared.name, f"{prefix}/{declared.name}"
-        if declared.type is np.ndarray:
+        if declared.is_array:
             array = tensors[key].astype(np.int64)
             array.flags.writeable = False
             values[name] = array

@@ -17,7 +17,7 @@ import re
 import numpy as np
 
 from s5_to_loihi.errors import NetworkError
-from s5_to_loihi.network.network import Network, NeuronGroup
+from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.programs import NeuronProgram, program_of
 from s5_to_loihi.network.tracing import Step, parameters
 from s5_to_loihi.network.widths import ARITHMETIC_BITS
@@ -256,12 +256,11 @@ def _synapses(network: Network, group: NeuronGroup) -> str:
     """Return the weights, and the function that adds up all accumulators of a group."""
     prefix, arrays, lines = _prefix(group), [], []
     for port in group.kind.ports:
-        own = [one for one in network.synapses if str(one.target) == f"{group.name}.{port}"]
         lines += [
             f"    for (int32_t i = 0; i < {group.size}; i++) {{",
             "        int64_t total = 0;",
         ]
-        for number, synapses in enumerate(own):
+        for number, synapses in enumerate(network.incoming(Endpoint(group.name, port))):
             name, weights = f"{prefix}_{port}_{number}", synapses.weights
             source = identifier(str(synapses.source))
             arrays += [

@@ -31,8 +31,7 @@ class Rates:
 
 def sent_messages(network: Network) -> dict[str, int]:
     """Return the messages that synapses carry or that leave the network: name -> neurons."""
-    sources = [synapses.source for synapses in network.synapses] + [network.output]
-    return {str(source): network.message_size(source) for source in sources}
+    return {str(message): network.message_size(message) for message in network.sent}
 
 
 def sent_in_chunks(

@@ -72,7 +72,7 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
     sizes = np.array([group.size for group in network.groups], dtype=np.int64)
     first_neuron = np.concatenate([[0], np.cumsum(sizes)])
     group_index = {group.name: index for index, group in enumerate(network.groups)}
-    edges = _edges_by_target(network)
+    edges = [one for group in network.groups for one in network.incoming(group.name)]
 
     messages, senders, count = {}, [], 0
     for name, size in sent_messages(network).items():
@@ -116,18 +116,9 @@ def instructions(network: Network, index: int) -> int:
     group = network.groups[index]
     traced = program(network, group)
     needed = traced.needed(group.kind.state + group.kind.messages)
-    sent = programs.sent_messages(network, group)
+    sent = network.sent_by(group)
     steps = (traced.steps[step] for step in needed)
     return programs.instruction_count(steps, len(group.kind.state) + len(sent))
-
-
-def _edges_by_target(network: Network) -> list[Synapses]:
-    return [
-        synapses
-        for group in network.groups
-        for synapses in network.synapses
-        if synapses.target.group == group.name
-    ]
 
 
 def _arrays(

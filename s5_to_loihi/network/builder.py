@@ -24,7 +24,8 @@ from s5_to_loihi.network.network import (
     frozen_weights,
     identity_weights,
 )
-from s5_to_loihi.network.neurons import NeuronKind
+from s5_to_loihi.network.neurons.constants import Constants
+from s5_to_loihi.network.neurons.kind import NeuronKind
 
 
 class NetworkBuilder:
@@ -92,7 +93,7 @@ class NetworkBuilder:
         return tuple(edge for edge in self._synapses if edge.target.group == group)
 
     def group(
-        self, name: str, kind: NeuronKind, constants: tuple, formats: Mapping[str, Format]
+        self, name: str, kind: NeuronKind, constants: Constants, formats: Mapping[str, Format]
     ) -> NeuronGroup:
         """Add the group at which the synapses named ``name`` end.
 

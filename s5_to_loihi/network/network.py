@@ -8,14 +8,17 @@ arrives in timestep ``t + 1 + delay``: one timestep is what every synapse costs 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.network.neurons import NeuronKind
+from s5_to_loihi.network.neurons.constants import Constants
+from s5_to_loihi.network.neurons.kind import NeuronKind
 
 #: The name under which synapses refer to the network's input, and to its only message.
 INPUT = "input"
@@ -59,7 +62,7 @@ class NeuronGroup:
     name: str
     kind: NeuronKind
     size: int
-    constants: tuple
+    constants: Constants
     formats: Mapping[str, Format]
     port_exponents: Mapping[str, int]
     phase: int | None = None
@@ -114,10 +117,37 @@ class Network:
     output: Endpoint
     readout: Readout = Readout.EACH_TOKEN
     sequence_length: int | None = None
-    _by_name: dict[str, NeuronGroup] = field(init=False, repr=False)
 
-    def __post_init__(self):
-        object.__setattr__(self, "_by_name", {group.name: group for group in self.groups})
+    @cached_property
+    def _by_name(self) -> dict[str, NeuronGroup]:
+        return {group.name: group for group in self.groups}
+
+    @cached_property
+    def _by_target(self) -> dict[Endpoint | str, tuple[Synapses, ...]]:
+        found: dict[Endpoint | str, tuple[Synapses, ...]] = {}
+        for synapses in self.synapses:
+            for target in (synapses.target, synapses.target.group):
+                found[target] = (*found.get(target, ()), synapses)
+        return found
+
+    @cached_property
+    def sent(self) -> tuple[Endpoint, ...]:
+        """The messages that synapses carry, in the order of these, and that leaves the network.
+
+        No other message is ever sent.
+        """
+        sources = (synapses.source for synapses in self.synapses)
+        return tuple(dict.fromkeys((*sources, self.output)))
+
+    def sent_by(self, group: NeuronGroup) -> tuple[str, ...]:
+        """Return the names of a group's messages that are sent, in its kind's order."""
+        return tuple(
+            name for name in group.kind.messages if Endpoint(group.name, name) in self.sent
+        )
+
+    def incoming(self, target: Endpoint | str) -> tuple[Synapses, ...]:
+        """Return the synapses that end at a port, or at any port of the group of that name."""
+        return self._by_target.get(target, ())
 
     def group(self, name: str) -> NeuronGroup:
         """Return the group of that name (KeyError if there is none)."""
@@ -145,8 +175,15 @@ class Network:
 
     @property
     def latency(self) -> int:
-        """Timesteps from a token's entry to its output, once delays are aligned."""
-        return self.group(self.output.group).phase
+        """Timesteps from a token's entry to its output.
+
+        Raises:
+            NetworkError: delays are not aligned yet.
+        """
+        phase = self.group(self.output.group).phase
+        if phase is None:
+            raise NetworkError(self.name, "has no phases", "Align the delays first")
+        return phase
 
     @property
     def synapse_count(self) -> int:

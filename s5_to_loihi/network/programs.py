@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
-from s5_to_loihi.network.neurons import NeuronKind
+from s5_to_loihi.network.neurons.constants import Table
+from s5_to_loihi.network.neurons.kind import NeuronKind
 from s5_to_loihi.network.ranges import program as traced
 from s5_to_loihi.network.tracing import Step, parameters
 
@@ -79,12 +80,6 @@ def instruction_count(steps: Iterable[Step], written: int) -> int:
     return sum(step.operation != "constant" for step in steps) + written
 
 
-def sent_messages(network: Network, group: NeuronGroup) -> tuple[str, ...]:
-    """Return the messages of a group that synapses carry or that leave the network."""
-    sent = {synapses.source for synapses in network.synapses} | {network.output}
-    return tuple(name for name in group.kind.messages if Endpoint(group.name, name) in sent)
-
-
 def neuron_programs(network: Network) -> tuple[NeuronProgram, ...]:
     """Return the programs of a verified network, in the order of their first groups."""
     found: dict[str, list[NeuronProgram]] = {}
@@ -116,31 +111,33 @@ def _merged(programs: list[NeuronProgram]) -> NeuronProgram:
     )
 
 
-def _open_program(network: Network, group: NeuronGroup):
+def _open_program(
+    network: Network, group: NeuronGroup
+) -> tuple[tuple[Step, ...], dict[str, int], Binding]:
     """Return the needed steps with places for constants and tables, the results, the binding."""
     program = traced(network, group)
-    wanted = group.kind.state + sent_messages(network, group)
+    wanted = group.kind.state + network.sent_by(group)
     new_index: dict[int, int] = {}
-    constants, tables, steps = {}, {}, []
+    constants: dict[str, int] = {}
+    tables: dict[Table, str] = {}
+    steps: list[Step] = []
     for index in sorted(program.needed(wanted)):
         step = program.steps[index]
         immediate = step.immediate
         if step.operation == "constant":
             immediate = f"c{len(constants)}"
-            constants[immediate] = step.immediate
+            constants[immediate] = step.lowest
         elif step.operation == "lookup":
-            known = {table: name for name, table in tables.items()}
-            immediate = known.get(step.immediate, f"t{len(tables)}")
-            tables[immediate] = step.immediate
+            immediate = tables.setdefault(step.table, f"t{len(tables)}")
         new_index[index] = len(steps)
         operands = tuple(new_index[operand] for operand in step.operands)
         steps.append(Step(step.operation, operands, immediate, step.lowest, step.highest))
     read = {step.immediate for step in steps if step.operation == "parameter"}
     names = tuple(name for name in parameters(group) if name in read)
+    shared = {name: table for table, name in tables.items()}
     results = {name: new_index[program.results[name]] for name in wanted}
-    targets = {synapses.target for synapses in network.synapses}
-    ports = tuple(name for name in group.kind.ports if Endpoint(group.name, name) in targets)
-    return tuple(steps), results, Binding(group, constants, tables, names, ports)
+    ports = tuple(one for one in group.kind.ports if network.incoming(Endpoint(group.name, one)))
+    return tuple(steps), results, Binding(group, constants, shared, names, ports)
 
 
 def _name(group: NeuronGroup, steps: Iterable[Step], results: dict[str, int]) -> str:

@@ -41,14 +41,13 @@ def port_limits(network: Network, port: Endpoint) -> tuple[np.ndarray, np.ndarra
     """
     size = network.group(port.group).size
     lowest, highest = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
-    for synapses in network.synapses:
-        if synapses.target == port:
-            low, high = message_interval(network, synapses.source)
-            weights = synapses.weights.astype(np.int64)
-            positive = np.asarray(weights.maximum(0).sum(axis=1)).ravel()
-            negative = np.asarray(weights.minimum(0).sum(axis=1)).ravel()
-            lowest += positive * low + negative * high
-            highest += positive * high + negative * low
+    for synapses in network.incoming(port):
+        low, high = message_interval(network, synapses.source)
+        weights = synapses.weights.astype(np.int64)
+        positive = np.asarray(weights.maximum(0).sum(axis=1)).ravel()
+        negative = np.asarray(weights.minimum(0).sum(axis=1)).ravel()
+        lowest += positive * low + negative * high
+        highest += positive * high + negative * low
     return lowest, highest
 
 

@@ -8,17 +8,23 @@ turns the list into something else (kernels, listings, C) knows the width that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.fixed_point import Integers, limits
 from s5_to_loihi.network.network import NeuronGroup
-from s5_to_loihi.network.neurons.constants import array_constants, declared_fields
+from s5_to_loihi.network.neurons.constants import Constants, Table, array_constants, declared_fields
+from s5_to_loihi.network.neurons.kind import Values
 
 #: What gives a step its value from outside: an accumulator, a register, a per-neuron constant.
 SOURCES = ("accumulator", "register", "parameter")
+
+
+#: The lowest and the highest integer.
+Interval: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,21 @@ class Step:
 
     operation: str
     operands: tuple[int, ...]
-    immediate: object
+    immediate: str | int | Table | None
     lowest: int
     highest: int
+
+    @property
+    def name(self) -> str:
+        """The name of a source, or of the place that a constant or a table has in a program."""
+        assert isinstance(self.immediate, str)
+        return self.immediate
+
+    @property
+    def table(self) -> Table:
+        """The entries that a lookup reads."""
+        assert isinstance(self.immediate, tuple)
+        return self.immediate
 
     @property
     def narrow(self) -> bool:
@@ -62,7 +80,7 @@ class Program:
     steps: tuple[Step, ...]
     results: dict[str, int]
 
-    def needed(self, names) -> set[int]:
+    def needed(self, names: Iterable[str]) -> set[int]:
         """Return the steps that some results depend on."""
         found: set[int] = set()
         waiting = [self.results[name] for name in names]
@@ -82,7 +100,7 @@ class Program:
         return found
 
 
-def trace(group: NeuronGroup, ports: Mapping[str, tuple[int, int]]) -> Program:
+def trace(group: NeuronGroup, ports: Mapping[str, Interval]) -> Program:
     """Return the program of a group's neurons, for its formats and the ranges of its inputs.
 
     Args:
@@ -99,8 +117,9 @@ def trace(group: NeuronGroup, ports: Mapping[str, tuple[int, int]]) -> Program:
         for name in group.kind.state
     )
     constants = _symbolic(tracer, "", group.constants)
-    registers, messages, probes = group.kind.update(accumulators, registers, constants)
-    values = registers + messages + probes
+    # Symbols compute as arrays do.
+    computed = group.kind.update(cast(Values, accumulators), cast(Values, registers), constants)
+    values = cast(tuple[Operand, ...], sum(computed, ()))
     results = {
         name: tracer.symbol(value).index
         for name, value in zip(group.kind.values, values, strict=True)
@@ -108,42 +127,43 @@ def trace(group: NeuronGroup, ports: Mapping[str, tuple[int, int]]) -> Program:
     return Program(tuple(tracer.steps), results)
 
 
-def parameters(group: NeuronGroup) -> dict[str, np.ndarray]:
+def parameters(group: NeuronGroup) -> dict[str, Integers]:
     """Return the per-neuron constants under the names that ``trace`` gives them."""
     return {name: value for name, value, _ in array_constants(group.constants)}
 
 
-def _symbolic(tracer: _Tracer, prefix: str, constants: tuple) -> tuple:
+def _symbolic(tracer: _Tracer, prefix: str, constants: Constants) -> Constants:
     """Return constants with symbols in place of the per-neuron arrays."""
-    replaced = {}
+    values: list[Any] = []
     for field in declared_fields(type(constants)):
         name, value = f"{prefix}{field.name}", getattr(constants, field.name)
-        if field.type is np.ndarray:
+        if field.is_array:
             limits_of_values = int(value.min()), int(value.max())
-            replaced[field.name] = tracer.source("parameter", name, *limits_of_values)
+            value = tracer.source("parameter", name, *limits_of_values)
         elif field.is_nested:
-            replaced[field.name] = _symbolic(tracer, f"{name}.", value)
-    return constants._replace(**replaced)
+            value = _symbolic(tracer, f"{name}.", value)
+        values.append(value)
+    return type(constants)(*values)
 
 
 class _Tracer:
     """Collects steps; equal steps are written down once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.steps: list[Step] = []
-        self._known: dict[tuple, int] = {}
+        self._known: dict[tuple[Any, ...], int] = {}
 
     def source(self, operation: str, name: str, lowest: int, highest: int) -> Symbol:
         if lowest == highest:
             return self.symbol(lowest)
         return self._add(operation, (), name, lowest, highest)
 
-    def symbol(self, value) -> Symbol:
+    def symbol(self, value: Operand) -> Symbol:
         if isinstance(value, Symbol):
             return value
         return self._add("constant", (), int(value), int(value), int(value))
 
-    def apply(self, operation: str, *values, immediate=None) -> Symbol:
+    def apply(self, operation: str, *values: Operand, immediate: Table | None = None) -> Symbol:
         operands = tuple(self.symbol(value) for value in values)
         intervals = [operand.interval for operand in operands]
         lowest, highest = _INTERVALS[operation](*intervals, immediate)
@@ -155,12 +175,27 @@ class _Tracer:
         indices = tuple(operand.index for operand in operands)
         return self._add(operation, indices, immediate, lowest, highest)
 
-    def _add(self, operation, operands, immediate, lowest, highest) -> Symbol:
+    def _add(
+        self,
+        operation: str,
+        operands: tuple[int, ...],
+        immediate: str | int | Table | None,
+        lowest: int,
+        highest: int,
+    ) -> Symbol:
         key = (operation, operands, immediate)
         if key not in self._known:
             self._known[key] = len(self.steps)
             self.steps.append(Step(operation, operands, immediate, lowest, highest))
         return Symbol(self, self._known[key])
+
+
+def _binary(operation: str, swapped: bool = False) -> Callable[[Symbol, Operand], Symbol]:
+    def method(self: Symbol, other: Operand) -> Symbol:
+        operands = (other, self) if swapped else (self, other)
+        return self._tracer.apply(operation, *operands)
+
+    return method
 
 
 class Symbol:
@@ -171,46 +206,47 @@ class Symbol:
         self.index = index
 
     @property
-    def interval(self) -> tuple[int, int]:
+    def interval(self) -> Interval:
         """The interval that the integer lies in."""
         step = self._tracer.steps[self.index]
         return step.lowest, step.highest
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Operand, **keywords: Any
+    ) -> object:
         if method != "__call__" or keywords or ufunc not in _UFUNCS:
             return NotImplemented
         return self._tracer.apply(_UFUNCS[ufunc], *inputs)
 
-    def __array_function__(self, function, types, arguments, keywords):
+    def __array_function__(
+        self, function: object, types: object, arguments: tuple[Operand, ...], keywords: object
+    ) -> object:
         if function is not np.where or keywords:
             return NotImplemented
         return self._tracer.apply("select", *arguments)
 
-    def look_up(self, table: np.ndarray) -> Symbol:
+    def look_up(self, table: Iterable[int]) -> Symbol:
         """Stand for a table's entry; called by ``fixed_point.look_up``."""
         return self._tracer.apply("lookup", self, immediate=tuple(int(entry) for entry in table))
 
-    def __neg__(self):
+    def __neg__(self) -> Symbol:
         return self._tracer.apply("-", 0, self)
 
+    __add__, __radd__ = _binary("+"), _binary("+", swapped=True)
+    __sub__, __rsub__ = _binary("-"), _binary("-", swapped=True)
+    __mul__, __rmul__ = _binary("*"), _binary("*", swapped=True)
+    __lshift__, __rlshift__ = _binary("<<"), _binary("<<", swapped=True)
+    __rshift__, __rrshift__ = _binary(">>"), _binary(">>", swapped=True)
+    __and__, __rand__ = _binary("&"), _binary("&", swapped=True)
+    __or__, __ror__ = _binary("|"), _binary("|", swapped=True)
+    __gt__, __lt__ = _binary(">"), _binary(">", swapped=True)
+    # As of arrays: an operation.
+    __eq__ = _binary("==")  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]
 
-def _binary(operation: str, swapped: bool):
-    def method(self, other):
-        operands = (other, self) if swapped else (self, other)
-        return self._tracer.apply(operation, *operands)
 
-    return method
-
-
-for _name, _operation in {
-    "add": "+", "sub": "-", "mul": "*", "lshift": "<<", "rshift": ">>", "and": "&", "or": "|",
-}.items():  # fmt: skip
-    setattr(Symbol, f"__{_name}__", _binary(_operation, swapped=False))
-    setattr(Symbol, f"__r{_name}__", _binary(_operation, swapped=True))
-Symbol.__gt__ = _binary(">", swapped=False)
-Symbol.__lt__ = _binary(">", swapped=True)
-Symbol.__eq__ = _binary("==", swapped=False)
-Symbol.__hash__ = None
+#: What an operation takes.
+Operand: TypeAlias = Symbol | int
 
 _UFUNCS = {
     np.add: "+", np.subtract: "-", np.multiply: "*", np.left_shift: "<<", np.right_shift: ">>",
@@ -238,16 +274,18 @@ def _does_nothing(operation: str, operand: Symbol, operands: tuple[Symbol, ...])
 
 # --- intervals: of the operands and the immediate to that of the result --------------------------
 
+_Rule: TypeAlias = Callable[..., Interval]
 
-def _corners(function):
-    def interval(left, right, _):
+
+def _corners(function: Callable[[int, int], int]) -> _Rule:
+    def interval(left: Interval, right: Interval, _: object) -> Interval:
         corners = [function(a, b) for a in left for b in right]
         return min(corners), max(corners)
 
     return interval
 
 
-def _absolute(operand, _):
+def _absolute(operand: Interval, _: object) -> Interval:
     low, high = operand
     return (max(low, -high, 0), max(-low, high))
 
@@ -255,11 +293,11 @@ def _absolute(operand, _):
 _TRUTH = (0, 1)
 
 
-def _is_truth(interval) -> bool:
+def _is_truth(interval: Interval) -> bool:
     return interval[0] >= 0 and interval[1] <= 1
 
 
-def _masked(left, right, _):
+def _masked(left: Interval, right: Interval, _: object) -> Interval:
     """Of two truth values, or of anything and a mask that is not negative."""
     if _is_truth(left) and _is_truth(right):
         return _TRUTH
@@ -269,31 +307,31 @@ def _masked(left, right, _):
     return 0, min(masks)
 
 
-def _either(left, right, _):
+def _either(left: Interval, right: Interval, _: object) -> Interval:
     if not (_is_truth(left) and _is_truth(right)):
         raise TypeError("'|' is traced for truth values only")
     return _TRUTH
 
 
-def _compared(function):
-    def interval(left, right, _):
-        possible = function(left, right)
+def _compared(possible_results: Callable[[Interval, Interval], set[int]]) -> _Rule:
+    def interval(left: Interval, right: Interval, _: object) -> Interval:
+        possible = possible_results(left, right)
         return min(possible), max(possible)
 
     return interval
 
 
-def _greater(left, right):
+def _greater(left: Interval, right: Interval) -> set[int]:
     return {int(left[0] > right[1]), int(left[1] > right[0])}
 
 
-def _equal(left, right):
+def _equal(left: Interval, right: Interval) -> set[int]:
     apart = left[1] < right[0] or right[1] < left[0]
     same = left == right and left[0] == left[1]
     return {int(same), int(not apart)}
 
 
-_INTERVALS = {
+_INTERVALS: dict[str, _Rule] = {
     "+": lambda left, right, _: (left[0] + right[0], left[1] + right[1]),
     "-": lambda left, right, _: (left[0] - right[1], left[1] - right[0]),
     "*": _corners(lambda a, b: a * b),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from s5_to_loihi.errors import NetworkError
-from s5_to_loihi.fixed_point import Format, limits
+from s5_to_loihi.fixed_point import Format, Integers, limits
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
-from s5_to_loihi.network.neurons.constants import Allowed, constant_fields
+from s5_to_loihi.network.neurons.constants import Allowed, Table, constant_fields
 from s5_to_loihi.network.widths import (
     LARGEST_EXPONENT,
     LONGEST_DELAY,
@@ -34,12 +34,10 @@ def verify(network: Network) -> None:
     for group in network.groups:
         _check_group(group)
     known = {INPUT}
-    incoming: dict[str, list[Synapses]] = {group.name: [] for group in network.groups}
     for synapses in network.synapses:
         _check_synapses(network, synapses)
-        incoming[synapses.target.group].append(synapses)
     for group in network.groups:
-        for synapses in incoming[group.name]:
+        for synapses in network.incoming(group.name):
             if synapses.source.group not in known:
                 raise NetworkError(
                     synapses.name,
@@ -87,9 +85,9 @@ def _check_group(group: NeuronGroup) -> None:
             _check_format(f"{group.name}.{constant.name}", constant.value)
     for name, value, its_format, allowed in constants:
         where = f"{group.name}.{name}"
-        if its_format is not None:
+        if its_format is not None and isinstance(value, np.ndarray):
             _check_array(where, value, group.size, its_format)
-        if allowed is not None:
+        if allowed is not None and not isinstance(value, tuple):
             _check_allowed(where, value, allowed)
         if isinstance(value, tuple) and not isinstance(value, Format):
             _check_table(where, value)
@@ -102,14 +100,14 @@ def _check_format(where: str, value: Format) -> None:
         raise NetworkError(where, f"has exponent {value.exponent} (limit ±{LARGEST_EXPONENT})")
 
 
-def _check_allowed(where: str, value: int | np.ndarray, allowed: Allowed) -> None:
+def _check_allowed(where: str, value: int | Integers, allowed: Allowed) -> None:
     lowest, highest, found = allowed
     for one in (np.min(value), np.max(value)):
         if not lowest <= one <= highest:
             raise NetworkError(where, f"{found.format(one)} (allowed {lowest}..{highest})")
 
 
-def _check_table(where: str, table: tuple) -> None:
+def _check_table(where: str, table: Table) -> None:
     lowest, highest = limits(WIDEST)
     if not 1 < len(table) <= LONGEST_TABLE:
         raise NetworkError(where, f"has {len(table)} entries (allowed 2..{LONGEST_TABLE})")
@@ -119,7 +117,7 @@ def _check_table(where: str, table: tuple) -> None:
         )
 
 
-def _check_array(where: str, value: np.ndarray, size: int, its_format: Format) -> None:
+def _check_array(where: str, value: Integers, size: int, its_format: Format) -> None:
     if value.shape != (size,) or value.dtype != np.int64:
         raise NetworkError(where, f"has {value.dtype}{value.shape}, not int64({size},)")
     lowest, highest = limits(its_format.bits)
@@ -183,7 +181,8 @@ def storage_is_sound(
     """Tell whether three arrays are a canonical csr matrix: in bounds, sorted, no duplicates."""
     rows, columns = shape
     # In int64: differences of narrower integers can wrap around.
-    counts = np.diff(np.asarray(indptr, dtype=np.int64))
+    pointers: Integers = np.asarray(indptr, dtype=np.int64)
+    counts = pointers[1:] - pointers[:-1]
     if (
         len(indptr) != rows + 1
         or indptr[0] != 0

@@ -23,11 +23,7 @@ class AlignDelays:
         phases = {INPUT: 0}
         for group in network.groups:
             phases[group.name] = 1 + max(
-                (
-                    phases[synapses.source.group]
-                    for synapses in network.synapses
-                    if synapses.target.group == group.name
-                ),
+                (phases[synapses.source.group] for synapses in network.incoming(group.name)),
                 default=max(phases.values()),
             )
         return replace(

@@ -82,9 +82,7 @@ def record(
         InputError: the tokens do not suit the network.
     """
     tokens, _ = as_tokens(network, tokens, where="tokens")
-    sizes = {str(one.source): one.weights.shape[1] for one in network.synapses}
-    sizes[str(network.output)] = network.output_size
-    sizes = {name: sizes[name] for name in sent_messages(network)}
+    sizes = sent_messages(network)
     given, batch, _ = tokens.shape
     used = max(1, min(given, largest // (batch * sum(sizes.values()))))
     chunks = list(sent_in_chunks(network, tokens[:used], on_progress))

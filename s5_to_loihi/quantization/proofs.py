@@ -62,7 +62,6 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
         In the order of the network.
     """
     proofs = []
-    sent = {synapses.source for synapses in network.synapses} | {network.output}
     for group in network.groups:
         traced = program(network, group)
         for port in group.kind.ports:
@@ -78,8 +77,7 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
             RangeProof(group.name, "intermediate", ARITHMETIC_BITS, widest, True, None, 0, 0)
         )
         bounds = _register_bits(network, group)
-        messages = (name for name in group.kind.messages if Endpoint(group.name, name) in sent)
-        for name in (*group.kind.state, *messages, *group.kind.probes):
+        for name in (*group.kind.state, *network.sent_by(group), *group.kind.probes):
             bits = group.formats[name].bits
             needed = bounds.get(name) or _saturated_bits(traced, name, bits)
             if name in group.kind.probes and needed is None:
@@ -158,12 +156,11 @@ def state_limits(network: Network, group: NeuronGroup) -> np.ndarray:
         for digit, suffix in enumerate(digit_ports(""))
     }
     source, weights = None, 0
-    for synapses in network.synapses:
-        if synapses.target.group == group.name:
-            factor, digit = places[synapses.target.name]
-            scale = factor * 2.0 ** (digit * c.digit_bits)
-            source = synapses.source
-            weights = weights + synapses.weights.toarray().astype(np.float64) * scale
+    for synapses in network.incoming(group.name):
+        factor, digit = places[synapses.target.name]
+        scale = factor * 2.0 ** (digit * c.digit_bits)
+        source = synapses.source
+        weights = weights + synapses.weights.toarray().astype(np.float64) * scale
     if source is None:
         weights = np.zeros((group.size, 1))
         lowest = highest = 0

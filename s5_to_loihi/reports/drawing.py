@@ -18,26 +18,6 @@ _METADATA = {
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-#: One colour a kind of neuron.
-COLOURS = {
-    "input": "#f0f0f0",
-    "dense": "#cfe3f5",
-    "norm": "#e6e0f0",
-    "scaled_norm": "#e6e0f0",
-    "state": "#fbd9c5",
-    "output": "#d5ecd4",
-    "gate": "#fbeebc",
-    "full_gate": "#fbeebc",
-    "residual": "#fbeebc",
-    "mean": "#e0e0e0",
-    "scaled_dense": "#cfe3f5",
-    "scaled_state": "#fbd9c5",
-    "scaled_output": "#d5ecd4",
-    "table_output": "#d5ecd4",
-    "scaled_gate": "#fbeebc",
-    "scaled_full_gate": "#fbeebc",
-    "scaled_residual": "#fbeebc",
-}
 WIDTH, HEIGHT = 2.3, 0.95
 STEP_X, STEP_Y = 3.7, 2.3
 
@@ -92,7 +72,8 @@ def _positions(network: Network) -> dict[str, tuple[float, float]]:
 
 
 def _draw_title(axes, network: Network) -> None:
-    latency = "" if network.latency is None else f", latency {network.latency} timesteps"
+    phase = network.group(network.output.group).phase
+    latency = "" if phase is None else f", latency {phase} timesteps"
     axes.text(
         0,
         0.8,
@@ -107,11 +88,11 @@ def _draw_title(axes, network: Network) -> None:
 def _draw_group(axes, network: Network, name: str, position: tuple[float, float]) -> None:
     x, y = position
     if name == INPUT:
-        kind, title, size = "input", "tokens", network.input_size
+        colour, title, size = "#f0f0f0", "tokens", network.input_size
         detail = str(network.input_format)
     else:
         group = network.group(name)
-        kind, title, size = group.kind.name, group.kind.title, group.size
+        colour, title, size = group.kind.colour, group.kind.title, group.size
         detail = f"phase {group.phase}"
     axes.add_patch(
         FancyBboxPatch(
@@ -119,7 +100,7 @@ def _draw_group(axes, network: Network, name: str, position: tuple[float, float]
             WIDTH,
             HEIGHT,
             boxstyle="round,pad=0.02,rounding_size=0.08",
-            facecolor=COLOURS[kind],
+            facecolor=colour,
             edgecolor="#444444",
             linewidth=0.8,
             zorder=3,

@@ -51,8 +51,7 @@ def network_table(network: Network) -> Table:
         incoming = (
             f"{synapses.name.rpartition('.')[2]} {synapses.weights.nnz:,} ({synapses.density:.0%})"
             + (f" delay {synapses.delay}" if synapses.delay else "")
-            for synapses in network.synapses
-            if synapses.target.group == group.name
+            for synapses in network.incoming(group.name)
         )
         table.add_row(
             group.name, group.kind.name, f"{group.size}", f"{group.phase}", ", ".join(incoming)

@@ -50,8 +50,7 @@ def count(network: Network, messages: Mapping[str, np.ndarray]) -> Activity:
     groups = (INPUT, *(group.name for group in network.groups))
     shape = (*next(iter(messages.values())).shape[:2], len(groups))
     sent, synops = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int32)
-    sources = {synapses.source for synapses in network.synapses} | {network.output}
-    for source in sources:
+    for source in network.sent:
         sent[..., groups.index(source.group)] += _non_zero(messages, source).sum(axis=2)
     for synapses in network.synapses:
         reached = np.bincount(synapses.weights.indices, minlength=synapses.weights.shape[1])

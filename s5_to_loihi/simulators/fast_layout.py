@@ -88,16 +88,14 @@ class Layout:
 
 def lay_out(network: Network) -> Layout:
     """Return the layout of a verified network."""
-    sent = {synapses.source for synapses in network.synapses} | {network.output}
     token = Endpoint(INPUT, TOKEN)
     messages, message_rows = {token: 0}, network.input_size
     registers, register_count = {}, 0
     places, values = {}, [np.zeros(0, dtype=np.int32)]
     for group in network.groups:
-        for name in group.kind.messages:
-            if Endpoint(group.name, name) in sent:
-                messages[Endpoint(group.name, name)] = message_rows
-                message_rows += group.size
+        for name in network.sent_by(group):
+            messages[Endpoint(group.name, name)] = message_rows
+            message_rows += group.size
         for name in group.kind.state:
             registers[group.name, name] = register_count
             register_count += group.size
@@ -129,17 +127,13 @@ def lay_out(network: Network) -> Layout:
     )
 
 
-def _incoming(network: Network, port: Endpoint):
-    return [synapses for synapses in network.synapses if synapses.target == port]
-
-
 def _place_ports(network: Network, messages):
     """Give every port its accumulator rows, or the rows of the message that it reads."""
     ports, rows = {}, 0
     for group in network.groups:
         for name in group.kind.ports:
             port = Endpoint(group.name, name)
-            incoming = _incoming(network, port)
+            incoming = network.incoming(port)
             if len(incoming) == 1 and is_identity(incoming[0].weights):
                 ports[port] = ("messages", messages[incoming[0].source])
             else:
@@ -154,11 +148,7 @@ def _place_synapses(network: Network, messages, ports):
     for source, first in messages.items():
         count = network.message_size(source)
         for target, group in enumerate(network.groups, start=1):
-            edges = [
-                synapses
-                for synapses in network.synapses
-                if synapses.source == source and synapses.target.group == group.name
-            ]
+            edges = [edge for edge in network.incoming(group.name) if edge.source == source]
             if not edges:
                 continue
             adding = [edge for edge in edges if ports[edge.target][0] == "accumulators"]

@@ -71,11 +71,12 @@ class Interpreter:
     def __init__(self, network: Network):
         """Prepare a verified network."""
         self.network = network
-        self._edges = {group.name: _edges(group, network.synapses) for group in network.groups}
-        sent = {synapses.source for synapses in network.synapses} | {network.output}
+        self._edges = {
+            group.name: _edges(group, network.incoming(group.name)) for group in network.groups
+        }
         self._results = {
             group.name: tuple(
-                (str(endpoint), endpoint if endpoint in sent else None)
+                (str(endpoint), endpoint if endpoint in network.sent else None)
                 for endpoint in (Endpoint(group.name, name) for name in group.kind.values)
             )
             for group in network.groups

@@ -7,7 +7,6 @@ import numpy as np
 
 from s5_to_loihi.lava_runtime.c_source import MODEL, identifier, write_source
 from s5_to_loihi.network.network import Network, NeuronGroup
-from s5_to_loihi.network.programs import sent_messages
 
 FLAGS = (
     "-std=c99", "-Wall", "-Wextra", "-Werror", "-O1",
@@ -80,7 +79,7 @@ def build(network: Network, reset_interval: int, folder: Path) -> Path:
 def _puts(network: Network, group: NeuronGroup) -> list[str]:
     return [
         f"put({identifier(group.name)}_{name}, {group.size});"
-        for name in (*sent_messages(network, group), *group.kind.state)
+        for name in (*network.sent_by(group), *group.kind.state)
     ]
 
 
@@ -122,7 +121,7 @@ def run(program: Path, network: Network, accumulators: dict[str, np.ndarray], to
     data, first = np.frombuffer(finished.stdout, dtype=np.int32), 0
     alone = {}
     for group in network.groups:
-        names = (*sent_messages(network, group), *group.kind.state)
+        names = (*network.sent_by(group), *group.kind.state)
         rows = len(accumulators[group.name])
         count = rows * len(names) * group.size
         array = data[first : first + count].reshape(rows, len(names), group.size)
@@ -131,7 +130,7 @@ def run(program: Path, network: Network, accumulators: dict[str, np.ndarray], to
     rows = data[first:].reshape(len(tokens), -1)
     together, column = {}, network.output_size
     for group in network.groups:
-        for name in (*sent_messages(network, group), *group.kind.state):
+        for name in (*network.sent_by(group), *group.kind.state):
             together[f"{group.name}.{name}"] = rows[:, column : column + group.size]
             column += group.size
     assert column == rows.shape[1]

@@ -5,8 +5,8 @@ import typing
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.loihi2.rates import Rates, sent_messages
+from s5_to_loihi.fixed_point import Format, Integers
+from s5_to_loihi.loihi2.rates import Rates
 from s5_to_loihi.network.network import (
     INPUT,
     TOKEN,
@@ -112,7 +112,7 @@ def _diagonal(rng: np.random.Generator | None, size: int) -> csr_matrix:
 def _constants(rng: np.random.Generator, cls: type, size: int):
     values = {}
     for name, hint in typing.get_type_hints(cls).items():
-        if hint is np.ndarray:
+        if hint == Integers:
             values[name] = rng.integers(-(2**15), 2**15, size)
         elif hint is Format:
             values[name] = MESSAGE
@@ -126,7 +126,5 @@ def _constants(rng: np.random.Generator, cls: type, size: int):
 def synthetic_rates(network: Network, seed: int = 0, shape: float = 0.5) -> Rates:
     """Uneven rates, beta distributed: some neurons are nearly silent, some nearly always active."""
     rng = np.random.default_rng(seed)
-    sizes = {str(synapses.source): synapses.weights.shape[1] for synapses in network.synapses}
-    sizes[str(network.output)] = network.output_size
-    rates = {name: rng.beta(shape, shape, sizes[name]) for name in sent_messages(network)}
+    rates = {str(one): rng.beta(shape, shape, network.message_size(one)) for one in network.sent}
     return Rates("synthetic, uneven", rates)

@@ -40,6 +40,8 @@ KINDS: dict[str, NeuronKind] = {
     )
 }
 
+__all__ = ["KINDS", "NeuronKind", "known_kinds", "register"]
+
 VARIABLE = "S5_TO_LOIHI_KINDS"
 ENTRY_POINTS = "s5_to_loihi.kinds"
 
@@ -49,9 +51,11 @@ def register(kind: NeuronKind) -> None:
 
     Raises:
         InputError: there is another kind of that name.
-        TypeError: what its constants declare is no constant.
+        TypeError: what its constants declare is no constant, or it has a state but no recurrence.
     """
     declared_fields(kind.constants)
+    if kind.state and kind.recurrence is None:
+        raise TypeError(f"neuron kind {kind.name} has a state, but its update is no Recurrence")
     if KINDS.setdefault(kind.name, kind) is not kind:
         raise InputError(f"neuron kind {kind.name}", "is the name of another kind", "Rename it")
 

@@ -2,7 +2,7 @@
 
 The constants of a kind are a named tuple. Its annotations say of each field what its integers are:
 
-* ``Annotated[np.ndarray, format]``: one integer a neuron, (n,) int64. The format is a ``Format``,
+* ``Annotated[Integers, format]``: one integer a neuron, (n,) int64. The format is a ``Format``,
   or the name of the field that holds it (``"bias_format"``, or ``"weighted.fine"`` inside a nested
   tuple);
 * ``Shift``, ``Shifts``: an amount of bits that a right shift takes, for all neurons or for each;
@@ -18,11 +18,11 @@ import functools
 import typing
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.fixed_point import Format, Integers
 from s5_to_loihi.network.widths import LARGEST_SHIFT, MULTIPLIER_BITS
 
 
@@ -44,10 +44,14 @@ _RIGHT_SHIFT = Allowed(0, LARGEST_SHIFT, "shifts right by {} bits")
 MULTIPLIER = Format(MULTIPLIER_BITS, 0)
 #: Of amounts of right shifts, one for each neuron.
 SHIFT = Format(LARGEST_SHIFT.bit_length() + 1, 0)
-Multipliers = Annotated[np.ndarray, MULTIPLIER]
+Multipliers = Annotated[Integers, MULTIPLIER]
 Shift = Annotated[int, _RIGHT_SHIFT]
-Shifts = Annotated[np.ndarray, SHIFT, _RIGHT_SHIFT]
+Shifts = Annotated[Integers, SHIFT, _RIGHT_SHIFT]
 Table = tuple[int, ...]
+
+
+#: A named tuple of constants.
+Constants: TypeAlias = tuple[Any, ...]
 
 
 class Field(NamedTuple):
@@ -55,15 +59,20 @@ class Field(NamedTuple):
 
     Attributes:
         name: of the field.
-        type: ``np.ndarray``, ``Format``, ``Table``, ``int``, or a named tuple of constants.
+        type: ``Integers``, ``Format``, ``Table``, ``int``, or a named tuple of constants.
         format: of an array: the format itself, or the name of the field that holds it.
         allowed: the range of its integers, if they have one of their own.
     """
 
     name: str
-    type: typing.Any
+    type: Any
     format: Format | str | None
     allowed: Allowed | None
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the field is one integer a neuron."""
+        return (typing.get_origin(self.type) or self.type) is np.ndarray
 
     @property
     def is_nested(self) -> bool:
@@ -72,7 +81,7 @@ class Field(NamedTuple):
 
 
 @functools.cache
-def declared_fields(constants: type) -> tuple[Field, ...]:
+def declared_fields(constants: type[Constants]) -> tuple[Field, ...]:
     """Return what a named tuple of constants declares of its fields, in their order.
 
     Raises:
@@ -87,9 +96,8 @@ def declared_fields(constants: type) -> tuple[Field, ...]:
             next((one for one in metadata if isinstance(one, (Format, str))), None),
             next((one for one in metadata if isinstance(one, Allowed)), None),
         )
-        is_array = field.type is np.ndarray
-        known = is_array or field.is_nested or field.type in (Format, Table, int)
-        if not known or is_array != (field.format is not None):
+        known = field.is_array or field.is_nested or field.type in (Format, Table, int)
+        if not known or field.is_array != (field.format is not None):
             raise TypeError(f"{constants.__name__}.{name} declares no constant: {hint}")
         fields.append(field)
     return tuple(fields)
@@ -106,24 +114,25 @@ class Constant(NamedTuple):
     """
 
     name: str
-    value: np.ndarray | Format | Table | int
+    value: Integers | Format | Table | int
     format: Format | None
     allowed: Allowed | None
 
 
-def constant_fields(constants: tuple, prefix: str = "") -> Iterator[Constant]:
+def constant_fields(constants: Constants, prefix: str = "") -> Iterator[Constant]:
     """Yield the fields of a named tuple of constants, those of nested ones in their place."""
     for field in declared_fields(type(constants)):
         value = getattr(constants, field.name)
         if field.is_nested:
             yield from constant_fields(value, f"{prefix}{field.name}.")
         else:
-            held = isinstance(field.format, str)
-            its_format = attrgetter(field.format)(constants) if held else field.format
+            its_format = field.format
+            if isinstance(its_format, str):
+                its_format = attrgetter(its_format)(constants)
             yield Constant(f"{prefix}{field.name}", value, its_format, field.allowed)
 
 
-def array_constants(constants: tuple) -> Iterator[tuple[str, np.ndarray, Format]]:
+def array_constants(constants: Constants) -> Iterator[tuple[str, Integers, Format]]:
     """Yield name, integers (n,) and format of each per-neuron constant."""
     for name, value, its_format, _ in constant_fields(constants):
         if isinstance(value, np.ndarray):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-import numpy as np
-
-from s5_to_loihi.fixed_point import Format, add, rectify, saturate, shift_right
+from s5_to_loihi.fixed_point import Format, Integers, add, rectify, saturate, shift_right
 from s5_to_loihi.network.neurons.constants import Shift
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.kind import NeuronKind, Update, Values
 
 
 class DenseConstants(NamedTuple):
@@ -22,14 +20,14 @@ class DenseConstants(NamedTuple):
         rectified: 1 if a ReLU follows, else 0.
     """
 
-    bias: Annotated[np.ndarray, "bias_format"]
+    bias: Annotated[Integers, "bias_format"]
     bias_format: Format
     accumulator_shift: Shift
     result: Format
     rectified: int
 
 
-def affine(accumulator, constants):
+def affine(accumulator: Integers, constants: DenseConstants) -> Integers:
     """Return ``sat(sat(accumulator >> shift) + bias)`` in the format ``constants.result``."""
     weighted = saturate(
         shift_right(accumulator, constants.accumulator_shift), constants.result.bits
@@ -37,7 +35,7 @@ def affine(accumulator, constants):
     return add(weighted, constants.result, constants.bias, constants.bias_format, constants.result)
 
 
-def update(accumulators, state, constants):
+def update(accumulators: Values, state: Values, constants: DenseConstants) -> Update:
     """activation = relu(affine) or affine."""
     value = affine(accumulators[0], constants)
     activation = rectify(value) if constants.rectified else value
@@ -47,8 +45,8 @@ def update(accumulators, state, constants):
 DENSE = NeuronKind(
     name="dense",
     title="affine map",
+    colour="#cfe3f5",
     ports=("weighted",),
-    state=(),
     messages=("activation",),
     probes=("affine",),
     constants=DenseConstants,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from s5_to_loihi.fixed_point import (
     SIGMOID_FORMAT,
     Format,
+    Integers,
     add_widened,
     convert,
     multiply,
@@ -19,7 +20,7 @@ from s5_to_loihi.fixed_point import (
 )
 from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.dense import DenseConstants, affine
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.kind import NeuronKind, Update, Values
 
 
 class ResidualConstants(NamedTuple):
@@ -66,13 +67,16 @@ class FullGateConstants(NamedTuple):
     base: GateConstants
 
 
-def _close(value, residual, c):
+def _close(value: Integers, residual: Integers, c: ResidualConstants) -> tuple[Integers, Values]:
     total = add_widened(value, c.value, residual, c.residual, c.total)
     hidden = rectify(total)
     return total, (hidden, convert(hidden, c.total, c.lowered))
 
 
-def _gated(gate_accumulator, value, c):
+def _gated(
+    gate_accumulator: Integers, value: Integers, c: GateConstants
+) -> tuple[Integers, Integers, Integers]:
+    """Return the affine value of the gate, its opening, and the value's product with that."""
     gate = affine(gate_accumulator, c.gate)
     opening = sigmoid(convert(gate, c.gate.result, c.sigmoid_input), c.sigmoid_input.exponent)
     product = multiply(
@@ -84,14 +88,14 @@ def _gated(gate_accumulator, value, c):
     return gate, opening, product
 
 
-def update_residual(accumulators, state, constants):
+def update_residual(accumulators: Values, state: Values, constants: ResidualConstants) -> Update:
     """hidden = relu(value + residual)."""
     value, residual = accumulators
     total, messages = _close(value, residual, constants)
     return (), messages, (total,)
 
 
-def update_gate(accumulators, state, constants):
+def update_gate(accumulators: Values, state: Values, constants: GateConstants) -> Update:
     """hidden = relu(value * sigmoid(W2 a + b2) + residual)."""
     gate_accumulator, value, residual = accumulators
     gate, opening, product = _gated(gate_accumulator, value, constants)
@@ -99,7 +103,7 @@ def update_gate(accumulators, state, constants):
     return (), messages, (gate, opening, product, total)
 
 
-def update_full_gate(accumulators, state, constants):
+def update_full_gate(accumulators: Values, state: Values, constants: FullGateConstants) -> Update:
     """hidden = relu((W1 a + b1) * sigmoid(W2 a + b2) + residual)."""
     gate_accumulator, value_accumulator, residual = accumulators
     value = affine(value_accumulator, constants.value)
@@ -111,8 +115,8 @@ def update_full_gate(accumulators, state, constants):
 RESIDUAL = NeuronKind(
     name="residual",
     title="residual, ReLU",
+    colour="#fbeebc",
     ports=("value", "residual"),
-    state=(),
     messages=("hidden", "lowered"),
     probes=("total",),
     constants=ResidualConstants,
@@ -122,8 +126,8 @@ RESIDUAL = NeuronKind(
 GATE = NeuronKind(
     name="gate",
     title="sigmoid gate, residual, ReLU",
+    colour="#fbeebc",
     ports=("gate", "value", "residual"),
-    state=(),
     messages=("hidden", "lowered"),
     probes=("gate_affine", "opening", "product", "total"),
     constants=GateConstants,
@@ -133,8 +137,8 @@ GATE = NeuronKind(
 FULL_GATE = NeuronKind(
     name="full_gate",
     title="affine value, sigmoid gate, residual, ReLU",
+    colour="#fbeebc",
     ports=("gate", "value", "residual"),
-    state=(),
     messages=("hidden", "lowered"),
     probes=("value_affine", "gate_affine", "opening", "product", "total"),
     constants=FullGateConstants,

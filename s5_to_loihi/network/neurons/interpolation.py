@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import look_up, shift_right_rounded
+from s5_to_loihi.fixed_point import Integers, look_up, shift_right_rounded
 from s5_to_loihi.network.neurons.constants import Shift, Table
 
 
@@ -23,7 +23,7 @@ class Interpolation(NamedTuple):
     segment_shift: Shift
 
 
-def interpolate(magnitude, function):
+def interpolate(magnitude: Integers, function: Interpolation) -> Integers:
     """Evaluate an ``Interpolation`` at integers >= 0 of any shape, rounding to the nearest."""
     last = ((len(function.knots) - 1) << function.segment_shift) - 1
     bounded = np.minimum(magnitude, last)

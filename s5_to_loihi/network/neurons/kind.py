@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from s5_to_loihi.fixed_point import Integers
+from s5_to_loihi.network.neurons.constants import Constants
+
+#: Accumulators, registers, messages or probes, in the order of their names.
+Values: TypeAlias = tuple[Integers, ...]
+#: What an update computes: registers, messages, probes.
+Update: TypeAlias = tuple[Values, Values, Values]
 
 
 @dataclass(frozen=True)
 class Recurrence:
-    """The arithmetic of neurons with state, cut so that only one part needs tokens in order.
+    """The update of neurons with state, cut so that only one part needs tokens in order.
 
     Attributes:
         drive: ``(accumulators, constants) -> inputs``, what comes before the state.
@@ -16,19 +25,19 @@ class Recurrence:
         emit: ``(inputs, state, constants) -> (messages, probes)`` from the new state.
     """
 
-    drive: Callable
-    advance: Callable
-    emit: Callable
+    drive: Callable[[Values, Any], Values]
+    advance: Callable[[Values, Values, Any], Values]
+    emit: Callable[[Values, Values, Any], tuple[Values, Values]]
 
-    def update(self, accumulators, state, constants):
-        """Do all three: the ``update`` of the kind."""
+    def __call__(self, accumulators: Values, state: Values, constants: Constants) -> Update:
+        """Do all three."""
         inputs = self.drive(accumulators, constants)
         state = self.advance(inputs, state, constants)
         messages, probes = self.emit(inputs, state, constants)
         return state, messages, probes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NeuronKind:
     """A neuron program, shared by all neurons of a group.
 
@@ -40,25 +49,30 @@ class NeuronKind:
     Attributes:
         name: the kind's name in texts and files.
         title: a few words for people.
+        colour: of its groups in drawings.
         ports: dendritic accumulators; synapses end here.
         state: registers that live from one update to the next, zero at the start.
         messages: what a neuron can send; a message that no synapses carry is never sent.
         probes: values in between, computed for verification only.
         constants: the named tuple of the program's constants, whose annotations declare what they
             are, see ``constants.py``.
-        update: the arithmetic.
-        recurrence: the parts of ``update``, for kinds with state.
+        update: the arithmetic; of kinds with state a ``Recurrence``.
     """
 
     name: str
     title: str
+    colour: str = "#e0e0e0"
     ports: tuple[str, ...]
-    state: tuple[str, ...]
+    state: tuple[str, ...] = ()
     messages: tuple[str, ...]
-    probes: tuple[str, ...]
-    constants: type
-    update: Callable
-    recurrence: Recurrence | None = None
+    probes: tuple[str, ...] = ()
+    constants: type[Constants]
+    update: Callable[[Values, Values, Any], Update]
+
+    @property
+    def recurrence(self) -> Recurrence | None:
+        """The parts of ``update``, for kinds with state."""
+        return self.update if isinstance(self.update, Recurrence) else None
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from s5_to_loihi.fixed_point import Format, convert, multiply, saturate, shift_right
 from s5_to_loihi.network.neurons.constants import Shift
-from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
+from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence, Values
 from s5_to_loihi.network.widths import STATE_BITS
 
 
@@ -45,24 +45,22 @@ def mean_constants(hidden: Format, lowered: Format, length: int) -> MeanConstant
     return MeanConstants(hidden, input_shift, STATE_BITS, reciprocal, 14 - (exponent - 1), lowered)
 
 
-def drive(accumulators, constants):
+def drive(accumulators: Values, constants: MeanConstants) -> Values:
     """Return the hidden value, shifted so that the sum fits."""
     return (shift_right(accumulators[0], constants.input_shift),)
 
 
-def advance(inputs, state, constants):
+def advance(inputs: Values, state: Values, constants: MeanConstants) -> Values:
     """sum = sum + hidden."""
     return (saturate(state[0] + inputs[0], constants.sum_bits),)
 
 
-def emit(inputs, state, constants):
+def emit(inputs: Values, state: Values, constants: MeanConstants) -> tuple[Values, Values]:
     """mean = sum / length, complete at the sequence's last token."""
     c = constants
     mean = multiply(state[0], c.reciprocal, c.reciprocal_shift, c.hidden.bits)
     return (mean, convert(mean, c.hidden, c.lowered)), ()
 
-
-RECURRENCE = Recurrence(drive, advance, emit)
 
 MEAN = NeuronKind(
     name="mean",
@@ -70,8 +68,6 @@ MEAN = NeuronKind(
     ports=("hidden",),
     state=("sum",),
     messages=("mean", "lowered"),
-    probes=(),
     constants=MeanConstants,
-    update=RECURRENCE.update,
-    recurrence=RECURRENCE,
+    update=Recurrence(drive, advance, emit),
 )

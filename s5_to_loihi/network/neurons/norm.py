@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-import numpy as np
-
-from s5_to_loihi.fixed_point import Format, add_widened, convert, multiply
+from s5_to_loihi.fixed_point import Format, Integers, add_widened, convert, multiply
 from s5_to_loihi.network.neurons.constants import Shift
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.kind import NeuronKind, Update, Values
 
 
 class NormConstants(NamedTuple):
@@ -25,8 +23,8 @@ class NormConstants(NamedTuple):
         u: format of the message, the input of the state-space model.
     """
 
-    minus_mean: Annotated[np.ndarray, "minus_mean_format"]
-    inverse_deviation: Annotated[np.ndarray, "inverse_deviation_format"]
+    minus_mean: Annotated[Integers, "minus_mean_format"]
+    inverse_deviation: Annotated[Integers, "inverse_deviation_format"]
     hidden: Format
     minus_mean_format: Format
     inverse_deviation_format: Format
@@ -49,8 +47,8 @@ class ScaledNormConstants(NamedTuple):
     """
 
     base: NormConstants
-    scale: Annotated[np.ndarray, "scale_format"]
-    bias: Annotated[np.ndarray, "bias_format"]
+    scale: Annotated[Integers, "scale_format"]
+    bias: Annotated[Integers, "bias_format"]
     scale_format: Format
     bias_format: Format
     scaled: Format
@@ -58,20 +56,22 @@ class ScaledNormConstants(NamedTuple):
     shifted: Format
 
 
-def _normalise(hidden, c):
+def _normalise(hidden: Integers, c: NormConstants) -> tuple[Integers, Integers]:
     centred = add_widened(hidden, c.hidden, c.minus_mean, c.minus_mean_format, c.centred)
     normalised = multiply(centred, c.inverse_deviation, c.normalised_shift, c.normalised.bits)
     return centred, normalised
 
 
-def update_norm(accumulators, state, constants):
+def update_norm(accumulators: Values, state: Values, constants: NormConstants) -> Update:
     """u = (hidden - mean) * inverse_deviation."""
     centred, normalised = _normalise(accumulators[0], constants)
     u = convert(normalised, constants.normalised, constants.u)
     return (), (u,), (centred, normalised)
 
 
-def update_scaled_norm(accumulators, state, constants):
+def update_scaled_norm(
+    accumulators: Values, state: Values, constants: ScaledNormConstants
+) -> Update:
     """u = (hidden - mean) * inverse_deviation * scale + bias."""
     c = constants
     centred, normalised = _normalise(accumulators[0], c.base)
@@ -84,8 +84,8 @@ def update_scaled_norm(accumulators, state, constants):
 NORM = NeuronKind(
     name="norm",
     title="batch norm",
+    colour="#e6e0f0",
     ports=("hidden",),
-    state=(),
     messages=("u",),
     probes=("centred", "normalised"),
     constants=NormConstants,
@@ -95,8 +95,8 @@ NORM = NeuronKind(
 SCALED_NORM = NeuronKind(
     name="scaled_norm",
     title="batch norm with scale and bias",
+    colour="#e6e0f0",
     ports=("hidden",),
-    state=(),
     messages=("u",),
     probes=("centred", "normalised", "scaled", "shifted"),
     constants=ScaledNormConstants,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from s5_to_loihi.fixed_point import Format, convert, rectify, saturate, shift, shift_right
 from s5_to_loihi.network.neurons.constants import Shift
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.kind import NeuronKind, Update, Values
 
 
 class OutputConstants(NamedTuple):
@@ -30,7 +30,7 @@ class OutputConstants(NamedTuple):
     value_input: Format
 
 
-def update(accumulators, state, constants):
+def update(accumulators: Values, state: Values, constants: OutputConstants) -> Update:
     """y = k Re(C g) + D u with k = 1 or 2; activation = relu(y).
 
     The doubled sum is not saturated before the feedthrough is added, as in the reference.
@@ -58,8 +58,8 @@ def update(accumulators, state, constants):
 OUTPUT = NeuronKind(
     name="output",
     title="projection, feedthrough, ReLU",
+    colour="#d5ecd4",
     ports=("c_re", "c_im", "d"),
-    state=(),
     messages=("y", "activation", "gate_input", "value_input"),
     probes=("projection", "doubled", "feedthrough"),
     constants=OutputConstants,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from s5_to_loihi.fixed_point import Format, saturate, shift, shift_right
+from s5_to_loihi.fixed_point import Format, Integers, saturate, shift, shift_right
 from s5_to_loihi.network.neurons.constants import Allowed, Multipliers, Shifts
+from s5_to_loihi.network.neurons.kind import Values
 from s5_to_loihi.network.widths import MOST_DIGITS, WIDEST_DIGIT
 
 #: The bits of a digit of weights, each of which has synapses of its own.
@@ -38,7 +39,7 @@ class Rescaling(NamedTuple):
     digit_bits: DigitBits
 
 
-def chained(accumulators, digit_bits):
+def chained(accumulators: Values, digit_bits: int) -> Integers:
     """Return the sum that the accumulators of a weight's digits stand for, the lowest first."""
     total = accumulators[0]
     for digit, accumulator in enumerate(accumulators[1:], start=1):
@@ -46,7 +47,7 @@ def chained(accumulators, digit_bits):
     return total
 
 
-def rescale(accumulators, c):
+def rescale(accumulators: Values, c: Rescaling) -> Integers:
     """Return ``sat((accumulator * multiplier) >> shift)`` in the format ``c.fine``.
 
     ``accumulators`` are those of the digits of the weights, the lowest first.

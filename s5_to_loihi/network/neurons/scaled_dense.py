@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-import numpy as np
-
-from s5_to_loihi.fixed_point import Format, rectify, saturate, shift_right
+from s5_to_loihi.fixed_point import Format, Integers, rectify, saturate, shift_right
 from s5_to_loihi.network.neurons.constants import Shift
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.kind import NeuronKind, Update, Values
 from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports, rescale
 
 
@@ -23,7 +21,7 @@ class AffineConstants(NamedTuple):
     """
 
     weighted: Rescaling
-    bias: Annotated[np.ndarray, "weighted.fine"]
+    bias: Annotated[Integers, "weighted.fine"]
     rounding_shift: Shift
     result: Format
 
@@ -35,12 +33,12 @@ class ScaledDenseConstants(NamedTuple):
     rectified: int
 
 
-def scaled_affine(accumulators, c):
+def scaled_affine(accumulators: Values, c: AffineConstants) -> Integers:
     """Return the affine value before it saturates at ``c.result.bits``."""
     return shift_right(rescale(accumulators, c.weighted) + c.bias, c.rounding_shift)
 
 
-def update(accumulators, state, constants):
+def update(accumulators: Values, state: Values, constants: ScaledDenseConstants) -> Update:
     """activation = relu(affine) or affine."""
     affine = scaled_affine(accumulators, constants.affine)
     activation = rectify(affine) if constants.rectified else affine
@@ -50,8 +48,8 @@ def update(accumulators, state, constants):
 SCALED_DENSE = NeuronKind(
     name="scaled_dense",
     title="scaled affine map",
+    colour="#cfe3f5",
     ports=digit_ports("weighted"),
-    state=(),
     messages=("activation",),
     probes=("affine",),
     constants=ScaledDenseConstants,

@@ -13,6 +13,7 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import (
     Format,
+    Integers,
     rectify,
     saturate,
     shift,
@@ -21,7 +22,7 @@ from s5_to_loihi.fixed_point import (
 )
 from s5_to_loihi.network.neurons.constants import Shift, Shifts
 from s5_to_loihi.network.neurons.interpolation import Interpolation, interpolate
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.kind import NeuronKind, Update, Values
 from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, scaled_affine
 from s5_to_loihi.network.widths import MOST_DIGITS
@@ -71,7 +72,7 @@ class ScaledFullGateConstants(NamedTuple):
     base: ScaledGateConstants
 
 
-def _close(product, residual, c):
+def _close(product: Integers, residual: Integers, c: SumConstants) -> tuple[Integers, Integers]:
     """Add a product of value and opening to the residual."""
     widened = shift(residual, OPENING_EXPONENT)
     fine = saturate(shift_right(product, c.value_shift), c.fine.bits)
@@ -81,28 +82,30 @@ def _close(product, residual, c):
     return saturate(hidden, c.hidden.bits), total
 
 
-def _opening(accumulators, c):
+def _opening(accumulators: Values, c: ScaledGateConstants) -> tuple[Integers, Integers]:
     gate = saturate(scaled_affine(accumulators, c.gate), c.gate.result.bits)
     half = interpolate(np.abs(gate), c.sigmoid)
     return gate, (1 << (OPENING_EXPONENT - 1)) + np.where(gate > 0, half, -half)
 
 
-def update_residual(accumulators, state, constants):
+def update_residual(accumulators: Values, state: Values, constants: SumConstants) -> Update:
     """hidden = value + residual, rectified or not."""
     value, residual = accumulators
     hidden, total = _close(shift(value, OPENING_EXPONENT), residual, constants)
     return (), (hidden,), (total,)
 
 
-def update_gate(accumulators, state, constants):
+def update_gate(accumulators: Values, state: Values, constants: ScaledGateConstants) -> Update:
     """hidden = value * sigmoid(W2 a + b2) + residual, rectified or not."""
-    *weighted, value, residual = accumulators
-    gate, opening = _opening(weighted, constants)
+    value, residual = accumulators[MOST_DIGITS:]
+    gate, opening = _opening(accumulators[:MOST_DIGITS], constants)
     hidden, total = _close(value * opening, residual, constants.end)
     return (), (hidden,), (gate, opening, total)
 
 
-def update_full_gate(accumulators, state, constants):
+def update_full_gate(
+    accumulators: Values, state: Values, constants: ScaledFullGateConstants
+) -> Update:
     """hidden = (W1 a + b1) * sigmoid(W2 a + b2) + residual, rectified or not."""
     value = scaled_affine(accumulators[MOST_DIGITS : 2 * MOST_DIGITS], constants.value)
     kept = saturate(value, constants.value.result.bits)
@@ -114,8 +117,8 @@ def update_full_gate(accumulators, state, constants):
 SCALED_RESIDUAL = NeuronKind(
     name="scaled_residual",
     title="scaled residual",
+    colour="#fbeebc",
     ports=("value", "residual"),
-    state=(),
     messages=("hidden",),
     probes=("total",),
     constants=SumConstants,
@@ -125,8 +128,8 @@ SCALED_RESIDUAL = NeuronKind(
 SCALED_GATE = NeuronKind(
     name="scaled_gate",
     title="scaled sigmoid gate, residual",
+    colour="#fbeebc",
     ports=(*digit_ports("gate"), "value", "residual"),
-    state=(),
     messages=("hidden",),
     probes=("gate_affine", "opening", "total"),
     constants=ScaledGateConstants,
@@ -136,8 +139,8 @@ SCALED_GATE = NeuronKind(
 SCALED_FULL_GATE = NeuronKind(
     name="scaled_full_gate",
     title="scaled affine value, sigmoid gate, residual",
+    colour="#fbeebc",
     ports=(*digit_ports("gate"), *digit_ports("value"), "residual"),
-    state=(),
     messages=("hidden",),
     probes=("value_affine", "gate_affine", "opening", "total"),
     constants=ScaledFullGateConstants,

@@ -9,10 +9,10 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, rectify, saturate, shift_right
+from s5_to_loihi.fixed_point import Format, Integers, rectify, saturate, shift_right
 from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.interpolation import Interpolation, interpolate
-from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.kind import NeuronKind, Update, Values
 from s5_to_loihi.network.neurons.rescaling import Rescaling, digit_ports, rescale
 
 
@@ -28,7 +28,7 @@ class ScaledOutputConstants(NamedTuple):
 
     projection: Rescaling
     feedthrough: Rescaling
-    bias: Annotated[np.ndarray, "projection.fine"]
+    bias: Annotated[Integers, "projection.fine"]
     rounding_shift: Shift
     y: Format
 
@@ -48,20 +48,21 @@ class TableOutputConstants(NamedTuple):
     odd: int
 
 
-def _total(accumulators, c):
-    *projection, feedthrough = accumulators
-    fine = rescale(projection, c.projection) + rescale((feedthrough,), c.feedthrough)
+def _total(accumulators: Values, c: ScaledOutputConstants) -> Integers:
+    fine = rescale(accumulators[:-1], c.projection) + rescale(accumulators[-1:], c.feedthrough)
     return shift_right(fine + c.bias, c.rounding_shift)
 
 
-def update_output(accumulators, state, constants):
+def update_output(accumulators: Values, state: Values, constants: ScaledOutputConstants) -> Update:
     """y = k Re(C g) + D u; activation = relu(y)."""
     total = _total(accumulators, constants)
     y = saturate(total, constants.y.bits)
     return (), (y, rectify(y)), (total,)
 
 
-def update_table_output(accumulators, state, constants):
+def update_table_output(
+    accumulators: Values, state: Values, constants: TableOutputConstants
+) -> Update:
     """y = k Re(C g) + D u; activation = relu(y) + table(|y|), or sign(y) table(|y|)."""
     total = _total(accumulators, constants.output)
     y = saturate(total, constants.output.y.bits)
@@ -73,8 +74,8 @@ def update_table_output(accumulators, state, constants):
 SCALED_OUTPUT = NeuronKind(
     name="scaled_output",
     title="scaled projection, feedthrough, ReLU",
+    colour="#d5ecd4",
     ports=(*digit_ports("projection"), "feedthrough"),
-    state=(),
     messages=("y", "activation"),
     probes=("total",),
     constants=ScaledOutputConstants,
@@ -84,8 +85,8 @@ SCALED_OUTPUT = NeuronKind(
 TABLE_OUTPUT = NeuronKind(
     name="table_output",
     title="scaled projection, feedthrough, tabulated activation",
+    colour="#d5ecd4",
     ports=(*digit_ports("projection"), "feedthrough"),
-    state=(),
     messages=("y", "activation"),
     probes=("total",),
     constants=TableOutputConstants,

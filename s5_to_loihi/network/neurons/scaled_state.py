@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-import numpy as np
-
-from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift_right_rounded
+from s5_to_loihi.fixed_point import Format, Integers, rectify_complex, saturate, shift_right_rounded
 from s5_to_loihi.network.neurons.constants import Multipliers, Shifts
-from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
+from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence, Values
 from s5_to_loihi.network.neurons.rescaling import DigitBits, chained, digit_ports
 from s5_to_loihi.network.widths import MOST_DIGITS
 
@@ -34,14 +32,14 @@ class ScaledStateConstants(NamedTuple):
         digit_bits: bits of a digit of the weights.
     """
 
-    decay_re: Annotated[np.ndarray, "decay"]
-    decay_im: Annotated[np.ndarray, "decay"]
+    decay_re: Annotated[Integers, "decay"]
+    decay_im: Annotated[Integers, "decay"]
     decay_shift: Shifts
     gain_re: Multipliers
     gain_im: Multipliers
     gain_shift: Shifts
-    bias_re: Annotated[np.ndarray, "x"]
-    bias_im: Annotated[np.ndarray, "x"]
+    bias_re: Annotated[Integers, "x"]
+    bias_im: Annotated[Integers, "x"]
     message_shift: Shifts
     decay: Format
     x: Format
@@ -50,7 +48,7 @@ class ScaledStateConstants(NamedTuple):
     digit_bits: DigitBits
 
 
-def drive(accumulators, constants):
+def drive(accumulators: Values, constants: ScaledStateConstants) -> Values:
     """Return gain * B u + bias."""
     c = constants
     bu_re = chained(accumulators[:MOST_DIGITS], c.digit_bits)
@@ -60,7 +58,7 @@ def drive(accumulators, constants):
     return saturate(drive_re, c.x.bits), saturate(drive_im, c.x.bits)
 
 
-def advance(inputs, state, constants):
+def advance(inputs: Values, state: Values, constants: ScaledStateConstants) -> Values:
     """x = x + (a - 1) * x + drive, rounded once."""
     c = constants
     x_re, x_im = state
@@ -71,7 +69,7 @@ def advance(inputs, state, constants):
     return saturate(next_re, c.x.bits), saturate(next_im, c.x.bits)
 
 
-def emit(inputs, state, constants):
+def emit(inputs: Values, state: Values, constants: ScaledStateConstants) -> tuple[Values, Values]:
     """g = x, or where x is lexicographically above zero x, else 0."""
     c = constants
     kept = rectify_complex(*state) if c.rectified else state
@@ -80,16 +78,14 @@ def emit(inputs, state, constants):
     return messages, (*inputs, scaled_re, scaled_im)
 
 
-RECURRENCE = Recurrence(drive, advance, emit)
-
 SCALED_STATE = NeuronKind(
     name="scaled_state",
     title="complex recurrence with gain",
+    colour="#fbd9c5",
     ports=(*digit_ports("bu_re"), *digit_ports("bu_im")),
     state=("x_re", "x_im"),
     messages=("g_re", "g_im"),
     probes=("drive_re", "drive_im", "scaled_re", "scaled_im"),
     constants=ScaledStateConstants,
-    update=RECURRENCE.update,
-    recurrence=RECURRENCE,
+    update=Recurrence(drive, advance, emit),
 )

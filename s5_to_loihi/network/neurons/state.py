@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-import numpy as np
-
-from s5_to_loihi.fixed_point import Format, rectify_complex, saturate, shift, shift_right
+from s5_to_loihi.fixed_point import Format, Integers, rectify_complex, saturate, shift, shift_right
 from s5_to_loihi.network.neurons.constants import Shift
-from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence
+from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence, Values
 
 
 class StateConstants(NamedTuple):
@@ -22,8 +20,8 @@ class StateConstants(NamedTuple):
         x_re, x_im: formats of the state registers, which saturate at these widths.
     """
 
-    a_re: Annotated[np.ndarray, "a_re_format"]
-    a_im: Annotated[np.ndarray, "a_im_format"]
+    a_re: Annotated[Integers, "a_re_format"]
+    a_im: Annotated[Integers, "a_im_format"]
     a_re_format: Format
     a_im_format: Format
     bu_re_shift: Shift
@@ -34,7 +32,7 @@ class StateConstants(NamedTuple):
     x_im: Format
 
 
-def drive(accumulators, constants):
+def drive(accumulators: Values, constants: StateConstants) -> Values:
     """Return B u."""
     c = constants
     return (
@@ -43,7 +41,7 @@ def drive(accumulators, constants):
     )
 
 
-def advance(inputs, state, constants):
+def advance(inputs: Values, state: Values, constants: StateConstants) -> Values:
     """x = a * x + B u.
 
     Each product is floored on its own. Like the reference, ``a_im * x_im`` is shifted by the
@@ -66,21 +64,19 @@ def advance(inputs, state, constants):
     return saturate(next_re, c.x_re.bits), saturate(next_im, c.x_im.bits)
 
 
-def emit(inputs, state, constants):
+def emit(inputs: Values, state: Values, constants: StateConstants) -> tuple[Values, Values]:
     """g = x where x is lexicographically above zero, else 0."""
     return rectify_complex(*state), inputs
 
 
-RECURRENCE = Recurrence(drive, advance, emit)
-
 STATE = NeuronKind(
     name="state",
     title="complex recurrence, complex ReLU",
+    colour="#fbd9c5",
     ports=("bu_re", "bu_im"),
     state=("x_re", "x_im"),
     messages=("g_re", "g_im"),
     probes=("drive_re", "drive_im"),
     constants=StateConstants,
-    update=RECURRENCE.update,
-    recurrence=RECURRENCE,
+    update=Recurrence(drive, advance, emit),
 )
