@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 TESTS ?= tests
+# All checks, or the names of some: `make check CHECKS="ruff import-linter"`.
+CHECKS ?=
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
 .PHONY: demo test check bench clean
@@ -14,7 +16,7 @@ test: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest -n auto --dist loadgroup $(TESTS)
 
 check: $(VENV)/.ready_to_check
-	.ci/check $(VENV)/bin
+	.ci/check $(VENV)/bin $(CHECKS)
 
 bench: $(VENV)/.ready
 	$(VENV)/bin/python benchmarks/lava_timesteps.py

@@ -22,6 +22,7 @@ from rich.table import Table
 from s5_to_loihi import bundle
 from s5_to_loihi.profiling.baselines import (
     LIBRARIES,
+    Baseline,
     Baselines,
     measure,
     write_baselines,
@@ -40,7 +41,7 @@ def main() -> None:
     sizes = sizes_of(bundle.read(options.bundle).network)
     # JAX would take three quarters of the GPU's memory at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    rows = []
+    rows: list[Baseline] = []
     spawn = multiprocessing.get_context("spawn")
     for library in options.library or LIBRARIES:
         with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:

@@ -40,8 +40,9 @@ from s5_to_loihi.profiling.calibration import (  # noqa: E402
     solved,
 )
 from s5_to_loihi.profiling.profile import map_recording, profile_recording  # noqa: E402
-from s5_to_loihi.reports.profile_tables import digits  # noqa: E402
-from s5_to_loihi.reports.tables import new_table  # noqa: E402
+from s5_to_loihi.reports.numbers import short, symbol  # noqa: E402
+from s5_to_loihi.reports.table import of_rows  # noqa: E402
+from s5_to_loihi.reports.terminal import rendered  # noqa: E402
 
 #: Constants that two points determine: the constant, and the two with the figure that does.
 PAIRS = (
@@ -87,11 +88,11 @@ def row_of(same: list[Checked]) -> tuple[str, ...]:
     within = "yes" if all(one.close for one in same) else "no"
     return (
         point.name,
-        f"{same[0].figure}, {predicted.unit}",
-        " ".join(digits(one.measured.value) for one in same),
-        digits(predicted.value),
-        " to ".join(digits(end) for end in same[0].likely),
-        f"{digits(predicted.low)} to {digits(predicted.high)}",
+        f"{same[0].figure}, {symbol(predicted.unit)}",
+        " ".join(short(one.measured.value) for one in same),
+        short(predicted.value),
+        " to ".join(short(end) for end in same[0].likely),
+        f"{short(predicted.low)} to {short(predicted.high)}",
         ratios[0] if len(ratios) == 1 else f"{ratios[0]} to {ratios[-1]}",
         "yes" if all(one.inside for one in same) else "no",
         within if point.detail else f"({within})",
@@ -106,8 +107,8 @@ def left_out(points: dict[str, OperatingPoint]) -> Iterator[tuple[str, ...]]:
             value = solved(points[name], figure, constant)
             said = predicted_with(points[other], other_figure, constant, value)
             measured = middle(points[other], other_figure)
-            numbers = (digits(said), digits(measured), f"{measured / said:.2f}")
-            yield (constant, name, digits(value), other, *numbers)
+            numbers = (short(said), short(measured), f"{measured / said:.2f}")
+            yield (constant, name, short(value), other, *numbers)
 
 
 def show(
@@ -118,10 +119,8 @@ def show(
         for cells in (headings, ("---",) * len(headings), *rows):
             print(f"| {' | '.join(cells)} |")
         return
-    table = new_table(title, *((heading, "left") for heading in headings))
-    for cells in rows:
-        table.add_row(*cells)
-    Console(width=None if sys.stdout.isatty() else 220).print(table)
+    grid = rendered(of_rows(title, headings, rows))
+    Console(width=None if sys.stdout.isatty() else 220).print(grid)
 
 
 def speed_rows() -> list[tuple[str, ...]]:

@@ -131,6 +131,7 @@ def compile_and_write(work: Path, frames: int, watch: Watch) -> None:
     with watch.part("read all files and compile") as entry:
         compiled = compile_export(work / EXPORT, name=NAME)
         entry["network"] = digest(compiled.network)
+    assert compiled.vectors
     with watch.part("write the bundle, {batch} x {tokens} tokens".format(**SHORTENED)):
         vectors = compiled.vectors.first(**SHORTENED)
         bundle.write(replace(compiled, vectors=vectors), work / "bundle")
@@ -143,6 +144,7 @@ def verify_all(work: Path, frames: int, watch: Watch) -> None:
 
     with watch.part("read all files and compile"):
         compiled = compile_export(work / EXPORT, name=NAME)
+    assert compiled.vectors
     with watch.part(f"verify {len(GAINS)} x {frames} tokens") as entry:
         result = verify_interpreter(compiled.network, compiled.vectors)
         entry["compared"] = sum(tensor.compared for tensor in result.tensors)

@@ -71,6 +71,7 @@ def table(title: str, *headings: str) -> Table:
 def subjects():
     """Yield (name, network, rates)."""
     shipped = compile_export(DENOISER)
+    assert shipped.vectors
     yield (
         "shipped denoiser, H 48",
         shipped.network,
@@ -114,7 +115,7 @@ def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, sec
         model.add_exactly_one(on[neuron])
         for core in range(cores):
             model.add_implication(on[neuron][core], used[core])
-    targets = [[] for _ in range(axons)]
+    targets: list[list[int]] = [[] for _ in range(axons)]
     for neuron in range(neurons):
         first, last = arrays.firsts[arrays.segments[[neuron, neuron + 1]]]
         for axon in arrays.axons[first:last]:
@@ -132,8 +133,9 @@ def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, sec
             model.add_max_equality(there, ends)
             row = words[axon, core] = model.new_int_var(0, 64, "")
             model.add(rows.word_bits * row >= rows.header_bits * there + bits * sum(ends))
-    lists, leaving = {}, {}
-    destinations = {}
+    lists: dict[int, list] = {}
+    leaving: dict[int, list] = {}
+    destinations: dict[int, set[int]] = {}
     for axon, _ in arrives:
         destinations.setdefault(int(message_of[axon]), set()).add(axon)
     for message, its_axons in destinations.items():
@@ -238,6 +240,7 @@ def exact_part(quick: bool) -> None:
             max(times.max() for times in loads.core_times(constants).values())
             for line in lines
             for loads in [partition(work, line, chip, constants, number, bound)]
+            if loads
         )
         fastest, fastest_proven = exact(work, chip, constants, number, False, 60)
         narrow = replace(chip, total=replace(chip.total, value=(40, 55, 70)[seed % 3]))
@@ -275,9 +278,9 @@ def halved(work: Workload, system: System) -> MappingEvaluation:
         for group, count in enumerate(pieces):
             own = slice(work.first_neuron[group], work.first_neuron[group + 1])
             cores[own] = first + np.arange(sizes[group]) * count // sizes[group]
-            first += count
+            first += int(count)
         loads = measure(work, cores, system.chip)
-        over = loads.exceeded(system.chip).any(axis=1)
+        over = np.asarray(loads.exceeded(system.chip).any(axis=1))
         if not over.any():
             return evaluate_mapping(work, linear(loads.cores, system)[loads.core_of], system)
         pieces[np.unique(loads.group_of_part[over[loads.core_of_part]])] *= 2

@@ -331,7 +331,7 @@ def lines(options: argparse.Namespace, checkpoint: str, step: str) -> Iterator[d
         for path in paths:
             command += [flag, path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
+        for line in process.stdout or ():
             yield json.loads(line)
     if process.returncode:
         raise SystemExit(f"The step '{step}' of {checkpoint} failed.")

@@ -429,6 +429,7 @@ def intel_ways(subject: Subject, path: Path, lengths: Lengths, console: Console)
         given = fxparray.FxpArray(jnp.asarray(tokens, dtype=jnp.int32), bits, exponent, True)
         return np.asarray(model(given).data)
 
+    assert subject.export
     recorded = subject.export.recorded
     answer = run(recorded["INPUT"].data.transpose(1, 0, 2)).transpose(1, 0, 2)
     differing = int((answer != recorded["OUTPUT"].data).sum())
@@ -456,21 +457,21 @@ def import_intel(path: Path):
     stubs = {name: mock.MagicMock() for name in UNUSED_MODULES if name not in sys.modules}
     try:
         with mock.patch.dict(sys.modules, stubs):
-            modules = [
-                importlib.import_module(f"sparseRNNs.{name}") for name in ("fxpmodel", "fxparray")
-            ]
+            fxpmodel = importlib.import_module("sparseRNNs.fxpmodel")
+            fxparray = importlib.import_module("sparseRNNs.fxparray")
             # What was imported for the first time meanwhile must stay imported.
             imported = {k: v for k, v in sys.modules.items() if k not in UNUSED_MODULES}
     finally:
         sys.path.remove(str(path))
     sys.modules.update(imported)
     logging.getLogger("ncl-dl-stack").setLevel(logging.CRITICAL)
-    modules[1].print_call_stack = lambda: None
-    return modules
+    vars(fxparray)["print_call_stack"] = lambda: None
+    return fxpmodel, fxparray
 
 
 def intel_model(fxpmodel, fxparray, subject: Subject):
     """Return a FxpRegressionModel that holds the integers of the export."""
+    assert subject.export
     params, qconfig = subject.export.params, subject.export.qconfig
     blocks = range(len(subject.model.blocks))
     names = [f"layers_{index}" for index in blocks]
@@ -642,7 +643,7 @@ def _peak_block_source() -> str:
 
 def peak(rounds: int) -> dict[str, float]:
     """Return int32 multiply-adds a nanosecond that this processor reaches."""
-    names = {"i32": np.int32}
+    names: dict = {"i32": np.int32}
     exec(_peak_block_source(), names)
     block = numba.njit(error_model="numpy")(names["peak_block"])
     values, sums = np.arange(512, dtype=np.int32), np.zeros(64, dtype=np.int32)
@@ -771,7 +772,8 @@ class Dissection:
         (sequences) or to all synapses (streaming).
         """
         body = self._source.split(f"\ndef {function}(")[1].split("\n@_jit")[0]
-        groups, parts, waiting = iter(self._subject.network.groups), {}, []
+        groups, waiting = iter(self._subject.network.groups), []
+        parts: dict[str, list[str]] = {}
         for line in map(str.strip, body.splitlines()):
             if line.startswith(synaptic):
                 waiting.append(line)
@@ -855,6 +857,7 @@ def work_of(subject: Subject) -> Work:
     simulator, network = subject.simulator, subject.network
     layout = simulator._layout
     activity = simulator.run(subject.tokens[:, :1], counting=True).activity
+    assert activity
     synops = float(activity.synops.sum(axis=2).mean())
     messages = float(activity.messages.sum(axis=2).mean())
     edges = [edge for edge in network.synapses if not is_identity(edge.weights)]
@@ -1044,14 +1047,21 @@ def random_network_model(
         *(None, None, ACTIVATION, ACTIVATION, None, None),
     )
     ssm = StateSpace(
-        *(Tensor(np.trunc(part).astype(np.int64), Format(16, 14))
-          for part in (eigenvalues.real, eigenvalues.imag)),
-        *(weights(states, width) for _ in range(2)),
-        *(weights(width, states) for _ in range(2)),
-        Tensor(rng.integers(-64, 65, width), Format(8, 7)),
-        *(ACTIVATION,) * 6,
+        a_re=Tensor(np.trunc(eigenvalues.real).astype(np.int64), Format(16, 14)),
+        a_im=Tensor(np.trunc(eigenvalues.imag).astype(np.int64), Format(16, 14)),
+        b_re=weights(states, width),
+        b_im=weights(states, width),
+        c_re=weights(width, states),
+        c_im=weights(width, states),
+        d=Tensor(rng.integers(-64, 65, width), Format(8, 7)),
+        u=ACTIVATION,
+        bu_re=ACTIVATION,
+        bu_im=ACTIVATION,
+        x_re=ACTIVATION,
+        x_im=ACTIVATION,
+        y=ACTIVATION,
         conjugate_symmetric=True,
-    )  # fmt: skip
+    )
     glu = Glu(GluVariant.HALF1, dense(width, width), None, ACTIVATION, Format(16, 14), ACTIVATION)
     block = Block(norm, ssm, glu, ACTIVATION)
     return QuantizedS5(f"random{width}", encoder, (block,), dense(FEATURES, width))

@@ -41,6 +41,7 @@ IMPORTS = """
 from importlib.metadata import distributions
 versions = {one.metadata["Name"]: one.version for one in distributions()}
 import s5_to_loihi
+import s5_to_loihi.backends.dispatch
 print("imported", s5_to_loihi.__version__, "in", s5_to_loihi.__path__[0])
 from s5_to_loihi.lava_runtime import shim
 shim.install()

@@ -28,6 +28,7 @@ def main() -> None:
 
     compiled = compile_export(DENOISER)
     network = compiled.network
+    assert compiled.vectors
     tokens = compiled.vectors.tokens[:10, 0]  # (tokens, features)
     timesteps = len(tokens) + network.latency
 

@@ -135,26 +135,8 @@ globals().update(
 )
 
 
-@_cpu_model(DelayLine)
-class PyDelayLine(PyLoihiProcessModel):
-    """A queue of as many vectors as there are timesteps to wait."""
-
-    inp: PyInPort = IN
-    out: PyOutPort = OUT
-
-    def __init__(self, proc_params):
-        super().__init__(proc_params)
-        zeros = np.zeros(proc_params["size"], dtype=np.int32)
-        self.waiting = deque([zeros] * proc_params["steps"])
-
-    def run_spk(self):
-        """Send what arrived ``steps`` timesteps ago."""
-        self.out.send(self.waiting.popleft())
-        self.waiting.append(self.inp.recv())
-
-
-class PyChipDoor(PyLoihiProcessModel):
-    """A queue too, of no length where the way to the chip takes no time."""
+class PyQueue(PyLoihiProcessModel):
+    """As many vectors as there are timesteps to wait; none where that takes no time."""
 
     inp: PyInPort = IN
     out: PyOutPort = OUT
@@ -167,22 +149,27 @@ class PyChipDoor(PyLoihiProcessModel):
     def run_spk(self):
         """Send what arrived ``latency`` timesteps ago."""
         self.waiting.append(self.inp.recv())
-        self.out.send(self._returned(self.waiting.popleft()))
+        self.out.send(self._sent(self.waiting.popleft()))
 
-    def _returned(self, values):
+    def _sent(self, values):
         return values
 
 
+@_cpu_model(DelayLine)
+class PyDelayLine(PyQueue):
+    """The delay of synapses."""
+
+
 @_cpu_model(ChipInput)
-class PyChipInput(PyChipDoor):
+class PyChipInput(PyQueue):
     """Input on the CPU."""
 
 
 @_cpu_model(ChipOutput)
-class PyChipOutput(PyChipDoor):
+class PyChipOutput(PyQueue):
     """Output on the CPU: without signs, as the chip's come back."""
 
-    def _returned(self, values):
+    def _sent(self, values):
         return values & ((1 << RETURNED_BITS) - 1)
 
 
@@ -297,17 +284,15 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         on_chip = plan is not None
         for synapses in network.synapses:
             if synapses.source.group == INPUT:
-                bits = MESSAGE_BITS
+                bits, source = MESSAGE_BITS, proc.in_ports.inp
             else:
                 bits = message_width(network.message_format(synapses.source).bits)
+                source = self._end(synapses.source, "s_out")
             sparse = self._sparse(synapses, bits, synapses.delay if on_chip else 0)
-            if synapses.source.group == INPUT:
-                proc.in_ports.inp.connect(sparse.s_in)
-            else:
-                self._message(synapses.source).connect(sparse.s_in)
-            port = self._port(synapses.target)
+            source.connect(sparse.s_in)
+            port = self._end(synapses.target, "a_in")
             sparse.a_out.connect(port if on_chip else self._delayed(synapses, port, job))
-        self._message(network.output).connect(proc.out_ports.out)
+        self._end(network.output, "s_out").connect(proc.out_ports.out)
 
     def find_sub_procs(self):
         """Return all inner processes by name; Lava itself would only see plain attributes."""
@@ -321,14 +306,10 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         # Lava's default threshold would keep messages of 1 from being sent.
         return STOCK_NEURONS[chosen](shape=(group.size,), vth=0)
 
-    def _message(self, endpoint):
+    def _end(self, endpoint, stock_port):
+        """Return the port of a group's Process, or ``stock_port`` of one of Lava's own neurons."""
         if endpoint.group in self.stock:
-            return self.stock[endpoint.group].s_out
-        return getattr(self.groups[endpoint.group], endpoint.name)
-
-    def _port(self, endpoint):
-        if endpoint.group in self.stock:
-            return self.stock[endpoint.group].a_in
+            return getattr(self.stock[endpoint.group], stock_port)
         return getattr(self.groups[endpoint.group], endpoint.name)
 
     def _sparse(self, synapses, bits, delay):
@@ -361,7 +342,7 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         if synapses.delay == 0:
             return port
         name = f"{synapses.name} delay"
-        line = DelayLine(size=synapses.weights.shape[0], steps=synapses.delay, job=job, name=name)
+        line = DelayLine(size=synapses.weights.shape[0], latency=synapses.delay, job=job, name=name)
         line.out.connect(port)
         self.delays[name] = line
         return line.inp

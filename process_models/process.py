@@ -111,42 +111,38 @@ globals().update({process.__name__: process for process in NEURON_PROCESSES.valu
 
 
 class DelayLine(AbstractProcess):
-    """Holds what it receives for a number of timesteps: the delay of synapses on the CPU.
+    """Holds what it receives for ``latency`` timesteps: the delay of synapses on the CPU.
 
     Lava's own DelaySparse takes milliseconds a timestep, this takes microseconds.
     """
 
-    def __init__(self, *, size: int, steps: int, job: str | None = None, name: str = "delay"):
-        """Create the Process; ``steps`` >= 1 timesteps, ``size`` values."""
-        super().__init__(size=size, steps=steps, job=job, name=name)
+    title = "delay"
+
+    def __init__(
+        self, *, size: int, latency: int = 0, job: str | None = None, name: str | None = None
+    ):
+        """Create the Process for vectors of ``size`` values."""
+        super().__init__(size=size, latency=latency, job=job, name=name or self.title)
         self.inp = InPort(shape=(size,))
         self.out = OutPort(shape=(size,))
 
 
-class ChipInput(AbstractProcess):
+class ChipInput(DelayLine):
     """Hands tokens from the host to the chip; on a board an adapter on an embedded processor.
 
     On the CPU it waits for ``latency`` timesteps, so that a board run can be rehearsed.
     """
 
-    def __init__(self, *, size: int, latency: int = 0, job: str | None = None):
-        """Create the Process for ``size`` features."""
-        super().__init__(size=size, latency=latency, job=job, name="chip input")
-        self.inp = InPort(shape=(size,))
-        self.out = OutPort(shape=(size,))
+    title = "chip input"
 
 
-class ChipOutput(AbstractProcess):
+class ChipOutput(DelayLine):
     """Hands outputs from the chip to the host, in 24 bits without their sign.
 
     On the CPU it waits for ``latency`` timesteps, so that a board run can be rehearsed.
     """
 
-    def __init__(self, *, size: int, latency: int = 0, job: str | None = None):
-        """Create the Process for ``size`` features."""
-        super().__init__(size=size, latency=latency, job=job, name="chip output")
-        self.inp = InPort(shape=(size,))
-        self.out = OutPort(shape=(size,))
+    title = "chip output"
 
 
 class TokenStream(AbstractProcess):

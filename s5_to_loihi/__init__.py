@@ -1,21 +1,65 @@
-"""s5_to_loihi: compile quantized, sparse S5 models to Loihi 2 networks in Lava, and prove it."""
+"""s5_to_loihi: compile quantized, sparse S5 models to Loihi 2 networks in Lava, and verify them.
 
-from s5_to_loihi.backends.dispatch import Backend, run
-from s5_to_loihi.bundle import Bundle, read, write
-from s5_to_loihi.checkpoints.loading import load
-from s5_to_loihi.checkpoints.options import LoadOptions
-from s5_to_loihi.compiler import Quantization, compile_export, quantize
-from s5_to_loihi.denoising import denoise
-from s5_to_loihi.errors import S5ToLoihiError
-from s5_to_loihi.float_model import GluVariant
-from s5_to_loihi.intel_export import ExportOptions
-from s5_to_loihi.network.network import Network, Readout
-from s5_to_loihi.quantization.precision import Precision
-from s5_to_loihi.simulation import simulate
-from s5_to_loihi.simulators.fast import FastSimulator
-from s5_to_loihi.simulators.interpreter import Interpreter, Mode
-from s5_to_loihi.verification import verify_interpreter, verify_run
+``__all__`` is the public interface. A name is imported when it is first used, so that a program
+waits only for what it needs: kernels and drawings take seconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from s5_to_loihi.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from s5_to_loihi.backends.dispatch import Backend, run
+    from s5_to_loihi.bundle import Bundle, read, write
+    from s5_to_loihi.checkpoints.loading import load
+    from s5_to_loihi.checkpoints.options import LoadOptions
+    from s5_to_loihi.compiler import Quantization, compile_export, quantize
+    from s5_to_loihi.denoising import denoise
+    from s5_to_loihi.errors import S5ToLoihiError
+    from s5_to_loihi.float_model import GluVariant
+    from s5_to_loihi.inputs import as_tokens
+    from s5_to_loihi.intel_export import ExportOptions
+    from s5_to_loihi.loihi2.mapper import map_network
+    from s5_to_loihi.network.network import Network, Readout
+    from s5_to_loihi.profiling.profile import profile
+    from s5_to_loihi.quantization.precision import Precision
+    from s5_to_loihi.simulation import simulate
+    from s5_to_loihi.simulators.fast import FastSimulator
+    from s5_to_loihi.simulators.interpreter import Interpreter, Mode
+    from s5_to_loihi.verification import verify_interpreter, verify_run
+
+#: Public name -> the module that defines it.
+_DEFINED_IN = {
+    "Backend": "backends.dispatch",
+    "Bundle": "bundle",
+    "ExportOptions": "intel_export",
+    "FastSimulator": "simulators.fast",
+    "GluVariant": "float_model",
+    "Interpreter": "simulators.interpreter",
+    "LoadOptions": "checkpoints.options",
+    "Mode": "simulators.interpreter",
+    "Network": "network.network",
+    "Precision": "quantization.precision",
+    "Quantization": "compiler",
+    "Readout": "network.network",
+    "S5ToLoihiError": "errors",
+    "as_tokens": "inputs",
+    "compile_export": "compiler",
+    "denoise": "denoising",
+    "load": "checkpoints.loading",
+    "map_network": "loihi2.mapper",
+    "profile": "profiling.profile",
+    "quantize": "compiler",
+    "read": "bundle",
+    "run": "backends.dispatch",
+    "simulate": "simulation",
+    "verify_interpreter": "verification",
+    "verify_run": "verification",
+    "write": "bundle",
+}
 
 __all__ = [
     "Backend",
@@ -32,9 +76,11 @@ __all__ = [
     "Readout",
     "S5ToLoihiError",
     "__version__",
+    "as_tokens",
     "compile_export",
     "denoise",
     "load",
+    "map_network",
     "profile",
     "quantize",
     "read",
@@ -46,9 +92,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
-    if name == "profile":  # compiled loops, which what needs no mapping need not wait for
-        from s5_to_loihi.profiling.profile import profile
+def __getattr__(name: str) -> object:
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value = getattr(import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)
+    globals()[name] = value
+    return value
 
-        return profile
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

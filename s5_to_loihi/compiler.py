@@ -12,7 +12,7 @@ from s5_to_loihi import intel_export
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.checkpoints.loading import load
-from s5_to_loihi.checkpoints.model_pruning import pruned
+from s5_to_loihi.checkpoints.magnitude_pruning import pruned
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.digest import source_digest
@@ -22,10 +22,10 @@ from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.passes.pipeline import run_passes
-from s5_to_loihi.quantization.calibration import check_data, split
-from s5_to_loihi.quantization.folding import check_quantizable
+from s5_to_loihi.quantization.calibration import calibration_and_held_out
+from s5_to_loihi.quantization.folding import fold
 from s5_to_loihi.quantization.precision import Precision
-from s5_to_loihi.quantization.quantizer import quantize_model
+from s5_to_loihi.quantization.quantizer import quantize_folded
 from s5_to_loihi.quantization.report import QuantizationReport, report
 from s5_to_loihi.simulators.interpreter import Interpreter
 
@@ -74,12 +74,16 @@ class Quantization:
     Attributes:
         bundle: the network; its vectors are what our interpreter computes for held-out data.
         report: what was lost, and what is proven.
-        model: the float model that the integers stand for, pruned if that was asked for.
+        original: the checkpoint's float model.
+        model: the float model that the integers stand for: pruned if that was asked for.
+        held_out: (T, N, F) float64, the data that the report is about.
     """
 
     bundle: Bundle
     report: QuantizationReport
+    original: S5Model
     model: S5Model
+    held_out: np.ndarray
 
 
 def quantize(
@@ -93,6 +97,7 @@ def quantize(
     sequence_length: int | None = None,
     name: str | None = None,
     force: bool = False,
+    where: tuple[str, str] = ("calibration data", "held-out data"),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     observe: Callable[[str, Network], None] = lambda step, network: None,
 ) -> Quantization:
@@ -109,6 +114,7 @@ def quantize(
         sequence_length: tokens a sequence, for the readout ``mean``.
         name: the network's name; by default the checkpoint's.
         force: accept a network all of whose outputs are constant.
+        where: what to call the calibration data and the held-out ones in an error.
         on_progress: called with groups done and in all.
         observe: called after every pass with its name and the network.
 
@@ -118,18 +124,14 @@ def quantize(
         CapacityError: something does not fit its register.
     """
     loaded = load(checkpoint, options)
-    model = replace(loaded.model, name=name or loaded.model.name)
-    notes = loaded.notes
+    original = replace(loaded.model, name=name or loaded.model.name)
+    model, notes = original, loaded.notes
     if sparsity is not None:
         model = pruned(model, sparsity)
         notes = (*notes, f"pruned by magnitude to a total sparsity of {sparsity:g}")
-    check_quantizable(model)
-    data = check_data(model, calibration, "calibration data")
-    if held_out is None:
-        data, measured = split(model, data)
-    else:
-        measured = check_data(model, held_out, "held-out data")
-    quantized = quantize_model(model, data, precision, sequence_length, on_progress, observe)
+    folded = fold(model)
+    data, measured = calibration_and_held_out(folded, calibration, held_out, where)
+    quantized = quantize_folded(folded, data, precision, sequence_length, on_progress, observe)
     findings = report(model, quantized, data, measured)
     if findings.constant_outputs == findings.outputs and not force:
         raise CheckpointError(
@@ -145,7 +147,7 @@ def quantize(
         source=loaded.source,
         notes=(*notes, *quantized.notes),
     )
-    return Quantization(bundle, findings, model)
+    return Quantization(bundle, findings, original, model, measured)
 
 
 def _own_vectors(network: Network, data: np.ndarray) -> Vectors:

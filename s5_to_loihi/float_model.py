@@ -179,6 +179,10 @@ class S5Model:
     readout: Readout = Readout.EACH_TOKEN
 
 
+#: Is called with the name of a value and the value.
+Observer = Callable[[str, np.ndarray], None]
+
+
 # --- evaluation ----------------------------------------------------------------------------------
 
 
@@ -220,7 +224,7 @@ def recur(a: np.ndarray, drive: np.ndarray) -> np.ndarray:
 def evaluate(
     model: S5Model,
     tokens: np.ndarray,
-    observe: Callable[[str, np.ndarray], None] = lambda name, values: None,
+    observe: Observer = lambda name, values: None,
 ) -> np.ndarray:
     """Evaluate a model from a zero state.
 
@@ -239,13 +243,16 @@ def evaluate(
     """
     hidden = np.asarray(tokens, dtype=np.float64)
     if model.encoder is not None:
-        hidden = hidden @ model.encoder.weight.T + model.encoder.bias
+        hidden = _affine(hidden, model.encoder)
         observe("encoder.affine", hidden)
         if model.rectified_encoder:
             hidden = np.maximum(hidden, 0)
     for index, block in enumerate(model.blocks):
-        run = _feed_forward_block if isinstance(block, FeedForwardBlock) else _s5_block
-        hidden = run(block, hidden, _prefixed(observe, f"block{index}."))
+        observe_block = _prefixed(observe, f"block{index}.")
+        if isinstance(block, FeedForwardBlock):
+            hidden = _feed_forward_block(block, hidden, observe_block)
+        else:
+            hidden = _s5_block(block, hidden, observe_block)
     observe("decoder.hidden", hidden)
     if model.readout is Readout.LAST:
         hidden = hidden[-1:]
@@ -254,14 +261,20 @@ def evaluate(
     observe("decoder.input", hidden)
     if model.decoder is None:
         return hidden
-    return hidden @ model.decoder.weight.T + model.decoder.bias
+    return _affine(hidden, model.decoder)
 
 
-def _prefixed(observe, prefix: str):
+def _affine(values: np.ndarray, map_: Affine) -> np.ndarray:
+    return values @ map_.weight.T + map_.bias
+
+
+def _prefixed(observe: Observer, prefix: str) -> Observer:
     return lambda name, values: observe(prefix + name, values)
 
 
-def _state_space(ssm: StateSpaceModel, u: np.ndarray, rectified: bool, observe) -> np.ndarray:
+def _state_space(
+    ssm: StateSpaceModel, u: np.ndarray, rectified: bool, observe: Observer
+) -> np.ndarray:
     a, gain = ssm.discretized()
     observe("u", u)
     drive = u @ ssm.b.T
@@ -279,20 +292,20 @@ def _state_space(ssm: StateSpaceModel, u: np.ndarray, rectified: bool, observe) 
     return y
 
 
-def _s5_block(block: S5Block, hidden: np.ndarray, observe) -> np.ndarray:
+def _s5_block(block: S5Block, hidden: np.ndarray, observe: Observer) -> np.ndarray:
     observe("hidden", hidden)
     u = normalise(hidden, block.norm) if block.prenorm else hidden
     y = _state_space(block.ssm, u, block.rectified, observe)
     activation = activate(y, block.activation)
     observe("activation", activation)
-    if block.glu is GluVariant.NONE:
+    if block.gate is None:
         product = activation
     else:
         value = y if block.glu is GluVariant.HALF2 else activation
-        if block.glu is GluVariant.FULL:
-            value = activation @ block.value.weight.T + block.value.bias
+        if block.value is not None:
+            value = _affine(activation, block.value)
         observe("value", value)
-        gate = activation @ block.gate.weight.T + block.gate.bias
+        gate = _affine(activation, block.gate)
         observe("gate", gate)
         product = value * expit(gate)
     observe("product", product)
@@ -303,7 +316,9 @@ def _s5_block(block: S5Block, hidden: np.ndarray, observe) -> np.ndarray:
     return np.maximum(total, 0) if block.rectified else total
 
 
-def _feed_forward_block(block: FeedForwardBlock, hidden: np.ndarray, observe) -> np.ndarray:
+def _feed_forward_block(
+    block: FeedForwardBlock, hidden: np.ndarray, observe: Observer
+) -> np.ndarray:
     observe("hidden", hidden)
     u = normalise(hidden, block.norm)
     y = _state_space(block.ssm, u, False, observe)

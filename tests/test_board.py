@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 from types import SimpleNamespace
 
 import extension as stand_in
@@ -229,6 +230,12 @@ def test_the_board_is_not_run_on_unless_asked_for():
 
 # As far as the recording stand-in goes
 
+#: SLURM's program where its controller does not answer.
+SINFO = """#!/bin/sh
+echo "slurm_load_partitions: Unable to contact slurm controller (connect failure)" >&2
+exit 1
+"""
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
@@ -256,12 +263,42 @@ def test_a_run_goes_as_far_as_lavas_compiler(prepared, what):
 
 @needs_lava
 @no_extension
-def test_a_partition_that_is_not_there_is_reported(prepared):
+def test_a_partition_that_is_not_there_is_reported(prepared, tmp_path):
+    (tmp_path / "sinfo").write_text(SINFO)
+    (tmp_path / "sinfo").chmod(0o755)
     finished = stand_in.run(
-        "run_on_stand_in.py", prepared / "network", prepared / "microcode", "outputs", "no; such"
+        *("run_on_stand_in.py", prepared / "network", prepared / "microcode", "outputs"),
+        "no; such",
+        PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
     )
     assert "use_slurm_host" in finished.stdout
     assert "ValueError" in finished.stdout
+    assert "SLURM controller is not available" in finished.stdout
+
+
+@needs_lava
+@no_extension
+@pytest.mark.parametrize("is_a_program", [False, True])
+def test_a_partition_on_a_machine_without_slurm_is_refused(prepared, tmp_path, is_a_program):
+    if is_a_program:  # though none that may be started
+        (tmp_path / "sinfo").write_text(SINFO)
+    finished = stand_in.run(
+        *("run_on_stand_in.py", prepared / "network", prepared / "microcode", "outputs", "og"),
+        PATH=str(tmp_path),
+    )
+    assert finished.stdout.startswith("partition og: SLURM's sinfo is not on this machine. Run on")
+    assert "Traceback" not in finished.stdout + finished.stderr
+
+
+@needs_lava
+@no_extension
+def test_a_board_on_a_machine_without_slurm_is_refused(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(board.extension, "require", lambda measuring: None)
+    network = bundle.read(prepared / "network").network
+    options = BoardOptions(microcode=prepared / "microcode", board="ncl-og-01")
+    with pytest.raises(LavaError, match=r"^board ncl-og-01: SLURM's sinfo is not on this machine"):
+        board.run(network, np.zeros((3, 1, network.input_size), dtype=int), options=options)
 
 
 @needs_lava

@@ -33,9 +33,14 @@ from scipy.special import log_softmax
 import s5_to_loihi
 from s5_to_loihi.checkpoints import flax_msgpack, numpy_archive, orbax, torch_archive
 from s5_to_loihi.checkpoints.description import load_model, save_model
-from s5_to_loihi.checkpoints.loading import densities, load
+from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi.checkpoints.magnitude_pruning import (
+    densities,
+    erdos_renyi_sparsities,
+    find_recipe,
+    masked,
+)
 from s5_to_loihi.checkpoints.options import LoadOptions
-from s5_to_loihi.checkpoints.pruning import erdos_renyi_sparsities, find_recipe, masked
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
     Activation,

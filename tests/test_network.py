@@ -42,8 +42,8 @@ from s5_to_loihi.network.verifier import storage_is_sound, verify
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS, LARGEST_SHIFT, LONGEST_DELAY
 from s5_to_loihi.passes.align_delays import AlignDelays
 from s5_to_loihi.passes.check_ranges import CheckRanges
+from s5_to_loihi.passes.drop_zeros import DropZeros
 from s5_to_loihi.passes.pipeline import run_passes
-from s5_to_loihi.passes.prune import Prune
 from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 
 # A model small enough to read
@@ -451,7 +451,7 @@ def test_prune_keeps_every_integer():
     lowered = stored_in_full(lower(tiny_model(b_im=((0, 0),))), "encoder.weight")
     assert synapses_of(lowered, "block0.D").weights.nnz == 2, "one of them is zero"
     stored = lowered.synapse_count
-    pruned = Prune()(lowered)
+    pruned = DropZeros()(lowered)
     verify(pruned)
     assert names_of_synapses(lowered) - names_of_synapses(pruned) == {"block0.B_im"}
     assert lowered.synapse_count == stored, "the argument stays as it is"

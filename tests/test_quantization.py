@@ -27,7 +27,7 @@ from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.interpolation import interpolate
 from s5_to_loihi.quantization.bounds import REMAINDER, state_bounds
-from s5_to_loihi.quantization.folding import fold
+from s5_to_loihi.quantization.folding import fold_block
 from s5_to_loihi.quantization.formats import (
     best_exponent,
     channel_exponents,
@@ -36,6 +36,7 @@ from s5_to_loihi.quantization.formats import (
     resolvable,
     spare_bits,
 )
+from s5_to_loihi.quantization.groups.state import eigenvalues
 from s5_to_loihi.quantization.precision import ALLOWED, Precision
 from s5_to_loihi.quantization.quantizer import quantize_model
 from s5_to_loihi.quantization.rounding import (
@@ -43,10 +44,10 @@ from s5_to_loihi.quantization.rounding import (
     Digits,
     Moments,
     choose_digits,
+    largest_weight_sum,
     moments,
     round_rows,
 )
-from s5_to_loihi.quantization.sweep import _decaying, _largest_sum
 from s5_to_loihi.quantization.tables import gelu_table, sigmoid_table
 from s5_to_loihi.simulators.fast import FastSimulator
 from s5_to_loihi.simulators.interpreter import Interpreter
@@ -278,7 +279,7 @@ def test_folding_changes_nothing(case):
     model, data = random_model(case), float_models.calibration(case)
     values = float_model.captured(model, data)
     for index, block in enumerate(model.blocks):
-        folded, hidden = fold(block), values[f"block{index}.hidden"]
+        folded, hidden = fold_block(block, "block"), values[f"block{index}.hidden"]
         drive = (hidden @ folded.b.T + folded.drive_bias) * folded.gain
         x = float_model.recur(folded.a, drive)
         g = float_model.rectify_complex(x) if block.rectified else x
@@ -425,13 +426,13 @@ def test_digits_stand_for_the_integers(way, data):
 
 def test_wide_messages_take_more_digits():
     weight = np.ones((1, 40))
-    few, total = choose_digits(weight, 40, 8, _largest_sum(16))
-    assert (few, total <= _largest_sum(16)) == (Digits(1, 8), True)
-    more, total = choose_digits(weight, 40, 8, _largest_sum(24))
+    few, total = choose_digits(weight, 40, 8, largest_weight_sum(16))
+    assert (few, total <= largest_weight_sum(16)) == (Digits(1, 8), True)
+    more, total = choose_digits(weight, 40, 8, largest_weight_sum(24))
     assert more.count > 1
-    assert total <= _largest_sum(24)
-    _, total = choose_digits(np.ones((1, 4000)), 4000, 8, _largest_sum(24))
-    assert total > _largest_sum(24)
+    assert total <= largest_weight_sum(24)
+    _, total = choose_digits(np.ones((1, 4000)), 4000, 8, largest_weight_sum(24))
+    assert total > largest_weight_sum(24)
 
 
 # Formats -------------------------------------------------------------------------------------
@@ -596,10 +597,10 @@ def random_states(seed: int):
     count = 4
     modulus = 1 - 10.0 ** rng.uniform(-2.5, -0.2, count)
     a = modulus * np.exp(1j * rng.uniform(-np.pi, np.pi, count) * rng.choice([0.01, 1], count))
-    inputs = rng.integers(0, 4, count)
-    columns = [rng.normal(size=n) + 1j * rng.normal(size=n) for n in inputs]
-    lowest = [rng.choice([0.0, -1.0, -3.0], n) for n in inputs]
-    highest = [rng.choice([1.0, 2.0], n) for n in inputs]
+    inputs = 3
+    columns = rng.normal(size=(count, inputs)) + 1j * rng.normal(size=(count, inputs))
+    columns *= rng.choice([0, 1], (count, inputs))
+    lowest, highest = rng.choice([0.0, -1.0, -3.0], inputs), rng.choice([1.0, 2.0], inputs)
     bias = (rng.normal(size=count) + 1j * rng.normal(size=count)) * rng.choice([0, 0.3, 3], count)
     return a, columns, lowest, highest, bias
 
@@ -622,7 +623,7 @@ def test_the_worst_messages_reach_the_bounds_and_never_exceed_them(seed, noise):
         # What a message does to the last state, by the number of tokens in between.
         effects = turn * one ** np.arange(4000)
         signs = (effects[:, None] * columns[p]).real > 0
-        messages = np.where(signs, highest[p], lowest[p])
+        messages = np.where(signs, highest, lowest)
         drive = messages @ columns[p] + bias[p]
         # The rounding of every step, at its worst as well.
         drive = drive + noise * np.exp(-1j * np.angle(effects))
@@ -637,23 +638,23 @@ def test_the_worst_messages_reach_the_bounds_and_never_exceed_them(seed, noise):
         assert reached >= bound - 2 * REMAINDER * np.abs(bounds[p]).max() - slack - (
             noise / (1 - abs(one)) if noise else 0
         )
-        drive = rng.uniform(lowest[p], highest[p], (60, len(lowest[p]))) @ columns[p] + bias[p]
+        drive = rng.uniform(lowest, highest, (60, len(lowest))) @ columns[p] + bias[p]
         assert (turn * last_state(one, drive)).real <= bound + slack
 
 
 def test_a_bias_that_the_state_soon_cancels_counts_at_its_largest():
     """x is 1 after the first token and goes to 0.53."""
-    nothing = [np.array([])]
-    bounds = state_bounds(np.array([-0.9 + 0j]), [np.array([0j])], [np.zeros(1)], [np.ones(1)],
-                          np.array([1 + 0j]), 0.0)  # fmt: skip
+    nothing = np.zeros((1, 1), complex)
+    bounds = state_bounds(np.array([-0.9 + 0j]), nothing, 0, 1, np.array([1 + 0j]), 0.0)
     assert 1 <= bounds[0, 0, 1] < 1.01
-    without = state_bounds(np.array([0.5 + 0j]), nothing, nothing, nothing, np.array([1j]), 0.0)
+    nothing = np.zeros((1, 0), complex)
+    without = state_bounds(np.array([0.5 + 0j]), nothing, 0, 0, np.array([1j]), 0.0)
     np.testing.assert_allclose(without[0], [[0, 0], [0, 2]], atol=0.01)
 
 
 def test_a_state_that_decays_for_ever_has_a_bound_still():
     slow = np.array([1 - 1e-7 + 0j])
-    bounds = state_bounds(slow, [np.ones(1, complex)], [np.zeros(1)], [np.ones(1)], np.zeros(1), 0)
+    bounds = state_bounds(slow, np.ones((1, 1), complex), 0, 1, np.zeros(1), 0)
     assert 1e7 * (1 - 1e-6) <= bounds[0, 0, 1] < 1.01e7
 
 
@@ -666,7 +667,8 @@ def test_a_state_that_decays_for_ever_has_a_bound_still():
 def test_eigenvalues_stay_inside_the_unit_circle(modulus, angle, bits):
     a = modulus * np.exp(1j * angle * (math.pi if angle in (0.5, 1, -0.5) else 1))
     parts, shifts = multipliers(np.array([[(a - 1).real, (a - 1).imag]]), "a", bits)
-    (re,), (im,) = _decaying(parts, shifts)
+    inside, _ = eigenvalues(np.array([a]), "a", bits)
+    ((re, im),) = inside
     one = 1 << int(shifts[0])
     assert (one + int(re)) ** 2 + int(im) ** 2 < one**2
     lowest, highest = limits(bits)

@@ -168,7 +168,7 @@ def test_the_embedded_way_starts_sequences_when_their_first_token_arrives(monkey
     written = []
     monkeypatch.setattr(board.extension, "require", lambda measuring: None)
     monkeypatch.setattr(
-        board, "_phase", lambda job, *_: written.append((job / "network.c").read_text())
+        board, "_phase", lambda job, what, **_: written.append((job / "network.c").read_text())
     )
     network = network_of("simple")
     tokens = random_tokens(0, 4, 1, network.input_size)

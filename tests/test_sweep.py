@@ -19,7 +19,7 @@ from sweep_parent import tasks_of
 
 from s5_to_loihi import audio
 from s5_to_loihi.checkpoints.loading import load
-from s5_to_loihi.checkpoints.model_pruning import pruned, sparsity_of
+from s5_to_loihi.checkpoints.magnitude_pruning import pruned, sparsity_of
 from s5_to_loihi.demo import CALIBRATION, CHECKPOINT, CLEAN, NOISY
 from s5_to_loihi.errors import CheckpointError, InputError
 from s5_to_loihi.sweeping import cluster

@@ -8,19 +8,23 @@ probe at a time. ``rehearse`` makes the same run on the CPU, with the chip's tim
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import CoreActivity, MeasuredProfile, Power, StepTimes
 from s5_to_loihi.backends.probes import PROBES
-from s5_to_loihi.errors import InputError
+from s5_to_loihi.errors import InputError, LavaError
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.lava_runtime import chip_plan, extension, microcode_files, stock, supervisor
 from s5_to_loihi.lava_runtime import shim as lava_shim
@@ -54,7 +58,7 @@ class BoardOptions:
         measured_steps: timesteps of such a run.
     """
 
-    microcode: Path | None = None
+    microcode: str | os.PathLike[str] | None = None
     partition: str | None = None
     board: str | None = None
     generation: str = "N3B3"
@@ -104,6 +108,7 @@ def run(
     bundle_digest: str = "",
     total_timeout: float | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    rehearsed: bool = False,
 ) -> BoardRun:
     """Run sequences on a board, one after another in one run, each from a zero state.
 
@@ -115,54 +120,72 @@ def run(
         bundle_digest: of the bundle that the network is from, for the profile.
         total_timeout: seconds for each of the runs; by default generous.
         on_progress: called with timesteps done and in all, of the run that gives the outputs.
+        rehearsed: make the run on the CPU under Lava instead: same graph, resets, padding and
+            signs. Neither the extension nor microcode is needed; nothing is measured, whatever
+            ``options`` say.
 
     Raises:
-        LavaError: Lava, its extension or microcode is missing; or a run failed or did not answer.
-            Nothing of it is left running.
+        LavaError: Lava, its extension, SLURM or microcode is missing; or a run failed or did not
+            answer. Nothing of it is left running.
         InputError: the tokens, the mode or the options do not suit.
     """
     plan = _plan(network, tokens, mode, options)
-    extension.require(measuring=bool(options.measure))
-    if options.lowering is not Lowering.EMBEDDED:
-        if programs := microcode_files.missing(
-            network, options.microcode, _stock_groups(network, plan)
-        ):
-            raise microcode_files.missing_error(programs, options.microcode)
-    return _run(network, tokens, plan, options, bundle_digest, total_timeout, on_progress, "board")
-
-
-def rehearse(
-    network: Network,
-    tokens: np.ndarray,
-    *,
-    mode: Mode = Mode.PIPELINED,
-    options: BoardOptions = BoardOptions(),
-    bundle_digest: str = "",
-    total_timeout: float | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> BoardRun:
-    """Make the run of ``run`` on the CPU under Lava: same graph, resets, padding and signs.
-
-    Neither the extension nor microcode is needed; nothing is measured, whatever ``options`` say.
-    """
-    plan = _plan(network, tokens, mode, options)
-    if plan.lowering is Lowering.EMBEDDED:
-        raise InputError(
-            "lowering", "is embedded: C for an embedded processor is not run here", "Use microcode"
+    if rehearsed:
+        _require_rehearsal(plan)
+        options = dataclasses.replace(options, measure=())
+    else:
+        _require_board(network, plan, options)
+    tokens, _ = as_tokens(network, tokens)
+    rows = chip_plan.stream(tokens, plan)
+    steps = len(rows) + plan.latency(network)
+    with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
+        job = Path(folder)
+        bundle.write(bundle.Bundle(network, None), job / "network")
+        if plan.lowering is Lowering.EMBEDDED:
+            plan = dataclasses.replace(plan, source=str(job / "network.c"))
+            offset = plan.input_latency % plan.reset_interval
+            source = write_source(network, plan.reset_interval, offset)
+            (job / "network.c").write_text(source)
+        np.save(job / "tokens.npy", rows)
+        np.save(job / "outputs.npy", np.zeros((len(rows), network.output_size), dtype=np.int32))
+        phase = functools.partial(
+            _phase,
+            job,
+            target="lava-cpu" if rehearsed else "board",
+            plan=plan,
+            options=options,
+            timeout=total_timeout,
         )
-    lava_shim.install()
-    options = dataclasses.replace(options, measure=())
-    return _run(
-        network, tokens, plan, options, bundle_digest, total_timeout, on_progress, "lava-cpu"
+        started = time.monotonic()
+        phase("outputs", steps=steps, on_progress=lambda done: on_progress(done, steps))
+        seconds = time.monotonic() - started
+        returned = np.load(job / "outputs.npy")
+        measured = {what: phase(what, steps=options.measured_steps) for what in options.measure}
+    profile = MeasuredProfile(
+        target="lava-cpu" if rehearsed else "board",
+        network=network.name,
+        bundle_digest=bundle_digest,
+        mode=Mode.PIPELINED.value,
+        tokens=tokens.shape[0] * tokens.shape[1],
+        timesteps=steps,
+        wall_seconds=seconds,
+        environment=_environment(options, plan),
+        time=StepTimes(**measured["time"]) if "time" in measured else None,
+        power=Power(**measured["power"]) if "power" in measured else None,
+        activity=tuple(CoreActivity(**core) for core in measured.get("activity", ())),
     )
+    outputs = chip_plan.unstream(returned, len(tokens), tokens.shape[1], plan)
+    return BoardRun(Evaluation(outputs, {}, {}), profile)
 
 
-def _plan(network: Network, tokens, mode: Mode, options: BoardOptions) -> ChipPlan:
+#: ``run`` on the CPU.
+rehearse = functools.partial(run, rehearsed=True)
+
+
+def _plan(network: Network, tokens: np.ndarray, mode: Mode, options: BoardOptions) -> ChipPlan:
     if mode is not Mode.PIPELINED:
-        raise InputError(
-            "mode", f"is {mode.value}: on the board every group updates every timestep", "Use"
-            " pipelined"
-        )  # fmt: skip
+        what = f"is {mode.value}: on the board every group updates every timestep"
+        raise InputError("mode", what, "Use pipelined")
     count = len(as_tokens(network, tokens)[0])
     plan = ChipPlan(
         options.reset_interval or chip_plan.power_of_two(count),
@@ -175,56 +198,45 @@ def _plan(network: Network, tokens, mode: Mode, options: BoardOptions) -> ChipPl
     return plan
 
 
-def _stock_groups(network: Network, plan: ChipPlan) -> tuple[str, ...]:
-    """Return the groups that need no microcode."""
-    if plan.lowering is not Lowering.STOCK:
-        return ()
-    return tuple(one.group for one in stock.lower(network) if one.process is not None)
+def _require_rehearsal(plan: ChipPlan) -> None:
+    if plan.lowering is Lowering.EMBEDDED:
+        raise InputError(
+            "lowering", "is embedded: C for an embedded processor is not run here", "Use microcode"
+        )
+    lava_shim.install()
 
 
-def _run(network, tokens, plan, options, bundle_digest, timeout, on_progress, target) -> BoardRun:
-    tokens, _ = as_tokens(network, tokens)
-    rows = chip_plan.stream(tokens, plan)
-    steps = len(rows) + plan.latency(network)
-    with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
-        job = Path(folder)
-        bundle.write(bundle.Bundle(network, None), job / "network")
-        if plan.lowering is Lowering.EMBEDDED:
-            plan = dataclasses.replace(plan, source=str(job / "network.c"))
-            offset = plan.input_latency % plan.reset_interval
-            source = write_source(network, plan.reset_interval, offset)
-            Path(plan.source).write_text(source)
-        np.save(job / "tokens.npy", rows)
-        np.save(job / "outputs.npy", np.zeros((len(rows), network.output_size), dtype=np.int32))
-        started = time.monotonic()
-        _phase(
-            job, "outputs", plan, options, target, steps, timeout,
-            lambda done: on_progress(done, steps),
-        )  # fmt: skip
-        seconds = time.monotonic() - started
-        returned = np.load(job / "outputs.npy")
-        measured = {
-            what: _phase(job, what, plan, options, target, options.measured_steps, timeout)
-            for what in options.measure
-        }
-    outputs = chip_plan.unstream(returned, len(tokens), tokens.shape[1], plan)
-    profile = MeasuredProfile(
-        target=target,
-        network=network.name,
-        bundle_digest=bundle_digest,
-        mode=Mode.PIPELINED.value,
-        tokens=tokens.shape[0] * tokens.shape[1],
-        timesteps=steps,
-        wall_seconds=seconds,
-        environment=_environment(options, plan),
-        time=StepTimes(**measured["time"]) if "time" in measured else None,
-        power=Power(**measured["power"]) if "power" in measured else None,
-        activity=tuple(CoreActivity(**core) for core in measured.get("activity", ())),
-    )
-    return BoardRun(Evaluation(outputs, {}, {}), profile)
+def _require_board(network: Network, plan: ChipPlan, options: BoardOptions) -> None:
+    """Check for all that a run on the board needs, before anything starts."""
+    extension.require(measuring=bool(options.measure))
+    place = {"board": options.board, "partition": options.partition}
+    asked = [f"{what} {name}" for what, name in place.items() if name]
+    if asked and shutil.which("sinfo") is None:
+        raise LavaError(
+            asked[0],
+            "SLURM's sinfo is not on this machine",
+            "Run on a host that jobs are submitted from, put the folder of SLURM's programs into"
+            " PATH, or give no partition and no board where the board is in this machine",
+        )
+    if plan.lowering is Lowering.EMBEDDED:
+        return
+    lowered = stock.lower(network) if plan.lowering is Lowering.STOCK else ()
+    without = tuple(one.group for one in lowered if one.process is not None)
+    if programs := microcode_files.missing(network, options.microcode, without):
+        raise microcode_files.missing_error(programs, options.microcode)
 
 
-def _phase(job, what, plan, options, target, steps, timeout, on_progress=lambda done: None):
+def _phase(
+    job: Path,
+    what: str,
+    *,
+    target: str,
+    plan: ChipPlan,
+    options: BoardOptions,
+    timeout: float | None,
+    steps: int,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Any:
     """Run one worker; return what it measured, if it did."""
     job_options = {
         "what": what,

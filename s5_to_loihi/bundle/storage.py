@@ -36,7 +36,7 @@ from s5_to_loihi.network.network import (
     Synapses,
     frozen_weights,
 )
-from s5_to_loihi.network.neurons import known_kinds
+from s5_to_loihi.network.neurons import VARIABLE, known_kinds
 from s5_to_loihi.network.neurons.constants import Table, declared_fields
 from s5_to_loihi.network.verifier import storage_is_sound, verify
 from s5_to_loihi.passes.check_ranges import CheckRanges
@@ -259,7 +259,11 @@ def read(path: Path, lenient: bool = False) -> Bundle:
     try:
         weights, changed = _read_tensors(path, WEIGHTS, manifest, lenient)
         vector_tensors, changed_vectors = _read_tensors(path, VECTORS, manifest, lenient)
-        network = _network_from_json(_of_this_version(manifest), weights)
+        graph = _of_this_version(manifest)
+        for unknown in {group["kind"] for group in graph["groups"]} - set(known_kinds()):
+            what = f"has neurons of the kind {unknown!r:.60}, which is not known here"
+            raise BundleError(str(path), what, f"Name it in the environment variable {VARIABLE}")
+        network = _network_from_json(graph, weights)
         verify(network)
         CheckRanges()(network)
         mapping = None

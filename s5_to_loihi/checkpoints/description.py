@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from s5_to_loihi.checkpoints import safetensors_file
-from s5_to_loihi.checkpoints.parameters import Parameters, affine, state_space
+from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint
+from s5_to_loihi.checkpoints.options import LoadOptions
+from s5_to_loihi.checkpoints.parameters import Parameters, affine, batch_norm, state_space
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.float_model import (
     Activation,
-    Affine,
     BatchNorm,
     Discretization,
     FeedForwardBlock,
@@ -73,7 +75,8 @@ def save_model(model: S5Model, directory: str | os.PathLike) -> None:
         ],
     }
     for name, part in (("encoder", model.encoder), ("decoder", model.decoder)):
-        _add_affine(tensors, name, part)
+        if part is not None:
+            _describe(part, name, tensors)
     text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -102,62 +105,66 @@ def _narrow(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(narrow if np.array_equal(narrow, array) else array)
 
 
-def _add_affine(tensors: dict[str, np.ndarray], prefix: str, part: Affine | None) -> None:
-    if part is not None:
-        tensors |= {f"{prefix}.weight": part.weight, f"{prefix}.bias": part.bias}
+#: The order in which the entries of a block are written.
+_WRITTEN = (
+    *("kind", "discretization", "conjugate_symmetric", "norm", "feed_forward_norm", "gated"),
+    *("prenorm", "activation", "glu", "rectified"),
+)
 
 
 def _describe_block(
     block: S5Block | FeedForwardBlock, prefix: str, tensors: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    ssm = block.ssm
-    tensors |= {
-        f"{prefix}.ssm.{name}": getattr(ssm, name)
-        for name in ("eigenvalues", "step", "b", "c", "d")
-    }
-    if ssm.bidirectional_c is not None:
-        tensors[f"{prefix}.ssm.bidirectional_c"] = ssm.bidirectional_c
-    shared = {
-        "discretization": ssm.discretization.value,
-        "conjugate_symmetric": ssm.conjugate_symmetric,
-        "norm": _describe_norm(block.norm, f"{prefix}.norm", tensors),
-    }
-    if isinstance(block, FeedForwardBlock):
-        tensors |= {f"{prefix}.expand": block.expand, f"{prefix}.decode": block.decode}
-        second = _describe_norm(block.feed_forward_norm, f"{prefix}.feed_forward_norm", tensors)
-        return {"kind": "feed_forward", **shared, "feed_forward_norm": second, "gated": block.gated}
-    _add_affine(tensors, f"{prefix}.value", block.value)
-    _add_affine(tensors, f"{prefix}.gate", block.gate)
-    return {
-        "kind": "s5",
-        **shared,
-        "prenorm": block.prenorm,
-        "activation": block.activation.value,
-        "glu": block.glu.value,
-        "rectified": block.rectified,
-    }
+    entries = _describe(block, prefix, tensors)
+    entries["kind"] = "feed_forward" if isinstance(block, FeedForwardBlock) else "s5"
+    return {name: entries[name] for name in _WRITTEN if name in entries}
 
 
-def _describe_norm(
-    norm: BatchNorm | LayerNorm, prefix: str, tensors: dict[str, np.ndarray]
-) -> dict[str, Any]:
-    tensors |= {f"{prefix}.scale": norm.scale, f"{prefix}.bias": norm.bias}
-    if isinstance(norm, LayerNorm):
-        return {"kind": "layer", "epsilon": norm.epsilon}
-    tensors |= {f"{prefix}.mean": norm.mean, f"{prefix}.variance": norm.variance}
-    return {"kind": "batch", "epsilon": norm.epsilon}
+def _describe(part: Any, prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return what of a part of a model is no tensor; add the tensors under their paths."""
+    entries: dict[str, Any] = {}
+    for field in fields(part):
+        value, path = getattr(part, field.name), f"{prefix}.{field.name}"
+        if isinstance(value, np.ndarray):
+            tensors[path] = value
+        elif isinstance(value, (BatchNorm, LayerNorm)):
+            kind = "layer" if isinstance(value, LayerNorm) else "batch"
+            entries[field.name] = {"kind": kind, **_describe(value, path, tensors)}
+        elif is_dataclass(value):
+            entries |= _describe(value, path, tensors)
+        elif value is not None:
+            entries[field.name] = value.value if isinstance(value, Enum) else value
+    return entries
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
-def is_description(path: Path) -> bool:
-    """Tell whether a file begins as a description of this format does, damaged or not."""
+def sniff(path: Path, start: bytes) -> bool:
+    """Tell whether this is a directory with a description, one, or the tensors beside one."""
+    return _description_of(path) is not None
+
+
+def _description_of(path: Path) -> Path | None:
+    if path.is_dir():
+        return path / DESCRIPTION if (path / DESCRIPTION).exists() else None
+    if path.suffix not in (".yaml", ".yml", ".safetensors"):
+        return None
+    description = path.with_suffix(".yaml") if path.suffix == ".safetensors" else path
     try:
-        with path.open("rb") as file:
-            return SCHEMA.encode() in file.read(4096)
+        # It need not be whole: what begins as one is read as one.
+        with description.open("rb") as file:
+            return description if SCHEMA.encode() in file.read(4096) else None
     except OSError:
-        return False
+        return None
+
+
+def load(path: Path, options: LoadOptions) -> LoadedCheckpoint:
+    """Load the model of a description, given in any way in which ``sniff`` knows it."""
+    description = _description_of(path) or path
+    options.refuse_all_but(str(description))
+    model, files = load_model(description)
+    return LoadedCheckpoint(model, SCHEMA, (), files)
 
 
 def load_model(path: Path) -> tuple[S5Model, tuple[Path, ...]]:
@@ -188,7 +195,7 @@ def load_model(path: Path) -> tuple[S5Model, tuple[Path, ...]]:
     parameters = Parameters(str(file), safetensors_file.read(file))
     has = {name: f"{name}.weight" in parameters for name in ("encoder", "decoder")}
     entries = root.entries("blocks")
-    encoder = _affine(parameters, "encoder", None, None) if has["encoder"] else None
+    encoder = affine(parameters, "encoder", None, None) if has["encoder"] else None
     width = len(encoder.bias) if encoder else None
     blocks = []
     for index, entry in enumerate(entries):
@@ -199,7 +206,7 @@ def load_model(path: Path) -> tuple[S5Model, tuple[Path, ...]]:
         encoder=encoder,
         rectified_encoder=root.take("rectified_encoder", bool, False),
         blocks=tuple(blocks),
-        decoder=_affine(parameters, "decoder", None, width) if has["decoder"] else None,
+        decoder=affine(parameters, "decoder", None, width) if has["decoder"] else None,
         readout=root.choice("readout", Readout, Readout.EACH_TOKEN),
     )
     root.refuse_rest()
@@ -270,10 +277,6 @@ class _Entry:
             raise self.error(str(next(iter(self._rest)))[:50], "is an unknown key")
 
 
-def _affine(parameters: Parameters, prefix: str, outputs: int | None, inputs: int | None) -> Affine:
-    return affine(parameters, f"{prefix}.weight", f"{prefix}.bias", outputs, inputs)
-
-
 def _block(
     parameters: Parameters, prefix: str, entry: _Entry, width: int | None
 ) -> S5Block | FeedForwardBlock:
@@ -284,11 +287,13 @@ def _block(
     width = len(ssm.d)
     norm = _norm(parameters, f"{prefix}.norm", entry.entry("norm"), width)
     if kind == "feed_forward":
-        block = _feed_forward_block(parameters, prefix, entry, norm, ssm)
+        block: S5Block | FeedForwardBlock = _feed_forward_block(
+            parameters, prefix, entry, norm, ssm
+        )
     else:
         glu = entry.choice("glu", GluVariant)
         maps = [
-            _affine(parameters, f"{prefix}.{name}", width, width) if needed else None
+            affine(parameters, f"{prefix}.{name}", width, width) if needed else None
             for name, needed in (
                 ("value", glu is GluVariant.FULL),
                 ("gate", glu is not GluVariant.NONE),
@@ -351,20 +356,11 @@ def _norm(parameters: Parameters, prefix: str, entry: _Entry, width: int) -> Bat
     epsilon = entry.number("epsilon", 1e-5)
     entry.refuse_rest()
 
-    def vector(name: str, missing: float) -> np.ndarray:
-        if f"{prefix}.{name}" in parameters:
-            return parameters.real(f"{prefix}.{name}", (width,))
-        return np.full(width, missing)
-
-    scale, bias = vector("scale", 1.0), vector("bias", 0.0)
+    scale = parameters.vector(f"{prefix}.scale", width, missing=1.0)
+    bias = parameters.vector(f"{prefix}.bias", width, missing=0.0)
     if kind == "layer":
         return LayerNorm(scale, bias, epsilon)
     if kind != "batch":
         raise entry.error("kind", f"is {kind!r:.50} (known: batch, layer)")
-    mean = parameters.real(f"{prefix}.mean", (width,))
-    variance = parameters.real(f"{prefix}.variance", (width,))
-    if (variance < 0).any():
-        raise CheckpointError(
-            f"{parameters.where}: {prefix}.variance", f"goes down to {variance.min():g}"
-        )
-    return BatchNorm(mean, variance, scale, bias, epsilon)
+    mean, variance = f"{prefix}.mean", f"{prefix}.variance"
+    return batch_norm(parameters, mean, variance, scale, bias, epsilon)

@@ -13,20 +13,21 @@ from dataclasses import fields
 
 import numpy as np
 
-from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
-from s5_to_loihi.checkpoints.parameters import (
-    LARGEST_REAL_PART,
-    Parameters,
-    affine,
-    clipped,
-    state_space,
-)
-from s5_to_loihi.checkpoints.pruning import (
+from s5_to_loihi.checkpoints.magnitude_pruning import (
     CLEAR_GAP,
     erdos_renyi_sparsities,
     find_recipe,
     gap,
     masked,
+)
+from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
+from s5_to_loihi.checkpoints.parameters import (
+    LARGEST_REAL_PART,
+    Parameters,
+    affine,
+    batch_norm,
+    clipped,
+    state_space,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -80,7 +81,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         chooser.options.refuse_all_but(where, *known - {"rectified", "pruning_sparsity"})
     count = _count_blocks(where, arrays)
     _check_statistics(parameters, chooser, count, intel)
-    encoder = _dense(parameters, "params/encoder/encoder", None, None)
+    encoder = affine(parameters, "params/encoder/encoder", None, None, flax=True)
     width = len(encoder.bias)
     rectified = intel and _is_rectified(parameters, chooser, count)
     model = S5Model(
@@ -88,7 +89,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         encoder=encoder,
         rectified_encoder=rectified,
         blocks=_blocks(parameters, chooser, count, width, rectified, "mixer" if intel else "seq"),
-        decoder=_dense(parameters, "params/decoder", None, width),
+        decoder=affine(parameters, "params/decoder", None, width, flax=True),
         readout=_readout(chooser, intel),
     )
     parameters.refuse_unread(_READS)
@@ -217,10 +218,6 @@ def _sparsities(
 # --- the parts -----------------------------------------------------------------------------------
 
 
-def _dense(parameters: Parameters, path: str, outputs: int | None, inputs: int | None):
-    return affine(parameters, f"{path}/kernel", f"{path}/bias", outputs, inputs, transposed=True)
-
-
 def _is_rectified(parameters: Parameters, chooser: Chooser, count: int) -> bool:
     """Find out whether a ReLU stands before every block, by the means that batch norm saw."""
     means = [
@@ -261,12 +258,12 @@ def _blocks(
             ssm=_state_space(parameters, f"{path}/{ssm}", width, discretization, symmetric, clip),
             activation=activation,
             glu=glu,
-            value=_dense(parameters, f"{path}/out1", width, width)
+            value=affine(parameters, f"{path}/out1", width, width, flax=True)
             if glu is GluVariant.FULL
             else None,
             gate=None
             if glu is GluVariant.NONE
-            else _dense(parameters, f"{path}/out2", width, width),
+            else affine(parameters, f"{path}/out2", width, width, flax=True),
             prenorm=prenorm,
             rectified=rectified,
         )
@@ -284,7 +281,7 @@ def _activation(chooser: Chooser, rectified: bool, intel: bool) -> Activation:
 
 def _glu_variant(parameters: Parameters, chooser: Chooser, path: str) -> GluVariant:
     """Find the gated linear unit; which maps there are leaves only two of them open."""
-    maps = tuple(f"{path}/{name}/kernel" in parameters for name in ("out1", "out2"))
+    maps = (f"{path}/out1/kernel" in parameters, f"{path}/out2/kernel" in parameters)
     possible = {
         (True, True): (GluVariant.FULL,),
         (False, True): (GluVariant.HALF1, GluVariant.HALF2),
@@ -355,19 +352,9 @@ def _output_matrix(parameters: Parameters, path: str, width: int, states: int) -
 
 
 def _norm(parameters: Parameters, path: str, width: int) -> BatchNorm | LayerNorm:
-    def vector(name: str, missing: float) -> np.ndarray:
-        if f"params/{path}/{name}" in parameters:
-            return parameters.real(f"params/{path}/{name}", (width,))
-        return np.full(width, missing)
-
-    scale, bias = vector("scale", 1.0), vector("bias", 0.0)
-    if f"batch_stats/{path}/mean" not in parameters:
+    scale = parameters.vector(f"params/{path}/scale", width, missing=1.0)
+    bias = parameters.vector(f"params/{path}/bias", width, missing=0.0)
+    mean, variance = f"batch_stats/{path}/mean", f"batch_stats/{path}/var"
+    if mean not in parameters:
         return LayerNorm(scale, bias, LAYER_NORM_EPSILON)
-    mean, variance = (
-        parameters.real(f"batch_stats/{path}/{name}", (width,)) for name in ("mean", "var")
-    )
-    if (variance < 0).any():
-        raise CheckpointError(
-            f"{parameters.where}: batch_stats/{path}/var", f"goes down to {variance.min():g}"
-        )
-    return BatchNorm(mean, variance, scale, bias, BATCH_NORM_EPSILON)
+    return batch_norm(parameters, mean, variance, scale, bias, BATCH_NORM_EPSILON)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi.checkpoints.parameters import LARGEST_BYTES, MOST_ARRAYS
+from s5_to_loihi.checkpoints.containers import LARGEST_BYTES, MOST_ARRAYS, refusing_damage
 from s5_to_loihi.errors import CheckpointError
 
 _ARRAY_CODE = 1
@@ -20,6 +20,14 @@ _TYPES = frozenset(
     " complex128".split()
 )
 _MAX_DEPTH = 64
+
+
+def sniff(path: Path, start: bytes) -> bool:
+    """Tell whether a file begins as a map of msgpack: a small one, or one of 16 or 32 bits.
+
+    An empty small one is 0x80, with which pickles begin too.
+    """
+    return bool(start) and (0x81 <= start[0] <= 0x8F or start[0] in (0xDE, 0xDF))
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -43,31 +51,19 @@ def read(path: Path) -> dict[str, np.ndarray]:
             "is a Flax file, and msgpack, which reads it, is not installed",
             "Install it with: pip install 's5_to_loihi[flax]'",
         ) from None
-    try:
+
+    def decode(code: int, data: bytes) -> np.ndarray | None:
+        if code != _ARRAY_CODE:
+            return None
+        return _array(*msgpack.unpackb(data, raw=False))
+
+    with refusing_damage(path, "Flax file"):
         if path.stat().st_size > LARGEST_BYTES:
             raise CheckpointError(str(path), f"is larger than {LARGEST_BYTES} bytes")
-
-        def decode(code: int, data: bytes):
-            if code != _ARRAY_CODE:
-                return None
-            return _array(*msgpack.unpackb(data, raw=False))
-
         tree = msgpack.unpackb(path.read_bytes(), raw=False, ext_hook=decode)
         arrays: dict[str, np.ndarray] = {}
         _flatten(tree, "", 0, arrays)
         return arrays
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        MemoryError,
-        OverflowError,
-        RecursionError,
-        msgpack.UnpackException,
-    ) as error:
-        raise CheckpointError(
-            str(path), f"is damaged or no Flax file ({str(error)[:200]})", "Save it again"
-        ) from None
 
 
 def _array(shape: object, dtype: object, data: object) -> np.ndarray:

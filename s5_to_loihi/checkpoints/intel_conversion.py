@@ -11,11 +11,28 @@ from pathlib import Path
 
 import numpy as np
 
+from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, load_arrays
+from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.checkpoints.restricted_pickle import read_tree
 
 #: What tells a fixed-point export, which is no float checkpoint, from a conversion.
 EXPORT_FILE = "fxpmodel.pkl"
 PARAMETERS_FILE, STATISTICS_FILE = "sc_calibrated_params.pkl", "sc_cal_stats.pkl"
+
+
+def sniff(path: Path, start: bytes) -> bool:
+    """Tell by names whether this is the directory of a conversion, or one of its two files."""
+    if path.is_dir():
+        return (path / PARAMETERS_FILE).exists()
+    return path.name in (PARAMETERS_FILE, STATISTICS_FILE)
+
+
+def load(path: Path, options: LoadOptions) -> LoadedCheckpoint:
+    """Load the model of a directory, or of that in which a file lies."""
+    directory = path if path.is_dir() else path.parent
+    arrays, files = read(directory)
+    name, container = directory.resolve().name, "Intel conversion, "
+    return load_arrays(directory, name, arrays, files, options, container, [directory])
 
 
 def read(directory: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:

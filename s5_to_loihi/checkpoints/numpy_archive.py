@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import io
 import math
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi.checkpoints.parameters import LARGEST_BYTES, MOST_ARRAYS
+from s5_to_loihi.checkpoints.containers import (
+    LARGEST_BYTES,
+    MOST_ARRAYS,
+    ZIP_START,
+    refusing_damage,
+)
 from s5_to_loihi.errors import CheckpointError
+
+
+def sniff(path: Path, start: bytes) -> bool:
+    """Tell whether a file is a zip archive, as one of NumPy is."""
+    return start.startswith(ZIP_START)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -27,36 +35,20 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: damaged, too large, or with arrays of Python objects.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            total = sum(entry.file_size for entry in entries)
-            if len(entries) > MOST_ARRAYS or total > LARGEST_BYTES:
-                raise CheckpointError(
-                    str(path),
-                    f"unpacks to {total} bytes in {len(entries)} arrays (limits {LARGEST_BYTES} and"
-                    f" {MOST_ARRAYS})",
-                )
-            return {
-                entry.filename.removesuffix(".npy"): _array(archive.read(entry))
-                for entry in entries
-                if entry.filename.endswith(".npy")
-            }
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        MemoryError,
-        NotImplementedError,
-        RuntimeError,
-        SyntaxError,
-        tokenize.TokenError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise CheckpointError(
-            str(path), f"is damaged or no .npz file ({str(error)[:200]})", "Save it again"
-        ) from None
+    with refusing_damage(path, ".npz file"), zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        total = sum(entry.file_size for entry in entries)
+        if len(entries) > MOST_ARRAYS or total > LARGEST_BYTES:
+            raise CheckpointError(
+                str(path),
+                f"unpacks to {total} bytes in {len(entries)} arrays (limits {LARGEST_BYTES} and"
+                f" {MOST_ARRAYS})",
+            )
+        return {
+            entry.filename.removesuffix(".npy"): _array(archive.read(entry))
+            for entry in entries
+            if entry.filename.endswith(".npy")
+        }
 
 
 def _array(content: bytes) -> np.ndarray:

@@ -16,7 +16,10 @@ from types import ModuleType
 
 import numpy as np
 
-from s5_to_loihi.checkpoints.parameters import LARGEST_BYTES, MOST_ARRAYS
+from s5_to_loihi.checkpoints import flax_model
+from s5_to_loihi.checkpoints.containers import LARGEST_BYTES, MOST_ARRAYS
+from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, load_arrays
+from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
 
 DATABASE = "manifest.ocdbt"
@@ -24,6 +27,36 @@ DATABASE = "manifest.ocdbt"
 ITEMS = ("state", "default")
 _ARRAY_FILES = {".zarray": "zarr", "zarr.json": "zarr3"}
 _SAVE_AGAIN = "Copy the whole directory again; Orbax writes it in one piece"
+
+
+def sniff(path: Path, start: bytes) -> bool:
+    """Tell whether arrays of an Orbax checkpoint lie in a directory or below."""
+    return path.is_dir() and find(path) is not None
+
+
+def load(path: Path, options: LoadOptions) -> LoadedCheckpoint:
+    """Load the model of the newest arrays below a directory in which there are some."""
+    found = find(path)
+    if found is None:
+        raise CheckpointError(str(path), "holds no Orbax checkpoint")
+    wanted = (flax_model.PARAMETERS, flax_model.STATISTICS, flax_model.SPARSITIES)
+    # Optimizer states are the larger part; a tree without "params" on top is one of parameters.
+    arrays = read(found, lambda name: name.startswith(wanted)) or read(
+        found, lambda name: not name.startswith("opt_state/")
+    )
+    # Up to the run's directory, which holds the arguments, and no further.
+    levels = [found, *found.parents][: len(found.parts) - len(path.parts) + 1]
+    notes = [] if found == path else [f"directory: {found.relative_to(path)}, the newest"]
+    files = tuple(sorted(file for file in found.rglob("*") if file.is_file()))
+    return load_arrays(path, _run_name(found), arrays, files, options, "Orbax, ", levels, notes)
+
+
+def _run_name(directory: Path) -> str:
+    """Return the name of the run that a directory of arrays belongs to."""
+    directory = directory.resolve()
+    while directory.name in ITEMS or directory.name.isdigit():
+        directory = directory.parent
+    return directory.name
 
 
 def find(path: Path, levels: int = 2) -> Path | None:

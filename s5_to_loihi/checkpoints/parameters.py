@@ -7,12 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.float_model import Affine, Discretization, StateSpaceModel
-
-#: The largest checkpoint that is read, counted unpacked: about 2000 times Intel's published model.
-LARGEST_BYTES = 4 << 30
-#: The most arrays that are read: a block has about 20, and an optimizer keeps two copies of each.
-MOST_ARRAYS = 20_000
+from s5_to_loihi.float_model import Affine, BatchNorm, Discretization, StateSpaceModel
 
 _TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", "c8", "c16")))
 
@@ -105,6 +100,10 @@ class Parameters:
         self._check_shape(name, array.shape, shape)
         return array.astype(np.complex128)
 
+    def vector(self, name: str, size: int, missing: float) -> np.ndarray:
+        """Return an array (size,) in float64 as ``real`` does; ``missing`` where there is none."""
+        return self.real(name, (size,)) if name in self else np.full(size, missing)
+
     def refuse_unread(self, reads: str) -> None:
         """Refuse arrays that nothing asked for: they belong to a layer that is not known.
 
@@ -153,28 +152,49 @@ def fits(got: Sequence[int], expected: Sequence[int | None]) -> bool:
 
 def affine(
     parameters: Parameters,
-    weight: str,
-    bias: str,
+    path: str,
     outputs: int | None,
     inputs: int | None,
-    transposed: bool = False,
+    flax: bool = False,
 ) -> Affine:
-    """Read an affine map.
+    """Read an affine map; a missing bias is zero.
 
     Args:
         parameters: where from.
-        weight, bias: names; a missing bias is zero.
+        path: of the map: ``path.weight`` and ``path.bias``.
         outputs, inputs: sizes; None for any.
-        transposed: True if the weight is stored (in, out), as Flax does.
+        flax: True if it is as in Flax: ``path/kernel``, stored (in, out), and ``path/bias``.
 
     Raises:
         CheckpointError: missing, or of another shape.
     """
-    shape = (inputs, outputs) if transposed else (outputs, inputs)
-    matrix = parameters.real(weight, shape)
-    matrix = np.ascontiguousarray(matrix.T) if transposed else matrix
-    rows = len(matrix)
-    return Affine(matrix, parameters.real(bias, (rows,)) if bias in parameters else np.zeros(rows))
+    if flax:
+        weight = np.ascontiguousarray(parameters.real(f"{path}/kernel", (inputs, outputs)).T)
+    else:
+        weight = parameters.real(f"{path}.weight", (outputs, inputs))
+    bias = f"{path}/bias" if flax else f"{path}.bias"
+    return Affine(weight, parameters.vector(bias, len(weight), missing=0.0))
+
+
+def batch_norm(
+    parameters: Parameters,
+    mean: str,
+    variance: str,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    epsilon: float,
+) -> BatchNorm:
+    """Read the statistics of a batch norm by their names and add them to the rest, (H,) each.
+
+    Raises:
+        CheckpointError: missing, of another shape, or a variance below zero.
+    """
+    means, variances = (parameters.real(name, scale.shape) for name in (mean, variance))
+    if (variances < 0).any():
+        raise CheckpointError(
+            f"{parameters.where}: {variance}", f"goes down to {variances.min():g}"
+        )
+    return BatchNorm(means, variances, scale, bias, epsilon)
 
 
 #: Training keeps real parts of eigenvalues at or below this (``clip_eigs``; in float32).

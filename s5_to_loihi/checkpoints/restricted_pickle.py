@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 
@@ -30,6 +30,7 @@ MAX_ELEMENTS = 2_000_000
 MAX_DIMENSIONS = 32
 ARRAY_TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
+_OPERATIONS = {operation.code: operation.name for operation in pickletools.opcodes}
 _LITERALS = frozenset(
     "BININT BININT1 BININT2 LONG1 BINFLOAT SHORT_BINUNICODE BINUNICODE BINUNICODE8"
     " SHORT_BINBYTES BINBYTES BINBYTES8 BYTEARRAY8".split()
@@ -122,14 +123,17 @@ def _unknown_operation(name: str) -> Refused:
     return Refused(what, _DISTRUST)
 
 
+#: What a name may do, with its number of arguments; None for any.
+_Callables = Mapping[str, tuple[Callable, int | None]]
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What the pickles of one program may use.
 
     Args:
         headers: the first two bytes: which protocols there are.
-        functions: name -> what stands in for the function, and its number of arguments (None for
-            any).
+        functions: name -> what stands in for the function, and its number of arguments.
         classes: likewise for classes.
         names: names that are arguments only.
         persistent: makes a value of a persistent id; None if there are none. With it come the
@@ -137,8 +141,8 @@ class Dialect:
     """
 
     headers: tuple[bytes, ...]
-    functions: Mapping[str, tuple[Callable, int | None]]
-    classes: Mapping[str, tuple[Callable, int | None]]
+    functions: _Callables
+    classes: _Callables
     names: frozenset[str]
     persistent: Callable[[object], object] | None = None
 
@@ -176,7 +180,7 @@ class Source:
             self.position += len(line)
             self.latest = b""
             return line
-        raise _unknown_operation(pickletools.code2op[self.latest.decode("latin-1")].name)
+        raise _unknown_operation(_OPERATIONS[self.latest.decode("latin-1")])
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,7 @@ def run(source: Source, dialect: Dialect, max_array_bytes: int) -> object:
         protocols = " or ".join(str(header[1]) for header in dialect.headers)
         raise Refused(f"the file is not a pickle of protocol {protocols}: {found}")
     machine = _Machine(dialect, max_array_bytes)
-    operations = pickletools.genops(source)
+    operations = pickletools.genops(cast(IO[bytes], source))
     for _ in range(MAX_OPERATIONS):
         source.operation_start = source.position
         opcode, argument, _ = next(operations)
@@ -233,6 +237,9 @@ def run(source: Source, dialect: Dialect, max_array_bytes: int) -> object:
         machine.store(result)
         return result
     raise Refused(f"the pickle has more than {MAX_OPERATIONS} operations")
+
+
+_Container = TypeVar("_Container", list, dict)
 
 
 class _Machine:
@@ -251,7 +258,7 @@ class _Machine:
         self.sealed: dict[int, tuple[object, int, int]] = {}
         self.array_bytes_left = max_array_bytes
 
-    def step(self, operation: str, argument: object) -> None:
+    def step(self, operation: str, argument: Any) -> None:
         """Do one operation, named as in ``pickletools``."""
         match operation:
             case "FRAME":
@@ -283,10 +290,7 @@ class _Machine:
             case "SETITEMS":
                 self.update_dict(self.pop_to_mark())
             case "MEMOIZE":
-                value = self.top()
-                if isinstance(value, _Unfinished):
-                    value.memo_positions.append(len(self.memo))
-                self.memo.append(value)
+                self.memoize()
             case "BINGET" | "LONG_BINGET":
                 if argument >= len(self.memo):
                     raise Refused(f"stored value {argument} is used, of {len(self.memo)}")
@@ -305,30 +309,39 @@ class _Machine:
             case "BINPUT" | "LONG_BINPUT" if self.dialect.persistent:
                 if argument != len(self.memo):
                     raise Refused(f"value {argument} is stored after {len(self.memo)} others")
-                self.step("MEMOIZE", None)
+                self.memoize()
             case "BINPERSID" if self.dialect.persistent:
                 self.stack.append(self.dialect.persistent(self.pop()))
             case "BUILD":
-                state, target = self.pop(), self.pop()
-                if self.dialect.persistent and type(target) is dict and isinstance(state, dict):
-                    # PyTorch hangs the versions of its modules on an OrderedDict.
-                    self.stack.append(target)
-                    return
-                if not isinstance(target, _Unfinished):
-                    raise Refused(f"the state of {_shown(target)} is set, which has none")
-                value = target.build(state)
-                for position in target.memo_positions:
-                    self.memo[position] = value
-                self.push_object(value)
+                self.build()
             case _:
                 raise _unknown_operation(operation)
 
-    def top(self) -> object:
+    def memoize(self) -> None:
+        value = self.top()
+        if isinstance(value, _Unfinished):
+            value.memo_positions.append(len(self.memo))
+        self.memo.append(value)
+
+    def build(self) -> None:
+        state, target = self.pop(), self.pop()
+        if self.dialect.persistent and type(target) is dict and isinstance(state, dict):
+            # PyTorch hangs the versions of its modules on an OrderedDict.
+            self.stack.append(target)
+            return
+        if not isinstance(target, _Unfinished):
+            raise Refused(f"the state of {_shown(target)} is set, which has none")
+        value = target.build(state)
+        for position in target.memo_positions:
+            self.memo[position] = value
+        self.push_object(value)
+
+    def top(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise Refused("a value is used that is not on the stack")
         return self.stack[-1]
 
-    def pop(self) -> object:
+    def pop(self) -> Any:
         value = self.top()
         self.stack.pop()
         return value
@@ -374,7 +387,7 @@ class _Machine:
             self.store(value)
         self.unsealed(dict).update(zip(keys, values, strict=True))
 
-    def unsealed(self, kind: type) -> list | dict:
+    def unsealed(self, kind: type[_Container]) -> _Container:
         """The list or dict on top of the stack, which may still change."""
         container = self.top()
         if type(container) is not kind:
@@ -418,7 +431,7 @@ def _name(dialect: Dialect, module: object, name: object) -> _Name:
     return _Name(text)
 
 
-def _call(callables: Mapping[str, tuple[Callable, int]], name: object, arguments: object) -> object:
+def _call(callables: _Callables, name: object, arguments: object) -> object:
     function, count = callables.get(_shown(name), (None, 0))
     if function is None:
         raise Refused(f"{_shown(name)} is called or made into an object")
@@ -449,7 +462,7 @@ def _dtype_from_state(name: str, state: object) -> np.dtype:
         raise Refused("the byte order of an array is unknown")
     if not (subarray is None and names is None and fields is None):
         raise Refused("an array has fields or a subarray as elements, not numbers")
-    return np.dtype(name).newbyteorder(order)
+    return np.dtype(order + name)
 
 
 def _reconstruct(kind: object, shape: object, code: object) -> _Unfinished:
@@ -466,10 +479,11 @@ def _array_from_state(state: object) -> np.ndarray:
 def _jax_array(function: object, arguments: object, state: object, aval: object) -> np.ndarray:
     if _shown(function) != "numpy.core.multiarray._reconstruct":
         raise Refused(f"a jax array is made with {_shown(function)}")
-    return _reconstruct(*_unpack(arguments, 3)).build(state)
+    _reconstruct(*_unpack(arguments, 3))
+    return _array_from_state(state)
 
 
-def _scalar(dtype: object, data: object) -> np.generic:
+def _scalar(dtype: object, data: object) -> object:
     return _array(data, dtype, (), "C")[()]
 
 
@@ -486,7 +500,7 @@ def _array(data: object, dtype: object, shape: object, order: object) -> np.ndar
     expected = math.prod(shape) * dtype.itemsize
     if len(data) != expected:
         raise Refused(f"an array {shape} of {dtype} has {len(data)} bytes instead of {expected}")
-    array = np.frombuffer(data, dtype).reshape(shape, order=order)
+    array = np.frombuffer(data, dtype).reshape(shape, order="C" if order == "C" else "F")
     array = array.astype(dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
     return array
@@ -516,14 +530,14 @@ def _fields(state: object, *names: str) -> list:
 
 def _integer(value: object) -> int:
     # An exponent that Intel's code picks at run time may be an array without dimensions.
-    is_scalar = isinstance(value, (np.ndarray, np.integer)) and value.shape == ()
-    if not (type(value) is int or (is_scalar and value.dtype.kind in "iu")):
+    if isinstance(value, (np.ndarray, np.integer)) and value.shape == ():
+        value = value.item() if value.dtype.kind in "iu" else None
+    if type(value) is not int:
         raise Refused("the bits or the exponent of an FxpArray are not an integer")
-    return int(value)
+    return value
 
 
-# What a name may do, with its number of arguments.
-_FUNCTIONS: dict[str, tuple[Callable, int]] = {
+_FUNCTIONS: _Callables = {
     "collections.OrderedDict": (dict, 0),
     "jax._src.array._reconstruct_array": (_jax_array, 4),
     "numpy.core.multiarray._reconstruct": (_reconstruct, 3),
@@ -531,7 +545,7 @@ _FUNCTIONS: dict[str, tuple[Callable, int]] = {
     "numpy.core.numeric._frombuffer": (_array, 4),
     "numpy.dtype": (_dtype, 3),
 }
-_CLASSES: dict[str, tuple[Callable, int]] = {
+_CLASSES: _Callables = {
     "sparseRNNs.fxparray.FxpArray": (lambda: _Unfinished(_fxp_array), 0),
     "sparseRNNs.fxparray.ComplexFxpArray": (lambda: _Unfinished(_complex_fxp_array), 0),
 }

@@ -20,7 +20,6 @@ from s5_to_loihi.checkpoints.parameters import (
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
-    Affine,
     Discretization,
     FeedForwardBlock,
     LayerNorm,
@@ -74,12 +73,12 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
     _note_gaps(stem, [place for place in (before, *prefixes, after) if place], chooser.notes)
     model = S5Model(
         name=name,
-        encoder=_linear(parameters, before, width, None) if before else None,
+        encoder=affine(parameters, before[:-1], width, None) if before else None,
         rectified_encoder=False,
         blocks=tuple(
             _block(parameters, prefix, width, discretization, chooser) for prefix in prefixes
         ),
-        decoder=_linear(parameters, after, None, width) if after else None,
+        decoder=affine(parameters, after[:-1], None, width) if after else None,
         readout=chooser.choose("readout", Readout.EACH_TOKEN, "S5Block gives one output a token"),
     )
     parameters.refuse_unread(_READS)
@@ -96,8 +95,9 @@ def _in_order(where: str, prefixes: list[str]) -> tuple[str, list[str]]:
         )
     if len(prefixes) == 1 and not re.search(r"(^|\.)\d{1,9}\.$", prefixes[0]):
         return prefixes[0], prefixes
-    parts = [re.fullmatch(r"(|.*\.)(\d{1,9})\.", prefix) for prefix in prefixes]
-    if not all(parts) or len({part[1] for part in parts}) != 1:
+    matches = [re.fullmatch(r"(|.*\.)(\d{1,9})\.", prefix) for prefix in prefixes]
+    parts = [match for match in matches if match]
+    if len(parts) < len(prefixes) or len({part[1] for part in parts}) != 1:
         raise CheckpointError(
             where, f"has S5Blocks in different places: {', '.join(sorted(prefixes)[:3])}",
             f"This loader reads {_READS}",
@@ -108,13 +108,13 @@ def _in_order(where: str, prefixes: list[str]) -> tuple[str, list[str]]:
 def _linear_maps(arrays: Mapping, stem: str, prefixes: list[str]) -> tuple[str | None, str | None]:
     """Find the prefixes of the linear maps before and after the blocks."""
     parent = re.sub(r"[^.]+\.$", "", stem)
-    numbers = [_number(stem, prefix) for prefix in prefixes]
+    numbers = [number for prefix in prefixes if (number := _number(stem, prefix)) is not None]
     before = after = None
     for path, array in arrays.items():
         prefix = path.removesuffix("weight")
         if array.ndim != 2 or prefix == path:
             continue
-        number = _number(stem, prefix)
+        number = _number(stem, prefix) if numbers else None
         if prefix == f"{parent}encoder." or (number is not None and number < numbers[0]):
             before = prefix
         elif prefix == f"{parent}decoder." or (number is not None and number > numbers[-1]):
@@ -136,10 +136,6 @@ def _note_gaps(stem: str, places: list[str], notes: list[str]) -> None:
             f"modules without parameters stand between {places[0]}* and {places[-1]}*: guessed that"
             " they do nothing, as dropout does"
         )
-
-
-def _linear(parameters: Parameters, prefix: str, outputs: int | None, inputs: int | None) -> Affine:
-    return affine(parameters, f"{prefix}weight", f"{prefix}bias", outputs, inputs)
 
 
 def _block(

@@ -6,8 +6,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from s5_to_loihi.checkpoints.parameters import LARGEST_BYTES, MOST_ARRAYS
+from s5_to_loihi.checkpoints.containers import LARGEST_BYTES, MOST_ARRAYS
 from s5_to_loihi.errors import CheckpointError
+
+
+def sniff(path: Path, start: bytes) -> bool:
+    """Tell by its name whether this is such a file, as nothing else does; ``start`` may be any."""
+    return path.suffix == ".safetensors" and not path.is_dir()
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

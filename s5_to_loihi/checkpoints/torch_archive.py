@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from s5_to_loihi.checkpoints.parameters import LARGEST_BYTES, MOST_ARRAYS
+from s5_to_loihi.checkpoints.containers import (
+    LARGEST_BYTES,
+    MOST_ARRAYS,
+    ZIP_START,
+    refusing_damage,
+)
 from s5_to_loihi.checkpoints.restricted_pickle import Dialect, Part, Refused, Source, run
 from s5_to_loihi.errors import CheckpointError
 
@@ -44,6 +49,23 @@ class _Storage(Part):
     values: np.ndarray
 
 
+def sniff(path: Path, start: bytes) -> bool:
+    """Tell whether a file is a zip archive with the index of one of PyTorch, or is called so.
+
+    Raises:
+        CheckpointError: it is a damaged zip archive.
+    """
+    if not start.startswith(ZIP_START):
+        return path.suffix in (".pt", ".pth") and not path.is_dir()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            str(path), f"is a damaged zip archive ({error})", "Save it again"
+        ) from None
+
+
 def read(path: Path) -> dict[str, np.ndarray]:
     """Read the tensors of a ``.pt`` file.
 
@@ -59,16 +81,18 @@ def read(path: Path) -> dict[str, np.ndarray]:
         CheckpointError: damaged, too large, or anything but tensors in dictionaries, such as a
             whole model, whose pickle would have to be run.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file:
+        if file.read(len(ZIP_START)) != ZIP_START:
+            raise CheckpointError(
+                str(path),
+                "is not a zip archive, as torch.save writes since version 1.6",
+                "Save it again with torch.save(model.state_dict(), PATH)",
+            )
+    with refusing_damage(path, "PyTorch file"), zipfile.ZipFile(path) as archive:
+        try:
             tree = _read_archive(path, archive)
-    except Refused as refusal:
-        raise CheckpointError(str(path), refusal.args[0], _DO) from None
-    except (OSError, ValueError, OverflowError, MemoryError, EOFError, NotImplementedError,
-            RuntimeError, KeyError, struct.error, zipfile.BadZipFile) as error:  # fmt: skip
-        raise CheckpointError(
-            str(path), f"is damaged or no PyTorch file ({str(error)[:200]})", "Save it again"
-        ) from None
+        except Refused as refusal:
+            raise CheckpointError(str(path), refusal.args[0], _DO) from None
     if isinstance(tree, dict):
         tree = next((tree[key] for key in _PARAMETERS if isinstance(tree.get(key), dict)), tree)
     tensors = dict(_flatten(tree, ""))
@@ -132,7 +156,7 @@ def _dialect(read_storage: Callable[[str], bytes]) -> Dialect:
     )
 
 
-def _tensor(*parts: object) -> np.ndarray:
+def _tensor(*parts: Any) -> np.ndarray:
     """Return the view of a storage that a tensor is; bounds are checked, strides may be any."""
     if len(parts) == 7:
         raise Refused("a tensor is marked as conjugate or negative; call resolve_conj() on it")

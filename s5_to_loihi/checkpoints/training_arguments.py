@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
@@ -12,6 +14,8 @@ from s5_to_loihi.files.reading import read_json
 from s5_to_loihi.float_model import Discretization, GluVariant
 
 ARGUMENTS_FILE = "args.json"
+
+_Choice = TypeVar("_Choice", bound=Enum)
 
 
 def read_arguments(path: Path) -> dict:
@@ -48,7 +52,7 @@ def known_options(path: Path, arguments: Mapping) -> LoadOptions:
             raise CheckpointError(f"{path}: {name}", f"is {value!r:.50}, not true or false")
         return value
 
-    def choice(name: str, kind: type):
+    def choice(name: str, kind: type[_Choice]) -> _Choice | None:
         value = arguments.get(name)
         if value is not None and value not in list(kind):
             raise CheckpointError(f"{path}: {name}", f"is {value!r:.50}, which is unknown")

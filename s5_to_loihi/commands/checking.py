@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -14,7 +15,7 @@ from rich.text import Text
 from s5_to_loihi import bundle, inspection, verification
 from s5_to_loihi.backends.dispatch import ONE_MODE, WITHOUT_BOARD, Backend
 from s5_to_loihi.bundle import Bundle
-from s5_to_loihi.bundle.vectors import TOKEN_VALUE
+from s5_to_loihi.bundle.vectors import TOKEN_VALUE, Vectors
 from s5_to_loihi.commands.console import (
     BackendsOption,
     GluOption,
@@ -26,8 +27,11 @@ from s5_to_loihi.commands.console import (
     announce_compilation,
     console,
     print_json,
-    print_notes,
     progress,
+    say_notes,
+    say_whole,
+    say_wrote,
+    show,
     spinner,
     stderr,
 )
@@ -38,7 +42,8 @@ from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
-from s5_to_loihi.reports import tables
+from s5_to_loihi.reports import network_tables
+from s5_to_loihi.reports.run_tables import run_table, tensor_table
 from s5_to_loihi.simulators.interpreter import Mode
 
 #: Tokens of the first sequence that Lava runs with one process a group by default: enough to fill
@@ -66,7 +71,7 @@ def verify(
         ModeChoice.BOTH
     ),
     tokens: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(
             min=1,
             help="Tokens to run. Default: all, and for 'lava' (slow: one process a group and"
@@ -82,20 +87,15 @@ def verify(
     difference the group, token, neuron and both integers. Ends with exit code 3 if any differs.
     """
     opened = bundle.read(path, lenient=True)
-    if opened.vectors is None:
+    recorded = opened.vectors
+    if recorded is None:
         raise InputError(str(path), "holds no vectors to verify with", "Compile it again")
     backends = backend or _available_backends()
     announce_compilation(opened.network, backends)
-    results = []
-
-    def show() -> None:
-        _print_changed(opened)
-        console.print(tables.tensor_table(results))
-        console.print(tables.run_table(results))
-
+    results: list[verification.RunResult] = []
     for chosen in backends:
+        vectors = _vectors_for(recorded, chosen, tokens)
         for one_mode in (Mode.PIPELINED,) if chosen in ONE_MODE else mode.modes:
-            vectors = _vectors_for(opened, chosen, tokens)
             with progress(f"{chosen.value}, {one_mode.value}") as advance:
                 try:
                     result = verification.verify_run(
@@ -103,20 +103,21 @@ def verify(
                     )
                 except LavaError:
                     if results and not as_json:
-                        show()
+                        _show_runs(opened, results)
                     raise
                 results.append(result)
     if as_json:
-        print_json(
-            {
-                "bundle": str(path),
-                "changed": opened.changed,
-                "verification": [result_json(result) for result in results],
-            }
-        )
+        runs = [result_json(result) for result in results]
+        print_json({"bundle": str(path), "changed": opened.changed, "verification": runs})
     else:
-        show()
+        _show_runs(opened, results)
     require_equal(results, opened.changed)
+
+
+def _show_runs(opened: Bundle, results: Sequence[verification.RunResult]) -> None:
+    for name in opened.changed:
+        console.print(Text.assemble(("Changed since it was written:", "bold red"), " ", name))
+    show(tensor_table(results), run_table(results))
 
 
 def inspect(
@@ -124,8 +125,7 @@ def inspect(
         Path, typer.Argument(metavar="EXPORT|BUNDLE", help="An export directory or a bundle.")
     ],
     drawing: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Draw the network into this file (.svg, .png or .pdf)."),
+        Path | None, typer.Option(help="Draw the network into this file (.svg, .png or .pdf).")
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="Print the network's text form.")] = False,
     glu: GluOption = None,
@@ -146,40 +146,36 @@ def inspect(
         with spinner("Reading the export"):
             opened = compile_export(path, options)
     network = opened.network
-    weights, ports = inspection.weights(network), inspection.ports(network)
-    constants = inspection.constants(network)
-    values, tokens, sequences = (), 0, 0
+    found: dict[str, Sequence] = {
+        "weights": inspection.weights(network),
+        "constants": inspection.constants(network),
+        "ports": inspection.ports(network),
+        "values": (),
+    }
+    over = ""
     if opened.vectors is not None:
         shown = opened.vectors.first(verification.CHUNK)
-        tokens, sequences = shown.tokens.shape[:2]
-        values = inspection.values(network, shown.tokens)
+        found["values"] = inspection.values(network, shown.tokens)
+        over = f"{shown.tokens.shape[1]} x {shown.tokens.shape[0]} tokens"
     if drawing is not None:
         from s5_to_loihi.reports.drawing import draw_network
 
         draw_network(network, drawing)
     if as_json:
-        print_json(
-            {
-                "network": to_text(network).splitlines(),
-                "notes": opened.notes,
-                "weights": weights,
-                "constants": constants,
-                "ports": ports,
-                "values": values,
-            }
-        )
+        print_json({"network": to_text(network).splitlines(), "notes": opened.notes, **found})
         return
-    print_notes(opened)
+    say_notes(opened.notes)
     if text:
-        console.print(to_text(network), highlight=False, soft_wrap=True)
-    console.print(tables.network_table(network))
-    console.print(tables.weight_table(weights))
-    console.print(tables.constant_table(constants))
-    console.print(tables.port_table(ports))
-    if values:
-        console.print(tables.value_table(values, tokens, sequences))
-    if drawing is not None:
-        console.print(f"Wrote {drawing}", highlight=False, soft_wrap=True)
+        say_whole(to_text(network))
+    show(
+        network_tables.network_table(network),
+        network_tables.weight_table(found["weights"]),
+        network_tables.constant_table(found["constants"]),
+        network_tables.port_table(found["ports"]),
+    )
+    if found["values"]:
+        show(network_tables.value_table(found["values"], over))
+    say_wrote(drawing)
 
 
 def _available_backends() -> list[Backend]:
@@ -194,15 +190,10 @@ def _available_backends() -> list[Backend]:
     return backends
 
 
-def _vectors_for(opened: Bundle, backend: Backend, tokens: int | None):
+def _vectors_for(recorded: Vectors, backend: Backend, tokens: int | None) -> Vectors:
     if backend is Backend.LAVA:
-        return opened.vectors.first(tokens or FINE_GRAINED_TOKENS, 1)
-    return opened.vectors.first(tokens) if tokens else opened.vectors
-
-
-def _print_changed(opened: Bundle) -> None:
-    for name in opened.changed:
-        console.print(Text.assemble(("Changed since it was written:", "bold red"), " ", name))
+        return recorded.first(tokens or FINE_GRAINED_TOKENS, 1)
+    return recorded.first(tokens) if tokens else recorded
 
 
 def result_json(result: verification.RunResult) -> dict:
@@ -210,29 +201,29 @@ def result_json(result: verification.RunResult) -> dict:
     return {**dataclasses.asdict(result), "equal": result.equal}
 
 
-def require_equal(results: list[verification.RunResult], changed: tuple[str, ...] = ()) -> None:
+def require_equal(results: Sequence[verification.RunResult], changed: tuple[str, ...] = ()) -> None:
     """Raise the error with exit code 3 if any integer differs, naming the first."""
-    found = verification.first_difference(results)
-    if found is None and not changed:
+    for result in results:
+        tensor = result.first
+        if tensor is not None and tensor.first is not None:
+            break
+    else:
+        if changed:
+            raise VerificationError(
+                changed[0],
+                f"was changed after the bundle was written ({len(changed)} tensors were), though no"
+                " recorded integer differs",
+                "Compile it again",
+            )
         return
-    if found is None:
-        raise VerificationError(
-            changed[0],
-            f"was changed after the bundle was written ({len(changed)} tensors were), though no"
-            " recorded integer differs",
-            "Compile it again",
-        )
-    result, tensor = found
     first = tensor.first
+    look = f"Look at the synapses and constants of {tensor.group}"
+    if tensor.value == TOKEN_VALUE:
+        look = "The recorded tokens themselves differ from their recording"
     raise VerificationError(
         f"{result.backend.value}, {result.mode.value}",
         f"the first difference is in group {tensor.group}, {tensor.value}, at token {first.token}"
         f" of sequence {first.sequence}, neuron {first.neuron}: got {first.got}, expected"
         f" {first.expected}",
-        (
-            f"Look at the synapses and constants of {tensor.group}"
-            if tensor.value != TOKEN_VALUE
-            else "The recorded tokens themselves differ from their recording"
-        )
-        + (f"; changed since the bundle was written: {', '.join(changed)}" if changed else ""),
+        look + (f"; changed since the bundle was written: {', '.join(changed)}" if changed else ""),
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any
 
 import typer
 
 from s5_to_loihi import audio, bundle, verification
+from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.commands.checking import require_equal, result_json
 from s5_to_loihi.commands.console import (
+    BundleOutput,
     GluOption,
     JsonOption,
     LengthOption,
@@ -20,22 +23,27 @@ from s5_to_loihi.commands.console import (
     console,
     network_name,
     print_json,
-    print_notes,
     progress,
+    say,
+    say_notes,
+    say_wrote,
+    show,
     spinner,
     stderr,
 )
-from s5_to_loihi.compiler import compile_export
+from s5_to_loihi.compiler import Quantization, compile_export
 from s5_to_loihi.compiler import quantize as quantize_checkpoint
-from s5_to_loihi.denoising import compare_denoising
+from s5_to_loihi.denoising import Score, compare_denoising
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.float_model import Activation, Discretization
 from s5_to_loihi.intel_export import MODEL_FILE, ExportOptions
-from s5_to_loihi.network.network import Readout
+from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.quantization.precision import Precision, read_precision
-from s5_to_loihi.reports import tables
+from s5_to_loihi.reports import quantization_tables
+from s5_to_loihi.reports.network_tables import network_table
+from s5_to_loihi.reports.run_tables import run_table
 from s5_to_loihi.simulation import read_array
 
 
@@ -48,9 +56,9 @@ def compile_command(
             " --calibration, a float checkpoint.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write.")],
+    output: BundleOutput,
     calibration: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(
             help="Data for a float checkpoint, which is quantized on the way with the defaults of"
             " 's5-to-loihi quantize'."
@@ -83,42 +91,55 @@ def compile_command(
         s5-to-loihi compile exports/denoiser -o denoiser.bundle
     """
 
-    def observe(step, network):
-        if print_between_passes:
-            stderr.print(f"--- after {step}", highlight=False)
-            stderr.print(to_text(network), highlight=False, soft_wrap=True)
+    observe = _print_network if print_between_passes else _print_nothing
+    if (export / MODEL_FILE).exists() or (calibration is None and not export.exists()):
+        options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
+        with spinner("Reading the export"):
+            compiled = compile_export(export, options, network_name(output), observe)
+        _finish_export(compiled, output, vector_tokens, vector_sequences, as_json)
+        return
+    if calibration is None:
+        raise InputError(
+            str(export),
+            f"is no fixed-point export: it has no {MODEL_FILE}",
+            "A float checkpoint needs --calibration DATA; see 's5-to-loihi quantize --help'",
+        )
+    # What is not given is left to the file; of the readout, each_token means that.
+    said = None if readout is Readout.EACH_TOKEN else readout
+    with progress("Quantizing", "groups") as advance:
+        made = quantize_checkpoint(
+            export,
+            read_array(calibration),
+            options=LoadOptions(glu=glu, conjugate_symmetric=conjugate_symmetry, readout=said),
+            sequence_length=sequence_length,
+            name=network_name(output),
+            on_progress=advance,
+            observe=observe,
+        )
+    _finish_quantization(made, output, as_json)
 
-    if not (export / MODEL_FILE).exists():
-        if calibration is None and export.exists():
-            raise InputError(
-                str(export),
-                f"is no fixed-point export: it has no {MODEL_FILE}",
-                "A float checkpoint needs --calibration DATA; see 's5-to-loihi quantize --help'",
-            )
-        if calibration is not None:
-            load_options = LoadOptions(glu=glu, conjugate_symmetric=conjugate_symmetry)
-            if readout is not Readout.EACH_TOKEN:
-                load_options = dataclasses.replace(load_options, readout=readout)
-            with progress("Quantizing", "groups") as advance:
-                made = quantize_checkpoint(
-                    export,
-                    read_array(calibration),
-                    options=load_options,
-                    sequence_length=sequence_length,
-                    name=network_name(output),
-                    on_progress=advance,
-                    observe=observe,
-                )
-            _finish_quantization(made, output, as_json)
-            return
-    options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
-    with spinner("Reading the export"):
-        compiled = compile_export(export, options, network_name(output), observe)
+
+def _print_network(step: str, network: Network) -> None:
+    stderr.print(f"--- after {step}", highlight=False)
+    stderr.print(to_text(network), highlight=False, soft_wrap=True)
+
+
+def _print_nothing(step: str, network: Network) -> None:
+    pass
+
+
+def _finish_export(
+    compiled: Bundle, output: Path, tokens: int, sequences: int, as_json: bool
+) -> None:
+    """Compare with all recorded integers, write the bundle if they are equal, and say so."""
+    vectors = compiled.vectors
+    assert vectors is not None, "an export has its recorded integers"
     with spinner("Comparing with the recorded integers"):
-        result = verification.verify_interpreter(compiled.network, compiled.vectors)
+        result = verification.verify_interpreter(compiled.network, vectors)
     if result.equal:
-        kept = compiled.vectors.first(vector_tokens, vector_sequences)
-        bundle.write(dataclasses.replace(compiled, vectors=kept), output)
+        bundle.write(
+            dataclasses.replace(compiled, vectors=vectors.first(tokens, sequences)), output
+        )
     if as_json:
         print_json(
             {
@@ -129,11 +150,9 @@ def compile_command(
             }
         )
     else:
-        print_notes(compiled)
-        console.print(tables.network_table(compiled.network))
-        console.print(tables.run_table([result]))
-        if result.equal:
-            console.print(f"Wrote {output}", highlight=False, soft_wrap=True)
+        say_notes(compiled.notes)
+        show(network_table(compiled.network), run_table([result]))
+        say_wrote(output if result.equal else None)
     require_equal([result])
 
 
@@ -152,53 +171,48 @@ def quantize(
             " recording (.wav) for a denoiser. A few thousand tokens do."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write.")],
+    output: BundleOutput,
     weights: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(metavar="BITS", help="Bits of weights, 2 to 16. Default: 8."),
+        int | None, typer.Option(metavar="BITS", help="Bits of weights, 2 to 16. Default: 8.")
     ] = None,
     activations: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(metavar="BITS", help="Bits of messages, 8 to 24. Default: 16."),
+        int | None, typer.Option(metavar="BITS", help="Bits of messages, 8 to 24. Default: 16.")
     ] = None,
     inputs: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(metavar="BITS", help="Bits of tokens. Default: as messages, at least 16."),
     ] = None,
     eigenvalues: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(metavar="BITS", help="Bits of the eigenvalues, 8 to 24. Default: 16."),
     ] = None,
     knots: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Segments of the sigmoid and GELU tables. Default: 64."),
+        int | None, typer.Option(help="Segments of the sigmoid and GELU tables. Default: 64.")
     ] = None,
     precision: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FILE.yaml", help="Bits for single tensors, by name."),
+        Path | None, typer.Option(metavar="FILE.yaml", help="Bits for single tensors, by name.")
     ] = None,
     held_out: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Data to measure with. Default: the last fifth of the calibration."),
     ] = None,
     clean: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="Clean version of --held-out (both .wav): SI-SNR, float and integers."),
     ] = None,
     picture: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Draw where integers lie in their formats (.svg or .png)."),
+        Path | None, typer.Option(help="Draw where integers lie in their formats (.svg or .png).")
     ] = None,
     glu: GluOption = None,
     activation: Annotated[
-        Optional[Activation],  # noqa: UP045
+        Activation | None,
         typer.Option(
             metavar="KIND",
             help="relu, gelu_tanh or gelu_erf after the SSM, if the file does not say.",
         ),
     ] = None,
     discretization: Annotated[
-        Optional[Discretization],  # noqa: UP045
+        Discretization | None,
         typer.Option(
             metavar="KIND",
             help="zoh or bilinear: how the model becomes a recurrence, if the file does not say.",
@@ -206,22 +220,21 @@ def quantize(
     ] = None,
     conjugate_symmetry: SymmetryOption = None,
     rectified: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option("--rectified/--not-rectified", help="Whether states and blocks have ReLUs."),
     ] = None,
     prenorm: Annotated[
-        Optional[bool],  # noqa: UP045
-        typer.Option("--prenorm/--postnorm", help="Where the norm of a block is."),
+        bool | None, typer.Option("--prenorm/--postnorm", help="Where the norm of a block is.")
     ] = None,
     clip_eigenvalues: Annotated[
-        Optional[bool],  # noqa: UP045
+        bool | None,
         typer.Option(
             "--clip-eigenvalues/--keep-eigenvalues",
             help="Whether real parts above -1e-4 were clipped to it in training.",
         ),
     ] = None,
     sparsity: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(
             metavar="0..1",
             min=0,
@@ -230,7 +243,7 @@ def quantize(
         ),
     ] = None,
     readout: Annotated[
-        Optional[Readout],  # noqa: UP045
+        Readout | None,
         typer.Option(metavar="KIND", help="each_token: regression; last, mean: classification."),
     ] = None,
     sequence_length: LengthOption = None,
@@ -247,7 +260,7 @@ def quantize(
         s5-to-loihi quantize model --calibration frames.npz -o denoiser.bundle
     """
     check_target(picture, (".svg", ".png"))
-    bits = {
+    bits: dict[str, Any] = {
         "weights": weights,
         "activations": activations,
         "inputs": inputs,
@@ -256,7 +269,8 @@ def quantize(
     }
     chosen = {name: value for name, value in bits.items() if value is not None}
     wanted = read_precision(precision, chosen) if precision else Precision(**chosen)
-    if clean is not None and (held_out is None or held_out.suffix != ".wav"):
+    noisy = held_out
+    if clean is not None and (noisy is None or noisy.suffix != ".wav"):
         raise InputError(str(clean), "needs the noisy version", "Give --held-out NOISY.wav")
     with progress("Quantizing", "groups") as advance:
         made = quantize_checkpoint(
@@ -281,20 +295,21 @@ def quantize(
             on_progress=advance,
         )
     scores = None
-    if clean is not None:
+    if clean is not None and noisy is not None:
         scores = compare_denoising(
-            made.model, made.bundle.network, audio.read_wav(held_out), audio.read_wav(clean)
+            made.model, made.bundle.network, audio.read_wav(noisy), audio.read_wav(clean)
         )
     if picture is not None:
         from s5_to_loihi.reports.ranges import draw_ranges
 
         draw_ranges(made.report, picture)
     _finish_quantization(made, output, as_json, scores)
-    if picture is not None and not as_json:
-        console.print(f"Wrote {picture}", highlight=False, soft_wrap=True)
+    say_wrote(None if as_json else picture)
 
 
-def _finish_quantization(made, output: Path, as_json: bool, scores=None) -> None:
+def _finish_quantization(
+    made: Quantization, output: Path, as_json: bool, scores: Sequence[Score] | None = None
+) -> None:
     """Write the bundle and print the report."""
     bundle.write(made.bundle, output)
     if as_json:
@@ -308,17 +323,18 @@ def _finish_quantization(made, output: Path, as_json: bool, scores=None) -> None
             }
         )
         return
-    print_notes(made.bundle)
-    console.print(tables.network_table(made.bundle.network))
-    console.print(tables.matrix_table(made.report))
-    console.print(tables.quantization_table(made.report))
-    console.print(tables.range_table(made.report))
+    say_notes(made.bundle.notes)
+    show(
+        network_table(made.bundle.network),
+        quantization_tables.matrix_table(made.report),
+        quantization_tables.quantization_table(made.report),
+        quantization_tables.range_table(made.report),
+    )
     console.print()
-    console.print(tables.quantization_summary(made.report), highlight=False)
+    say(quantization_tables.quantization_summary(made.report))
     for channel, score in enumerate(scores or ()):
-        console.print(
+        say(
             f"SI-SNR of channel {channel}: {score.noisy:.2f} dB noisy, {score.floats:.2f} dB float"
-            f" model, {score.integers:.2f} dB integers ({score.integers - score.floats:+.3f} dB)",
-            highlight=False,
+            f" model, {score.integers:.2f} dB integers ({score.integers - score.floats:+.3f} dB)"
         )
-    console.print(f"Wrote {output}", highlight=False, soft_wrap=True)
+    say_wrote(output)

@@ -6,36 +6,51 @@ import dataclasses
 import json
 import math
 import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.float_model import GluVariant
+from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.network.network import Network, Readout
+from s5_to_loihi.reports.table import Table
+from s5_to_loihi.reports.terminal import rendered
 from s5_to_loihi.simulators import fast
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: A file or a pipe has no width of its own; tables need about this much. Names come from files of
 #: users: brackets in them are no markup.
 console = Console(width=None if sys.stdout.isatty() else 100, markup=False)
 #: Progress bars, notes and errors go where they do not disturb output that a program reads.
 stderr = Console(stderr=True, markup=False)
+#: What work that takes long tells how far it is: (done, total).
+Advance = Callable[[int, int], None]
 
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")]
+BundleOutput = Annotated[Path, typer.Option("--output", "-o", help="The bundle to write.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 GluOption = Annotated[
-    Optional[GluVariant],  # noqa: UP045 (typer resolves it at run time on Python 3.10)
+    GluVariant | None,
     typer.Option(
         metavar="KIND",
         help="half1, half2, full or none; found out or guessed (and said) if not given.",
     ),
 ]
 SymmetryOption = Annotated[
-    Optional[bool],  # noqa: UP045
+    bool | None,
     typer.Option(
         "--symmetric/--not-symmetric",
         help="Whether the other half of the conjugate state pairs is implied.",
@@ -48,20 +63,33 @@ ReadoutOption = Annotated[
     ),
 ]
 LengthOption = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option("--length", metavar="N", min=1, help="Tokens a sequence, for --readout mean."),
 ]
 BackendsOption = Annotated[
-    Optional[list[Backend]],  # noqa: UP045
+    list[Backend] | None,
     typer.Option(
         "--backend",
         "-b",
         help="What to run on; may be repeated. Default: all there is but the board.",
     ),
 ]
+ModeOption = Annotated[Mode, typer.Option(help="How tokens follow one another.")]
 TimeoutOption = Annotated[
-    Optional[float],  # noqa: UP045
-    typer.Option(min=1, help="Seconds that one Lava run may take in all."),
+    float | None, typer.Option(min=1, help="Seconds that one Lava run may take in all.")
+]
+SystemOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: that of the"
+        " bundle's mapping, or the smallest that the network fits."
+    ),
+]
+MeasuredOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RESULT.json", help="What a board run measured of this bundle: shown beside it."
+    ),
 ]
 
 
@@ -70,73 +98,101 @@ def network_name(path: Path) -> str:
     return path.resolve().name.removesuffix(".bundle") or "network"
 
 
-def announce_compilation(network: Network, backends) -> None:
+def announce_compilation(network: Network, backends: Collection[Backend]) -> None:
     """Say why the first run on the fast simulator takes seconds."""
     if {Backend.FAST, Backend.LAVA_FUSED} & set(backends) and not fast.is_cached(network):
         stderr.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 
 
 @contextmanager
-def spinner(title: str):
+def spinner(title: str) -> Iterator[None]:
     """Show on stderr that something of unknown length goes on."""
     with stderr.status(f"{title} ..."):
         yield
 
 
-@contextmanager
-def progress(title: str, unit: str = "timesteps"):
-    """Show a progress bar on stderr; yields a function of (done, total)."""
-    columns = (
-        TextColumn("{task.description}"),
+def bars(*more: ProgressColumn, speed_seconds: float = 30.0) -> Progress:
+    """Return progress bars on stderr that go away in the end.
+
+    Args:
+        more: columns, after what goes on, the bar, and how many of how many.
+        speed_seconds: over which the speed is averaged that the time left is told from.
+    """
+    return Progress(
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeRemainingColumn(),
+        *more,
+        console=stderr,
+        transient=True,
+        speed_estimate_period=speed_seconds,
     )
-    with Progress(*columns, console=stderr, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager
-def stages():
-    """Show on stderr which of several steps goes on, and how far it is.
+def progress(title: str, unit: str = "timesteps") -> Iterator[Advance]:
+    """Show a progress bar; yields a function of (done, total)."""
+    with bars(TextColumn(unit), TimeRemainingColumn()) as shown:
+        task = shown.add_task(title, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], Advance]]:
+    """Show which of several steps goes on, and how far it is.
 
     Yields a function that takes the name of a step and returns one of (done, total).
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=stderr, transient=True) as bar:
-        task = bar.add_task("", total=None)
+    with bars() as shown:
+        task = shown.add_task("", total=None)
 
-        def begin(name: str):
-            bar.reset(task, total=None, description=name)
-            return lambda done, total: bar.update(task, completed=done, total=total)
+        def begin(name: str) -> Advance:
+            shown.reset(task, total=None, description=name)
+            return lambda done, total: shown.update(task, completed=done, total=total)
 
         yield begin
 
 
-def print_notes(opened: Bundle) -> None:
-    """Print what the compiler found out."""
-    for note in opened.notes:
-        console.print(f"Note: {note}", highlight=False)
+def show(*tables: Table) -> None:
+    """Print tables."""
+    for table in tables:
+        console.print(rendered(table))
 
 
-def finite(value: float) -> float | None:
-    """Return a number as JSON can say it: an SI-SNR may be infinite."""
-    return value if math.isfinite(value) else None
+def say(*lines: str, style: str | None = None) -> None:
+    """Print lines; numbers and names in them are not coloured."""
+    for line in lines:
+        console.print(line, highlight=False, style=style)
 
 
-def print_json(content) -> None:
+def say_whole(text: str) -> None:
+    """Print what somebody may want to copy: it is not broken where the terminal ends."""
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Print what a reader or the compiler found out."""
+    say(*(f"Note: {note}" for note in notes))
+
+
+def say_wrote(*paths: Path | None) -> None:
+    """Name the files that were written; None for one that was not asked for."""
+    for path in paths:
+        if path is not None:
+            say_whole(f"Wrote {path}")
+
+
+def print_json(content: object) -> None:
     """Print nested values and dataclasses as JSON on stdout."""
     print(json.dumps(_plain(content), indent=1, allow_nan=False))
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     """Return nested values as JSON can say them; a number that is not finite becomes null."""
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
-    return finite(value) if isinstance(value, float) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,15 +5,24 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.table import Table
-from rich.text import Text
+from rich.progress import SpinnerColumn
 
 from s5_to_loihi import bundle
-from s5_to_loihi.commands.console import JsonOption, console, network_name, print_json, stderr
+from s5_to_loihi.commands.console import (
+    BundleArgument,
+    JsonOption,
+    ModeOption,
+    bars,
+    console,
+    network_name,
+    print_json,
+    say,
+    say_wrote,
+    stderr,
+)
 from s5_to_loihi.deployment import commands, flow
 from s5_to_loihi.deployment.job import Job, Target, new_name
 from s5_to_loihi.deployment.job import read as read_job
@@ -24,6 +33,8 @@ from s5_to_loihi.deployment.steps import LOG_FILE
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
+from s5_to_loihi.reports.table import Cell, Mark, Table, of_rows
+from s5_to_loihi.reports.terminal import rendered
 from s5_to_loihi.simulators.interpreter import Mode
 
 #: Where job folders go on the host, below the home directory.
@@ -31,31 +42,28 @@ DIRECTORY = "s5_to_loihi_jobs"
 
 
 def deploy(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")],
+    path: BundleArgument,
     host: Annotated[
-        Optional[str],  # noqa: UP045 (typer resolves it at run time on Python 3.10)
-        typer.Option(metavar="USER@HOST", help="Where to submit from, as ssh calls it."),
+        str | None, typer.Option(metavar="USER@HOST", help="Where to submit from, as ssh calls it.")
     ] = None,
     target: Annotated[
         Target, typer.Option(help="board: Loihi 2; lava-cpu: Lava's CPU simulator on the host.")
     ] = Target.BOARD,
     partition: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="SLURM's partition, such as oheogulch. Default: SLURM's own."),
+        str | None, typer.Option(help="SLURM's partition, such as oheogulch. Default: SLURM's own.")
     ] = None,
     board: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="SLURM's node, such as ncl-ext-og-04. Default: any of the partition."),
     ] = None,
     generation: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Of the chip, such as N3C1. Default: lava-loihi's own."),
+        str | None, typer.Option(help="Of the chip, such as N3C1. Default: lava-loihi's own.")
     ] = None,
     lowering: Annotated[
         Lowering, typer.Option(help="board: what computes the neurons (docs/board.md).")
     ] = Lowering.MICROCODE,
     microcode: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(metavar="DIR", help="Folder of your microcode files: absolute, on the host."),
     ] = None,
     python: Annotated[
@@ -73,22 +81,20 @@ def deploy(
         ),
     ] = Submission.SBATCH,
     time_limit: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="SLURM's, in minutes or [D-]HH:MM:SS. Default: the partition's."),
     ] = None,
-    port: Annotated[Optional[int], typer.Option(help="Of ssh.")] = None,  # noqa: UP045
+    port: Annotated[int | None, typer.Option(help="Of ssh.")] = None,
     identity: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(metavar="FILE", help="Private key for ssh. Default: ssh's own choice."),
     ] = None,
     ssh_config: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(metavar="FILE", help="ssh configuration. Default: your own."),
+        Path | None, typer.Option(metavar="FILE", help="ssh configuration. Default: your own.")
     ] = None,
-    mode: Annotated[Mode, typer.Option(help="How tokens follow one another.")] = Mode.PIPELINED,
+    mode: ModeOption = Mode.PIPELINED,
     fine_grained: Annotated[
-        bool,
-        typer.Option("--fine-grained", help="lava-cpu: a Lava process for each neuron group."),
+        bool, typer.Option("--fine-grained", help="lava-cpu: a Lava process for each neuron group.")
     ] = False,
     measure: Annotated[
         bool, typer.Option(help="board: also time, power and activity, a run each.")
@@ -100,15 +106,14 @@ def deploy(
         int, typer.Option(min=0, help="board: timesteps from the chip (docs/board.md).")
     ] = 0,
     tokens: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(metavar="N", min=1, help="Recorded tokens to run. Default: all."),
+        int | None, typer.Option(metavar="N", min=1, help="Recorded tokens to run. Default: all.")
     ] = None,
     sequences: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(metavar="N", min=1, help="Recorded sequences to run. Default: all."),
     ] = None,
     output: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--output", "-o", metavar="RESULTS", help="Default: BUNDLE's name.results."),
     ] = None,
     resume: Annotated[
@@ -119,7 +124,7 @@ def deploy(
         bool, typer.Option("--dry-run", help="Print the commands; touch nothing, here or there.")
     ] = False,
     archive_file: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--archive", metavar="FILE.tar.gz", help="Only write the archive."),
     ] = None,
     as_json: JsonOption = False,
@@ -169,7 +174,7 @@ def deploy(
     elif archive_file is not None:
         with replacing(archive_file) as temporary:
             temporary.write_bytes(flow.pack(job, path, opened))
-        console.print(f"Wrote {archive_file}", highlight=False, soft_wrap=True)
+        say_wrote(archive_file)
     else:
         with flow.alone(results), _Screen() as screen:
             if not resume:
@@ -198,14 +203,8 @@ def _earlier_job(results: Path, digest: str) -> Job:
 class _Screen:
     """Shows a deployment on stderr: checks, log, and a progress bar below them."""
 
-    def __init__(self):
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-        )
-        self._bar = Progress(*columns, console=stderr, transient=True)
+    def __init__(self) -> None:
+        self._bar = bars(SpinnerColumn())
         self._task = self._bar.add_task("Starting", total=None)
         self.preflight: list[Mapping[str, str]] = []
         self.submitted: str | None = None
@@ -214,7 +213,7 @@ class _Screen:
         self._bar.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def show(self, event: Mapping) -> None:
@@ -223,7 +222,7 @@ class _Screen:
             self._update(event["doing"], 0, None)
         if "preflight" in event:
             self.preflight = event["preflight"]
-            stderr.print(_preflight_table(self.preflight))
+            stderr.print(rendered(_preflight_table(self.preflight)))
         if "submitted" in event:
             self.submitted = event["submitted"]
             self._print(f"Submitted: {self.submitted}")
@@ -249,12 +248,17 @@ class _Screen:
 
 
 def _preflight_table(lines: list[Mapping[str, str]]) -> Table:
-    table = Table("check", "state", "found", "what to do", title="Preflight on the host")
-    for line in lines:
-        style = None if line["state"] == "ok" else "bold red"
-        cells = (Text(line[key]) for key in ("check", "state", "found", "do"))
-        table.add_row(*cells, style=style)
-    return table
+    return of_rows(
+        "Preflight on the host",
+        ("check", "state", "found", "what to do"),
+        (
+            [
+                Cell(line[key], None if line["state"] == "ok" else Mark.BAD)
+                for key in ("check", "state", "found", "do")
+            ]
+            for line in lines
+        ),
+    )
 
 
 def _print_commands(job: Job, archive_bytes: int, as_json: bool) -> None:
@@ -292,10 +296,9 @@ def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as
         )
         return
     profile = outcome.profile
-    console.print(
+    say(
         f"{comparison.compared - comparison.differing:,} of {comparison.compared:,} outputs equal,"
-        f" {profile.tokens:,} tokens on {profile.target} in {profile.wall_seconds:.2f} s",
-        highlight=False,
+        f" {profile.tokens:,} tokens on {profile.target} in {profile.wall_seconds:.2f} s"
     )
-    for name in (FOLDER + "/" + OUTPUTS, FOLDER + "/" + PROFILE, LOG_FILE):
-        console.print(f"Wrote {results / name}", highlight=False, soft_wrap=True)
+    names = (FOLDER + "/" + OUTPUTS, FOLDER + "/" + PROFILE, LOG_FILE)
+    say_wrote(*(results / name for name in names))

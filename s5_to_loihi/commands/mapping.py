@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from s5_to_loihi import bundle
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED, Objective
 from s5_to_loihi.commands.console import (
+    BundleArgument,
     JsonOption,
-    console,
     print_json,
     progress,
+    say,
+    say_whole,
+    say_wrote,
+    show,
 )
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 
 
 def map_command(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")],
+    path: BundleArgument,
     system: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: the smallest"
             " of these that the network fits."
@@ -37,14 +41,13 @@ def map_command(
         ),
     ] = Objective.LATENCY,
     cores: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Cores to use at most. Default: all of the system."),
+        int | None, typer.Option(min=1, help="Cores to use at most. Default: all of the system.")
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same mapping.")
     ] = 0,
     assumed_rate: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(
             "--assume-rate",
             metavar="R",
@@ -55,8 +58,7 @@ def map_command(
         ),
     ] = None,
     picture: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Draw cores and links into this file (.png or .svg)."),
+        Path | None, typer.Option(help="Draw cores and links into this file (.png or .svg).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,10 +96,7 @@ def map_command(
     if as_json:
         print_json(mapping_tables.as_dictionary(mapping, evaluation))
         return
-    console.print(mapping_tables.utilisation_table(evaluation))
-    console.print(mapping_tables.timestep_table(evaluation))
-    for line in mapping_tables.summary(evaluation):
-        console.print(line, highlight=False)
-    console.print(f"Wrote the mapping into {path}", highlight=False, soft_wrap=True)
-    if picture is not None:
-        console.print(f"Wrote {picture}", highlight=False, soft_wrap=True)
+    show(mapping_tables.utilisation_table(evaluation), mapping_tables.timestep_table(evaluation))
+    say(*mapping_tables.summary(evaluation))
+    say_whole(f"Wrote the mapping into {path}")
+    say_wrote(picture)

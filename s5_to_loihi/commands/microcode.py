@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from s5_to_loihi import bundle
-from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner, stderr
+from s5_to_loihi.commands.console import (
+    JsonOption,
+    console,
+    print_json,
+    say_wrote,
+    show,
+    spinner,
+    stderr,
+)
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime import stock
@@ -17,18 +25,19 @@ from s5_to_loihi.lava_runtime.c_source import write_source
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.network.programs import neuron_programs
-from s5_to_loihi.reports.tables import new_table
+from s5_to_loihi.network.programs import NeuronProgram, neuron_programs
+from s5_to_loihi.reports.microcode_tables import program_table, stock_table
+from s5_to_loihi.reports.terminal import rendered
 
 
 def microcode(
     path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A compiled bundle.")],
     output: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write one file a program into it."),
     ] = None,
     group: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(metavar="NAME", help="Only the program of this group, block0.state say."),
     ] = None,
     tokens: Annotated[
@@ -63,28 +72,18 @@ def microcode(
     programs = neuron_programs(network)
     if lowering is Lowering.STOCK:
         lowered = stock.lower(network)
-        (stderr if as_json else console).print(_stock_table(lowered))
+        (stderr if as_json else console).print(rendered(stock_table(lowered)))
         exact = {one.group for one in lowered if one.process is not None}
-        programs = [
-            program
-            for program in programs
-            if not exact.issuperset(binding.group.name for binding in program.bindings)
-        ]
+        programs = tuple(one for one in programs if not exact.issuperset(_groups(one)))
     if group is not None:
-        programs = [
-            program
-            for program in programs
-            if group in [binding.group.name for binding in program.bindings]
-        ]
+        programs = tuple(one for one in programs if group in _groups(one))
         if not programs:
             names = ", ".join(one.name for one in network.groups)
             raise InputError("--group", f"{path} has no group {group!r}", f"Use one of {names}")
     with spinner("Looking for active neurons"):
         recorded = None if opened.vectors is None else opened.vectors.tokens
         searched, origin = listing.recorded_tokens(network, recorded)
-        vectors = [
-            listing.neuron_vectors(network, program, searched, tokens) for program in programs
-        ]
+        vectors = [listing.neuron_vectors(network, one, searched, tokens) for one in programs]
     write = listing.to_json if as_json else listing.to_text
     listings = {
         program.name: write(network, program, own, origin)
@@ -92,11 +91,15 @@ def microcode(
     }
     if output is not None:
         _write(listings, output)
-        console.print(_table(programs, output))
+        show(program_table(programs, f"listed in {output}"))
     elif as_json:
         print_json(list(listings.values()))
     else:
-        print("\n".join(listings.values()), end="")
+        print(*listings.values(), sep="\n", end="")
+
+
+def _groups(program: NeuronProgram) -> set[str]:
+    return {binding.group.name for binding in program.bindings}
 
 
 def _make(folder: Path) -> None:
@@ -122,38 +125,4 @@ def _write_c(network: Network, plan: ChipPlan, folder: Path | None) -> None:
     _make(folder)
     with replacing(folder / "network.c") as temporary:
         temporary.write_text(source, encoding="utf-8")
-    console.print(f"Wrote {folder / 'network.c'}", highlight=False)
-
-
-def _stock_table(lowered: tuple[stock.StockGroup, ...]):
-    reached = sum(one.process is not None for one in lowered)
-    table = new_table(
-        f"Lava's own neurons are exact for {reached} of {len(lowered)} groups (all synapses are"
-        " Sparse and DelaySparse)",
-        ("group", "left"),
-        ("exact", "left"),
-    )
-    table.add_column("what they do not have")
-    for one in lowered:
-        table.add_row(one.group, one.process or "-", ", ".join(one.lacking))
-    return table
-
-
-def _table(programs, folder: Path):
-    table = new_table(
-        f"{len(programs)} programs, listed in {folder}",
-        ("program", "left"),
-        ("instructions", "right"),
-        ("ports", "right"),
-        ("registers", "right"),
-    )
-    table.add_column("groups")
-    for program in programs:
-        table.add_row(
-            program.name,
-            f"{program.instructions}",
-            f"{sum(step.operation == 'accumulator' for step in program.steps)}",
-            f"{len(program.registers)}",
-            ", ".join(binding.group.name for binding in program.bindings),
-        )
-    return table
+    say_wrote(folder / "network.c")

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import read_measured
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
-from s5_to_loihi.commands.console import JsonOption, console, print_json, progress, spinner, stderr
+from s5_to_loihi.commands.console import (
+    BundleArgument,
+    JsonOption,
+    MeasuredOption,
+    SystemOption,
+    print_json,
+    progress,
+    say,
+    show,
+    spinner,
+    stderr,
+)
 from s5_to_loihi.inputs import as_tokens
-from s5_to_loihi.loihi2.facts import LISTED, load_system
+from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.simulation import read_array
 
 
 def profile(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")],
+    path: BundleArgument,
     inputs: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(
             "--input",
             metavar="INPUT",
@@ -27,22 +38,11 @@ def profile(
             " the tokens recorded in the bundle.",
         ),
     ] = None,
-    system: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: that of the"
-            " bundle's mapping, or the smallest that the network fits."
-        ),
-    ] = None,
+    system: SystemOption = None,
     hop: Annotated[
         float, typer.Option(metavar="MS", min=1e-3, help="Milliseconds a token in real time.")
     ] = 8.0,
-    measured: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            metavar="RESULT.json", help="What a run on a board measured: shown beside it."
-        ),
-    ] = None,
+    measured: MeasuredOption = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -97,17 +97,16 @@ def profile(
         return
     if saturated:
         stderr.print(f"Note: {saturated:,} input values were saturated", highlight=False)
-    for line in tables.summary(result):
-        console.print(line, highlight=False)
-    for table in (
-        tables.cost_table(result),
-        tables.energy_table(result),
+    say(*tables.summary(result))
+    modes = tuple(result.modes.values())
+    show(
+        tables.cost_table(modes),
+        tables.energy_table(modes),
         tables.spread_table(result),
-        tables.term_table(result),
-        tables.group_table(result),
-        tables.core_table(result.modes["pipelined"]),
-        tables.real_time_table(result),
-    ):
-        console.print(table)
+        tables.term_table(modes),
+        tables.group_table(modes),
+        tables.slowest_table(result.modes["pipelined"]),
+        tables.real_time_table(modes),
+    )
     if run is not None:
-        console.print(tables.comparison_table(compared))
+        show(tables.comparison_table(compared))

@@ -5,55 +5,49 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
-from s5_to_loihi.commands.console import console, stages
+from s5_to_loihi.commands.console import (
+    BundleArgument,
+    MeasuredOption,
+    SystemOption,
+    console,
+    say_wrote,
+    stages,
+)
 from s5_to_loihi.files.writing import check_target
-from s5_to_loihi.loihi2.facts import LISTED, load_system
-
-#: A path that is optional (typer resolves the annotation at run time on Python 3.10).
-OptionalPath = Optional[Path]  # noqa: UP045
+from s5_to_loihi.loihi2.facts import load_system
 
 
 def report(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")],
+    path: BundleArgument,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The .html to write; a .json lies beside it.")
     ],
     inputs: Annotated[
-        OptionalPath,
+        Path | None,
         typer.Option(
             "--input",
             help="Data to count activity with (.npy, .npz, .wav). Default: the recorded tokens.",
         ),
     ] = None,
     clean: Annotated[
-        OptionalPath,
+        Path | None,
         typer.Option(help="The clean version of the recording in --input, for its SI-SNR."),
     ] = None,
-    system: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            help=f"One of {', '.join(LISTED)}, or a .yaml file. Default: that of the mapping, else"
-            " the smallest that fits."
-        ),
-    ] = None,
+    system: SystemOption = None,
     dense: Annotated[
-        OptionalPath,
+        Path | None,
         typer.Option(metavar="BUNDLE", help="A dense network to compare with, beside the twin."),
     ] = None,
-    measured: Annotated[
-        OptionalPath,
-        typer.Option(metavar="RESULT.json", help="What a board run measured of this bundle."),
-    ] = None,
+    measured: MeasuredOption = None,
     baselines: Annotated[
-        Optional[list[Path]],  # noqa: UP045
+        list[Path] | None,
         typer.Option(
-            metavar="FILE.json",
-            help="Written by baselines.py on another machine; may be repeated.",
+            metavar="FILE.json", help="Written by baselines.py on another machine; may be repeated."
         ),
     ] = None,
     measure: Annotated[
@@ -74,8 +68,9 @@ def report(
     """
     # Compiled loops and drawing, which other commands need not wait for.
     from s5_to_loihi.profiling.findings import Sources, gather
+    from s5_to_loihi.reports.comparison_tables import ratio_table
     from s5_to_loihi.reports.html.files import write
-    from s5_to_loihi.reports.ratio_table import ratio_table
+    from s5_to_loihi.reports.terminal import rendered
 
     check_target(output, (".html",))
     sources = Sources(
@@ -94,6 +89,6 @@ def report(
         begin("Writing")
         written = write(findings, shlex.join(["s5-to-loihi", *sys.argv[1:]]), output)
     if len(findings.contenders) > 1:
-        console.print(ratio_table(findings))
-    for file in written:
-        console.print(f"Wrote {file}", highlight=False, soft_wrap=True)
+        # Few columns: there is room for ranges as a page shows them.
+        console.print(rendered(ratio_table(findings), narrow=False))
+    say_wrote(*written)

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from s5_to_loihi import audio, bundle
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.commands.checking import require_equal
 from s5_to_loihi.commands.console import (
+    BundleArgument,
     JsonOption,
+    ModeOption,
     announce_compilation,
-    console,
-    finite,
     print_json,
     progress,
+    say,
+    say_notes,
+    say_whole,
+    say_wrote,
+    show,
 )
 from s5_to_loihi.compiler import compile_export
+from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.denoising import denoise as denoise_samples
 from s5_to_loihi.denoising import read_pair
 from s5_to_loihi.files.writing import check_target
-from s5_to_loihi.reports import tables
+from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.simulation import simulate_file
 from s5_to_loihi.simulators.interpreter import Mode
 
@@ -32,21 +37,19 @@ def denoise(
     recording: Annotated[Path, typer.Argument(metavar="IN.wav", help="The noisy recording.")],
     output: Annotated[Path, typer.Argument(metavar="OUT.wav", help="The cleaned one to write.")],
     model: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--bundle", help="A compiled denoiser. Default: the one that is shipped."),
     ] = None,
     backend: Annotated[
         Backend,
         typer.Option("--backend", "-b", help="What to run it on; all give the same integers."),
     ] = Backend.FAST,
-    mode: Annotated[Mode, typer.Option(help="How tokens follow one another.")] = Mode.PIPELINED,
+    mode: ModeOption = Mode.PIPELINED,
     clean: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="The clean recording, to measure SI-SNR with."),
+        Path | None, typer.Option(help="The clean recording, to measure SI-SNR with.")
     ] = None,
     picture: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Draw the spectrograms into this file (.png or .svg)."),
+        Path | None, typer.Option(help="Draw the spectrograms into this file (.png or .svg).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,8 +57,6 @@ def denoise(
 
     Any sample rate is resampled to 16 kHz (and said); channels are cleaned independently.
     """
-    from s5_to_loihi.demo import DENOISER
-
     for path, suffixes in ((output, (".wav",)), (picture, (".png", ".svg"))):
         check_target(path, suffixes)
     if clean is not None:
@@ -95,35 +96,25 @@ def denoise(
                 "real_time_factor": result.real_time_factor,
                 "clipped_inputs": result.clipped_inputs,
                 "clipped_samples": clipped_samples,
-                "si_snr_db": si_snr and [[finite(value) for value in pair] for pair in si_snr],
+                "si_snr_db": si_snr,
                 "notes": noisy.notes,
             }
         )
         return
-    for note in noisy.notes:
-        console.print(f"Note: {note}", highlight=False)
-    console.print(
+    say_notes(noisy.notes)
+    say(
         f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
         f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"
         f" real-time factor {result.real_time_factor:.4f}",
-        highlight=False,
-    )
-    console.print(
         f"Saturated: {result.clipped_inputs:,} inputs, {clipped_samples:,} output samples",
-        highlight=False,
     )
     for index, (before, after) in enumerate(si_snr or ()):
-        console.print(
-            f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised",
-            highlight=False,
-        )
-    for path in (output, picture):
-        if path is not None:
-            console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+        say(f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised")
+    say_wrote(output, picture)
 
 
 def run(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")],
+    path: BundleArgument,
     inputs: Annotated[
         Path,
         typer.Argument(
@@ -139,8 +130,7 @@ def run(
         bool, typer.Option("--saturate", help="Clip values outside the input format, and count.")
     ] = False,
     threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Sequences at the same time. Default: all processors."),
+        int | None, typer.Option(min=1, help="Sequences at the same time. Default: all processors.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -180,16 +170,13 @@ def run(
             }
         )
         return
-    console.print(tables.activity_table(totals))
-    console.print(
+    show(activity_table(totals))
+    say(
         f"{totals.sequences} x {totals.tokens:,} tokens in {seconds:.2f} s"
-        f" ({seconds / count * 1e6:.1f} us a token, starting included),"
-        f" {totals.saturated:,} inputs saturated",
-        highlight=False,
+        f" ({seconds / count * 1e6:.1f} µs a token, starting included),"
+        f" {totals.saturated:,} inputs saturated"
     )
-    console.print(
-        f"Wrote {output}: integers of {network.output_format}", highlight=False, soft_wrap=True
-    )
+    say_whole(f"Wrote {output}: integers of {network.output_format}")
 
 
 def demo(
@@ -198,6 +185,7 @@ def demo(
     ] = Path("demo_output"),
 ) -> None:
     """Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording."""
-    from s5_to_loihi import demo as steps
+    # Compiled loops and drawing, which other commands need not wait for.
+    from s5_to_loihi.commands.demo_steps import run_demo
 
-    steps.run_demo(directory, console, progress, announce_compilation, require_equal)
+    run_demo(directory)

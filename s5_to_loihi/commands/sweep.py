@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from s5_to_loihi.commands.console import JsonOption, console, print_json, spinner, stderr
+from s5_to_loihi.commands.console import (
+    JsonOption,
+    bars,
+    console,
+    print_json,
+    say,
+    say_wrote,
+    show,
+    spinner,
+)
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import write_json
+
+if TYPE_CHECKING:
+    from s5_to_loihi.tasks import engine
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
@@ -36,13 +40,13 @@ def sweep(
         ),
     ],
     jobs: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(
             min=1, max=1024, help="Processes, one thread each. Default: as many as processors."
         ),
     ] = None,
     scheduler: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             metavar="tcp://HOST:PORT", help="Compute on this Dask cluster instead of here."
         ),
@@ -76,6 +80,7 @@ def sweep(
     # Heavy imports, which other commands need not wait for.
     from s5_to_loihi.reports import sweep_tables
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
+    from s5_to_loihi.reports.terminal import rendered
     from s5_to_loihi.sweeping import cluster
     from s5_to_loihi.sweeping.inputs import tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
@@ -95,54 +100,39 @@ def sweep(
         execute = functools.partial(
             workers.execute, compute=compute, jobs=jobs or workers.processors()
         )
-    with store.opened(directory, plan.name, SWEEP) as opened:
-        with _progress() as show:
-            outcomes = engine.run(tasks, opened, execute, retry_failed, show)
-        results = assembled(plan, tasks, outcomes)
-        write_json(directory / RESULTS, results)
-        pictures = [directory / "pareto.png", directory / "pareto.html"]
-        drawable = any(has_all(point, plotted(results)) for point in results["points"])
-        if drawable:
-            draw_front(results, plan.varied, pictures[0])
-            write_page(results, plan.varied, pictures[1])
-        else:
-            for path in pictures:
-                path.unlink(missing_ok=True)
-    if as_json:
-        print_json(results)
-        return
-    varied = plan.varied or ("checkpoint",)
-    console.print(
-        sweep_tables.point_table(results, varied), width=None if console.is_terminal else WIDE
-    )
-    failures = sweep_tables.failure_table(results, varied)
-    if failures is not None:
-        console.print(failures)
-    console.print(
-        f"Computing took {sum(outcome.seconds for outcome in outcomes):,.0f} s, summed over all"
-        " points, earlier runs included",
-        highlight=False,
-    )
-    for path in (directory / RESULTS, *(pictures if drawable else ())):
-        console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _progress():
-    """Show how far a sweep is; yields a function of ``engine.Progress``."""
+    pictures = [directory / "pareto.png", directory / "pareto.html"]
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
         TextColumn("points"),
         TimeElapsedColumn(),
         TextColumn("left:"),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=stderr, transient=True, speed_estimate_period=SPEED_SECONDS
-    ) as bar:
-        yield _Display(bar)
+    with store.opened(directory, plan.name, SWEEP) as opened:
+        with bars(*columns, speed_seconds=SPEED_SECONDS) as shown:
+            outcomes = engine.run(tasks, opened, execute, retry_failed, _Display(shown))
+        results = assembled(plan, tasks, outcomes)
+        write_json(directory / RESULTS, results)
+        if any(has_all(point, plotted(results)) for point in results["points"]):
+            draw_front(results, plan.varied, pictures[0])
+            write_page(results, plan.varied, pictures[1])
+        else:
+            for path in pictures:
+                path.unlink(missing_ok=True)
+            pictures = []
+    if as_json:
+        print_json(results)
+        return
+    varied = plan.varied or ("checkpoint",)
+    table = rendered(sweep_tables.point_table(results, varied))
+    console.print(table, width=None if console.is_terminal else WIDE)
+    failures = sweep_tables.failure_table(results, varied)
+    if failures is not None:
+        show(failures)
+    say(
+        f"Computing took {sum(outcome.seconds for outcome in outcomes):,.0f} s, summed over all"
+        " points, earlier runs included"
+    )
+    say_wrote(directory / RESULTS, *pictures)
 
 
 class _Display:
@@ -150,9 +140,9 @@ class _Display:
 
     def __init__(self, bar: Progress):
         self.bar = bar
-        self.task = None
+        self.task: TaskID | None = None
 
-    def __call__(self, progress) -> None:
+    def __call__(self, progress: engine.Progress) -> None:
         text = f"{progress.done:,} done, {progress.failed:,} failed"
         if progress.resumed:
             text += f", {progress.resumed:,} of them before"

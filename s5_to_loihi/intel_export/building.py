@@ -172,8 +172,8 @@ def _block(
 def _state_space(entries: Entries, path: str, symmetric: bool) -> StateSpace:
     mixer = f"{path}/mixer"
     if "B_bias_real" in entries.keys(mixer):
-        raise CheckpointError(
-            f"{entries.where}: {mixer}",
+        raise entries.error(
+            mixer,
             "has B_bias_real: batch norm was fused into B, which Intel's code computes wrongly",
             "Export without --fuse_batchnorm",
         )
@@ -183,8 +183,8 @@ def _state_space(entries: Entries, path: str, symmetric: bool) -> StateSpace:
     width = d.data.size
     c_re = entries.get("params", f"{mixer}/C_real")
     if getattr(c_re, "shape", None) == (width, 2 * states):
-        raise CheckpointError(
-            f"{entries.where}: {mixer}/C_real",
+        raise entries.error(
+            f"{mixer}/C_real",
             f"has {2 * states} columns for {states} states, as a bidirectional model has: it reads"
             " the sequence backwards as well, so no output is known before the last token",
             "Train a unidirectional model",
@@ -210,8 +210,8 @@ def _state_space(entries: Entries, path: str, symmetric: bool) -> StateSpace:
 def _norm(entries: Entries, path: str, width: int, frozen: Callable[[str], Format]) -> Norm:
     keys = entries.keys(f"{path}/norm")
     if "mean" not in keys:
-        raise CheckpointError(
-            f"{entries.where}: {path}/norm",
+        raise entries.error(
+            f"{path}/norm",
             f"has {', '.join(sorted(keys)) or 'nothing'} and no mean, as layer norm has: it needs"
             " the mean over all features at every token, which neurons that see only their own"
             " input cannot form",
@@ -244,9 +244,6 @@ def _glu(entries: Entries, path: str, variant: GluVariant, width: int, y: Format
 def _square(entries: Entries, path: str, width: int) -> Dense:
     dense = entries.dense(path, width)
     if dense.bias.data.size != width:
-        raise CheckpointError(
-            f"{entries.where}: {path}/weight",
-            f"has {dense.bias.data.size} outputs, the block is {width} wide",
-            "Export again",
-        )
+        what = f"has {dense.bias.data.size} outputs, the block is {width} wide"
+        raise entries.error(f"{path}/weight", what)
     return dense

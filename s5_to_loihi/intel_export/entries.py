@@ -59,6 +59,10 @@ class Entries:
         self.where = where
         self._trees = {"params": params, "qconfig": qconfig}
 
+    def error(self, path: str, what: str, do: str = "Export again") -> CheckpointError:
+        """Return the error that says what is wrong at a path."""
+        return CheckpointError(f"{self.where}: {path}", what, do)
+
     def get(self, tree: str, path: str) -> Any:
         """Return what lies at a path, as in ``encoder/layers_0/mixer``, of one of the trees."""
         node: Any = self._trees[tree]
@@ -85,25 +89,18 @@ class Entries:
 
     def tensor(self, path: str, shape: tuple[int | None, ...], negated: bool = False) -> Tensor:
         """Read an integer tensor with its format; ``negated`` if the file holds its negative."""
-        where = f"{self.where}: {path}"
-        data = integers(where, self.get("params", path))
+        data = integers(f"{self.where}: {path}", self.get("params", path))
         expected = tuple("any" if size is None else size for size in shape)
         if not fits(data.shape, shape):
-            raise CheckpointError(
-                where, f"has shape {data.shape}, expected {expected}", "Export again"
-            )
+            raise self.error(path, f"has shape {data.shape}, expected {expected}")
         if 0 in data.shape:
-            raise CheckpointError(where, f"is empty (shape {data.shape})", "Export again")
+            raise self.error(path, f"is empty (shape {data.shape})")
         data = -data.astype(np.int64) if negated else data.astype(np.int64)
         target = self.format(path)
         lowest, highest = limits(target.bits)
         if data.min() < lowest or data.max() > highest:
-            raise CheckpointError(
-                where,
-                f"lies in {data.min()}..{data.max()} (limit {lowest}..{highest}, {target.bits}"
-                " bits)",
-                "Export again",
-            )
+            lies = f"lies in {data.min()}..{data.max()}"
+            raise self.error(path, f"{lies} (limit {lowest}..{highest}, {target.bits} bits)")
         return Tensor(data, target)
 
     def dense(self, path: str, width: int | None) -> Dense:

@@ -28,24 +28,20 @@ from s5_to_loihi.intel_export.model import (
 )
 from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Endpoint, Network, Readout
-from s5_to_loihi.network.neurons import (
-    DENSE,
+from s5_to_loihi.network.neurons.dense import DENSE, DenseConstants
+from s5_to_loihi.network.neurons.gate import (
     FULL_GATE,
     GATE,
-    MEAN,
-    NORM,
-    OUTPUT,
     RESIDUAL,
-    SCALED_NORM,
-    STATE,
-    NeuronKind,
+    FullGateConstants,
+    GateConstants,
+    ResidualConstants,
 )
-from s5_to_loihi.network.neurons.dense import DenseConstants
-from s5_to_loihi.network.neurons.gate import FullGateConstants, GateConstants, ResidualConstants
-from s5_to_loihi.network.neurons.mean import mean_constants
-from s5_to_loihi.network.neurons.norm import NormConstants, ScaledNormConstants
-from s5_to_loihi.network.neurons.output import OutputConstants
-from s5_to_loihi.network.neurons.state import StateConstants
+from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.mean import MEAN, mean_constants
+from s5_to_loihi.network.neurons.norm import NORM, SCALED_NORM, NormConstants, ScaledNormConstants
+from s5_to_loihi.network.neurons.output import OUTPUT, OutputConstants
+from s5_to_loihi.network.neurons.state import STATE, StateConstants
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS, STATE_BITS
 
 

@@ -22,7 +22,7 @@ VARIABLE = "S5_TO_LOIHI_MICROCODE"
 ENTRY_POINTS = "s5_to_loihi.microcode"
 
 
-def folders(folder: str | Path | None = None) -> Iterator[Path]:
+def folders(folder: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """Yield the folders that microcode is looked for in, the first one first."""
     chosen = folder or os.environ.get(VARIABLE)
     if chosen:
@@ -32,7 +32,7 @@ def folders(folder: str | Path | None = None) -> Iterator[Path]:
         yield Path(provided() if callable(provided) else provided)
 
 
-def find(program: str, folder: str | Path | None = None) -> Path | None:
+def find(program: str, folder: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the microcode file of a program, or None.
 
     Raises:
@@ -48,7 +48,7 @@ def find(program: str, folder: str | Path | None = None) -> Path | None:
     return None
 
 
-def require(program: str, group: str, folder: str | Path | None = None) -> Path:
+def require(program: str, group: str, folder: str | os.PathLike[str] | None = None) -> Path:
     """Return the microcode file of a program.
 
     Args:
@@ -66,7 +66,7 @@ def require(program: str, group: str, folder: str | Path | None = None) -> Path:
 
 
 def missing(
-    network: Network, folder: str | Path | None = None, without: Collection[str] = ()
+    network: Network, folder: str | os.PathLike[str] | None = None, without: Collection[str] = ()
 ) -> dict[str, str]:
     """Return the programs of a network without microcode: name -> first group that runs it.
 
@@ -84,7 +84,9 @@ def missing(
     return needed
 
 
-def missing_error(programs: dict[str, str], folder: str | Path | None = None) -> LavaError:
+def missing_error(
+    programs: dict[str, str], folder: str | os.PathLike[str] | None = None
+) -> LavaError:
     """Return the error for programs without microcode, given as name -> group."""
     looked = ", ".join(map(str, folders(folder))) or "nowhere: no folder is given"
     listings = ", ".join(

@@ -9,7 +9,7 @@ from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.verifier import verify
 from s5_to_loihi.passes.align_delays import AlignDelays
 from s5_to_loihi.passes.check_ranges import CheckRanges
-from s5_to_loihi.passes.prune import Prune
+from s5_to_loihi.passes.drop_zeros import DropZeros
 
 
 class Pass(Protocol):
@@ -21,7 +21,7 @@ class Pass(Protocol):
         """Return the transformed network; the argument stays as it is."""
 
 
-DEFAULT_PASSES: tuple[Pass, ...] = (Prune(), AlignDelays(), CheckRanges())
+DEFAULT_PASSES: tuple[Pass, ...] = (DropZeros(), AlignDelays(), CheckRanges())
 
 
 def run_passes(

@@ -13,9 +13,9 @@ REMAINDER = 1e-3
 
 def state_bounds(
     a: np.ndarray,
-    columns: list[np.ndarray],
-    lowest: list[np.ndarray],
-    highest: list[np.ndarray],
+    columns: np.ndarray,
+    lowest: np.ndarray | int,
+    highest: np.ndarray | int,
     bias: np.ndarray,
     noise: float,
 ) -> np.ndarray:
@@ -29,8 +29,8 @@ def state_bounds(
 
     Args:
         a: (P,) complex, ``|a| < 1``.
-        columns: for each state (n,) complex, the drive of one unit of each message that reaches it.
-        lowest, highest: for each state (n,), the limits of those messages.
+        columns: (P, n) complex, the drive of one unit of each message.
+        lowest, highest: the limits of the messages, (n,) or of all.
         bias: (P,) complex.
         noise: bound on the modulus of n, the rounding of a step.
 
@@ -38,9 +38,12 @@ def state_bounds(
         (P, 2, 2) floats: for each state and part (real, imaginary) the lowest and highest value.
     """
     bounds = np.zeros((len(a), 2, 2))
-    for p, drive in enumerate(columns):
+    limits = np.stack([np.broadcast_to(limit, columns.shape[1]) for limit in (lowest, highest)])
+    for p, column in enumerate(columns):
         modulus = abs(a[p])
-        largest = np.abs(drive) @ np.maximum(np.abs(lowest[p]), np.abs(highest[p])) + abs(bias[p])
+        (reached_by,) = np.nonzero(column)
+        drive, (least, most) = column[reached_by], limits[:, reached_by]
+        largest = np.abs(drive) @ np.maximum(np.abs(least), np.abs(most)) + abs(bias[p])
         # total: the sums so far; worst: the worst of them. A state starts from zero.
         power, total, worst = 1.0 + 0j, np.zeros((2, 2)), np.zeros((2, 2))
         for _ in range(0, MOST_STEPS, STEPS):
@@ -52,7 +55,7 @@ def state_bounds(
             for part, (product, offset) in enumerate(
                 ((products.real, offsets.real), (products.imag, offsets.imag))
             ):
-                low, high = product * lowest[p], product * highest[p]
+                low, high = product * least, product * most
                 lows = total[part, 0] + np.cumsum(np.minimum(low, high).sum(axis=1) + offset)
                 highs = total[part, 1] + np.cumsum(np.maximum(low, high).sum(axis=1) + offset)
                 total[part] = lows[-1], highs[-1]

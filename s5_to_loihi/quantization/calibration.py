@@ -7,6 +7,7 @@ import numpy as np
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.float_model import S5Model
 from s5_to_loihi.network.network import Readout
+from s5_to_loihi.quantization.folding import FoldedModel
 
 #: Fewer tokens than this say nothing about ranges.
 FEWEST_TOKENS = 64
@@ -16,7 +17,7 @@ SMALLEST, LARGEST = 1e-9, 1e9
 HELD_OUT_SHARE = 5
 
 
-def check_data(model: S5Model, data: np.ndarray, where: str) -> np.ndarray:
+def check_data(model: FoldedModel, data: np.ndarray, where: str) -> np.ndarray:
     """Return calibration or held-out data as (T, N, F) float64.
 
     Args:
@@ -44,6 +45,11 @@ def check_data(model: S5Model, data: np.ndarray, where: str) -> np.ndarray:
             "Give the features that the model was trained with",
         )
     data = data.reshape(len(data), -1, features).astype(np.float64)
+    _check_content(data, where)
+    return data
+
+
+def _check_content(data: np.ndarray, where: str) -> None:
     tokens = data.shape[0] * data.shape[1]
     if tokens < FEWEST_TOKENS:
         raise InputError(
@@ -67,7 +73,32 @@ def check_data(model: S5Model, data: np.ndarray, where: str) -> np.ndarray:
             f"is silent: all {tokens:,} tokens are equal",
             "Give data as loud and as varied as those that the network will see",
         )
-    return data
+
+
+def calibration_and_held_out(
+    model: FoldedModel,
+    calibration: np.ndarray,
+    held_out: np.ndarray | None,
+    where: tuple[str, str] = ("calibration data", "held-out data"),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what to calibrate and what to measure with, (T, N, F) float64 each.
+
+    Args:
+        model: that they are for.
+        calibration: (T, F) or (T, N, F) floats or integers.
+        held_out: the same; None to hold back a part of the calibration data, see ``split``.
+        where: what to call the two in an error.
+
+    Raises:
+        InputError: see ``check_data``.
+    """
+    data = check_data(model, calibration, where[0])
+    if held_out is not None:
+        return data, check_data(model, held_out, where[1])
+    data, measured = split(model.model, data)
+    # What is left may be too little.
+    _check_content(data, where[0])
+    return data, measured
 
 
 def split(model: S5Model, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,9 @@ from s5_to_loihi.float_model import (
     S5Model,
 )
 
+#: Values this many standard deviations from the mean must not saturate.
+DEVIATIONS = 16
+
 
 @dataclass(frozen=True, eq=False)
 class FoldedBlock:
@@ -31,6 +34,7 @@ class FoldedBlock:
         b: (P, H) complex; drive_bias: (P,) complex.
         c: (H, P) complex, the factor 2 of the implied conjugates included.
         d: (H,); output_bias: (H,).
+        expected: (H,) magnitudes of h that the norm's statistics of the training make likely.
         block: for everything else.
     """
 
@@ -41,16 +45,33 @@ class FoldedBlock:
     c: np.ndarray
     d: np.ndarray
     output_bias: np.ndarray
+    expected: np.ndarray
     block: S5Block
 
 
-def check_quantizable(model: S5Model) -> None:
-    """Refuse what has no integer form here, naming the layer.
+@dataclass(frozen=True, eq=False)
+class FoldedModel:
+    """A model that has an integer form.
+
+    Attributes:
+        encoder, decoder: before and after the blocks.
+        blocks: in order.
+        model: for everything else.
+    """
+
+    encoder: Affine
+    blocks: tuple[FoldedBlock, ...]
+    decoder: Affine
+    model: S5Model
+
+
+def fold(model: S5Model) -> FoldedModel:
+    """Return a model with its batch norms folded in.
 
     Raises:
-        CheckpointError: no encoder or decoder, layer norm, a norm after the residual addition,
-            states of the reversed sequence, an unstable state, a variance that is not positive,
-            numbers that are not finite.
+        CheckpointError: it has no integer form here, naming the layer: no encoder or decoder,
+            layer norm, a norm after the residual addition, states of the reversed sequence, an
+            unstable state, a variance that is not positive, numbers that are not finite.
     """
     if model.encoder is None or model.decoder is None:
         missing = "encoder" if model.encoder is None else "decoder"
@@ -61,73 +82,39 @@ def check_quantizable(model: S5Model) -> None:
         )
     if not model.blocks:
         raise CheckpointError(model.name, "has no S5 blocks", "Check the checkpoint")
-    for index, block in enumerate(model.blocks):
-        where = f"{model.name}, block{index}"
-        if isinstance(block, FeedForwardBlock) or isinstance(block.norm, LayerNorm):
-            raise CheckpointError(
-                where,
-                "uses layer norm, which needs the mean and variance of every token on the chip",
-                "Train with batch norm: it costs nothing, it is folded into B and D",
-            )
-        if not block.prenorm:
-            raise CheckpointError(
-                where,
-                "has its norm after the residual addition",
-                "Train with prenorm: batch norm before B is folded into B and D",
-            )
-        if block.ssm.bidirectional_c is not None:
-            raise CheckpointError(
-                where,
-                "reads the sequence backwards as well, which no stream of tokens can",
-                "Train it unidirectional",
-            )
-        norm = block.norm
-        a, gain = block.ssm.discretized()
-        for name, values in (
-            *(("norm mean", norm.mean), ("norm scale", norm.scale), ("norm bias", norm.bias)),
-            ("norm variance", norm.variance),
-            *(("A", a), ("gain", gain), ("B", block.ssm.b), ("C", block.ssm.c), ("D", block.ssm.d)),
-            *_affine_parts("W1", block.value),
-            *_affine_parts("W2", block.gate),
-        ):
-            _check_finite(f"{where}, {name}", values)
-        if (lowest := float((norm.variance + norm.epsilon).min())) <= 0:
-            raise CheckpointError(
-                f"{where}, norm variance",
-                f"is {lowest:.3g} with its epsilon (limit: above 0)",
-                "Check the running statistics of batch norm",
-            )
-        if np.abs(a).max() >= 1:
-            raise CheckpointError(
-                f"{where}, eigenvalues",
-                f"state {int(np.abs(a).argmax())} does not decay: |a| = {np.abs(a).max():.6f}"
-                " (limit: below 1)",
-                "Clip the real parts of the eigenvalues below zero (clip_eigs)",
-            )
+    blocks = tuple(
+        fold_block(block, f"{model.name}, block{index}") for index, block in enumerate(model.blocks)
+    )
     for name, affine in (("encoder", model.encoder), ("decoder", model.decoder)):
-        for part, values in _affine_parts(name, affine):
-            _check_finite(f"{model.name}, {part}", values)
+        _check_affine(f"{model.name}, {name}", affine)
+    return FoldedModel(model.encoder, blocks, model.decoder, model)
 
 
-def _affine_parts(name: str, affine: Affine | None):
-    if affine is not None:
-        yield f"{name} weight", affine.weight
-        yield f"{name} bias", affine.bias
-
-
-def _check_finite(where: str, values: np.ndarray) -> None:
-    if not np.isfinite(values).all():
-        count = int(np.count_nonzero(~np.isfinite(values)))
-        raise CheckpointError(where, f"holds {count} numbers that are not finite", "Train again")
-
-
-def fold(block: S5Block) -> FoldedBlock:
-    """Return a block with its batch norm folded in; see ``check_quantizable`` for what it needs."""
-    norm: BatchNorm = block.norm
+def fold_block(block: S5Block | FeedForwardBlock, where: str) -> FoldedBlock:
+    """Return a block with its batch norm folded in; ``where`` is what to call it in an error."""
+    if isinstance(block, FeedForwardBlock) or isinstance(block.norm, LayerNorm):
+        raise CheckpointError(
+            where,
+            "uses layer norm, which needs the mean and variance of every token on the chip",
+            "Train with batch norm: it costs nothing, it is folded into B and D",
+        )
+    if not block.prenorm:
+        raise CheckpointError(
+            where,
+            "has its norm after the residual addition",
+            "Train with prenorm: batch norm before B is folded into B and D",
+        )
+    ssm, norm = block.ssm, block.norm
+    if ssm.bidirectional_c is not None:
+        raise CheckpointError(
+            where,
+            "reads the sequence backwards as well, which no stream of tokens can",
+            "Train it unidirectional",
+        )
+    a, gain = ssm.discretized()
+    _check_numbers(block, norm, a, gain, where)
     scale = norm.scale / np.sqrt(norm.variance + norm.epsilon)
     offset = norm.bias - norm.mean * scale
-    ssm = block.ssm
-    a, gain = ssm.discretized()
     return FoldedBlock(
         a=a,
         gain=gain,
@@ -136,5 +123,44 @@ def fold(block: S5Block) -> FoldedBlock:
         c=ssm.c * (2 if ssm.conjugate_symmetric else 1),
         d=ssm.d * scale,
         output_bias=ssm.d * offset,
+        expected=np.abs(norm.mean) + DEVIATIONS * np.sqrt(norm.variance),
         block=block,
     )
+
+
+def _check_numbers(
+    block: S5Block, norm: BatchNorm, a: np.ndarray, gain: np.ndarray, where: str
+) -> None:
+    for name, values in (
+        *(("norm mean", norm.mean), ("norm scale", norm.scale), ("norm bias", norm.bias)),
+        ("norm variance", norm.variance),
+        *(("A", a), ("gain", gain), ("B", block.ssm.b), ("C", block.ssm.c), ("D", block.ssm.d)),
+    ):
+        _check_finite(f"{where}, {name}", values)
+    for name, affine in (("W1", block.value), ("W2", block.gate)):
+        if affine is not None:
+            _check_affine(f"{where}, {name}", affine)
+    if (lowest := float((norm.variance + norm.epsilon).min())) <= 0:
+        raise CheckpointError(
+            f"{where}, norm variance",
+            f"is {lowest:.3g} with its epsilon (limit: above 0)",
+            "Check the running statistics of batch norm",
+        )
+    if np.abs(a).max() >= 1:
+        raise CheckpointError(
+            f"{where}, eigenvalues",
+            f"state {int(np.abs(a).argmax())} does not decay: |a| = {np.abs(a).max():.6f}"
+            " (limit: below 1)",
+            "Clip the real parts of the eigenvalues below zero (clip_eigs)",
+        )
+
+
+def _check_affine(where: str, affine: Affine) -> None:
+    _check_finite(f"{where} weight", affine.weight)
+    _check_finite(f"{where} bias", affine.bias)
+
+
+def _check_finite(where: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        count = int(np.count_nonzero(~np.isfinite(values)))
+        raise CheckpointError(where, f"holds {count} numbers that are not finite", "Train again")

@@ -35,6 +35,11 @@ def covering_exponent(largest: float, bits: int) -> int:
     return exponent
 
 
+def covering_exponents(largest: np.ndarray, bits: int) -> np.ndarray:
+    """Return the ``covering_exponent`` of each of (n,) magnitudes, int64."""
+    return np.array([covering_exponent(float(one), bits) for one in largest], dtype=np.int64)
+
+
 def spare_bits(bits: int) -> int:
     """Return how many bits a format keeps above the largest value of the calibration data.
 
@@ -87,15 +92,11 @@ def channel_exponents(
         ],
         dtype=np.int64,
     )
-    for index, magnitude in enumerate(np.broadcast_to(expected, len(chosen))):
-        if magnitude > 0 and spare_bits(bits):
-            chosen[index] = min(chosen[index], covering_exponent(float(magnitude), bits))
-    return chosen
-
-
-def best_format(values: np.ndarray, bits: int) -> Format:
-    """Return the format of ``bits`` bits with the exponent of ``best_exponent``."""
-    return Format(bits, best_exponent(values, bits))
+    if not spare_bits(bits):
+        return chosen
+    magnitudes = np.broadcast_to(np.where(np.greater(expected, 0), expected, 0.0), len(chosen))
+    covering = np.minimum(chosen, covering_exponents(magnitudes, bits))
+    return np.where(magnitudes > 0, covering, chosen)
 
 
 def fine_bits(bits: int) -> int:
@@ -121,6 +122,22 @@ def resolvable(exponents: np.ndarray, steps: np.ndarray, extra: int) -> np.ndarr
     return np.minimum(exponents, limit)
 
 
+def limited(exponents: np.ndarray, bits: int, bias: np.ndarray, *steps: np.ndarray) -> np.ndarray:
+    """Limit fractional bits to what the operands resolve and to what the bias leaves room for.
+
+    Args:
+        exponents: (n,) wanted.
+        bits: width of the value.
+        bias: (n,) floats that are added to it.
+        steps: for each operand (n,), what one integer of it is worth.
+    """
+    extra = fine_bits(bits)
+    for step in steps:
+        exponents = resolvable(exponents, step, extra)
+    room = covering_exponents(np.abs(bias), STATE_BITS - 1) - extra
+    return np.where(bias != 0, np.minimum(exponents, room), exponents)
+
+
 def multipliers(
     factors: np.ndarray, where: str, bits: int = MULTIPLIER.bits
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +155,7 @@ def multipliers(
         CapacityError: a factor is too large for any multiplier.
     """
     largest = np.abs(factors).reshape(len(factors), -1).max(axis=1)
-    shifts = np.array([covering_exponent(value, bits) if value else 0 for value in largest])
+    shifts = np.where(largest > 0, covering_exponents(largest, bits), 0)
     if shifts.min() < 0:
         raise CapacityError(
             where,
@@ -146,6 +163,38 @@ def multipliers(
             f" {limits(bits)[1]})",
             "Give the tensor's input more bits or its result fewer",
         )
-    shifts = np.minimum(shifts, LARGEST_SHIFT).astype(np.int64)
+    shifts = np.minimum(shifts, LARGEST_SHIFT)
     steps = shifts.reshape(-1, *[1] * (factors.ndim - 1))
     return np.rint(np.ldexp(factors, steps)).astype(np.int64), shifts
+
+
+def right_shifts(shifts: np.ndarray, where: str) -> np.ndarray:
+    """Return right shifts (n,), no larger than makes a difference.
+
+    Raises:
+        CapacityError: one is a left shift.
+    """
+    if shifts.min() < 0:
+        raise CapacityError(
+            where,
+            f"would need a left shift by {-shifts.min()} bits",
+            "Give the block's result fewer bits, or its operands more",
+        )
+    return np.minimum(shifts, LARGEST_SHIFT)
+
+
+def within(values: np.ndarray, target: Format, where: str) -> np.ndarray:
+    """Return whole numbers as int64.
+
+    Raises:
+        CapacityError: one is outside the format.
+    """
+    lowest, highest = limits(target.bits)
+    if values.min() < lowest or values.max() > highest:
+        raise CapacityError(
+            where,
+            f"needs {int(np.abs(values).max())} in a register of {target.bits} bits (limit"
+            f" {highest})",
+            "Calibrate with louder data, or give the tensor fewer bits",
+        )
+    return values.astype(np.int64)

@@ -54,14 +54,8 @@ class Precision:
     knots: int = 64
     overrides: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
-    def __post_init__(self):
-        for role, bits in (
-            ("weight", self.weights),
-            ("activation", self.activations),
-            ("input", self.input_bits),
-            ("eigenvalue", self.eigenvalues),
-            ("state", self.states),
-        ):
+    def __post_init__(self) -> None:
+        for role, bits in self._of_roles().items():
             _check(f"{role} bits", role, bits)
         if not isinstance(self.knots, int) or not (
             8 <= self.knots <= 1024 and math.log2(self.knots).is_integer()
@@ -75,6 +69,15 @@ class Precision:
         """Bits of a token's integers, if nothing speaks against it."""
         return max(WIDE_INPUT, self.activations) if self.inputs is None else self.inputs
 
+    def _of_roles(self) -> dict[str, int]:
+        return {
+            "weight": self.weights,
+            "activation": self.activations,
+            "input": self.input_bits,
+            "eigenvalue": self.eigenvalues,
+            "state": self.states,
+        }
+
     def bits(self, role: str, tensor: str) -> int:
         """Return the bits of a tensor.
 
@@ -85,13 +88,7 @@ class Precision:
         Raises:
             InputError: an override is outside what the role allows.
         """
-        bits = {
-            "weight": self.weights,
-            "activation": self.activations,
-            "input": self.input_bits,
-            "eigenvalue": self.eigenvalues,
-            "state": self.states,
-        }[role]
+        bits = self._of_roles()[role]
         for pattern, chosen in self.overrides.items():
             if fnmatchcase(tensor, pattern):
                 bits = chosen

@@ -15,8 +15,9 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
-from s5_to_loihi.network.neurons import MEAN
+from s5_to_loihi.network.neurons.mean import MeanConstants
 from s5_to_loihi.network.neurons.rescaling import digit_ports
+from s5_to_loihi.network.neurons.scaled_state import ScaledStateConstants
 from s5_to_loihi.network.ranges import message_interval, program, worst_case
 from s5_to_loihi.network.tracing import Program
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS, ARITHMETIC_BITS
@@ -46,9 +47,9 @@ class RangeProof:
     bits: int
     needed: int
     proven: bool
-    headroom: float | None
-    saturated: int
-    of: int
+    headroom: float | None = None
+    saturated: int = 0
+    of: int = 0
 
 
 def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProof, ...]:
@@ -63,32 +64,26 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
     """
     proofs = []
     for group in network.groups:
-        traced = program(network, group)
         for port in group.kind.ports:
-            largest = worst_case(network, Endpoint(group.name, port))
-            if largest:
-                needed = largest.bit_length() + 1
-                where = f"{group.name}.{port}"
-                proofs.append(
-                    RangeProof(where, "accumulator", ACCUMULATOR_BITS, needed, True, None, 0, 0)
-                )
-        widest = max(_bits(step.lowest, step.highest) for step in traced.steps)
-        proofs.append(
-            RangeProof(group.name, "intermediate", ARITHMETIC_BITS, widest, True, None, 0, 0)
-        )
-        bounds = _register_bits(network, group)
-        for name in (*group.kind.state, *network.sent_by(group), *group.kind.probes):
-            bits = group.formats[name].bits
-            needed = bounds.get(name) or _saturated_bits(traced, name, bits)
-            if name in group.kind.probes and needed is None:
-                continue
-            role = "state" if name in group.kind.state else "message"
-            if name in group.kind.probes:
-                role = "value"
-            if needed is None:
-                step = traced.steps[traced.results[name]]
-                needed = _bits(step.lowest, step.highest)
-            proofs.append(_counted(f"{group.name}.{name}", role, bits, needed, values))
+            if largest := worst_case(network, Endpoint(group.name, port)):
+                where, needed = f"{group.name}.{port}", _bits(-largest, largest)
+                proofs.append(RangeProof(where, "accumulator", ACCUMULATOR_BITS, needed, True))
+        traced = program(network, group)
+        widest = max(step.bits for step in traced.steps)
+        proofs.append(RangeProof(group.name, "intermediate", ARITHMETIC_BITS, widest, True))
+        states = _register_bits(network, group)
+        roles = {
+            "state": group.kind.state,
+            "message": network.sent_by(group),
+            "value": group.kind.probes,
+        }
+        for role, names in roles.items():
+            for name in names:
+                bits = group.formats[name].bits
+                needed = states.get(name) or _saturated_bits(traced, name, bits)
+                if needed or role != "value":
+                    needed = needed or traced.steps[traced.results[name]].bits
+                    proofs.append(_counted(f"{group.name}.{name}", role, bits, needed, values))
     return tuple(proofs)
 
 
@@ -96,7 +91,9 @@ def _bits(lowest: int, highest: int) -> int:
     return max(-lowest - 1, highest).bit_length() + 1
 
 
-def _counted(where: str, role: str, bits: int, needed: int, values) -> RangeProof:
+def _counted(
+    where: str, role: str, bits: int, needed: int, values: Mapping[str, np.ndarray]
+) -> RangeProof:
     data = values[where]
     lowest, highest = limits(bits)
     largest = int(np.abs(data).max())
@@ -122,17 +119,17 @@ def _saturated_bits(traced: Program, name: str, bits: int) -> int | None:
             break
         (index,) = others
         if constants[0] == limit_steps[step.operation]:
-            inner = traced.steps[index]
-            widest = max(widest or 0, _bits(inner.lowest, inner.highest))
+            widest = max(widest or 0, traced.steps[index].bits)
     return widest
 
 
 def _register_bits(network: Network, group: NeuronGroup) -> dict[str, int]:
     """Return the bits that states need whatever the input."""
-    if group.kind is MEAN:
+    constants = group.constants
+    if isinstance(constants, MeanConstants) and network.sequence_length is not None:
         port = Endpoint(group.name, "hidden")
-        largest = worst_case(network, port) >> group.constants.input_shift
-        return {"sum": _bits(-largest * network.sequence_length, largest * network.sequence_length)}
+        largest = (worst_case(network, port) >> constants.input_shift) * network.sequence_length
+        return {"sum": _bits(-largest, largest)}
     if not group.kind.state:
         return {}
     bounds = state_limits(network, group)
@@ -148,30 +145,19 @@ def state_limits(network: Network, group: NeuronGroup) -> np.ndarray:
         (P, 2, 2) floats: for each state and part (real, imaginary) the lowest and highest integer.
     """
     c = group.constants
+    assert isinstance(c, ScaledStateConstants)
     a = 1 + (c.decay_re + 1j * c.decay_im) * np.exp2(-c.decay_shift)
     gain = (c.gain_re + 1j * c.gain_im) * np.exp2(-c.gain_shift)
-    places = {
-        f"{part}{suffix}": (factor, digit)
+    scales = {
+        f"{part}{suffix}": factor * 2.0 ** (digit * c.digit_bits)
         for part, factor in (("bu_re", 1), ("bu_im", 1j))
         for digit, suffix in enumerate(digit_ports(""))
     }
-    source, weights = None, 0
+    weights, lowest, highest = np.zeros((group.size, 1)), 0, 0
     for synapses in network.incoming(group.name):
-        factor, digit = places[synapses.target.name]
-        scale = factor * 2.0 ** (digit * c.digit_bits)
-        source = synapses.source
+        scale = scales[synapses.target.name]
         weights = weights + synapses.weights.toarray().astype(np.float64) * scale
-    if source is None:
-        weights = np.zeros((group.size, 1))
-        lowest = highest = 0
-    else:
-        lowest, highest = message_interval(network, source)
-    rows = [np.flatnonzero(row) for row in weights]
+        lowest, highest = message_interval(network, synapses.source)
     return state_bounds(
-        a,
-        [gain[p] * weights[p, row] for p, row in enumerate(rows)],
-        [np.full(len(row), lowest) for row in rows],
-        [np.full(len(row), highest) for row in rows],
-        c.bias_re + 1j * c.bias_im,
-        noise=ROUNDING_NOISE,
+        a, gain[:, None] * weights, lowest, highest, c.bias_re + 1j * c.bias_im, ROUNDING_NOISE
     )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from s5_to_loihi.float_model import S5Model, captured
+from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.calibration import check_data
-from s5_to_loihi.quantization.folding import FoldedBlock, check_quantizable, fold
+from s5_to_loihi.quantization.draft import Draft, Reader, RoundedMatrix, TensorScale
+from s5_to_loihi.quantization.folding import FoldedModel, fold
+from s5_to_loihi.quantization.groups.dense import add_decoder, add_encoder
+from s5_to_loihi.quantization.groups.gate import add_gate
+from s5_to_loihi.quantization.groups.mean import add_mean
+from s5_to_loihi.quantization.groups.output import add_output
+from s5_to_loihi.quantization.groups.state import add_state
+from s5_to_loihi.quantization.groups.tokens import quantize_tokens
 from s5_to_loihi.quantization.precision import Precision, check_overrides
-from s5_to_loihi.quantization.sweep import Reader, RoundedMatrix, Sweep, TensorScale
-
-#: Values this many standard deviations from the mean must not saturate.
-DEVIATIONS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,78 +46,92 @@ def quantize_model(
     tokens: np.ndarray,
     precision: Precision = Precision(),
     sequence_length: int | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    observe: Callable[[str, Network], None] = lambda step, network: None,
 ) -> Quantized:
     """Quantize a model on calibration data.
 
     Args:
-        model: see ``folding.check_quantizable`` for what it must be.
+        model: see ``folding.fold`` for what it must be.
         tokens: (T, F) or (T, N, F) floats; each of the N sequences starts from a zero state.
         precision: bits of all tensors.
         sequence_length: tokens a sequence, for the readout ``mean``.
-        on_progress: called with groups done and in all.
-        observe: called after every pass with its name and the network.
 
     Raises:
         CheckpointError: the model has no integer form.
         InputError: the calibration data are no tokens of the model, or say nothing about it.
         CapacityError: a factor or a sum does not fit.
     """
-    check_quantizable(model)
-    tokens = check_data(model, tokens, "calibration data")
-    check_overrides(precision, _tensor_names(model))
-    total = 2 + 3 * len(model.blocks) + (model.readout is Readout.MEAN)
-    done: list[str] = []
+    folded = fold(model)
+    data = check_data(folded, tokens, "calibration data")
+    return quantize_folded(folded, data, precision, sequence_length)
 
-    def advance(name: str) -> None:
-        done.append(name)
-        on_progress(len(done), total)
 
-    sweep = Sweep(captured(model, tokens), precision, advance)
-    folded = [fold(block) for block in model.blocks]
-    readers = [
-        Reader((np.concatenate([block.b.real, block.b.imag]), f"block{index}.B"), _expected(block))
-        for index, block in enumerate(folded)
-    ]
-    readers.append(Reader((model.decoder.weight, "decoder.weight"), 0.0))
-    token = sweep.input(tokens, model.encoder.weight)
-    hidden = sweep.encoder(model.encoder, token, model.rectified_encoder, readers[0])
-    for index, block in enumerate(folded):
-        hidden = sweep.block(f"block{index}", block, hidden, readers[index + 1])
-    read = hidden
-    if model.readout is Readout.MEAN:
-        read = sweep.mean(hidden, sequence_length)
-    output = sweep.decoder(model.decoder, read, hidden)
-    network = Network(
-        name=model.name,
-        input_size=tokens.shape[-1],
-        input_format=sweep.input_format(),
-        groups=tuple(sweep.groups),
-        synapses=tuple(sweep.synapses),
-        output=output,
-        readout=model.readout,
-        sequence_length=sequence_length if model.readout is Readout.MEAN else None,
+def quantize_folded(
+    folded: FoldedModel,
+    tokens: np.ndarray,
+    precision: Precision,
+    sequence_length: int | None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    observe: Callable[[str, Network], None] = lambda step, network: None,
+) -> Quantized:
+    """Quantize a folded model on calibration data that are checked; see ``quantize_model``.
+
+    Args:
+        folded: the model.
+        tokens: (T, N, F) float64 of ``calibration.check_data``.
+        precision: bits of all tensors.
+        sequence_length: tokens a sequence, for the readout ``mean``.
+        on_progress: called with groups done and in all.
+        observe: called after every pass with its name and the network.
+    """
+    check_overrides(precision, _tensor_names(folded))
+    model, pooled = folded.model, folded.model.readout is Readout.MEAN
+    total, done = 2 + 3 * len(folded.blocks) + pooled, itertools.count(1)
+    notes: list[str] = []
+    token = quantize_tokens(
+        tokens, Reader(folded.encoder.weight, "encoder.weight"), precision, notes
+    )
+    draft = Draft(
+        NetworkBuilder(model.name, tokens.shape[-1], token.format),
+        captured(model, tokens),
+        precision,
+        lambda: on_progress(next(done), total),
+        notes,
+    )
+    first, *readers = _readers(folded)
+    hidden = add_encoder(draft, folded.encoder, model.rectified_encoder, token, first)
+    for index, (block, reader) in enumerate(zip(folded.blocks, readers, strict=True)):
+        name = f"block{index}"
+        states = add_state(draft, name, block, hidden)
+        output = add_output(draft, name, block, hidden, states)
+        hidden = add_gate(draft, name, block, hidden, output, reader)
+    read = add_mean(draft, hidden, sequence_length) if pooled else hidden
+    decoded = add_decoder(draft, folded.decoder, read, hidden)
+    network = draft.builder.readout(
+        decoded.endpoint, model.readout, sequence_length if pooled else None
     )
     return Quantized(
         run_passes(network, observe=observe),
-        tuple(sweep.scales),
-        tuple(sweep.matrices),
-        tuple(sweep.notes),
+        tuple(draft.scales),
+        tuple(draft.matrices),
+        tuple(notes),
     )
 
 
-def _tensor_names(model: S5Model) -> list[str]:
+def _readers(folded: FoldedModel) -> list[Reader]:
+    """Return what reads the hidden values: each block, then the decoder."""
+    readers = [
+        Reader(np.concatenate([block.b.real, block.b.imag]), f"block{index}.B", block.expected)
+        for index, block in enumerate(folded.blocks)
+    ]
+    return [*readers, Reader(folded.decoder.weight, "decoder.weight")]
+
+
+def _tensor_names(folded: FoldedModel) -> list[str]:
     """Return the names of all tensors whose bits can be chosen."""
     names = ["input", "encoder.weight", "encoder.activation"]
-    for index, block in enumerate(model.blocks):
+    for index, block in enumerate(folded.blocks):
         parts = ["B", "eigenvalues", "x", "g", "C", "y", "hidden"]
-        parts += [name for name, map_ in (("W1", block.value), ("W2", block.gate)) if map_]
+        maps = (("W1", block.block.value), ("W2", block.block.gate))
         names += [f"block{index}.{part}" for part in parts]
+        names += [f"block{index}.{name}" for name, affine in maps if affine is not None]
     return [*names, "decoder.weight", "decoder.activation"]
-
-
-def _expected(block: FoldedBlock) -> np.ndarray:
-    """Return what a block's batch norm has seen in training: its mean and many deviations."""
-    norm = block.block.norm
-    return np.abs(norm.mean) + DEVIATIONS * np.sqrt(norm.variance)

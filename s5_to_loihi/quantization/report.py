@@ -10,9 +10,9 @@ import numpy as np
 from s5_to_loihi.fixed_point import limits, to_floats, to_integers
 from s5_to_loihi.float_model import S5Model, captured
 from s5_to_loihi.network.network import Network, Readout
+from s5_to_loihi.quantization.draft import RoundedMatrix, TensorScale
 from s5_to_loihi.quantization.proofs import RangeProof, prove
 from s5_to_loihi.quantization.quantizer import Quantized
-from s5_to_loihi.quantization.sweep import RoundedMatrix, TensorScale
 from s5_to_loihi.simulators.interpreter import Interpreter
 
 #: Share of the integers that the box of a picture spans.
@@ -89,7 +89,6 @@ def report(
     run = Interpreter(network).evaluate(tokens, keep=None)
     tensors = tuple(_tensor(network, run.values, floats, scale) for scale in quantized.scales)
     own = Interpreter(network).evaluate(to_integers(calibration, network.input_format)[0])
-    outputs = run.outputs.reshape(-1, network.output_size)
     return QuantizationReport(
         tensors=tensors,
         matrices=quantized.matrices,
@@ -101,7 +100,7 @@ def report(
         calibration_tokens=calibration.shape[0] * calibration.shape[1],
         held_out_tokens=held_out.shape[0] * held_out.shape[1],
         clipped_inputs=clipped,
-        constant_outputs=int((outputs == outputs[0]).all(axis=0).sum()),
+        constant_outputs=_constant(run.outputs),
         outputs=network.output_size,
     )
 
@@ -134,16 +133,14 @@ def _tensor(
 ) -> TensorReport:
     group, _, name = scale.value.rpartition(".")
     bits = network.group(group).formats[name].bits
-    integers = values[scale.value].reshape(-1, values[scale.value].shape[-1])
-    wanted = floats[scale.reference]
+    integers, wanted = values[scale.value], floats[scale.reference]
     if scale.part is not None:
         wanted = getattr(wanted, scale.part)
-    wanted = wanted.reshape(integers.shape)
+    # The float model has outputs of the last token only, if no others count.
+    ratio = signal_to_noise(wanted, integers[-len(wanted) :] * np.exp2(-scale.exponents))
     lowest, highest = limits(bits)
-    still = (integers == integers[0]).all(axis=0)
     magnitudes = np.abs(integers) / highest
-    quantiles = np.quantile(magnitudes, BOX)
-    ratio = signal_to_noise(wanted, integers * np.exp2(-scale.exponents))
+    low, middle, high = np.quantile(magnitudes, BOX)
     return TensorReport(
         name=scale.value,
         bits=bits,
@@ -151,7 +148,12 @@ def _tensor(
         signal_to_noise=float("inf") if ratio is None else ratio,
         saturated=int(np.count_nonzero((integers <= lowest) | (integers >= highest))),
         of=integers.size,
-        dead=int(((integers == 0).all(axis=0) & wanted.any(axis=0)).sum()),
-        constant=int(still.sum()),
-        box=(*(float(value) for value in quantiles), float(magnitudes.max())),
+        dead=int(((integers == 0).all(axis=(0, 1)) & wanted.any(axis=(0, 1))).sum()),
+        constant=_constant(integers),
+        box=(float(low), float(middle), float(high), float(magnitudes.max())),
     )
+
+
+def _constant(integers: np.ndarray) -> int:
+    """Return how many neurons of (T, N, n) integers have one value for all tokens."""
+    return int((integers == integers[0, 0]).all(axis=(0, 1)).sum())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from s5_to_loihi.network.widths import MOST_DIGITS, WIDEST_DIGIT
+from s5_to_loihi.network.widths import ACCUMULATOR_BITS, MOST_DIGITS, WIDEST_DIGIT
 
 #: By how much the sums of the final integers may exceed those of plainly rounded ones.
 SUM_MARGIN = 1.05
@@ -23,8 +23,8 @@ CHAINED_MARGIN = 1.3
 #: The ridge on a covariance, relative to its diagonal. Less fits the calibration data more closely
 #: and other data less: measured on speech, with 3,000 tokens.
 DAMPING = 3.0
-#: Sweeps of single integer steps.
-SWEEPS = 8
+#: How often all integers of a row are tried one step further.
+DESCENTS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,9 @@ class Moments:
 
 
 def moments(messages: np.ndarray, results: np.ndarray) -> Moments:
-    """Return the moments of messages (samples, in) and wanted results (samples, out)."""
+    """Return the moments of messages (..., in) and wanted results (..., out), float64."""
+    messages = messages.reshape(-1, messages.shape[-1]).astype(np.float64)
+    results = results.reshape(-1, results.shape[-1])
     mean, wanted = messages.mean(axis=0), results.mean(axis=0)
     centred, target = messages - mean, results - wanted
     count = len(messages)
@@ -89,6 +91,11 @@ class RoundedRows:
     integers: np.ndarray
     steps: np.ndarray
     digits: Digits
+
+
+def largest_weight_sum(message_bits: int) -> int:
+    """Return what absolute weights may add up to, so that no accumulator can overflow."""
+    return ((1 << (ACCUMULATOR_BITS - 1)) - 1) >> (message_bits - 1)
 
 
 def choose_digits(
@@ -268,7 +275,7 @@ def _nearest(matrix, ratios, target, step, highest):
 def _descend(matrix, target, step, highest, q):
     """Change integers one by one while that helps; return their quadratic error."""
     gradient = matrix @ (step * q - target)
-    for _ in range(SWEEPS):
+    for _ in range(DESCENTS):
         moved = False
         for k in range(len(q)):
             change = np.rint(-gradient[k] / (matrix[k, k] * step))

@@ -33,15 +33,8 @@ def sigmoid_table(source: Format, knots: int) -> tuple[Interpolation, float]:
     Returns:
         ``(table, largest absolute error over all v, those beyond the format's limit included)``.
     """
-    reach_bits = min(source.exponent + int(math.log2(SIGMOID_RANGE)), source.bits - 1)
-    reach_bits = max(1, reach_bits)
-    knots = min(knots, 1 << reach_bits)
     table, error = _fit(
-        lambda magnitude: expit(magnitude) - 0.5,
-        source.exponent,
-        knots,
-        reach_bits - int(math.log2(knots)),
-        OPENING_EXPONENT,
+        lambda magnitude: expit(magnitude) - 0.5, source, SIGMOID_RANGE, knots, OPENING_EXPONENT
     )
     beyond = 0.5 - math.ldexp(table.knots[-1], -OPENING_EXPONENT)
     return table, max(error, abs(beyond))
@@ -59,18 +52,14 @@ def gelu_table(activation: Activation, source: Format, knots: int) -> tuple[Inte
     Returns:
         ``(table, largest absolute error over all y)``.
     """
-    reach_bits = source.exponent + int(math.log2(GELU_RANGE))
-    reach_bits = max(1, min(reach_bits, source.bits - 1))
-    knots = min(knots, 1 << reach_bits)
-    shift = reach_bits - int(math.log2(knots))
     table, error = _fit(
         lambda magnitude: activate(-magnitude, activation),
-        source.exponent,
+        source,
+        GELU_RANGE,
         knots,
-        shift,
         source.exponent,
     )
-    if reach_bits < source.bits - 1:
+    if (len(table.knots) - 1) << table.segment_shift < 1 << (source.bits - 1):
         # The last value stays, where what it stands for goes on to zero.
         error = max(error, math.ldexp(abs(table.knots[-1]), -source.exponent))
     return table, error
@@ -78,15 +67,25 @@ def gelu_table(activation: Activation, source: Format, knots: int) -> tuple[Inte
 
 def _fit(
     function: Callable[[np.ndarray], np.ndarray],
-    source_exponent: int,
+    source: Format,
+    reach: int,
     knots: int,
-    segment_shift: int,
     exponent: int,
 ) -> tuple[Interpolation, float]:
-    """Fit knots by least squares; the first stays at ``function(0)`` = 0: silence is silence."""
-    total = knots << segment_shift
+    """Fit knots by least squares; the first stays at ``function(0)`` = 0: silence is silence.
+
+    Args:
+        function: of magnitudes.
+        source: format of the magnitudes.
+        reach: the largest magnitude, a power of two, or less where the format ends before.
+        knots: segments, or as many as there are integers.
+        exponent: fractional bits of the entries.
+    """
+    reach_bits = max(1, min(source.exponent + int(math.log2(reach)), source.bits - 1))
+    knots = min(knots, 1 << reach_bits)
+    segment_shift, total = reach_bits - int(math.log2(knots)), 1 << reach_bits
     magnitudes = np.arange(0, total, max(1, total // LARGEST_GRID))
-    wanted = function(np.ldexp(magnitudes.astype(np.float64), -source_exponent))
+    wanted = function(np.ldexp(magnitudes.astype(np.float64), -source.exponent))
     segment = magnitudes >> segment_shift
     fraction = np.ldexp((magnitudes - (segment << segment_shift)).astype(float), -segment_shift)
     # Normal equations of hat functions: tridiagonal, the first knot left out.

@@ -6,22 +6,19 @@ import math
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps, rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from s5_to_loihi.files.writing import check_target, replacing
 from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.placement import Link
 from s5_to_loihi.loihi2.resources import Resource
+from s5_to_loihi.reports.picture import drawn
 
-#: Neither a date nor a version: the same mapping gives the same bytes.
-_METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
 LINKS = 12
 #: Chips drawn at most; the others of a larger system are left out, and said.
 LARGEST_PICTURE = 64
@@ -39,13 +36,10 @@ def draw_mapping(evaluation: MappingEvaluation, path: Path) -> None:
     Raises:
         InputError: another suffix, or the file cannot be written.
     """
-    path = Path(path)
-    check_target(path, tuple(_METADATA))
     system = evaluation.system
     per_chip = int(system.chip.cores.value)
     columns = int(system.chip_columns.value)
-    chips = np.unique(evaluation.physical // per_chip)
-    chips = chips[:LARGEST_PICTURE]
+    chips = np.unique(evaluation.physical // per_chip)[:LARGEST_PICTURE]
     used_columns = int((chips % columns).max()) + 1
     used_rows = int((chips // columns).max()) + 1
     side = math.ceil(math.sqrt(system.chip.cores_per_router.value)) + GAP
@@ -57,12 +51,11 @@ def draw_mapping(evaluation: MappingEvaluation, path: Path) -> None:
         ("time: longest work of a core / timestep", times / evaluation.timestep()),
     )
     scale = min(0.3, 7.0 / max(width, height))
-    with rc_context({"svg.hashsalt": "s5_to_loihi", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(max(5, 1.15 * width * scale) * 2, max(3, height * scale) + 1.1))
-        FigureCanvasAgg(figure)
+    size = (max(5, 1.15 * width * scale) * 2, max(3, height * scale) + 1.1)
+    with drawn(path, size) as figure:
         figure.suptitle(
             f"{evaluation.work.network.name} on {system.name}: {evaluation.loads.cores:,} cores,"
-            f" timestep {evaluation.timestep() / 1000:,.2f} us"
+            f" timestep {evaluation.timestep() / 1000:,.2f} µs"
             + ("" if evaluation.chips <= LARGEST_PICTURE else f"; first {LARGEST_PICTURE} chips"),
             fontsize=10,
         )
@@ -78,17 +71,10 @@ def draw_mapping(evaluation: MappingEvaluation, path: Path) -> None:
             axes.axis("off")
             colours = ScalarMappable(scale_to_most, colormaps["viridis"])
             figure.colorbar(colours, ax=axes, fraction=0.025, pad=0.02, format=PercentFormatter(1))
-        with replacing(path) as temporary:
-            figure.savefig(
-                temporary,
-                format=path.suffix[1:].lower(),
-                dpi=150,
-                metadata=_METADATA[path.suffix.lower()],
-            )
 
 
 def _draw_cores(
-    axes, evaluation: MappingEvaluation, chips: np.ndarray, values, side: float
+    axes: Axes, evaluation: MappingEvaluation, chips: np.ndarray, values: np.ndarray, side: float
 ) -> None:
     """Draw all cores of some chips; those without neurons stay grey."""
     system, chip = evaluation.system, evaluation.system.chip
@@ -121,7 +107,7 @@ def _draw_cores(
     axes.add_collection(PatchCollection(patches, facecolors=colours, edgecolors="none"))
 
 
-def _draw_links(axes, links: list[Link], side: float) -> None:
+def _draw_links(axes: Axes, links: list[Link], side: float) -> None:
     for link in links:
         ends = [
             ((x + 0.5) * side - GAP / 2, (y + 0.5) * side - GAP / 2)

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from s5_to_loihi.files.writing import check_target, replacing
 from s5_to_loihi.network.network import INPUT, Network, Synapses, is_identity
+from s5_to_loihi.reports.picture import METADATA, drawn
 
-#: Neither a date nor a version: the same network gives the same bytes.
-_METADATA = {
-    ".svg": {"Date": None, "Creator": None},
-    ".png": {"Software": None},
-    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
+Point = tuple[float, float]
 WIDTH, HEIGHT = 2.3, 0.95
 STEP_X, STEP_Y = 3.7, 2.3
 
@@ -30,14 +23,11 @@ def draw_network(network: Network, path: Path) -> None:
     Raises:
         InputError: another suffix, or the file cannot be written.
     """
-    path = Path(path)
-    check_target(path, tuple(_METADATA))
     positions = _positions(network)
     columns = max(x for x, _ in positions.values()) + WIDTH
     rows = -min(y for _, y in positions.values()) + HEIGHT
-    with rc_context({"svg.hashsalt": "s5_to_loihi", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(0.78 * (columns + 0.6), 0.78 * (rows + 1.1)))
-        FigureCanvasAgg(figure)
+    size = (0.78 * (columns + 0.6), 0.78 * (rows + 1.1))
+    with drawn(path, size, suffixes=tuple(METADATA)) as figure:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_xlim(-0.3, columns + 0.3)
         axes.set_ylim(-rows - 0.2, 0.9)
@@ -48,18 +38,11 @@ def draw_network(network: Network, path: Path) -> None:
             _draw_synapses(axes, positions, synapses)
         for name, position in positions.items():
             _draw_group(axes, network, name, position)
-        with replacing(path) as temporary:
-            figure.savefig(
-                temporary,
-                format=path.suffix[1:].lower(),
-                dpi=150,
-                metadata=_METADATA[path.suffix.lower()],
-            )
 
 
-def _positions(network: Network) -> dict[str, tuple[float, float]]:
+def _positions(network: Network) -> dict[str, Point]:
     """Place input and encoder, each block, and what follows it, in a row of its own."""
-    positions: dict[str, tuple[float, float]] = {INPUT: (0.0, 0.0)}
+    positions: dict[str, Point] = {INPUT: (0.0, 0.0)}
     column, row, prefix = 1, 0, ""
     for group in network.groups:
         block = group.name.partition(".")[0]
@@ -71,9 +54,8 @@ def _positions(network: Network) -> dict[str, tuple[float, float]]:
     return positions
 
 
-def _draw_title(axes, network: Network) -> None:
-    phase = network.group(network.output.group).phase
-    latency = "" if phase is None else f", latency {phase} timesteps"
+def _draw_title(axes: Axes, network: Network) -> None:
+    latency = "" if network.latency is None else f", latency {network.latency} timesteps"
     axes.text(
         0,
         0.8,
@@ -85,7 +67,7 @@ def _draw_title(axes, network: Network) -> None:
     )
 
 
-def _draw_group(axes, network: Network, name: str, position: tuple[float, float]) -> None:
+def _draw_group(axes: Axes, network: Network, name: str, position: Point) -> None:
     x, y = position
     if name == INPUT:
         colour, title, size = "#f0f0f0", "tokens", network.input_size
@@ -106,21 +88,15 @@ def _draw_group(axes, network: Network, name: str, position: tuple[float, float]
             zorder=3,
         )
     )
-    middle = x + WIDTH / 2
-    axes.text(middle, y - 0.22, name, ha="center", va="center", fontsize=8, weight="bold", zorder=4)
-    axes.text(middle, y - 0.5, title, ha="center", va="center", fontsize=5.5, zorder=4)
-    axes.text(
-        middle,
-        y - 0.76,
-        f"{size} neurons · {detail}",
-        ha="center",
-        va="center",
-        fontsize=5.5,
-        zorder=4,
-    )
+    for down, text, font in (
+        (0.22, name, {"fontsize": 8, "weight": "bold"}),
+        (0.5, title, {"fontsize": 5.5}),
+        (0.76, f"{size} neurons · {detail}", {"fontsize": 5.5}),
+    ):
+        axes.text(x + WIDTH / 2, y - down, text, ha="center", va="center", zorder=4, **font)
 
 
-def _draw_synapses(axes, positions, synapses: Synapses) -> None:
+def _draw_synapses(axes: Axes, positions: dict[str, Point], synapses: Synapses) -> None:
     (x0, y0), (x1, y1) = positions[synapses.source.group], positions[synapses.target.group]
     identity = is_identity(synapses.weights)
     label = synapses.name.rpartition(".")[2]
@@ -142,10 +118,7 @@ def _draw_synapses(axes, positions, synapses: Synapses) -> None:
     else:
         start = (x0 + WIDTH * 0.5, y0 - HEIGHT - 0.04)
         end = (x1 + WIDTH * (0.5 if x1 == 0 else 0.35), y1 + 0.06)
-        text = (
-            start[0] + 0.3 * (end[0] - start[0]),
-            start[1] + 0.3 * (end[1] - start[1]) + 0.08,
-        )
+        text = (start[0] + 0.3 * (end[0] - start[0]), start[1] + 0.3 * (end[1] - start[1]) + 0.08)
         bend = 0.0
     axes.add_patch(
         FancyArrowPatch(

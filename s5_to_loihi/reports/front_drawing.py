@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
 
-from s5_to_loihi.files.writing import check_target, replacing
-from s5_to_loihi.reports.sweep_tables import number, setting
+from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.reports.picture import drawn
+from s5_to_loihi.reports.sweep_tables import number, setting, unit
 from s5_to_loihi.sweeping.metrics import METRICS, Better
 from s5_to_loihi.sweeping.results import has_all
 
-#: Neither a date nor a version: the same results give the same bytes.
-_METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
+if TYPE_CHECKING:
+    from plotly import graph_objects
+
 MARKERS = "osD^vP*X<>"
 #: From this ratio of the largest to the smallest value on, an axis is logarithmic.
 WIDE = 10.0
+
+
+class View(NamedTuple):
+    """What a picture shows: points, and the metrics across, upwards, and if any as colour."""
+
+    points: list[dict]
+    across: str
+    up: str
+    colour: str | None
 
 
 def draw_front(results: dict, varied: Sequence[str], path: Path) -> None:
@@ -36,47 +47,18 @@ def draw_front(results: dict, varied: Sequence[str], path: Path) -> None:
     Raises:
         InputError: another suffix, or the file cannot be written.
     """
-    path = Path(path)
-    check_target(path, tuple(_METADATA))
-    names = plotted(results)
-    points = complete(results, names)
-    across, up, *third = names
+    view = view_of(results)
+    points, across, up, _ = view
     kind = marker_setting(results, varied)
-    with rc_context({"svg.hashsalt": "s5_to_loihi", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(7.5, 4.6), layout="constrained")
-        FigureCanvasAgg(figure)
+    shades = shades_of(view)
+    style = {"font.size": 9}
+    with drawn(path, (7.5, 4.6), dpi=120, layout="constrained", style=style) as figure:
         axes = figure.add_subplot()
-        colours = [value(point, third[0]) for point in points] if third else None
-        norm = None
-        if colours:
-            norm = (LogNorm if is_wide(points, third[0]) else Normalize)(min(colours), max(colours))
-        shades = None
-        for index, shown in enumerate(results["axes"][kind] if kind else [None]):
-            for filled in (False, True):
-                chosen = [
-                    place
-                    for place, point in enumerate(points)
-                    if point["on_front"] is filled
-                    and (kind is None or point["settings"][kind] == shown)
-                ]
-                if not chosen:
-                    continue
-                shades = axes.scatter(
-                    [value(points[place], across) for place in chosen],
-                    [value(points[place], up) for place in chosen],
-                    c=[colours[place] for place in chosen] if colours else "#1f77b4",
-                    cmap="viridis" if colours else None,
-                    marker=MARKERS[index % len(MARKERS)],
-                    s=70 if filled else 26,
-                    edgecolors="black" if filled else "none",
-                    alpha=1.0 if filled else 0.55,
-                    zorder=3 if filled else 2,
-                    norm=norm,
-                )
+        for marker, shown in zip(MARKERS, results["axes"][kind] if kind else [None], strict=False):
+            same = [point for point in points if kind is None or point["settings"][kind] == shown]
+            _scatter(axes, view._replace(points=same), marker, shades)
             if kind:
-                axes.scatter(
-                    [], [], c="grey", marker=MARKERS[index % len(MARKERS)], label=setting(shown)
-                )
+                axes.scatter([], [], c="grey", marker=marker, label=setting(shown))
         for point in filter(on_front, points):
             low, high = (point["metrics"][across][end] for end in ("low", "high"))
             axes.plot([low, high], [value(point, up)] * 2, color="grey", linewidth=0.6, zorder=1)
@@ -85,14 +67,34 @@ def draw_front(results: dict, varied: Sequence[str], path: Path) -> None:
                 scale("log")
         axes.set_xlabel(axis_title(across, points))
         axes.set_ylabel(axis_title(up, points))
-        if shades is not None and third:
-            figure.colorbar(shades, ax=axes, label=axis_title(third[0], points))
+        if shades is not None and view.colour is not None:
+            figure.colorbar(shades, ax=axes, label=axis_title(view.colour, points))
         if kind:
             axes.legend(title=kind, fontsize=8)
         axes.set_title(f"{results['name']}: {len(points)} points; framed: on the front", fontsize=9)
         axes.grid(alpha=0.25)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=120, metadata=_METADATA[path.suffix.lower()])
+
+
+def _scatter(axes: Axes, view: View, marker: str, shades: ScalarMappable | None) -> None:
+    """Draw points of one marker, those on the front above the others."""
+    for filled in (False, True):
+        chosen = [point for point in view.points if point["on_front"] is filled]
+        if not chosen:
+            continue
+        colours: dict = {"c": "#1f77b4"}
+        if shades is not None and view.colour is not None:
+            values = [value(point, view.colour) for point in chosen]
+            colours = {"c": values, "cmap": shades.cmap, "norm": shades.norm}
+        axes.scatter(
+            [value(point, view.across) for point in chosen],
+            [value(point, view.up) for point in chosen],
+            marker=marker,
+            s=70 if filled else 26,
+            edgecolors="black" if filled else "none",
+            alpha=1.0 if filled else 0.55,
+            zorder=3 if filled else 2,
+            **colours,
+        )
 
 
 def write_page(results: dict, varied: Sequence[str], path: Path) -> None:
@@ -105,34 +107,9 @@ def write_page(results: dict, varied: Sequence[str], path: Path) -> None:
     from plotly import graph_objects
     from plotly.io import to_html
 
-    names = plotted(results)
-    points = complete(results, names)
-    across, up, *third = names
-    figure = graph_objects.Figure()
-    for filled in (False, True):
-        chosen = [point for point in points if point["on_front"] is filled]
-        bars = [
-            [abs(point["metrics"][across][end] - value(point, across)) for point in chosen]
-            for end in ("high", "low")
-        ]
-        marker = {"size": 13 if filled else 8, "line": {"width": 1.5 if filled else 0}}
-        if third:
-            marker |= {
-                "color": [value(point, third[0]) for point in chosen],
-                "coloraxis": "coloraxis",
-            }
-        figure.add_trace(
-            graph_objects.Scatter(
-                x=[value(point, across) for point in chosen],
-                y=[value(point, up) for point in chosen],
-                mode="markers",
-                name="on the front" if filled else "others",
-                marker=marker,
-                error_x={"type": "data", "array": bars[0], "arrayminus": bars[1], "thickness": 0.7},
-                text=[_description(point, varied) for point in chosen],
-                hovertemplate="%{text}<extra></extra>",
-            )
-        )
+    view = view_of(results)
+    points, across, up, colour = view
+    figure = graph_objects.Figure(list(_traces(view, varied)))
     figure.update_layout(
         title={"text": f"{escaped(results['name'])}: {len(points)} points"},
         xaxis={"title": {"text": axis_title(across, points)}},
@@ -140,14 +117,56 @@ def write_page(results: dict, varied: Sequence[str], path: Path) -> None:
         template="plotly_white",
         legend={"orientation": "h", "y": -0.2},
     )
-    if third:
-        title = {"text": axis_title(third[0], points)}
+    if colour is not None:
+        title = {"text": axis_title(colour, points)}
         figure.update_layout(coloraxis={"colorscale": "Viridis", "colorbar": {"title": title}})
     for name, update in ((across, figure.update_xaxes), (up, figure.update_yaxes)):
         if is_wide(points, name):
             update(type="log")
     with replacing(path) as temporary:
         temporary.write_text(to_html(figure, include_plotlyjs=True, div_id="front"), "utf-8")
+
+
+def _traces(view: View, varied: Sequence[str]) -> Iterator[graph_objects.Scatter]:
+    """Yield the points that are not on the front, then those that are."""
+    from plotly import graph_objects
+
+    _, across, up, colour = view
+    for filled in (False, True):
+        chosen = [point for point in view.points if point["on_front"] is filled]
+        above, below = (
+            [abs(point["metrics"][across][end] - value(point, across)) for point in chosen]
+            for end in ("high", "low")
+        )
+        shades = {}
+        if colour is not None:
+            values = [value(point, colour) for point in chosen]
+            shades = {"color": values, "coloraxis": "coloraxis"}
+        yield graph_objects.Scatter(
+            x=[value(point, across) for point in chosen],
+            y=[value(point, up) for point in chosen],
+            mode="markers",
+            name="on the front" if filled else "others",
+            marker={"size": 13 if filled else 8, "line": {"width": 1.5 if filled else 0}, **shades},
+            error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 0.7},
+            text=[_description(point, varied) for point in chosen],
+            hovertemplate="%{text}<extra></extra>",
+        )
+
+
+def view_of(results: dict) -> View:
+    """Return what to draw: points that have all metrics that are drawn."""
+    across, up, *colour = plotted(results)
+    return View(complete(results, (across, up, *colour)), across, up, next(iter(colour), None))
+
+
+def shades_of(view: View) -> ScalarMappable | None:
+    """Return the scale of colours; None if no metric is told by them."""
+    if view.colour is None:
+        return None
+    values = [value(point, view.colour) for point in view.points]
+    scale = LogNorm if is_wide(view.points, view.colour) else Normalize
+    return ScalarMappable(scale(min(values), max(values)), "viridis")
 
 
 def plotted(results: dict) -> tuple[str, ...]:
@@ -174,7 +193,7 @@ def axis_title(name: str, points: Sequence[dict]) -> str:
     scopes = sorted({point["metrics"][name]["scope"] for point in points})
     scope = f" ({scopes[0]})" if len(scopes) == 1 and name.startswith("energy") else ""
     arrow = "higher" if metric.better is Better.HIGHER else "lower"
-    return f"{metric.title}{scope}, {metric.unit}, {arrow} is better"
+    return f"{metric.title}{scope}, {unit(name)}, {arrow} is better"
 
 
 def is_wide(points: Sequence[dict], name: str) -> bool:
@@ -196,7 +215,7 @@ def on_front(point: dict) -> bool:
 def _description(point: dict, varied: Sequence[str]) -> str:
     lines = [f"{name}: {escaped(setting(point['settings'][name]))}" for name in varied]
     lines += [
-        f"{METRICS[name].title}: {number(point, name)} {METRICS[name].unit}"
+        f"{METRICS[name].title}: {number(point, name)} {unit(name)}"
         for name in METRICS
         if name in point["metrics"]
     ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
-from rich.table import Table
 
 from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.memory import limits_of
 from s5_to_loihi.loihi2.resources import Resource, Term
 from s5_to_loihi.loihi2.timing import CASES
-from s5_to_loihi.reports.tables import new_table
+from s5_to_loihi.reports.table import Content, Row, Table, of_rows, strong
 
 #: Links listed.
 HEAVIEST = 12
@@ -34,43 +35,32 @@ def utilisation_rows(evaluation: MappingEvaluation) -> list[tuple[str, np.ndarra
 
 def utilisation_table(evaluation: MappingEvaluation) -> Table:
     """One row a group, as Intel's compiler prints it."""
-    table = new_table(
+    rows: list[Iterable[Content] | Row] = [
+        (group, *(f"{fraction:.2%}" for fraction in fractions), cores)
+        for group, fractions, _, cores in utilisation_rows(evaluation)
+    ]
+    fullest = (f"{fraction:.2%}" for fraction in evaluation.fractions.max(axis=0))
+    rows.append(strong("fullest core / all", *fullest, evaluation.loads.cores))
+    return of_rows(
         "Per core utilization (the group's part of the core where it needs most; cores may hold"
         " parts of several groups)",
-        ("group", "left"),
-        *((resource.label, "right") for resource in Resource),
-        ("Cores", "right"),
+        ("group", *(f"{resource.label} #" for resource in Resource), "Cores #"),
+        rows,
     )
-    for group, fractions, _, cores in utilisation_rows(evaluation):
-        table.add_row(group, *(f"{fraction:.2%}" for fraction in fractions), f"{cores:,}")
-    fullest = evaluation.fractions.max(axis=0)
-    table.add_row(
-        "fullest core / all",
-        *(f"{fraction:.2%}" for fraction in fullest),
-        f"{evaluation.loads.cores:,}",
-        style="bold",
-    )
-    return table
 
 
 def timestep_table(evaluation: MappingEvaluation) -> Table:
     """One row a term of the runtime model: nanoseconds, the bound, and the range."""
-    table = new_table(
+    low, value, high = (evaluation.times(case) for case in CASES)
+    times = (value, evaluation.shortest_times(), low, high)
+    decides = max(value, key=lambda name: value[name])
+    rows = {term: (term.label, *(f"{one[term]:,.0f}" for one in times)) for term in value}
+    return of_rows(
         "Timestep in ns, by the model: the largest row decides (bound: what no mapping on as many"
         " cores can beat)",
-        ("term", "left"),
-        ("reached", "right"),
-        ("bound", "right"),
-        ("fast constants", "right"),
-        ("slow constants", "right"),
+        ("term", "reached #", "bound #", "fast constants #", "slow constants #"),
+        (strong(*row) if term == decides else row for term, row in rows.items()),
     )
-    low, value, high = (evaluation.times(case) for case in CASES)
-    bounds = evaluation.shortest_times()
-    decides = max(value, key=value.__getitem__)
-    for term in value:
-        cells = [f"{times[term]:,.0f}" for times in (value, bounds, low, high)]
-        table.add_row(term.label, *cells, style="bold" if term == decides else None)
-    return table
 
 
 def summary(evaluation: MappingEvaluation) -> list[str]:
@@ -92,9 +82,9 @@ def summary(evaluation: MappingEvaluation) -> list[str]:
         f"Cores: {cores:,} of {system.cores:,} (any mapping needs {bound:,}, by {by.label})",
         f"Fullest: core {core}, {resource.label} {fraction:.1%}",
         f"Slowest: core {slow_core}, {work.label} {nanoseconds:,.0f} ns",
-        f"Timestep: {timestep / 1000:,.2f} us ({low / 1000:,.2f} to {high / 1000:,.2f}); bound"
-        f" for {cores:,} cores {shortest / 1000:,.2f} us, ratio {timestep / shortest:.2f}",
-        f"Without the barrier: {evaluation.busy() / 1000:,.2f} us, bound {without / 1000:,.2f} us,"
+        f"Timestep: {timestep / 1000:,.2f} µs ({low / 1000:,.2f} to {high / 1000:,.2f}); bound"
+        f" for {cores:,} cores {shortest / 1000:,.2f} µs, ratio {timestep / shortest:.2f}",
+        f"Without the barrier: {evaluation.busy() / 1000:,.2f} µs, bound {without / 1000:,.2f} us,"
         f" ratio {evaluation.busy() / without:.2f}",
     ]
 

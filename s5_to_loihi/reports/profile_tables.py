@@ -2,225 +2,244 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from rich.table import Table
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from s5_to_loihi.backends.measured import SCOPES
+from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
 from s5_to_loihi.profiling.comparison import Compared
-from s5_to_loihi.profiling.estimate import TIMESTEP, energy_name
+from s5_to_loihi.profiling.costs import PARTS
+from s5_to_loihi.profiling.critical import TermTime
+from s5_to_loihi.profiling.estimate import LATENCY, THROUGHPUT, TIMESTEP, energy_name, power_name
 from s5_to_loihi.profiling.profile import ModeProfile, Profile
 from s5_to_loihi.profiling.quantity import Quantity
-from s5_to_loihi.reports.tables import new_table
+from s5_to_loihi.reports.numbers import short, with_range
+from s5_to_loihi.reports.table import (
+    Cell,
+    Content,
+    Mark,
+    Names,
+    Number,
+    Table,
+    of_rows,
+    share,
+    table,
+)
 
-#: Cores listed, those that take longest.
+#: Cores listed on a terminal, those that take longest.
 SLOWEST = 8
-#: Larger units, by the unit that a quantity comes in.
-_SCALES = {
-    "us": (("s", 1e6), ("ms", 1e3)),
-    "uJ": (("J", 1e6), ("mJ", 1e3)),
-    "tokens/s": (("k tokens/s", 1e3),),
-}
 
 
-def shown(quantity: Quantity) -> str:
-    """Return a number with its range and unit: ``1.77 us (0.20 to 1.80)``."""
-    unit, scale = next(
-        (one for one in _SCALES.get(quantity.unit, ()) if abs(quantity.value) >= one[1]),
-        (quantity.unit, 1.0),
-    )
-    return scaled(quantity, scale, f" {unit}")
+def _for_each(modes: Sequence[ModeProfile], *beside: str) -> list[str]:
+    """Return headings: the modes, each with what stands beside it."""
+    return [heading for mode in modes for heading in (f"{mode.mode} #", *beside)]
 
 
-def scaled(quantity: Quantity, scale: float = 1.0, unit: str = "") -> str:
-    """Return a number with its range, divided by a scale."""
-    value = digits(quantity.value / scale)
-    low, high = (digits(number / scale, 2) for number in (quantity.low, quantity.high))
-    return f"{value}{unit}" + ("" if low == high else f" ({low} to {high})")
-
-
-def digits(number: float, significant: int = 3) -> str:
-    """Return a number with so many significant digits, large ones whole."""
-    if number == 0 or abs(number) >= 10 ** (significant - 1):
-        return f"{number:,.0f}"
-    return f"{number:.{significant}g}"
-
-
-def cost_table(profile: Profile) -> Table:
-    """One row a figure: both modes, with the interval."""
-    table = new_table(
+def cost_table(modes: Sequence[ModeProfile]) -> Table:
+    """One row a figure: all modes, with the interval, on a page also what drawn constants give."""
+    rows = []
+    for figures in zip(*map(_figures, modes), strict=True):
+        cells: list[Content] = [figures[0][0]]
+        for mode, (_, drawn, number) in zip(modes, figures, strict=True):
+            cells += [number, mode.distribution.get(drawn, "-")]
+        rows.append(cells)
+    return of_rows(
         "Modelled, not run on hardware: nominal (all constants cheap to all dear)",
-        ("", "left"),
-        *((name, "right") for name in profile.modes),
+        ("", *_for_each(modes, "+drawn #")),
+        rows,
     )
-    modes = list(profile.modes.values())
-    for name, get in (
-        ("timestep, mean", lambda mode: mode.timestep),
-        ("timestep, 95 % of them below", lambda mode: mode.timestep_95),
-        ("timestep, longest", lambda mode: mode.timestep_longest),
-        ("latency of a token", lambda mode: mode.latency),
-        ("throughput", lambda mode: mode.throughput),
-    ):
-        table.add_row(name, *(shown(get(mode)) for mode in modes))
-    for scope in SCOPES:
-        table.add_row(f"power, {scope}", *(shown(mode.power[scope]) for mode in modes))
-    for scope in SCOPES:
-        table.add_row(
-            f"energy a token, {scope}", *(shown(mode.energy[scope].total) for mode in modes)
-        )
-    return table
+
+
+def _figures(mode: ModeProfile) -> list[tuple[str, str, Quantity]]:
+    """Return the figures of a mode: for people, the name of the distribution, the number."""
+    energies = {scope: split.total for scope, split in mode.energy.items()}
+    return [
+        ("timestep, mean", TIMESTEP, mode.timestep),
+        ("timestep, 95 % of them below", "", mode.timestep_95),
+        ("timestep, longest", "", mode.timestep_longest),
+        ("latency of a token", LATENCY, mode.latency),
+        ("throughput", THROUGHPUT, mode.throughput),
+        *((f"power, {scope}", power_name(scope), one) for scope, one in mode.power.items()),
+        *((f"energy a token, {scope}", energy_name(scope), energies[scope]) for scope in energies),
+    ]
 
 
 def spread_table(profile: Profile) -> Table:
     """One row a figure and mode: percentiles over drawn constants, and what moves it most."""
-    table = new_table(
-        f"Over {profile.samples:,} draws of the constants, and the constants that matter most",
-        ("", "left"),
-        ("mode", "left"),
-        ("5 %", "right"),
-        ("median", "right"),
-        ("95 %", "right"),
-        ("part of the spread", "left"),
-    )
-    for title, name in (
-        ("timestep, us", TIMESTEP),
-        *((f"energy, {scope}, uJ", energy_name(scope)) for scope in SCOPES),
-    ):
+    figures = {"timestep, µs": TIMESTEP}
+    figures |= {f"energy, {scope}, µJ": energy_name(scope) for scope in SCOPES}
+    rows = []
+    for title, name in figures.items():
         for mode in profile.modes.values():
-            most = (f"{one.constant} {one.share:.0%}" for one in mode.influences[name][:2])
             drawn = mode.distribution[name]
-            numbers = (digits(number) for number in (drawn.low, drawn.value, drawn.high))
-            table.add_row(title, mode.mode, *numbers, ", ".join(most))
-    return table
+            numbers = (short(number) for number in (drawn.low, drawn.value, drawn.high))
+            most = (f"{one.constant} {one.share:.0%}" for one in mode.influences[name][:2])
+            rows.append((title, mode.mode, *numbers, ", ".join(most)))
+    return of_rows(
+        f"Over {profile.samples:,} draws of the constants, and the constants that matter most",
+        ("", "mode", "5 % #", "median #", "95 % #", "part of the spread"),
+        rows,
+    )
 
 
-def energy_table(profile: Profile) -> Table:
+def influence_table(modes: Sequence[ModeProfile], figures: Sequence[str]) -> Table:
+    """One row a mode, a figure and a constant: what the constant does to the figure alone."""
+    return table(
+        "Which constants the uncertainty comes from: the number with one constant at the ends of"
+        " its range, all others as given",
+        [
+            (mode, name, one)
+            for mode in modes
+            for name in figures
+            for one in mode.influences[name][:4]
+        ],
+        {
+            "mode": lambda row: row[0].mode,
+            "number": lambda row: row[1],
+            "constant": lambda row: row[2].constant,
+            "number with its range #": lambda row: row[2].effect,
+            "share of the spread #": lambda row: share(row[2].share),
+        },
+        folded=True,
+    )
+
+
+def energy_table(modes: Sequence[ModeProfile]) -> Table:
     """One row a part of a token's energy; what is drawn at rest for every scope."""
-    table = new_table(
-        "Energy of a token at full speed, uJ",
-        ("", "left"),
-        *((name, "right") for name in profile.modes),
-    )
-    modes = list(profile.modes.values())
-    rails = SCOPES[0]
-    for part in ("synaptic", "neuron", "communication"):
-        table.add_row(part, *(shown(getattr(mode.energy[rails], part)) for mode in modes))
+    rails = [mode.energy[SCOPES[0]] for mode in modes]
+    *dynamic, static = PARTS
+    rows = [(part, *(getattr(split, part) for split in rails)) for part in dynamic]
     for scope in SCOPES:
-        table.add_row(f"static, {scope}", *(shown(mode.energy[scope].static) for mode in modes))
-    return table
+        rows.append((f"{static}, {scope}", *(mode.energy[scope].static for mode in modes)))
+    return of_rows("Energy of a token at full speed, µJ", ("", *_for_each(modes)), rows)
 
 
-def term_table(profile: Profile) -> Table:
+def term_table(modes: Sequence[ModeProfile]) -> Table:
     """One row a term of the runtime model: how long it takes alone, how often it decides."""
-    table = new_table(
-        "What a timestep waits for: us, and the part of the time in which it is the longest",
-        ("term", "left"),
-        *((heading, "right") for name in profile.modes for heading in (name, "decides")),
+    return of_rows(
+        "What a timestep waits for: µs, and the part of the time in which it is the longest",
+        ("term", *_for_each(modes, "decides #")),
+        map(_decides, zip(*(mode.terms for mode in modes), strict=True)),
+        folded=True,
     )
-    terms = [{term.name: term for term in mode.terms} for mode in profile.modes.values()]
-    for name in terms[0]:
-        cells = []
-        for own in terms:
-            cells += [shown(own[name].time), f"{own[name].decides:.0%}"]
-        table.add_row(name, *cells)
-    return table
 
 
-def group_table(profile: Profile) -> Table:
+def _decides(terms: tuple[TermTime, ...]) -> list[Cell]:
+    cells = [Cell(terms[0].name)]
+    for term in terms:
+        cells += [Cell(term.time), share(term.decides)]
+    return cells
+
+
+def group_table(modes: Sequence[ModeProfile]) -> Table:
     """One row a group."""
-    table = new_table(
+
+    def energy(place: int) -> Callable[[tuple[GroupRow, ...]], Cell]:
+        return lambda of: Cell(of[place].energy, ranged=False)
+
+    return table(
         "By group: counts of a token, time of its longest part of a core, dynamic nJ by mode",
-        ("group", "left"),
-        ("phase", "right"),
-        ("neurons", "right"),
-        ("cores", "right"),
-        ("instruc-\ntions", "right"),
-        ("mes-\nsages", "right"),
-        ("synops", "right"),
-        ("time, us", "right"),
-        *((name.replace("-", "-\n"), "right") for name in profile.modes),
+        zip(*(mode.groups for mode in modes), strict=True),
+        {
+            "group": lambda of: of[0].name,
+            "phase #": lambda of: of[0].phase,
+            "neurons #": lambda of: of[0].neurons,
+            "cores #": lambda of: of[0].cores,
+            "instruc\u00adtions #": lambda of: of[0].instructions,
+            "mes\u00adsages #": lambda of: _count(of[0].messages),
+            "synops #": lambda of: _count(of[0].synops),
+            "time # µs": lambda of: of[0].time,
+            **{f"{mode.mode} # nJ": energy(place) for place, mode in enumerate(modes)},
+        },
     )
-    for rows in zip(*(mode.groups for mode in profile.modes.values()), strict=True):
-        table.add_row(
-            rows[0].name,
-            f"{rows[0].phase}",
-            f"{rows[0].neurons:,}",
-            f"{rows[0].cores:,}",
-            f"{rows[0].instructions}",
-            digits(rows[0].messages.value),
-            digits(rows[0].synops.value),
-            scaled(rows[0].time),
-            *(digits(row.energy.value * 1e3) for row in rows),
-        )
-    return table
 
 
-def core_table(mode: ModeProfile) -> Table:
+def _count(quantity: Quantity) -> Quantity:
+    """Return a number whose column says what it counts."""
+    return replace(quantity, unit="")
+
+
+def core_table(title: str, cores: Iterable[CoreRow]) -> Table:
+    """One row a core."""
+    return table(
+        title,
+        cores,
+        {
+            "core #": lambda row: f"{row.core}",
+            "+chip #": lambda row: row.chip,
+            "groups": lambda row: Names(row.groups),
+            "neurons #": lambda row: row.neurons,
+            "synops #": lambda row: _count(row.synops),
+            "+words read #": lambda row: _count(row.words),
+            "+messages in #": lambda row: _count(row.messages),
+            "time # µs": lambda row: row.time,
+            "by": lambda row: row.limited_by,
+            "energy # nJ": lambda row: row.energy,
+        },
+        folded=True,
+    )
+
+
+def slowest_table(mode: ModeProfile) -> Table:
     """One row a core, of the slowest ones."""
-    table = new_table(
+    return core_table(
         f"The {min(SLOWEST, len(mode.cores))} slowest of {len(mode.cores):,} cores, {mode.mode}",
-        ("core", "right"),
-        ("groups", "left"),
-        ("neurons", "right"),
-        ("synops", "right"),
-        ("time, us", "right"),
-        ("by", "left"),
-        ("energy, nJ", "right"),
+        sorted(mode.cores, key=lambda row: -row.time.value)[:SLOWEST],
     )
-    for row in sorted(mode.cores, key=lambda row: -row.time.value)[:SLOWEST]:
-        table.add_row(
-            f"{row.core}",
-            row.groups[0] + (f" and {len(row.groups) - 1} more" if len(row.groups) > 1 else ""),
-            f"{row.neurons:,}",
-            digits(row.synops.value),
-            scaled(row.time),
-            row.limited_by,
-            scaled(row.energy, 1e-3),
-        )
-    return table
 
 
-def real_time_table(profile: Profile) -> Table:
+def real_time_table(modes: Sequence[ModeProfile]) -> Table:
     """One row a figure of a token each hop."""
-    modes = list(profile.modes.values())
-    table = new_table(
-        f"In real time: a token every {shown(modes[0].real_time.hop)}",
-        ("", "left"),
-        *((name, "right") for name in profile.modes),
-    )
-    keeps_up = {3: "yes", 0: "no"}
-    table.add_row(
-        "keeps up", *(keeps_up.get(sum(m.real_time.keeps_up), "not surely") for m in modes)
-    )
-    table.add_row("duty cycle", *(f"{mode.real_time.duty_cycle.value:.3%}" for mode in modes))
-    table.add_row("latency", *(shown(mode.real_time.latency) for mode in modes))
+    views = [mode.real_time for mode in modes]
+    rows: list[tuple[Cell | Content, ...]] = [
+        ("keeps up", *(_kept(*view.keeps_up) for view in views)),
+        ("duty cycle", *(percent(view.duty_cycle) for view in views)),
+        ("latency", *(view.latency for view in views)),
+    ]
     for scope in SCOPES:
-        table.add_row(
-            f"energy a token, {scope}", *(shown(mode.real_time.energy[scope]) for mode in modes)
-        )
-    return table
+        rows.append((f"energy a token, {scope}", *(view.energy[scope] for view in views)))
+    title = f"In real time: a token every {with_range(views[0].hop)}"
+    return of_rows(title, ("", *_for_each(modes)), rows)
 
 
-def comparison_table(rows: Sequence[Compared]) -> Table:
+def _kept(fast: bool, nominal: bool, slow: bool) -> Cell:
+    """Say with which constants the chip is done before the next token comes."""
+    words = "yes" if slow else "as given" if nominal else "only if fast" if fast else "no"
+    return Cell(words, None if nominal else Mark.NOTICE)
+
+
+def percent(part: Quantity) -> Quantity:
+    """Return a fraction in percent."""
+    value, low, high = (100 * one for one in (part.value, part.low, part.high))
+    return replace(part, value=value, low=low, high=high, unit="%")
+
+
+def comparison_table(rows: Iterable[Compared]) -> Table:
     """One row a measured number."""
-    table = new_table(
+    return table(
         "Measured beside predicted",
-        ("", "left"),
-        ("measured", "right"),
-        ("predicted", "right"),
-        ("ratio", "right"),
-        ("in range", "left"),
+        rows,
+        {
+            "number": lambda row: row.name,
+            "measured #": lambda row: row.measured,
+            "predicted #": lambda row: row.predicted or "-",
+            "measured / predicted #": lambda row: (
+                "-" if row.ratio is None else Number(row.ratio, 2)
+            ),
+            "in range": lambda row: _inside(row.inside),
+            "note": lambda row: row.note,
+        },
     )
-    for row in rows:
-        inside = {True: "yes", False: "no", None: row.note or "-"}[row.inside]
-        table.add_row(
-            row.name,
-            shown(row.measured),
-            "-" if row.predicted is None else shown(row.predicted),
-            "-" if row.ratio is None else f"{row.ratio:.2f}",
-            inside,
-        )
-    return table
+
+
+def _ratio(row: Compared) -> Content:
+    return "-" if row.ratio is None else Number(row.ratio, 2)
+
+
+def _inside(inside: bool | None) -> Cell:
+    if inside is None:
+        return Cell("-")
+    return Cell("yes") if inside else Cell("no", Mark.BAD)
 
 
 def summary(profile: Profile) -> list[str]:
@@ -231,16 +250,16 @@ def summary(profile: Profile) -> list[str]:
         f"{profile.network} on {profile.system}: {mapping.cores:,} of {mapping.system_cores:,}"
         f" cores, {mapping.chips} of {mapping.system_chips} chips",
         f"Mapping {made}, for {mapping.objective}; activity {activity.origin}",
-        f"A token: {digits(activity.synops.value)} synops ({digits(activity.synops.low)} to"
-        f" {digits(activity.synops.high)}), {digits(activity.messages.value)} messages,"
-        f" {digits(activity.updates.value)} updates",
+        f"A token: {short(activity.synops.value)} synops ({short(activity.synops.low)} to"
+        f" {short(activity.synops.high)}), {short(activity.messages.value)} messages,"
+        f" {short(activity.updates.value)} updates",
     ]
     for mode in profile.modes.values():
         decides = mode.critical
         group = f" ({decides.group})" if decides.group else ""
         lines.append(
             f"What decides, {mode.mode}: {decides.resource}, {decides.place}{group},"
-            f" {shown(decides.time)}"
+            f" {with_range(decides.time, narrow=True)}"
         )
     lines.append(f"Source: {profile.source}")
     return lines

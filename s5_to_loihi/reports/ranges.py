@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from s5_to_loihi.files.writing import check_target, replacing
 from s5_to_loihi.quantization.report import QuantizationReport, TensorReport
-from s5_to_loihi.reports.tables import decibels
+from s5_to_loihi.reports.picture import drawn
+from s5_to_loihi.reports.quantization_tables import decibels
 
 #: A new colour from this signal-to-noise ratio on (dB), best first.
 COLOURS = ((40, "#5aae61"), (25, "#a6d96a"), (15, "#fdae61"), (-np.inf, "#d7301f"))
@@ -24,32 +23,28 @@ def draw_ranges(report: QuantizationReport, path: Path) -> None:
     Raises:
         InputError: another suffix, or the file cannot be written.
     """
-    path = Path(path)
-    check_target(path, (".svg", ".png"))
     count = len(report.tensors)
-    figure = Figure(figsize=(9, 1.2 + 0.27 * count), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for row, tensor in enumerate(report.tensors):
-        _draw(axes, row, tensor)
-    widest = max(tensor.bits for tensor in report.tensors)
-    axes.set_xlim(-widest - 0.5, 3.2)
-    axes.set_ylim(count - 0.4, -0.6)
-    axes.set_yticks(range(count), [tensor.name for tensor in report.tensors], fontsize=8)
-    axes.set_xticks(range(-widest + 1, 1, 3))
-    axes.set_xlabel("bits below the limit of the format")
-    axes.set_title(
-        "Where the integers lie in their formats: 1 % to 99 % of the magnitudes, median, maximum;\n"
-        "colour and number: signal to quantization noise in dB",
-        fontsize=9,
-    )
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(left=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    size = (9, 1.2 + 0.27 * count)
+    with drawn(path, size, dpi=130, layout="constrained") as figure:
+        axes = figure.add_subplot()
+        for row, tensor in enumerate(report.tensors):
+            _draw(axes, row, tensor)
+        widest = max(tensor.bits for tensor in report.tensors)
+        axes.set_xlim(-widest - 0.5, 3.2)
+        axes.set_ylim(count - 0.4, -0.6)
+        axes.set_yticks(range(count), [tensor.name for tensor in report.tensors], fontsize=8)
+        axes.set_xticks(range(-widest + 1, 1, 3))
+        axes.set_xlabel("bits below the limit of the format")
+        axes.set_title(
+            "Where the integers lie in their formats: 1 % to 99 % of the magnitudes, median,"
+            " maximum;\ncolour and number: signal to quantization noise in dB",
+            fontsize=9,
+        )
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(left=False)
 
 
-def _draw(axes, row: int, tensor: TensorReport) -> None:
+def _draw(axes: Axes, row: int, tensor: TensorReport) -> None:
     bits = tensor.bits - 1
     axes.add_patch(Rectangle((-bits, row - BAR / 2), bits, BAR, fill=False, edgecolor="#b0b0b0"))
     low, median, high, largest = (_position(part, bits) for part in tensor.box)

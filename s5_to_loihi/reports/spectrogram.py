@@ -2,31 +2,24 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.reports.picture import drawn
 
 WINDOW = 512  # samples
 COLUMNS = 1000  # about the pixels of the time axis
 LOUD = 99.9  # percentile of the levels at the top of the colour scale: a click does not set it
 RANGE = 70.0  # dB from there to the bottom
 
-# Neither a date nor a version: the same panels give the same bytes.
-_METADATA = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
-_STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "s5_to_loihi"}
+_STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "svg.fonttype": "path"}
 
 
 def draw_spectrograms(
-    path: str | os.PathLike,
-    panels: Sequence[tuple[str, npt.NDArray[np.float64]]],
-    rate: int,
+    path: str | os.PathLike, panels: Sequence[tuple[str, npt.NDArray[np.float64]]], rate: int
 ) -> None:
     """Draw one spectrogram above the other, in one colour scale, as PNG or SVG.
 
@@ -39,28 +32,19 @@ def draw_spectrograms(
         InputError: another suffix, no panels, a panel that is not one channel of finite samples,
             or the file cannot be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _METADATA:
-        raise InputError(
-            str(path), f"cannot draw a {suffix or 'file without suffix'}", "Use .png or .svg"
-        )
     if not panels:
         raise InputError(str(path), "nothing to draw", "Give at least one recording")
     for title, samples in panels:
         if samples.ndim != 1 or samples.size == 0 or not np.isfinite(samples).all():
             raise InputError(title, f"got shape {samples.shape}, expected finite (samples,)")
-    with replacing(path) as temporary, matplotlib.rc_context(_STYLE):
-        _figure(panels, rate).savefig(
-            temporary, format=suffix[1:], dpi=120, metadata=_METADATA[suffix]
-        )
+    size = (10.0, 0.7 + 2.1 * len(panels))
+    with drawn(path, size, dpi=120, layout="constrained", style=_STYLE) as figure:
+        _draw(figure, panels, rate)
 
 
-def _figure(panels: Sequence[tuple[str, npt.NDArray[np.float64]]], rate: int) -> Figure:
-    """The whole figure, without pyplot: no window, no global state."""
+def _draw(figure: Figure, panels: Sequence[tuple[str, npt.NDArray[np.float64]]], rate: int) -> None:
     levels = [_levels(samples) for _, samples in panels]
     loudest = max(float(np.percentile(level, LOUD)) for level in levels)
-    figure = Figure(figsize=(10.0, 0.7 + 2.1 * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)
     all_axes = figure.subplots(len(panels), sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, level, (title, samples) in zip(all_axes, levels, panels, strict=True):
         image = axes.imshow(
@@ -85,7 +69,6 @@ def _figure(panels: Sequence[tuple[str, npt.NDArray[np.float64]]], rate: int) ->
         aspect=12 * len(panels),
         pad=0.01,
     )
-    return figure
 
 
 def _levels(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

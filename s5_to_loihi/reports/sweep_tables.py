@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
-from rich.text import Text
-
-from s5_to_loihi.reports.tables import new_table
+from s5_to_loihi.reports.numbers import symbol
+from s5_to_loihi.reports.table import Cell, Mark, Row, Table, of_rows
 from s5_to_loihi.sweeping.metrics import METRICS
 
 #: Metrics shown in a table besides quality and those of the front; ``results.json`` has all.
 SHOWN = ("synapses", "cores", "memory", "synops", "latency", "energy")
 #: Columns for settings that have short names of their own.
-HEADINGS = {"checkpoint": "checkpoint", "activations": "act.", "objective": "mapped for"}
+HEADINGS = {"activations": "act.", "objective": "mapped for"}
 
 
 def point_table(results: dict, varied: Sequence[str]) -> Table:
@@ -27,26 +25,26 @@ def point_table(results: dict, varied: Sequence[str]) -> Table:
     front = [entry["metric"] for entry in results["front"]]
     known = {name for point in points for name in point["metrics"]}
     wanted = {*SHOWN, *front, "si_snr" if "si_snr" in known else "fidelity"}
-    shown = [name for name in METRICS if name in wanted & known]
+    metrics = [name for name in METRICS if name in wanted & known]
     scopes = {point["metrics"]["energy"]["scope"] for point in points}
-    table = new_table(
+    return of_rows(
         f"{results['name']}: {len(points)} points; * is on the front of"
         f" {', '.join(METRICS[name].title for name in front)}: no other point is better in one of"
         f" these and as good in the rest\nenergy: a token, {', '.join(sorted(scopes)) or '-'};"
         " times and energies are modelled, ranges in results.json",
-        ("", "left"),
-        *((HEADINGS.get(name, name), "left") for name in varied),
-        *((METRICS[name].title, "right") for name in shown),
+        ("", *_headings(varied), *(f"{METRICS[name].title} # {unit(name)}" for name in metrics)),
+        (
+            Row(
+                (
+                    Cell("*" if point["on_front"] else ""),
+                    *(Cell(setting(point["settings"][name])) for name in varied),
+                    *(Cell(number(point, name)) for name in metrics),
+                ),
+                strong=point["on_front"],
+            )
+            for point in points
+        ),
     )
-    table.add_row(*([""] * (len(varied) + 1)), *(METRICS[name].unit for name in shown), style="dim")
-    for point in points:
-        table.add_row(
-            "*" if point["on_front"] else "",
-            *(setting(point["settings"][name]) for name in varied),
-            *(number(point, name) for name in shown),
-            style="bold" if point["on_front"] else None,
-        )
-    return table
 
 
 def failure_table(results: dict, varied: Sequence[str]) -> Table | None:
@@ -54,15 +52,21 @@ def failure_table(results: dict, varied: Sequence[str]) -> Table | None:
     points = [point for point in results["points"] if point["status"] == "failed"]
     if not points:
         return None
-    table = new_table(
+    return of_rows(
         f"{len(points)} points failed (--retry-failed computes them again)",
-        *((HEADINGS.get(name, name), "left") for name in varied),
+        (*_headings(varied), "reason"),
+        (
+            (
+                *(Cell(setting(point["settings"][name]), Mark.NOTICE) for name in varied),
+                Cell(point["error"], Mark.NOTICE),
+            )
+            for point in points
+        ),
     )
-    table.add_column("reason", overflow="fold", ratio=1)
-    for point in points:
-        cells = [setting(point["settings"][name]) for name in varied]
-        table.add_row(*cells, Text(point["error"]), style="yellow")
-    return table
+
+
+def _headings(varied: Sequence[str]) -> list[str]:
+    return [HEADINGS.get(name, name) for name in varied]
 
 
 def setting(value: object) -> str:
@@ -75,3 +79,8 @@ def number(point: dict, name: str) -> str:
     if name not in point["metrics"]:
         return "-"
     return f"{point['metrics'][name]['value']:,.{METRICS[name].digits}f}"
+
+
+def unit(name: str) -> str:
+    """Return the unit of a metric for people."""
+    return symbol(METRICS[name].unit)

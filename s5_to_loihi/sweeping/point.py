@@ -17,8 +17,7 @@ import numpy as np
 from s5_to_loihi import audio
 from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.bundle.core_mapping import Objective
-from s5_to_loihi.checkpoints.loading import load
-from s5_to_loihi.checkpoints.model_pruning import sparsity_of
+from s5_to_loihi.checkpoints.magnitude_pruning import sparsity_of
 from s5_to_loihi.compiler import quantize
 from s5_to_loihi.denoising import compare_denoising
 from s5_to_loihi.fixed_point import to_integers
@@ -31,7 +30,6 @@ from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording, record
 from s5_to_loihi.profiling.profile import Profile, profile_recording
 from s5_to_loihi.profiling.quantity import Origin, Quantity
-from s5_to_loihi.quantization.calibration import check_data, split
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.report import output_signal_to_noise
 from s5_to_loihi.simulation import read_array
@@ -91,18 +89,10 @@ def _simulated(point: Point) -> Simulated:
     """Prune, quantize, and run on held-out data."""
     check_unchanged(point)
     settings = point.settings
-    original = load(point.checkpoint.path, point.options).model
-    calibration = check_data(
-        original, read_array(Path(point.calibration.path)), point.calibration.path
-    )
-    if point.held_out is None:
-        calibration, held_out = split(original, calibration)
-    else:
-        held_out = check_data(original, read_array(Path(point.held_out.path)), point.held_out.path)
     made = quantize(
         Path(point.checkpoint.path),
-        calibration,
-        held_out=held_out,
+        read_array(Path(point.calibration.path)),
+        held_out=None if point.held_out is None else read_array(Path(point.held_out.path)),
         precision=Precision(
             weights=settings.weights,
             activations=settings.activations,
@@ -114,8 +104,9 @@ def _simulated(point: Point) -> Simulated:
         options=point.options,
         sparsity=settings.sparsity,
         sequence_length=point.sequence_length,
+        where=(point.calibration.path, point.held_out.path if point.held_out else "held-out data"),
     )
-    network = made.bundle.network
+    network, held_out = made.bundle.network, made.held_out
     tokens, _ = to_integers(held_out, network.input_format)
     count = held_out.shape[0] * held_out.shape[1]
     source = f"simulation in integers of {count:,} held-out tokens"
@@ -124,7 +115,7 @@ def _simulated(point: Point) -> Simulated:
         "fidelity": (
             made.report.signal_to_noise
             if settings.sparsity is None
-            else _fidelity(original, network, held_out, tokens),
+            else _fidelity(made.original, network, held_out, tokens),
             "outputs against the float checkpoint, before pruning",
         ),
     }

@@ -92,7 +92,9 @@ def prepare_dense(params):
 def prepare_block(params, state_bits):
     """The weights of one block as lists and sparse rows, with its zero initial state."""
     mixer = params["mixer"]
-    block = {name: [int(value) for value in mixer[name]] for name in ("A_real", "A_imag", "D")}
+    block: dict = {
+        name: [int(value) for value in mixer[name]] for name in ("A_real", "A_imag", "D")
+    }
     block |= {name: sparse_rows(mixer[name]) for name in ("B_real", "B_imag", "C_real", "C_imag")}
     block |= {name: prepare_dense(params[name]) for name in ("out1", "out2") if name in params}
     block["norm"] = {name: [int(value) for value in row] for name, row in params["norm"].items()}
@@ -133,8 +135,9 @@ def run_norm(norm, config, exponents, values, exponent, prefix, record):
     return values, exponent
 
 
-def next_state(x_real, x_imag, a_real, a_imag, bu_real, bu_imag, config, bits):
+def next_state(registers, config, bits):
     """The recurrence: each product is floored by itself; the sum saturates at the state's width."""
+    x_real, x_imag, a_real, a_imag, bu_real, bu_imag = registers
     real_exp, imag_exp = config["A_real_exp"], config["A_imag_exp"]
     return (
         saturate(
@@ -163,7 +166,7 @@ def run_mixer(block, config, values, exponent, conjugate_symmetric, record):
         for part in ("real", "imag")
     }
     states = [
-        next_state(*one, config, block["state_bits"])
+        next_state(one, config, block["state_bits"])
         for one in zip(
             block["x_real"],
             block["x_imag"],
@@ -259,7 +262,7 @@ def evaluate(
     """
     assert glu in ("half1", "half2", "full", "none")
     assert readout in ("each_token", "last", "mean")
-    recorded = {}
+    recorded: dict[str, list] = {}
 
     def record(values, *names, prefix=""):
         for name in names:
@@ -409,7 +412,9 @@ def random_model(
     No product's shift e1 + e2 - eo is negative; apart from that the exponents vary widely and from
     block to block. Made for random tokens with a root mean square of about 2**12.
     """
-    params, qconfig, exponents = {"encoder": {}}, {"encoder": {}}, {}
+    params: dict = {"encoder": {}}
+    qconfig: dict = {"encoder": {}}
+    exponents: dict[str, int] = {}
     inp_exp, wanted = int(rng.integers(8, 16)), int(rng.integers(7, 15))
     params["encoder"]["encoder"], config = random_dense(
         rng, features_in, width, inp_exp, density, wanted, inp_exp

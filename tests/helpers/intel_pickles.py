@@ -8,6 +8,7 @@ import pickle
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 from unittest import mock
 
 import numpy as np
@@ -66,10 +67,10 @@ def write_pickle(path: Path, tree: object) -> None:
 
 
 class _Pickler(pickle.Pickler):
-    def reducer_override(self, obj: object) -> object:
-        if type(obj) is not np.ndarray:
+    def reducer_override(self, obj: object) -> tuple:
+        if not isinstance(obj, np.ndarray):
             return NotImplemented
-        _, arguments, state = obj.__reduce__()
+        _, arguments, state = cast(tuple, obj.__reduce__())
         return _reconstruct_array, (_reconstruct, arguments, state, {"weak_type": False})
 
 

@@ -25,8 +25,8 @@ def main(path: str, microcode: str, what: str, partition="", lowering="microcode
     )
     phase = board._phase
 
-    def one_phase(job, name, *arguments):
-        return phase(job, name, *arguments) if name == what else None
+    def one_phase(job, name, **arguments):
+        return phase(job, name, **arguments) if name == what else None
 
     board._phase = one_phase
     tokens = np.zeros((3, 1, network.input_size), dtype=np.int64)

@@ -36,8 +36,8 @@ def synthetic_s5(
     rng = np.random.default_rng(seed)
     groups, synapses = [], []
 
-    def group(name: str, kind: str, size: int) -> None:
-        kind = KINDS[kind]
+    def group(name: str, kind_name: str, size: int) -> None:
+        kind = KINDS[kind_name]
         groups.append(
             NeuronGroup(
                 name,
@@ -50,8 +50,8 @@ def synthetic_s5(
         )
 
     def edge(name: str, source: str, target: str, weights: csr_matrix, delay: int = 0) -> None:
-        ends = (Endpoint(*one.rsplit(".", 1)) for one in (source, target))
-        synapses.append(Synapses(name, *ends, weights, WEIGHT.exponent, delay))
+        start, end = (Endpoint(*one.rsplit(".", 1)) for one in (source, target))
+        synapses.append(Synapses(name, start, end, weights, WEIGHT.exponent, delay))
 
     group("encoder", "dense", width)
     token = f"{INPUT}.{TOKEN}"
@@ -110,7 +110,7 @@ def _diagonal(rng: np.random.Generator | None, size: int) -> csr_matrix:
 
 
 def _constants(rng: np.random.Generator, cls: type, size: int):
-    values = {}
+    values: dict[str, object] = {}
     for name, hint in typing.get_type_hints(cls).items():
         if hint == Integers:
             values[name] = rng.integers(-(2**15), 2**15, size)

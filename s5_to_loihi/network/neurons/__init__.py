@@ -40,10 +40,10 @@ KINDS: dict[str, NeuronKind] = {
     )
 }
 
-__all__ = ["KINDS", "NeuronKind", "known_kinds", "register"]
+#: Where the kinds of others are named.
+VARIABLE, ENTRY_POINTS = "S5_TO_LOIHI_KINDS", "s5_to_loihi.kinds"
 
-VARIABLE = "S5_TO_LOIHI_KINDS"
-ENTRY_POINTS = "s5_to_loihi.kinds"
+__all__ = ["KINDS", "VARIABLE", "NeuronKind", "known_kinds", "register"]
 
 
 def register(kind: NeuronKind) -> None:

@@ -85,9 +85,7 @@ def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Cha
 
 
 def stacked(
-    name: str,
-    caption: str,
-    rows: Sequence[tuple[str, Mapping[str, float], Quantity]],
+    name: str, caption: str, rows: Sequence[tuple[str, Mapping[str, float], Quantity]]
 ) -> Chart:
     """Draw wholes as bars of their parts, with the range of the whole.
 

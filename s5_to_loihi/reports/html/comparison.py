@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.profiling.baselines import STREAMING, Baseline
-from s5_to_loihi.profiling.contenders import RATIO_SCOPE, Contender, Ratio, device_ratios, ratios
+from s5_to_loihi.profiling.contenders import RATIO_SCOPE, Contender, ratios
 from s5_to_loihi.profiling.dense_float import sizes_of
 from s5_to_loihi.profiling.findings import Findings
-from s5_to_loihi.profiling.published import published
 from s5_to_loihi.profiling.quantity import Quantity
+from s5_to_loihi.reports import comparison_tables
 from s5_to_loihi.reports.html import charts
-from s5_to_loihi.reports.html.cells import number, table, text
-from s5_to_loihi.reports.html.page import Cell, Note, Section, Table
+from s5_to_loihi.reports.html.page import Block, Note, Section
 from s5_to_loihi.reports.numbers import shown, with_range
+from s5_to_loihi.reports.table import Cell, Table, of_rows
 
 
 def comparison(findings: Findings) -> Section:
@@ -30,7 +29,7 @@ def comparison(findings: Findings) -> Section:
         *((f"{one.name}, {mode}", _chip_energy(one, mode)) for one, mode in _on_chip(findings)),
         *((label, one.energy) for label, one in measured.items() if one.energy is not None),
     ]
-    blocks = [
+    blocks: list[Block] = [
         *(Note(_in_words(findings.own, other)) for other in findings.contenders[1:]),
         charts.ranges(
             "token-times",
@@ -45,11 +44,11 @@ def comparison(findings: Findings) -> Section:
             energies,
         ),
         _rows(measured, latencies, energies),
-        _networks(findings),
-        _ratio_table(findings),
-        *_device_table(findings),
+        comparison_tables.network_table(findings.contenders),
+        comparison_tables.ratio_table(findings),
+        *comparison_tables.device_tables(findings),
         *_quality(findings),
-        _publications(),
+        comparison_tables.published_table(),
         *(Note(remark) for remark in findings.remarks),
     ]
     return Section("comparison", "Comparison", tuple(blocks))
@@ -110,76 +109,19 @@ def _rows(
             source = f"{baseline.software} on {baseline.device}; {baseline.sizes}; {time.source}"
         rows.append(
             (
-                Cell(label, time.origin.value),
-                number(time),
-                number(energy) if energy else text("-"),
-                text(time.scope),
-                text(energy.scope if energy else baseline.energy_note if baseline else "-"),
-                text(source),
+                Cell(label, origin=time.origin),
+                time,
+                energy or "-",
+                time.scope,
+                energy.scope if energy else baseline.energy_note if baseline else "-",
+                source,
             )
         )
-    return table(
+    return of_rows(
         "A token on each device: the first rows are modelled, the float model was measured",
-        "what | time a token # | energy a token # | time covers | energy covers | source",
+        ("what", "time a token #", "energy a token #", "time covers", "energy covers", "source"),
         rows,
     )
-
-
-def _networks(findings: Findings) -> Table:
-    return table(
-        "Networks on Loihi 2 by the same tool: what they store and do",
-        "network | synapses # | synaptic words # | all words # | cores # | synops a token #"
-        " | messages a token # | what it is",
-        [
-            (
-                text(one.name),
-                text(one.network.synapse_count),
-                text(one.words[Resource.SYNAPSES]),
-                text(one.words[Resource.TOTAL]),
-                text(one.profile.mapping.cores),
-                number(one.profile.activity.synops),
-                number(one.profile.activity.messages),
-                text(f"{one.what}; {one.profile.system}"),
-            )
-            for one in findings.contenders
-        ],
-    )
-
-
-def _ratio_table(findings: Findings) -> Table:
-    """Put all networks beside this one, in one table with the paper's claims."""
-    own, others = findings.own, findings.contenders[1:]
-    rows = []
-    for ratios_of_row in zip(*(ratios(own, other) for other in others), strict=True):
-        first = ratios_of_row[0]
-        cells = [number(one.ratio) for one in ratios_of_row]
-        rows.append((Cell(first.name, first.ratio.origin.value), *cells, *_claim(first)))
-    names = "".join(f"{other.name} # | " for other in others)
-    return table(
-        "How much more the others take than this network (in brackets: nine of ten drawn choices"
-        " of the constants, each the same for both; %: how much memory this network saves), beside"
-        " what arXiv 2502.01330 says of its own networks",
-        f"of | {names}paper # | the same | not the same",
-        rows,
-    )
-
-
-def _device_table(findings: Findings) -> list[Table]:
-    """Put the float model, where it was measured a token at a time, beside this network."""
-    weights = sizes_of(findings.opened.network).weights
-    rows = [
-        (Cell(one.name, one.ratio.origin.value), number(one.ratio), *_claim(one))
-        for baseline in findings.baselines
-        if baseline.mode == STREAMING and baseline.weights == weights
-        for one in device_ratios(findings.own, baseline)
-    ]
-    caption = "How much more the float model takes where it was measured, a token at a time"
-    return [table(caption, "of | ratio # | paper # | the same | not the same", rows)][: len(rows)]
-
-
-def _claim(ratio: Ratio) -> tuple[Cell, ...]:
-    claimed = number(ratio.claim.quantity) if ratio.claim else text("-")
-    return claimed, text(ratio.same or "-"), text(ratio.different or "-")
 
 
 def _quality(findings: Findings) -> list[Note]:
@@ -194,20 +136,3 @@ def _quality(findings: Findings) -> list[Note]:
             " measured with the integers of both."
         )
     ]
-
-
-def _publications() -> Table:
-    return table(
-        "Published, for orientation: other networks on other devices",
-        "what | ratio # | scope | source | confidence",
-        [
-            (
-                Cell(row.what, row.quantity.origin.value),
-                text(with_range(row.quantity)),
-                text(row.quantity.scope),
-                text(row.quantity.source),
-                text(row.confidence),
-            )
-            for row in published().values()
-        ],
-    )

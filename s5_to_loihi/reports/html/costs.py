@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from s5_to_loihi.profiling.costs import PARTS
+from s5_to_loihi.profiling.estimate import LATENCY, energy_name
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.profiling.profile import ModeProfile
-from s5_to_loihi.profiling.quantity import Quantity
+from s5_to_loihi.reports import profile_tables
 from s5_to_loihi.reports.html import charts
-from s5_to_loihi.reports.html.cells import card, number, share, table, text
-from s5_to_loihi.reports.html.page import Card, Cards, Cell, Note, Section
+from s5_to_loihi.reports.html.page import Card, Cards, Note, Section, card
 from s5_to_loihi.reports.numbers import shown, with_range
 
 #: The scope of the energies in the summary: what the network itself draws.
 SCOPE = "neurocore rails"
 MODES = ("fall-through", "pipelined")
+#: A page shows what drawn constants give, too.
+COSTS = (
+    "Modelled: as given, in brackets with all constants fast and all slow; drawn: median over"
+    " constants drawn from their ranges, in brackets the middle nine tenths"
+)
 
 
 def summary(findings: Findings) -> Section:
@@ -22,12 +29,13 @@ def summary(findings: Findings) -> Section:
     falling, flowing = (profile.modes[mode] for mode in MODES)
     waiting, mapping = falling.real_time, profile.mapping
     hop = shown(waiting.hop.value / 1000)
+    busy = profile_tables.percent(waiting.duty_cycle)
     cards = [
         card("Latency of a token, fall-through", falling.latency),
         card("Throughput, pipelined", flowing.throughput),
         card("Energy a token, fall-through", falling.energy[SCOPE].total),
         card("Energy a token, pipelined", flowing.energy[SCOPE].total),
-        card(f"Busy, a token every {hop} ms", _percent(waiting.duty_cycle)),
+        card(f"Busy, a token every {hop} ms", replace(busy, unit="% of the time")),
         card("Synaptic operations", profile.activity.synops),
         Card(
             "Cores",
@@ -70,13 +78,6 @@ def _deciding(mode: ModeProfile) -> str:
     found = mode.critical
     place = ", ".join(filter(None, (found.resource, found.place, found.group)))
     return f"{mode.mode}, {place}"
-
-
-def _percent(part: Quantity) -> Quantity:
-    return Quantity(
-        100 * part.value, 100 * part.low, 100 * part.high, "% of the time", part.scope,
-        part.origin, part.source,
-    )  # fmt: skip
 
 
 def _verified_card(findings: Findings) -> Card:
@@ -124,79 +125,10 @@ def cost(findings: Findings) -> Section:
                     for label, split in energies
                 ],
             ),
-            _cost_table(modes),
-            _terms_table(modes),
-            _influence_table(modes),
+            replace(profile_tables.cost_table(modes), title=COSTS),
+            profile_tables.term_table(modes),
+            profile_tables.influence_table(modes, (LATENCY, energy_name(SCOPE))),
         ),
-    )
-
-
-def _figures(mode: ModeProfile) -> dict[str, tuple[Quantity, str]]:
-    """Return the numbers of a mode: for people -> number, name of its distribution."""
-    return {
-        "timestep, mean": (mode.timestep, "timestep"),
-        "timestep, 95th percentile": (mode.timestep_95, ""),
-        "timestep, longest": (mode.timestep_longest, ""),
-        "latency": (mode.latency, "latency"),
-        "throughput": (mode.throughput, "throughput"),
-        **{
-            f"energy a token, {scope}": (split.total, f"energy, {scope}, total")
-            for scope, split in mode.energy.items()
-        },
-        **{f"power, {scope}": (one, f"power, {scope}") for scope, one in mode.power.items()},
-    }
-
-
-def _cost_table(modes: list[ModeProfile]):
-    rows = []
-    for name in _figures(modes[0]):
-        cells: list[Cell] = [text(name)]
-        for mode in modes:
-            quantity, drawn = _figures(mode)[name]
-            cells.append(number(quantity))
-            spread = mode.distribution.get(drawn)
-            cells.append(number(spread) if spread else text("-"))
-        rows.append(tuple(cells))
-    return table(
-        "Modelled: as given, in brackets with all constants fast and all slow; drawn: median over"
-        " constants drawn from their ranges, in brackets the middle nine tenths",
-        "number | fall-through # | drawn # | pipelined # | drawn #",
-        rows,
-    )
-
-
-def _terms_table(modes: list[ModeProfile]):
-    return table(
-        "What a timestep waits for: the longest decides",
-        "mode | waits for | takes, alone # | decides #",
-        [
-            (text(mode.mode), text(term.name), number(term.time), share(term.decides))
-            for mode in modes
-            for term in mode.terms
-            if term.time.high > 0
-        ],
-        folded=True,
-    )
-
-
-def _influence_table(modes: list[ModeProfile]):
-    return table(
-        "Which constants the uncertainty comes from: the number with one constant at the ends of"
-        " its range, all others as given",
-        "mode | number | constant | number with its range # | share of the spread #",
-        [
-            (
-                text(mode.mode),
-                text(name),
-                text(one.constant),
-                number(one.effect),
-                share(one.share),
-            )
-            for mode in modes
-            for name in ("latency", f"energy, {SCOPE}, total")
-            for one in mode.influences[name][:4]
-        ],
-        folded=True,
     )
 
 
@@ -204,21 +136,6 @@ def real_time(findings: Findings) -> Section:
     """Return what the network takes with a token every hop."""
     modes = [findings.own.profile.modes[mode] for mode in MODES]
     hop = modes[0].real_time.hop
-    rows = []
-    for mode in modes:
-        view = mode.real_time
-        fast, nominal, slow = view.keeps_up
-        kept = "yes" if slow else "as given" if nominal else "only if fast" if fast else "no"
-        rows.append(
-            (
-                text(mode.mode),
-                text(kept, warning=not nominal),
-                number(_percent(view.duty_cycle)),
-                number(view.latency),
-                *(number(one) for one in view.energy.values()),
-            )
-        )
-    scopes = " | ".join(f"energy a token, {scope} #" for scope in modes[0].real_time.energy)
     return Section(
         "real-time",
         "In real time",
@@ -226,11 +143,7 @@ def real_time(findings: Findings) -> Section:
             Note(
                 f"A token every {with_range(hop)}; what is drawn while the chip waits is counted."
             ),
-            table(
-                "Modelled, with the range of the constants",
-                f"mode | keeps up | busy # | latency # | {scopes}",
-                rows,
-            ),
+            profile_tables.real_time_table(modes),
         ),
     )
 
@@ -240,19 +153,6 @@ def measured(findings: Findings) -> Section | None:
     run = findings.measured
     if run is None:
         return None
-    rows = []
-    for one in findings.compared:
-        inside = {True: "yes", False: "no", None: ""}[one.inside]
-        rows.append(
-            (
-                text(one.name),
-                number(one.measured),
-                number(one.predicted) if one.predicted else text(""),
-                text("" if one.ratio is None else f"{shown(one.ratio)} ×"),
-                text(inside, warning=one.inside is False),
-                text(one.note),
-            )
-        )
     place = ", ".join(f"{name} {value}" for name, value in run.environment.items())
     return Section(
         "measured",
@@ -262,10 +162,6 @@ def measured(findings: Findings) -> Section | None:
                 f"Run on {run.target}, {run.mode}, {run.tokens:,} tokens, {run.timesteps:,}"
                 f" timesteps; {place or 'nothing is said of the environment'}."
             ),
-            table(
-                "Measured beside predicted",
-                "number | measured # | predicted # | measured / predicted # | in range | note",
-                rows,
-            ),
+            profile_tables.comparison_table(findings.compared),
         ),
     )

@@ -12,7 +12,12 @@ from typing import ClassVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from s5_to_loihi.profiling.quantity import Quantity
+from s5_to_loihi.reports.numbers import in_words
+from s5_to_loihi.reports.table import Cell, Names, Table
+
 DIRECTORY = Path(__file__).parent
+NBSP = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -31,52 +36,19 @@ class Card:
     origin: str
 
 
+def card(title: str, quantity: Quantity) -> Card:
+    """Return a card for a number."""
+    value, unit, span = in_words(quantity)
+    of_range = f"range {span}" if span else ""
+    return Card(title, value, unit, of_range, quantity.scope, quantity.origin.value)
+
+
 @dataclass(frozen=True)
 class Cards:
     """Numbers side by side."""
 
     kind: ClassVar[str] = "cards"
     cards: tuple[Card, ...]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
-
-    Attributes:
-        text: shown as it is.
-        origin: shown as a badge if it is not empty.
-        share: 0..1, drawn as a bar behind the text.
-        warning: whether the reader should look at it.
-    """
-
-    text: str
-    origin: str = ""
-    share: float | None = None
-    warning: bool = False
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table; numbers are set flush right."""
-
-    heading: str
-    number: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; the first column names the row. A folded one opens with a click."""
-
-    kind: ClassVar[str] = "table"
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    folded: bool = False
-
-    def __post_init__(self):
-        if any(len(row) != len(self.columns) for row in self.rows):
-            raise ValueError(f"{self.caption}: a row has not {len(self.columns)} cells")
 
 
 @dataclass(frozen=True)
@@ -122,13 +94,17 @@ class Note:
     text: str
 
 
+#: What a section consists of; each has its macro in ``report.html``.
+Block = Cards | Table | Chart | Picture | Note
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of the page with a heading; ``name`` is its address within the page."""
 
     name: str
     title: str
-    blocks: tuple[Cards | Table | Chart | Picture | Note, ...]
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -162,6 +138,7 @@ def rendered(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["words"] = _words
     scripts = [get_plotlyjs(), (DIRECTORY / "report.js").read_text("utf-8")]
     return environment.get_template("report.html").render(
         page=page,
@@ -169,6 +146,14 @@ def rendered(page: Page) -> str:
         scripts=[Markup(script) for script in scripts],
         digests=[_digest(script) for script in scripts],
     )
+
+
+def _words(cell: Cell, unit: str) -> str:
+    """Return what a cell says; where its line ends, it ends before a range."""
+    words = cell.words(unit, narrow=False)
+    if isinstance(cell.content, str | Names):
+        return words
+    return words.replace(" ", NBSP).replace(f"{NBSP}(", " (")
 
 
 def _digest(script: str) -> str:

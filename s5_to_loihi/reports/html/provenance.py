@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 
+from s5_to_loihi.loihi2.facts import Fact
 from s5_to_loihi.profiling.constants import NAMES, fact
 from s5_to_loihi.profiling.findings import Findings
-from s5_to_loihi.reports.html.cells import table, text
 from s5_to_loihi.reports.html.page import Note, Section
 from s5_to_loihi.reports.numbers import shown
+from s5_to_loihi.reports.table import Cell, Mark, of_rows, table
 from s5_to_loihi.version import VERSION
 
 
@@ -31,19 +32,6 @@ def provenance(findings: Findings, command: str) -> Section:
         "tool": f"s5_to_loihi {VERSION}, Python {platform.python_version()}",
         "command": command,
     }
-    system = own.evaluation.system
-    rows = []
-    for name in NAMES:
-        one = fact(system, name)
-        rows.append(
-            (
-                text(name),
-                text(f"{shown(one.value)} {one.unit}"),
-                text("" if one.low == one.high else f"{shown(one.low)} to {shown(one.high)}"),
-                text(one.confidence, warning=one.confidence == "low"),
-                text(one.source),
-            )
-        )
     return Section(
         "provenance",
         "How each number came about",
@@ -55,13 +43,27 @@ def provenance(findings: Findings, command: str) -> Section:
                 " fast and at their slow end. Published: read in the publication that the row"
                 " names."
             ),
-            table("Of this report", "what | is", [(text(k), text(v)) for k, v in facts.items()]),
+            of_rows("Of this report", ("what", "is"), facts.items()),
             table(
                 "Constants of the model",
-                "constant | value # | range # | confidence | source",
-                rows,
+                [(name, fact(own.evaluation.system, name)) for name in NAMES],
+                {
+                    "constant": lambda one: one[0],
+                    "value #": lambda one: f"{shown(one[1].value)} {one[1].unit}",
+                    "range #": lambda one: _range(one[1]),
+                    "confidence": lambda one: _confidence(one[1]),
+                    "source": lambda one: one[1].source,
+                },
                 folded=True,
             ),
             *(Note(f"Note of the compiler: {note}") for note in opened.notes),
         ),
     )
+
+
+def _range(of: Fact) -> str:
+    return "" if of.low == of.high else f"{shown(of.low)} to {shown(of.high)}"
+
+
+def _confidence(of: Fact) -> Cell:
+    return Cell(of.confidence, Mark.NOTICE if of.confidence == "low" else None)

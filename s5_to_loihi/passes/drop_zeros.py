@@ -1,4 +1,4 @@
-"""prune: drop what is never sent or never counts, without changing a single integer."""
+"""prune: drop what never counts, zero weights, without changing a single integer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from s5_to_loihi.network.network import Network, Synapses, frozen_weights
 
 
 @dataclass(frozen=True)
-class Prune:
+class DropZeros:
     """Remove zero weights from the sparse storage, and synapses that have none left.
 
     A port without synapses accumulates zero.

@@ -1,0 +1,1 @@
+"""From a layer of floats and what enters it to a group of neurons, one file a kind of group."""

@@ -1,0 +1,134 @@
+"""SCALED_GATE and its kin: the end of a block, gated linear unit and residual addition."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.float_model import Affine, GluVariant
+from s5_to_loihi.network.network import Endpoint
+from s5_to_loihi.network.neurons import (
+    SCALED_FULL_GATE,
+    SCALED_GATE,
+    SCALED_RESIDUAL,
+    NeuronKind,
+)
+from s5_to_loihi.network.neurons.scaled_gate import (
+    OPENING_EXPONENT,
+    ScaledFullGateConstants,
+    ScaledGateConstants,
+    SumConstants,
+)
+from s5_to_loihi.network.widths import STATE_BITS
+from s5_to_loihi.quantization.draft import Draft, Message, Reader
+from s5_to_loihi.quantization.folding import FoldedBlock
+from s5_to_loihi.quantization.formats import (
+    channel_exponents,
+    fine_bits,
+    limited,
+    right_shifts,
+)
+from s5_to_loihi.quantization.groups.dense import affine_constants
+from s5_to_loihi.quantization.tables import sigmoid_table
+
+#: What enters a sigmoid: within +-8, or coarser where the data go beyond.
+GATE = Format(16, 12)
+OPENING = Format(17, OPENING_EXPONENT)
+
+
+def add_gate(
+    draft: Draft,
+    name: str,
+    folded: FoldedBlock,
+    hidden: Message,
+    output: tuple[Message, Message],
+    reader: Reader,
+) -> Message:
+    """Quantize the end of block ``name``.
+
+    Args:
+        draft: the network so far.
+        name: of the block.
+        folded: the block.
+        hidden: what enters it.
+        output: its messages y and activation.
+        reader: what the block's result enters.
+    """
+    block, group = folded.block, f"{name}.gate"
+    y, activation = output
+    value_exponents = activation.exponents
+    if block.value is not None:
+        value_exponents = channel_exponents(draft.floats[f"{name}.value"], activation.format.bits)
+    end, exponents = _residual_sum(draft, name, block.rectified, value_exponents, hidden, reader)
+    formats = {"hidden": end.hidden, "total": end.hidden}
+    kind: NeuronKind = SCALED_RESIDUAL
+    constants: SumConstants | ScaledGateConstants | ScaledFullGateConstants = end
+    if block.gate is not None:
+        base = _opening(draft, name, block.gate, activation, end)
+        kind, constants = SCALED_GATE, base
+        formats |= {"gate_affine": base.gate.result, "opening": OPENING}
+        if block.value is not None:
+            rows, bias = draft.weigh(
+                f"{name}.W1", block.value.weight, activation, Endpoint(group, "value"),
+                draft.floats[f"{name}.value"],
+            )  # fmt: skip
+            value = affine_constants(
+                f"{name}.W1", rows, bias, activation.format.bits, value_exponents
+            )
+            kind, constants = SCALED_FULL_GATE, ScaledFullGateConstants(value, base)
+            formats["value_affine"] = value.result
+    if block.value is None:
+        source = y if block.glu is GluVariant.HALF2 else activation
+        draft.builder.hand_on(f"{name}.value", source.endpoint, Endpoint(group, "value"))
+    draft.builder.hand_on(f"{name}.residual", hidden.endpoint, Endpoint(group, "residual"))
+    draft.scale(f"{group}.total", f"{name}.total", exponents)
+    sources = (hidden, *output)
+    return draft.add(group, kind, constants, formats, sources, exponents, block.rectified)[0]
+
+
+def _residual_sum(
+    draft: Draft,
+    name: str,
+    rectified: bool,
+    value_exponents: np.ndarray,
+    hidden: Message,
+    reader: Reader,
+) -> tuple[SumConstants, np.ndarray]:
+    """Return the constants of the addition, and the fractional bits of each neuron's result."""
+    total = draft.floats[f"{name}.total"]
+    kept = np.maximum(total, 0) if rectified else total
+    bits, exponents = draft.message_format(f"{name}.hidden", kept, [reader])
+    fine = fine_bits(bits)
+    # Nothing is gained by more fractional bits than the operands have.
+    finest = np.minimum(value_exponents, hidden.exponents) + OPENING_EXPONENT - fine
+    exponents = np.minimum(exponents, finest)
+    message = Format(bits, int(exponents.min()))
+    from_operand = OPENING_EXPONENT - exponents - fine
+    constants = SumConstants(
+        value_shift=right_shifts(value_exponents + from_operand, f"{name}.value"),
+        residual_shift=right_shifts(hidden.exponents + from_operand, f"{name}.residual"),
+        fine=Format(STATE_BITS, message.exponent + fine),
+        rounding_shift=fine,
+        hidden=message,
+        rectified=int(rectified),
+    )
+    return constants, exponents
+
+
+def _opening(
+    draft: Draft, name: str, affine: Affine, activation: Message, end: SumConstants
+) -> ScaledGateConstants:
+    """Quantize the map before the sigmoid, and tabulate the sigmoid."""
+    group, matrix, wanted = f"{name}.gate", f"{name}.W2", draft.floats[f"{name}.gate"]
+    rows, bias = draft.weigh(matrix, affine.weight, activation, Endpoint(group, "gate"), wanted)
+    # Beyond the limit the gate saturates, where the sigmoid is flat.
+    finest = np.full(len(bias), GATE.exponent - (np.abs(wanted).max() > 8))
+    exponents = limited(finest, GATE.bits, bias, rows.steps)
+    exponents = np.full(len(bias), exponents.min())
+    gate = affine_constants(matrix, rows, bias, GATE.bits, exponents)
+    table, error = sigmoid_table(gate.result, draft.precision.knots)
+    draft.notes.append(
+        f"{name}: sigmoid by {len(table.knots) - 1} segments, off by at most {error:.2g}"
+    )
+    draft.scale(f"{group}.gate_affine", f"{name}.gate", exponents)
+    return ScaledGateConstants(gate, table, end)

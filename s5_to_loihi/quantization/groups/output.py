@@ -1,0 +1,89 @@
+"""SCALED_OUTPUT and TABLE_OUTPUT: the projection of a block's states, feedthrough, activation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s5_to_loihi.float_model import Activation, GluVariant
+from s5_to_loihi.network.network import Endpoint
+from s5_to_loihi.network.neurons import SCALED_OUTPUT, TABLE_OUTPUT
+from s5_to_loihi.network.neurons.scaled_output import ScaledOutputConstants, TableOutputConstants
+from s5_to_loihi.quantization.draft import Draft, Message, Reader
+from s5_to_loihi.quantization.folding import FoldedBlock
+from s5_to_loihi.quantization.formats import limited, multipliers
+from s5_to_loihi.quantization.groups.dense import affine_constants
+from s5_to_loihi.quantization.tables import gelu_table
+
+
+def add_output(
+    draft: Draft, name: str, folded: FoldedBlock, hidden: Message, states: tuple[Message, Message]
+) -> tuple[Message, Message]:
+    """Quantize the projection of block ``name``; return its messages y and activation.
+
+    Args:
+        draft: the network so far.
+        name: of the block.
+        folded: the block.
+        hidden: what enters it.
+        states: both parts of its states.
+    """
+    block, group = folded.block, f"{name}.output"
+    bits, exponents = _format(draft, name, folded)
+    # The feedthrough has a factor of 16 bits of its own; C compensates what that leaves.
+    through, through_shift = multipliers(folded.d, f"{name}.D")
+    fed = hidden.integers * (through * np.exp2(-through_shift) * hidden.steps)
+    weight = np.concatenate([folded.c.real, -folded.c.imag], axis=1)
+    rows, bias = draft.fit(f"{name}.C", weight, states, draft.floats[f"{name}.y"] - fed)
+    exponents = limited(exponents, bits, bias, rows.steps, folded.d * hidden.steps)
+    if block.activation is not Activation.RELU:
+        # One table serves all neurons.
+        exponents = np.full(len(exponents), exponents.min())
+    affine = affine_constants(f"{name}.C", rows, bias, bits, exponents, floors=2)
+    through, through_shift = multipliers(
+        folded.d * hidden.steps * np.exp2(exponents + affine.rounding_shift), f"{name}.D"
+    )
+    halves = np.split(rows.integers, 2, axis=1)
+    for suffix, integers, state in zip(("re", "im"), halves, states, strict=True):
+        port = Endpoint(group, "projection")
+        draft.connect(f"{name}.C_{suffix}", integers, rows.digits, state, port)
+    draft.builder.hand_on(f"{name}.D", hidden.endpoint, Endpoint(group, "feedthrough"))
+    constants = ScaledOutputConstants(
+        projection=affine.weighted,
+        feedthrough=affine.weighted._replace(multiplier=through, shift=through_shift),
+        bias=affine.bias,
+        rounding_shift=affine.rounding_shift,
+        y=affine.result,
+    )
+    formats = dict.fromkeys(("y", "activation", "total"), affine.result)
+    if block.glu is GluVariant.HALF2:
+        draft.scale(f"{group}.y", f"{name}.y", exponents)
+    draft.scale(f"{group}.activation", f"{name}.activation", exponents)
+    sources = (*states, hidden)
+    if block.activation is Activation.RELU:
+        sent = draft.add(group, SCALED_OUTPUT, constants, formats, sources, exponents)
+    else:
+        table, error = gelu_table(block.activation, affine.result, draft.precision.knots)
+        draft.notes.append(
+            f"{name}: GELU by {len(table.knots) - 1} segments, off by at most {error:.2g}"
+        )
+        with_table = TableOutputConstants(constants, table, odd=0)
+        sent = draft.add(group, TABLE_OUTPUT, with_table, formats, sources, exponents)
+    y, activation = sent
+    return y, activation
+
+
+def _format(draft: Draft, name: str, folded: FoldedBlock) -> tuple[int, np.ndarray]:
+    """Return the bits of y and of the activation, and the fractional bits of each neuron's."""
+    block = folded.block
+    y, activation = draft.floats[f"{name}.y"], draft.floats[f"{name}.activation"]
+    readers = [
+        Reader(affine.weight, f"{name}.{which}")
+        for which, affine in (("W1", block.value), ("W2", block.gate))
+        if affine is not None
+    ]
+    kept = np.stack([y, activation])
+    if block.glu is GluVariant.HALF2:
+        kept = y
+    elif block.activation is Activation.RELU:
+        kept = activation
+    return draft.message_format(f"{name}.y", kept, readers)

@@ -1,0 +1,164 @@
+"""SCALED_STATE: the recurrence of a block."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.network.network import Endpoint
+from s5_to_loihi.network.neurons import SCALED_STATE
+from s5_to_loihi.network.neurons.scaled_state import ScaledStateConstants
+from s5_to_loihi.quantization.bounds import state_bounds
+from s5_to_loihi.quantization.draft import Draft, Message, Reader, affordable_bits
+from s5_to_loihi.quantization.folding import FoldedBlock
+from s5_to_loihi.quantization.formats import (
+    best_exponent,
+    covering_exponents,
+    multipliers,
+    resolvable,
+    within,
+)
+from s5_to_loihi.quantization.rounding import Moments, RoundedRows, moments
+
+#: Bits that a state register keeps above the largest value of the calibration data.
+STATE_HEADROOM_BITS = 3
+#: Bits of a state's resolution that may be given up so that its range is proven for every input.
+BITS_FOR_PROOF = 4
+
+
+def add_state(
+    draft: Draft, name: str, folded: FoldedBlock, hidden: Message
+) -> tuple[Message, Message]:
+    """Quantize the recurrence of block ``name``; return both parts of its messages."""
+    group = f"{name}.state"
+    rows, fitted, bias = _fit(draft, name, folded, hidden)
+    decay_bits = draft.precision.bits("eigenvalue", f"{name}.eigenvalues")
+    decay, decay_shift = eigenvalues(folded.a, f"{name}.eigenvalues", decay_bits)
+    a = (
+        1
+        + np.ldexp(decay[:, 0].astype(float), -decay_shift)
+        + 1j * np.ldexp(decay[:, 1].astype(float), -decay_shift)
+    )
+    x = draft.floats[f"{name}.x"]
+    bits = draft.precision.bits("state", f"{name}.x")
+    columns, offset = folded.gain[:, None] * fitted, folded.gain * bias
+    bounds = state_bounds(a, columns, *hidden.interval, offset, noise=0.0)
+    exponents = resolvable(
+        _register_exponents(x, bits, bounds, offset), np.abs(folded.gain) * rows.steps, 0
+    )
+    gains = folded.gain * rows.steps * np.exp2(exponents)
+    gain, gain_shift = multipliers(np.stack([gains.real, gains.imag], axis=1), f"{name}.gain")
+    message_bits, message_shift = _message_shifts(draft, name, folded, exponents, bits)
+    sent = exponents - message_shift
+    register, message = Format(bits, int(exponents.min())), Format(message_bits, int(sent.min()))
+    bias_integers = np.rint(np.exp2(exponents) * offset)
+    constants = ScaledStateConstants(
+        decay_re=decay[:, 0],
+        decay_im=decay[:, 1],
+        decay_shift=decay_shift,
+        gain_re=gain[:, 0],
+        gain_im=gain[:, 1],
+        gain_shift=gain_shift,
+        bias_re=within(bias_integers.real, register, f"{name}.B bias"),
+        bias_im=within(bias_integers.imag, register, f"{name}.B bias"),
+        message_shift=message_shift,
+        decay=Format(decay_bits, 0),
+        x=register,
+        g=message,
+        rectified=int(folded.block.rectified),
+        digit_bits=rows.digits.bits,
+    )
+    halves = np.split(rows.integers, 2, axis=1)
+    for suffix, part, integers in zip(("re", "im"), ("real", "imag"), halves, strict=True):
+        port = Endpoint(group, f"bu_{suffix}")
+        draft.connect(f"{name}.B_{suffix}", integers, rows.digits, hidden, port)
+        draft.scale(f"{group}.x_{suffix}", f"{name}.x", exponents, part)
+        draft.scale(f"{group}.g_{suffix}", f"{name}.g", sent, part)
+    formats = dict.fromkeys(("x_re", "x_im", "drive_re", "drive_im"), register)
+    formats |= dict.fromkeys(("g_re", "g_im", "scaled_re", "scaled_im"), message)
+    g_re, g_im = draft.add(group, SCALED_STATE, constants, formats, [hidden], sent)
+    return g_re, g_im
+
+
+def _fit(
+    draft: Draft, name: str, folded: FoldedBlock, hidden: Message
+) -> tuple[RoundedRows, np.ndarray, np.ndarray]:
+    """Round B to give the drive before its gain, which is complex.
+
+    Returns:
+        ``(rows, weights, bias)``: a row holds the real parts, then the imaginary ones, with a step
+        for both; the weights (P, H) complex that it stands for; the bias (P,) complex.
+    """
+    count = len(folded.a)
+    # Without the bias, which is added after the gain.
+    drive = draft.floats[f"{name}.drive"]
+    both = moments(hidden.integers, np.concatenate([drive.real, drive.imag], axis=-1))
+    cross = np.concatenate([both.cross[:count], both.cross[count:]], axis=1)
+    weight = np.concatenate([folded.b.real * hidden.steps, folded.b.imag * hidden.steps], axis=1)
+    data = Moments(both.covariance, both.mean, cross, both.wanted)
+    rows = draft.round(f"{name}.B", weight, data, [hidden])
+    b_re, b_im = np.split(rows.integers, 2, axis=1)
+    fitted = rows.steps[:, None] * (b_re + 1j * b_im)
+    return rows, fitted, both.wanted[:count] + 1j * both.wanted[count:] - fitted @ both.mean
+
+
+def eigenvalues(a: np.ndarray, where: str, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Write eigenvalues as ``a - 1``, with the digits of the slowest part of each.
+
+    Args:
+        a: (P,) complex, inside the unit circle.
+        where: what to call them in an error.
+        bits: of the integers.
+
+    Returns:
+        ``(integers (P, 2), shifts (P,))``: real and imaginary parts, moved inwards where rounding
+        left the unit circle.
+    """
+    decay, shifts = multipliers(np.stack([a.real - 1, a.imag], axis=1), where, bits)
+    for parts, shift in zip(decay, shifts, strict=True):
+        # In integers without a width: these squares have up to 95 bits.
+        one = 1 << int(shift)
+        re, im = one + int(parts[0]), int(parts[1])
+        while re * re + im * im >= one * one:
+            if abs(re) >= abs(im):
+                re -= 1 if re > 0 else -1
+            else:
+                im -= 1 if im > 0 else -1
+        parts[:] = re - one, im
+    return decay, shifts
+
+
+def _register_exponents(
+    x: np.ndarray, bits: int, bounds: np.ndarray, offset: np.ndarray
+) -> np.ndarray:
+    """Return the fractional bits of each state: proven for every input where that is cheap."""
+    largest, constant = _largest_part(x).max(axis=(0, 1)), _largest_part(offset)
+    measured = np.minimum(
+        covering_exponents(largest, bits - STATE_HEADROOM_BITS),
+        covering_exponents(constant, bits),
+    )
+    # A little room for the rounding of every step, which the final proof counts exactly.
+    proven = covering_exponents(np.abs(bounds).max(axis=(1, 2)) * 1.002, bits)
+    return np.where(measured - BITS_FOR_PROOF <= proven, np.minimum(measured, proven), measured)
+
+
+def _message_shifts(
+    draft: Draft, name: str, folded: FoldedBlock, exponents: np.ndarray, state_bits: int
+) -> tuple[int, np.ndarray]:
+    """Return the bits of the messages and each state's right shift to them.
+
+    They cover the state before its ReLU: one that was negative may not always be.
+    """
+    x = draft.floats[f"{name}.x"]
+    largest = _largest_part(x).max(axis=(0, 1))
+    combined = np.concatenate([folded.c.real * largest, folded.c.imag * largest], axis=1)
+    requested = draft.precision.bits("activation", f"{name}.g")
+    readers = [Reader(combined, f"{name}.C")]
+    bits = affordable_bits(f"{name}.g", requested, readers, draft.precision, draft.notes)
+    wanted = [best_exponent(np.stack([one.real, one.imag]), bits) for one in np.moveaxis(x, -1, 0)]
+    shifts = np.maximum(exponents - np.array(wanted), 0)
+    return bits, np.minimum(shifts, state_bits - 1).astype(np.int64)
+
+
+def _largest_part(values: np.ndarray) -> np.ndarray:
+    return np.maximum(np.abs(values.real), np.abs(values.imag))
