@@ -62,7 +62,8 @@ def pesq(clean: Samples, estimate: Samples) -> float | None:
     import pesq as of_itu
 
     try:
-        return float(of_itu.pesq(RATE, clean, estimate, "wb"))
+        with np.errstate(invalid="ignore"):  # it divides by the peak, which silence has not
+            return float(of_itu.pesq(RATE, clean, estimate, "wb"))
     except of_itu.PesqError:  # no utterance found, or less than a quarter of a second
         return None
 

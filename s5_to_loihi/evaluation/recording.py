@@ -137,8 +137,8 @@ def _delay(noisy: Samples, clean: Samples) -> tuple[int, float]:
     from scipy import signal  # takes half a second to import
 
     furthest = min(int(LARGEST_DELAY * audio.RATE), len(noisy) - 1)
-    single = (samples.astype(np.float32) for samples in (noisy, clean))  # it is only searched
-    fits = np.abs(signal.correlate(*single, "full", "fft"))
+    single = [samples.astype(np.float32) for samples in (noisy, clean)]  # it is only searched
+    fits = np.abs(signal.correlate(single[0], single[1], "full", "fft"))
     around = fits[len(noisy) - 1 - furthest : len(noisy) + furthest]
     best = int(np.argmax(around))
     passing = 10 ** (LEAST_SI_SNR / 20) * np.sqrt((noisy @ noisy) * (clean @ clean))
