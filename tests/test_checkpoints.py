@@ -31,8 +31,9 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import log_softmax
 
 import s5_to_loihi
-from s5_to_loihi.checkpoints import flax_msgpack, numpy_archive, orbax, torch_archive
+from s5_to_loihi.checkpoints import flax_msgpack, formats, numpy_archive, orbax, torch_archive
 from s5_to_loihi.checkpoints.description import load_model, save_model
+from s5_to_loihi.checkpoints.formats import CheckpointFormat
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.checkpoints.magnitude_pruning import (
     densities,
@@ -40,6 +41,7 @@ from s5_to_loihi.checkpoints.magnitude_pruning import (
     find_recipe,
     masked,
 )
+from s5_to_loihi.checkpoints.named_arrays import of_file
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -384,6 +386,37 @@ def test_options_without_a_choice_are_refused(file, option):
 
 
 # --- paths that are no checkpoint ----------------------------------------------------------------
+
+
+def test_a_format_is_one_entry_of_the_table(tmp_path, monkeypatch):
+    """Nothing else knows which formats there are."""
+
+    def sniff(path, start):
+        return start == b"RAW32\0\0\0"
+
+    def read(path):
+        text, _, numbers = path.read_bytes()[8:].partition(b"\n")
+        values = np.frombuffer(numbers, np.float32)
+        arrays = {}
+        for name, shape in json.loads(text):
+            size = int(np.prod(shape))
+            arrays[name], values = values[:size].reshape(shape), values[size:]
+        return arrays
+
+    arrays = {name: array.astype(np.float32) for name, array in flat_arrays().items()}
+    stored = write_npz(tmp_path / "model.npz", arrays)
+    shapes = [(name, array.shape) for name, array in arrays.items()]
+    numbers = b"".join(array.tobytes() for array in arrays.values())
+    (tmp_path / "model.raw").write_bytes(
+        b"RAW32\0\0\0" + json.dumps(shapes).encode() + b"\n" + numbers
+    )
+    assert "is no checkpoint of a known format" in message(tmp_path / "model.raw")
+    entry = CheckpointFormat("files of raw numbers", sniff, of_file(read), (".raw",))
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, entry))
+    assert_same_model(load(tmp_path / "model.raw").model, load(stored).model)
+    assert "Inside it, try model.npz or model.raw" in message(tmp_path)
+    (tmp_path / "model.bin").write_bytes(b"")
+    assert "Known are: files of raw numbers; Orbax" in message(tmp_path / "model.bin")
 
 
 def test_unknown_paths(tmp_path):

@@ -426,12 +426,12 @@ def test_digits_stand_for_the_integers(way, data):
 
 def test_wide_messages_take_more_digits():
     weight = np.ones((1, 40))
-    few, total = choose_digits(weight, 40, 8, largest_weight_sum(16))
+    few, total = choose_digits(weight, 8, largest_weight_sum(16))
     assert (few, total <= largest_weight_sum(16)) == (Digits(1, 8), True)
-    more, total = choose_digits(weight, 40, 8, largest_weight_sum(24))
+    more, total = choose_digits(weight, 8, largest_weight_sum(24))
     assert more.count > 1
     assert total <= largest_weight_sum(24)
-    _, total = choose_digits(np.ones((1, 4000)), 4000, 8, largest_weight_sum(24))
+    _, total = choose_digits(np.ones((1, 4000)), 8, largest_weight_sum(24))
     assert total > largest_weight_sum(24)
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from float_models import FloatCase
 
-from s5_to_loihi import Precision, bundle, load, quantize
+from s5_to_loihi import Interpreter, Precision, bundle, float_model, load, quantize
 from s5_to_loihi.checkpoints.description import save_model
 from s5_to_loihi.errors import CheckpointError, InputError
+from s5_to_loihi.fixed_point import to_floats, to_integers
 from s5_to_loihi.float_model import Affine
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.quantization.calibration import split
@@ -63,6 +64,23 @@ def test_sequences_are_held_out_whole_where_only_their_end_counts():
     assert [part.shape for part in split(MODEL, np.zeros((10, 7, 3)))] == [(8, 7, 3), (2, 7, 3)]
     one = split(classifier, data[:, :1])
     assert [part.shape for part in one] == [(7, 1, 3), (7, 1, 3)]
+
+
+def test_where_only_the_last_token_counts_its_outputs_are_compared(tmp_path):
+    """The float model has outputs of the last token, the network has them of every token."""
+    save_model(replace(MODEL, readout=Readout.LAST), tmp_path / "classifier")
+    data = np.concatenate([DATA, DATA[::-1]], axis=1)
+    made = quantize(tmp_path / "classifier", data, held_out=data)
+    floats = float_model.evaluate(made.model, data)
+    tokens, _ = to_integers(data, made.bundle.network.input_format)
+    outputs = Interpreter(made.bundle.network).evaluate(tokens).outputs
+    error = floats - to_floats(outputs[-1:], made.bundle.network.output_format)
+    expected = 10 * np.log10(np.sum(floats**2) / np.sum(error**2))
+    (decoder,) = (row for row in made.report.tensors if row.name == "decoder.affine")
+    assert decoder.of == outputs.size
+    assert decoder.signal_to_noise == pytest.approx(expected)
+    assert made.report.signal_to_noise == pytest.approx(expected)
+    assert made.report.constant_outputs == 0
 
 
 def test_a_dead_network_is_refused_unless_forced(tmp_path):

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from s5_to_loihi.errors import CheckpointError
 
 #: The largest checkpoint that is read, counted unpacked: about 2000 times Intel's published model.
@@ -35,3 +37,13 @@ def refusing_damage(path: Path, kind: str) -> Iterator[None]:
         raise CheckpointError(
             str(path), f"is damaged or no {kind} ({str(error)[:200]})", "Save it again"
         ) from None
+
+
+def flat(tree: object, separator: str, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the arrays of nested dictionaries with their keys joined; other values are left out."""
+    if isinstance(tree, np.ndarray):
+        yield prefix, tree
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            path = f"{prefix}{separator}{key}" if prefix else str(key)
+            yield from flat(value, separator, path)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from safetensors.numpy import save_file
 from s5_to_loihi.checkpoints import safetensors_file
 from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint
 from s5_to_loihi.checkpoints.options import LoadOptions
-from s5_to_loihi.checkpoints.parameters import Parameters, affine, batch_norm, state_space
+from s5_to_loihi.checkpoints.parameters import Parameters, affine, batch_norm, stable
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.float_model import (
@@ -193,9 +194,9 @@ def load_model(path: Path) -> tuple[S5Model, tuple[Path, ...]]:
         raise root.error("weights", "is not the name of a .safetensors file beside this one")
     file = path.parent / weights
     parameters = Parameters(str(file), safetensors_file.read(file))
-    has = {name: f"{name}.weight" in parameters for name in ("encoder", "decoder")}
     entries = root.entries("blocks")
-    encoder = affine(parameters, "encoder", None, None) if has["encoder"] else None
+    has_encoder, has_decoder = (f"{name}.weight" in parameters for name in ("encoder", "decoder"))
+    encoder = affine(parameters, "encoder", None, None) if has_encoder else None
     width = len(encoder.bias) if encoder else None
     blocks = []
     for index, entry in enumerate(entries):
@@ -206,7 +207,7 @@ def load_model(path: Path) -> tuple[S5Model, tuple[Path, ...]]:
         encoder=encoder,
         rectified_encoder=root.take("rectified_encoder", bool, False),
         blocks=tuple(blocks),
-        decoder=affine(parameters, "decoder", None, width) if has["decoder"] else None,
+        decoder=affine(parameters, "decoder", None, width) if has_decoder else None,
         readout=root.choice("readout", Readout, Readout.EACH_TOKEN),
     )
     root.refuse_rest()
@@ -292,20 +293,16 @@ def _block(
         )
     else:
         glu = entry.choice("glu", GluVariant)
-        maps = [
-            affine(parameters, f"{prefix}.{name}", width, width) if needed else None
-            for name, needed in (
-                ("value", glu is GluVariant.FULL),
-                ("gate", glu is not GluVariant.NONE),
-            )
-        ]
+        square = partial(affine, parameters, outputs=width, inputs=width)
+        value = square(f"{prefix}.value") if glu is GluVariant.FULL else None
+        gate = square(f"{prefix}.gate") if glu is not GluVariant.NONE else None
         block = S5Block(
             norm=norm,
             ssm=ssm,
             activation=entry.choice("activation", Activation),
             glu=glu,
-            value=maps[0],
-            gate=maps[1],
+            value=value,
+            gate=gate,
             prenorm=entry.take("prenorm", bool, True),
             rectified=entry.take("rectified", bool, False),
         )
@@ -336,12 +333,12 @@ def _state_space(
     eigenvalues = parameters.complex(f"{prefix}.eigenvalues", (None,))
     states, width = len(eigenvalues), len(d)
     c = parameters.complex(f"{prefix}.c", (width, states))
-    if f"{prefix}.bidirectional_c" in parameters:
-        backward = parameters.complex(f"{prefix}.bidirectional_c", (width, states))
-        c = np.concatenate([c, backward], axis=1)
-    return state_space(
-        f"{parameters.where}: {prefix}",
+    backward = f"{prefix}.bidirectional_c"
+    ssm = StateSpaceModel(
         eigenvalues=eigenvalues,
+        bidirectional_c=parameters.complex(backward, (width, states))
+        if backward in parameters
+        else None,
         step=parameters.real(f"{prefix}.step", (states,)),
         b=parameters.complex(f"{prefix}.b", (states, width)),
         c=c,
@@ -349,6 +346,7 @@ def _state_space(
         discretization=entry.choice("discretization", Discretization),
         conjugate_symmetric=entry.take("conjugate_symmetric", bool),
     )
+    return stable(f"{parameters.where}: {prefix}", ssm)
 
 
 def _norm(parameters: Parameters, prefix: str, entry: _Entry, width: int) -> BatchNorm | LayerNorm:

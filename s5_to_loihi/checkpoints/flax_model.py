@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 
@@ -27,7 +28,8 @@ from s5_to_loihi.checkpoints.parameters import (
     affine,
     batch_norm,
     clipped,
-    state_space,
+    output_matrices,
+    stable,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -226,12 +228,10 @@ def _is_rectified(parameters: Parameters, chooser: Chooser, count: int) -> bool:
     ]
     lowest, highest = min(map(np.min, means)), max(map(np.max, means))
     # A tenth leaves room for rounding; GELU gives about as much below zero as above.
-    above = bool(lowest > -0.1 * highest)
-    if above:
-        reason = "the means of all blocks' inputs are above zero"
-    else:
-        reason = f"means of blocks' inputs go down to {lowest:.3g} (up to {highest:.3g})"
-    return chooser.choose("rectified", above, reason)
+    if lowest > -0.1 * highest:
+        return chooser.choose("rectified", True, "the means of all blocks' inputs are above zero")
+    reason = f"means of blocks' inputs go down to {lowest:.3g} (up to {highest:.3g})"
+    return chooser.choose("rectified", False, reason)
 
 
 def _readout(chooser: Chooser, intel: bool) -> Readout:
@@ -252,18 +252,15 @@ def _blocks(
     activation = _activation(chooser, rectified, ssm == "mixer")
     glu = _glu_variant(parameters, chooser, paths[0])
     prenorm = chooser.choose("prenorm", True, default)
+    square = partial(affine, parameters, outputs=width, inputs=width, flax=True)
     return tuple(
         S5Block(
             norm=_norm(parameters, f"encoder/layers_{index}/norm", width),
             ssm=_state_space(parameters, f"{path}/{ssm}", width, discretization, symmetric, clip),
             activation=activation,
             glu=glu,
-            value=affine(parameters, f"{path}/out1", width, width, flax=True)
-            if glu is GluVariant.FULL
-            else None,
-            gate=None
-            if glu is GluVariant.NONE
-            else affine(parameters, f"{path}/out2", width, width, flax=True),
+            value=square(f"{path}/out1") if glu is GluVariant.FULL else None,
+            gate=square(f"{path}/out2") if glu is not GluVariant.NONE else None,
             prenorm=prenorm,
             rectified=rectified,
         )
@@ -330,25 +327,30 @@ def _state_space(
     eigenvalues = real + 1j * parameters.real(f"{path}/Lambda_im", (states,))
     with np.errstate(over="ignore"):
         step = np.exp(parameters.real(f"{path}/log_step", (states, 1))[:, 0])
-    return state_space(
-        f"{parameters.where}: {path}",
+    b = parameters.complex(f"{path}/B", (states, width))
+    c, backward = _output_matrices(parameters, path, width, states)
+    ssm = StateSpaceModel(
         eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
         step=step,
-        b=parameters.complex(f"{path}/B", (states, width)),
-        c=_output_matrix(parameters, path, width, states),
+        b=b,
+        c=c,
         d=parameters.real(f"{path}/D", (width,)),
         discretization=discretization,
         conjugate_symmetric=symmetric,
+        bidirectional_c=backward,
     )
+    return stable(f"{parameters.where}: {path}", ssm)
 
 
-def _output_matrix(parameters: Parameters, path: str, width: int, states: int) -> np.ndarray:
-    """Return C (H, P), or (H, 2P) of a bidirectional model, which may store it as C1 and C2."""
+def _output_matrices(
+    parameters: Parameters, path: str, width: int, states: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read C; a bidirectional model may store both as C1 and C2."""
     if f"{path}/C1" in parameters:
-        halves = [parameters.complex(f"{path}/{name}", (width, states)) for name in ("C1", "C2")]
-        return np.concatenate(halves, axis=1)
-    doubled = parameters.shape(f"{path}/C")[:2] == (width, 2 * states)
-    return parameters.complex(f"{path}/C", (width, 2 * states if doubled else states))
+        c, backward = (parameters.complex(f"{path}/C{n}", (width, states)) for n in (1, 2))
+        return c, backward
+    bidirectional = parameters.shape(f"{path}/C")[:2] == (width, 2 * states)
+    return output_matrices(parameters, f"{path}/C", width, states, bidirectional)
 
 
 def _norm(parameters: Parameters, path: str, width: int) -> BatchNorm | LayerNorm:

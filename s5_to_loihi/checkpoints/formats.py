@@ -62,6 +62,6 @@ FORMATS = (
 
 
 def known_formats() -> str:
-    """Return the names of all formats as one text."""
+    """Return what there is to give instead, for the end of an error."""
     *names, last = dict.fromkeys(known.name for known in reversed(FORMATS))
-    return "; ".join(names) + f"; and {last}"
+    return f"Known are: {'; '.join(names)}; and {last}"

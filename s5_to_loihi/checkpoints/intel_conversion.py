@@ -6,11 +6,11 @@ lie the scales of its quantization and the ranges that its observers saw: both a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from s5_to_loihi.checkpoints.containers import flat
 from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, load_arrays
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.checkpoints.restricted_pickle import read_tree
@@ -45,7 +45,7 @@ def read(directory: Path) -> tuple[dict[str, np.ndarray], tuple[Path, ...]]:
         CheckpointError: a file is missing or damaged.
     """
     files = (directory / PARAMETERS_FILE, directory / STATISTICS_FILE)
-    parameters, statistics = (dict(_flatten(read_tree(file), "")) for file in files)
+    parameters, statistics = (dict(flat(read_tree(file), "/")) for file in files)
     arrays = {f"params/{path}": array for path, array in parameters.items() if not _is_scale(path)}
     arrays |= {
         f"batch_stats/{path}": array
@@ -62,11 +62,3 @@ def _is_scale(path: str) -> bool:
         or "/quant_" in path
         or (name == "scale" and parent != "norm")
     )
-
-
-def _flatten(tree: object, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    if isinstance(tree, np.ndarray):
-        yield prefix, tree
-    elif isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _flatten(value, f"{prefix}/{key}" if prefix else str(key))

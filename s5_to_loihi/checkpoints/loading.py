@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
-from s5_to_loihi.checkpoints import intel_conversion
-from s5_to_loihi.checkpoints.formats import FORMATS, known_formats
+from s5_to_loihi.checkpoints import formats, intel_conversion
 from s5_to_loihi.checkpoints.magnitude_pruning import densities
 from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, UnknownNames
 from s5_to_loihi.checkpoints.options import LoadOptions
@@ -14,7 +14,7 @@ from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import LayerNorm, S5Model
 
 
-def load(path: str | Path, options: LoadOptions = LoadOptions()) -> LoadedCheckpoint:
+def load(path: str | os.PathLike[str], options: LoadOptions = LoadOptions()) -> LoadedCheckpoint:
     """Load a float checkpoint.
 
     Args:
@@ -32,9 +32,7 @@ def load(path: str | Path, options: LoadOptions = LoadOptions()) -> LoadedCheckp
     except OSError as error:
         raise CheckpointError(str(path), f"cannot be read ({error.strerror or error})") from None
     except UnknownNames as unknown:
-        raise CheckpointError(
-            unknown.where, unknown.what, f"Known are: {known_formats()}"
-        ) from None
+        raise CheckpointError(unknown.where, unknown.what, formats.known_formats()) from None
     more = (*_limitations(loaded.model), _density_note(loaded.model))
     return replace(loaded, notes=loaded.notes + more)
 
@@ -44,7 +42,7 @@ def _read(path: Path, options: LoadOptions) -> LoadedCheckpoint:
     if not path.is_dir():
         with path.open("rb") as file:
             start = file.read(8)
-    for known in FORMATS:
+    for known in formats.FORMATS:
         if known.sniff(path, start):
             return known.read(path, options)
     if path.is_dir() and (path / intel_conversion.EXPORT_FILE).exists():
@@ -55,15 +53,15 @@ def _read(path: Path, options: LoadOptions) -> LoadedCheckpoint:
         )
     children = sorted(path.iterdir()) if path.is_dir() else ()
     inside = [child.name for child in children if _looks_loadable(child)]
-    do = f"Inside it, try {' or '.join(inside)}" if inside else f"Known are: {known_formats()}"
+    do = f"Inside it, try {' or '.join(inside)}" if inside else formats.known_formats()
     raise CheckpointError(str(path), "is no checkpoint of a known format", do)
 
 
 def _looks_loadable(path: Path) -> bool:
     """Tell by names alone whether something in a directory may be what the user meant."""
     if path.is_dir():
-        return any(known.sniff(path, b"") for known in FORMATS)
-    return any(path.suffix in known.suffixes for known in FORMATS)
+        return any(known.sniff(path, b"") for known in formats.FORMATS)
+    return any(path.suffix in known.suffixes for known in formats.FORMATS)
 
 
 def _limitations(model: S5Model) -> tuple[str, ...]:

@@ -49,14 +49,7 @@ class LoadedCheckpoint:
 
 
 class Convention(NamedTuple):
-    """A way to name the arrays of a model.
-
-    Attributes:
-        name: for people.
-        follows: tells whether names are those of such a model.
-        to_model: makes the model of: the place, for messages; its name; the arrays; who answers
-            what they do not say.
-    """
+    """A way to name the arrays of a model: its own name, for people, and what is done by it."""
 
     name: str
     follows: Callable[[Iterable[str]], bool]

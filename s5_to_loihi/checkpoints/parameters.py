@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.float_model import Affine, BatchNorm, Discretization, StateSpaceModel
+from s5_to_loihi.float_model import Affine, BatchNorm, StateSpaceModel
 
 _TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", "c8", "c16")))
 
@@ -206,49 +206,33 @@ def clipped(eigenvalues: np.ndarray) -> np.ndarray:
     return np.minimum(eigenvalues.real, LARGEST_REAL_PART) + 1j * eigenvalues.imag
 
 
-def state_space(
-    where: str,
-    eigenvalues: np.ndarray,
-    step: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray,
-    d: np.ndarray,
-    discretization: Discretization,
-    conjugate_symmetric: bool,
-) -> StateSpaceModel:
-    """Put a state-space model together from checked parts.
+def output_matrices(
+    parameters: Parameters, name: str, width: int, states: int, bidirectional: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read C (H, P), and that of the reversed sequence (H, P), if its columns follow in one matrix.
 
-    Args:
-        where: the block, for messages.
-        eigenvalues: (P,) complex.
-        step: (P,).
-        b: (P, H) complex.
-        c: (H, P) complex; (H, 2P) for a bidirectional model: first the columns of the states of the
-            sequence, then those of the reversed one.
-        d: (H,).
-        discretization, conjugate_symmetric: as in ``StateSpaceModel``.
+    Raises:
+        CheckpointError: missing, or of another shape.
+    """
+    c = parameters.complex(name, (width, 2 * states if bidirectional else states))
+    return c[:, :states], c[:, states:] if bidirectional else None
+
+
+def stable(where: str, ssm: StateSpaceModel) -> StateSpaceModel:
+    """Return a state-space model that may be one; ``where`` names the block in errors.
 
     Raises:
         CheckpointError: an unstable eigenvalue, or a step that is no positive number.
     """
-    unstable = int(np.count_nonzero(eigenvalues.real >= 0))
+    reals, step = ssm.eigenvalues.real, ssm.step
+    unstable = int(np.count_nonzero(reals >= 0))
     if unstable:
         raise CheckpointError(
             where,
-            f"{unstable} of {len(eigenvalues)} eigenvalues have a real part of 0 or more (largest"
-            f" {eigenvalues.real.max():g}): the state grows without limit",
+            f"{unstable} of {len(reals)} eigenvalues have a real part of 0 or more (largest"
+            f" {reals.max():g}): the state grows without limit",
             "Load with clip_eigenvalues if the model was trained with it, or train it with it",
         )
     if not (np.isfinite(step) & (step > 0)).all():
         raise CheckpointError(where, f"has time steps from {step.min():g} to {step.max():g}")
-    states = len(eigenvalues)
-    return StateSpaceModel(
-        eigenvalues=eigenvalues,
-        step=step,
-        b=b,
-        c=c[:, :states],
-        d=d,
-        discretization=discretization,
-        conjugate_symmetric=conjugate_symmetric,
-        bidirectional_c=c[:, states:] if c.shape[1] > states else None,
-    )
+    return ssm

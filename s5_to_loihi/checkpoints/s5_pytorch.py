@@ -16,7 +16,8 @@ from s5_to_loihi.checkpoints.parameters import (
     Parameters,
     affine,
     clipped,
-    state_space,
+    output_matrices,
+    stable,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -68,6 +69,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         "liquid: guessed no, and degree: guessed 1, because both are S5Block's defaults and its"
         " tensors are the same with and without"
     )
+    clip = bool(chooser.options.clip_eigenvalues)
     width = len(parameters.real(f"{prefixes[0]}s5.seq.D", (None,)))
     before, after = _linear_maps(arrays, stem, prefixes)
     _note_gaps(stem, [place for place in (before, *prefixes, after) if place], chooser.notes)
@@ -76,7 +78,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         encoder=affine(parameters, before[:-1], width, None) if before else None,
         rectified_encoder=False,
         blocks=tuple(
-            _block(parameters, prefix, width, discretization, chooser) for prefix in prefixes
+            _block(parameters, prefix, width, discretization, clip) for prefix in prefixes
         ),
         decoder=affine(parameters, after[:-1], None, width) if after else None,
         readout=chooser.choose("readout", Readout.EACH_TOKEN, "S5Block gives one output a token"),
@@ -139,11 +141,7 @@ def _note_gaps(stem: str, places: list[str], notes: list[str]) -> None:
 
 
 def _block(
-    parameters: Parameters,
-    prefix: str,
-    width: int,
-    discretization: Discretization,
-    chooser: Chooser,
+    parameters: Parameters, prefix: str, width: int, discretization: Discretization, clip: bool
 ) -> FeedForwardBlock:
     decode = parameters.real(f"{prefix}ff_dec.weight", (width, None))
     expand = parameters.real(f"{prefix}ff_enc.weight", (None, width))
@@ -155,7 +153,7 @@ def _block(
         )
     return FeedForwardBlock(
         norm=_layer_norm(parameters, f"{prefix}attn_norm", width),
-        ssm=_state_space(parameters, f"{prefix}s5.seq", width, discretization, chooser),
+        ssm=_state_space(parameters, f"{prefix}s5.seq", width, discretization, clip),
         feed_forward_norm=_layer_norm(parameters, f"{prefix}ff_norm", width),
         expand=expand,
         decode=decode,
@@ -169,27 +167,24 @@ def _layer_norm(parameters: Parameters, path: str, width: int) -> LayerNorm:
 
 
 def _state_space(
-    parameters: Parameters,
-    path: str,
-    width: int,
-    discretization: Discretization,
-    chooser: Chooser,
+    parameters: Parameters, path: str, width: int, discretization: Discretization, clip: bool
 ) -> StateSpaceModel:
     eigenvalues = parameters.complex(f"{path}.Lambda", (None,))
     states = len(eigenvalues)
-    if chooser.options.clip_eigenvalues:
-        eigenvalues = clipped(eigenvalues)
-    columns = 2 * states if parameters.shape(f"{path}.C")[1:2] == (2 * states,) else states
+    bidirectional = parameters.shape(f"{path}.C")[1:2] == (2 * states,)
     with np.errstate(over="ignore"):
         step = np.exp(parameters.real(f"{path}.log_step", (states,)))
-    return state_space(
-        f"{parameters.where}: {path}",
-        eigenvalues=eigenvalues,
+    b = parameters.complex(f"{path}.B", (states, width))
+    c, backward = output_matrices(parameters, f"{path}.C", width, states, bidirectional)
+    ssm = StateSpaceModel(
+        eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
         step=step,
-        b=parameters.complex(f"{path}.B", (states, width)),
-        c=parameters.complex(f"{path}.C", (width, columns)),
+        b=b,
+        c=c,
         d=parameters.real(f"{path}.D", (width,)),
         discretization=discretization,
         # S5 of s5-pytorch keeps both of each pair.
         conjugate_symmetric=False,
+        bidirectional_c=backward,
     )
+    return stable(f"{parameters.where}: {path}", ssm)

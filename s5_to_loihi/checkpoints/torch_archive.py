@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from s5_to_loihi.checkpoints.containers import (
     LARGEST_BYTES,
     MOST_ARRAYS,
     ZIP_START,
+    flat,
     refusing_damage,
 )
 from s5_to_loihi.checkpoints.restricted_pickle import Dialect, Part, Refused, Source, run
@@ -95,7 +96,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
             raise CheckpointError(str(path), refusal.args[0], _DO) from None
     if isinstance(tree, dict):
         tree = next((tree[key] for key in _PARAMETERS if isinstance(tree.get(key), dict)), tree)
-    tensors = dict(_flatten(tree, ""))
+    tensors = dict(flat(tree, "."))
     if not tensors:
         raise CheckpointError(str(path), "holds no tensors", "Save model.state_dict()")
     return tensors
@@ -178,11 +179,3 @@ def _tensor(*parts: Any) -> np.ndarray:
     steps = tuple(step * values.itemsize for step in stride)
     view = np.lib.stride_tricks.as_strided(values[offset:], size, steps, writeable=False)
     return view.astype(values.dtype.newbyteorder("="))
-
-
-def _flatten(tree: object, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    if isinstance(tree, np.ndarray):
-        yield prefix, tree
-    elif isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _flatten(value, f"{prefix}.{key}" if prefix else str(key))

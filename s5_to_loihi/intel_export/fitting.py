@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi.errors import CheckpointError
@@ -55,18 +54,15 @@ def connect(
     name: str,
     source: Endpoint,
     target: Endpoint,
-    weights: np.ndarray | csr_matrix,
-    exponent: int,
+    weight: Tensor,
+    matrix: csr_matrix | None = None,
 ) -> None:
-    """Add synapses.
-
-    Args:
-        network: to which they are added.
-        name, source, target, weights, exponent: as ``NetworkBuilder.connect`` takes them.
+    """Add synapses with the weights of a tensor, or with those of a matrix in its format.
 
     Raises:
         CheckpointError: a weight is outside int8.
     """
+    weights = weight.data if matrix is None else matrix
     lowest, highest = limits(8)
     if weights.size and (weights.min() < lowest or weights.max() > highest):
         raise CheckpointError(
@@ -74,11 +70,4 @@ def connect(
             f"weights lie in {weights.min()}..{weights.max()} (limit {lowest}..{highest}, 8 bits)",
             "Export with 8-bit weights (w8a16)",
         )
-    network.connect(name, source, target, weights, exponent)
-
-
-def connect_tensor(
-    network: NetworkBuilder, name: str, source: Endpoint, target: Endpoint, weight: Tensor
-) -> None:
-    """Add synapses with the weights of a tensor."""
-    connect(network, name, source, target, weight.data, weight.format.exponent)
+    network.connect(name, source, target, weights, weight.format.exponent)

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.fixed_point import SIGMOID_FORMAT, SIGMOID_INPUT_EXPONENT, Format
-from s5_to_loihi.intel_export.fitting import connect, connect_tensor, lowered_to, right_shift
+from s5_to_loihi.intel_export.fitting import connect, lowered_to, right_shift
 from s5_to_loihi.intel_export.model import (
     Block,
     Dense,
@@ -38,7 +38,7 @@ from s5_to_loihi.network.neurons.gate import (
     ResidualConstants,
 )
 from s5_to_loihi.network.neurons.kind import NeuronKind
-from s5_to_loihi.network.neurons.mean import MEAN, mean_constants
+from s5_to_loihi.network.neurons.mean import MEAN, mean_constants, mean_formats
 from s5_to_loihi.network.neurons.norm import NORM, SCALED_NORM, NormConstants, ScaledNormConstants
 from s5_to_loihi.network.neurons.output import OUTPUT, OutputConstants
 from s5_to_loihi.network.neurons.state import STATE, StateConstants
@@ -76,7 +76,7 @@ def _dense(
     network: NetworkBuilder, name: str, dense: Dense, source: Endpoint, rectified: int
 ) -> Endpoint:
     constants = _affine(network, name, dense, source, rectified)
-    connect_tensor(network, f"{name}.weight", source, Endpoint(name, "weighted"), dense.weight)
+    connect(network, f"{name}.weight", source, Endpoint(name, "weighted"), dense.weight)
     network.group(name, DENSE, constants, {"activation": dense.result, "affine": dense.result})
     return Endpoint(name, "activation")
 
@@ -91,18 +91,10 @@ def _affine(
 def _mean(
     network: NetworkBuilder, source: Endpoint, decoder_input: Format, length: int | None
 ) -> Endpoint:
-    if not length or length < 1:
-        raise CheckpointError(
-            "readout",
-            "the mean over the tokens needs their number",
-            "Give the length of a sequence in tokens",
-        )
     hidden = network.format(source)
-    lowered = lowered_to(hidden, decoder_input)
-    constants = mean_constants(hidden, lowered, length)
-    total = Format(constants.sum_bits, hidden.exponent - constants.input_shift)
+    constants = mean_constants(hidden, lowered_to(hidden, decoder_input), length)
     network.hand_on("mean.hidden", source, Endpoint("mean", "hidden"))
-    network.group("mean", MEAN, constants, {"sum": total, "mean": hidden, "lowered": lowered})
+    network.group("mean", MEAN, constants, mean_formats(constants))
     return Endpoint("mean", "lowered")
 
 
@@ -182,8 +174,8 @@ def _state(
         x_re=x_re,
         x_im=x_im,
     )
-    connect_tensor(network, f"{name}.B_re", u, Endpoint(group, "bu_re"), ssm.b_re)
-    connect_tensor(network, f"{name}.B_im", u, Endpoint(group, "bu_im"), ssm.b_im)
+    connect(network, f"{name}.B_re", u, Endpoint(group, "bu_re"), ssm.b_re)
+    connect(network, f"{name}.B_im", u, Endpoint(group, "bu_im"), ssm.b_im)
     formats = {"x_re": x_re, "x_im": x_im, "g_re": x_re, "g_im": x_im}
     formats |= {"drive_re": ssm.bu_re, "drive_im": ssm.bu_im}
     network.group(group, STATE, constants, formats)
@@ -217,11 +209,11 @@ def _output(
         gate_input=lowered_to(y, glu.gate.input) if glu.gate else y,
         value_input=lowered_to(y, glu.value.input) if glu.value else y,
     )
-    connect_tensor(network, f"{name}.C_re", g_re, Endpoint(group, "c_re"), ssm.c_re)
-    connect_tensor(network, f"{name}.C_im", g_im, Endpoint(group, "c_im"), ssm.c_im)
+    connect(network, f"{name}.C_re", g_re, Endpoint(group, "c_re"), ssm.c_re)
+    connect(network, f"{name}.C_im", g_im, Endpoint(group, "c_im"), ssm.c_im)
     size = ssm.d.data.size
     diagonal = csr_matrix((ssm.d.data, np.arange(size), np.arange(size + 1)), shape=(size, size))
-    connect(network, f"{name}.D", u, Endpoint(group, "d"), diagonal, ssm.d.format.exponent)
+    connect(network, f"{name}.D", u, Endpoint(group, "d"), ssm.d, diagonal)
     formats = dict.fromkeys(("y", "activation", "projection", "feedthrough"), y)
     formats |= {"gate_input": constants.gate_input, "value_input": constants.value_input}
     formats["doubled"] = Format(y.bits + constants.conjugate_shift, y.exponent)
@@ -263,8 +255,8 @@ def _gate(
             affine = _affine(network, f"{name}.W1", glu.value, value)
             kind, constants = FULL_GATE, FullGateConstants(affine, constants)
             formats["value_affine"] = glu.value.result
-            connect_tensor(network, f"{name}.W1", value, Endpoint(group, "value"), glu.value.weight)
-        connect_tensor(network, f"{name}.W2", source, Endpoint(group, "gate"), glu.gate.weight)
+            connect(network, f"{name}.W1", value, Endpoint(group, "value"), glu.value.weight)
+        connect(network, f"{name}.W2", source, Endpoint(group, "gate"), glu.gate.weight)
     network.hand_on(f"{name}.residual", hidden, Endpoint(group, "residual"))
     network.group(group, kind, constants, formats)
     return group

@@ -20,12 +20,10 @@ from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.quantization.formats import channel_exponents
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
-    Digits,
     Moments,
     RoundedRows,
     choose_digits,
     largest_weight_sum,
-    moments,
     round_rows,
 )
 from s5_to_loihi.simulators.interpreter import evaluate_group
@@ -83,14 +81,14 @@ class TensorScale:
     Attributes:
         value: ``group.value`` in the network.
         reference: its name in ``float_model.evaluate``.
-        part: ``real`` or ``imag`` of a complex one, else None.
         exponents: (neurons,) fractional bits of each neuron's integers.
+        part: ``real`` or ``imag`` of a complex one, else None.
     """
 
     value: str
     reference: str
-    part: str | None
     exponents: np.ndarray
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,82 +129,43 @@ class Draft:
     scales: list[TensorScale] = field(default_factory=list)
     matrices: list[RoundedMatrix] = field(default_factory=list)
 
-    def scale(
-        self, value: str, reference: str, exponents: np.ndarray, part: str | None = None
-    ) -> None:
-        """Note how a value's integers relate to the float model; see ``TensorScale``."""
-        self.scales.append(TensorScale(value, reference, part, exponents))
-
     def message_format(
         self, tensor: str, values: np.ndarray, readers: Sequence[Reader]
     ) -> tuple[int, np.ndarray]:
-        """Return a message's bits and the fractional bits (n,) of each neuron's integers.
-
-        Args:
-            tensor: its name.
-            values: (..., n) that are to be sent.
-            readers: what they enter.
-        """
-        bits = affordable_bits(
-            tensor, self.precision.bits("activation", tensor), readers, self.precision, self.notes
-        )
-        expected = readers[0].expected if readers else 0.0
-        return bits, channel_exponents(values, bits, expected)
-
-    def fit(
-        self, name: str, weight: np.ndarray, sources: Sequence[Message], wanted: np.ndarray
-    ) -> tuple[RoundedRows, np.ndarray]:
-        """Round the matrix between messages and what is wanted of it.
-
-        Args:
-            name: of the tensor.
-            weight: (out, in) floats; the messages' neurons side by side are its columns.
-            sources: the messages.
-            wanted: (T, N, out) floats.
-
-        Returns:
-            ``(rows, bias)``: the bias (out,) makes the mean over the calibration data exact.
-        """
-        integers = np.concatenate([source.integers for source in sources], axis=-1)
-        data = moments(integers, wanted)
-        steps = np.concatenate([source.steps for source in sources])
-        rows = self.round(name, weight * steps, data, sources)
-        return rows, data.wanted - rows.steps * (rows.integers @ data.mean)
+        """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,)."""
+        bits = self.precision.bits("activation", tensor)
+        bits = affordable_bits(tensor, bits, readers, self.precision, self.notes)
+        return bits, channel_exponents(values, bits, readers[0].expected if readers else 0.0)
 
     def weigh(
         self,
         name: str,
         weight: np.ndarray,
-        source: Message,
-        target: Endpoint,
-        wanted: np.ndarray,
-    ) -> tuple[RoundedRows, np.ndarray]:
-        """Fit the matrix between one message and a port, and add its synapses; see ``fit``."""
-        rows, bias = self.fit(name, weight, [source], wanted)
-        self.connect(name, rows.integers, rows.digits, source, target)
-        return rows, bias
-
-    def round(
-        self, name: str, scaled: np.ndarray, data: Moments, sources: Sequence[Message]
+        data: Moments,
+        parts: Sequence[tuple[str, Message, Endpoint]],
     ) -> RoundedRows:
-        """Round a matrix whose entries are already those of one integer of the messages."""
-        bits = self.precision.bits("weight", name)
-        widest = max(source.format.bits for source in sources)
-        rows = round_rows(scaled, data, bits, largest_weight_sum(widest))
-        parameters = int(np.count_nonzero(scaled))
-        kept = int(np.count_nonzero(rows.integers))
-        self.matrices.append(RoundedMatrix(name, bits, parameters, parameters - kept))
-        return rows
+        """Round a matrix so that its messages give what is wanted of them, and add its synapses.
 
-    def connect(
-        self, name: str, integers: np.ndarray, digits: Digits, source: Message, target: Endpoint
-    ) -> None:
-        """Add the synapses of a matrix: one for each digit, with a port of its own."""
-        split = digits.split(integers)
-        for place, (digit, suffix) in enumerate(zip(split, digit_ports(""), strict=False)):
-            port = Endpoint(target.group, f"{target.name}{suffix}")
-            exponent = -place * digits.bits
-            self.builder.connect(f"{name}{suffix}", source.endpoint, port, digit, exponent)
+        Args:
+            name: of the tensor.
+            weight: (out, in) floats; the columns of its parts, side by side.
+            data: of the messages and what is wanted.
+            parts: name of the synapses, message and port; each digit has synapses of its own.
+        """
+        bits = self.precision.bits("weight", name)
+        scaled = weight * np.concatenate([source.steps for _, source, _ in parts])
+        widest = max(source.format.bits for _, source, _ in parts)
+        rows = round_rows(scaled, data, bits, largest_weight_sum(widest))
+        parameters, kept = np.count_nonzero(scaled), np.count_nonzero(rows.integers)
+        self.matrices.append(RoundedMatrix(name, bits, int(parameters), int(parameters - kept)))
+        columns = np.split(rows.integers, len(parts), axis=1)
+        for (part, source, target), integers in zip(parts, columns, strict=True):
+            split = rows.digits.split(integers)
+            for place, (digit, suffix) in enumerate(zip(split, digit_ports(""), strict=False)):
+                port = Endpoint(target.group, target.name + suffix)
+                exponent = -place * rows.digits.bits
+                self.builder.connect(part + suffix, source.endpoint, port, digit, exponent)
+        return rows
 
     def add(
         self,
@@ -221,10 +180,7 @@ class Draft:
         """Add the group at which the synapses named ``name`` end, and evaluate it.
 
         Args:
-            name: unique in the network.
-            kind: the program.
-            constants: an instance of ``kind.constants``.
-            formats: the format of each of ``kind.values``.
+            name, kind, constants, formats: see ``NetworkBuilder.group``.
             sources: the messages that arrive.
             exponents: (n,) fractional bits of each neuron's messages.
             rectified: whether a ReLU leaves nothing below zero in them.
@@ -233,19 +189,13 @@ class Draft:
             What the group sends, in the order of ``kind.messages``.
         """
         group = self.builder.group(name, kind, constants, formats)
-        sent = {source.endpoint: source.integers for source in sources}
-        values = evaluate_group(group, self.builder.incoming(name), sent)
-        results = dict(zip(kind.values, values, strict=True))
+        arriving = {source.endpoint: source.integers for source in sources}
+        values = evaluate_group(group, self.builder.incoming(name), arriving)
+        results = dict(zip(kind.values, map(np.ascontiguousarray, values), strict=True))
         self.on_group()
         return tuple(
-            Message(
-                Endpoint(name, message),
-                formats[message],
-                np.ascontiguousarray(results[message]),
-                exponents,
-                rectified,
-            )
-            for message in kind.messages
+            Message(Endpoint(name, sent), formats[sent], results[sent], exponents, rectified)
+            for sent in kind.messages
         )
 
 
@@ -254,9 +204,8 @@ def affordable_bits(
 ) -> int:
     """Return as many of a message's bits as the accumulators behind its readers can take."""
     for reader in readers:
-        weight, weight_bits = reader.weight, precision.bits("weight", reader.name)
-        _, total = choose_digits(weight, weight.shape[1], weight_bits, largest_weight_sum(bits))
-        most = bits
+        weight_bits, most = precision.bits("weight", reader.name), bits
+        _, total = choose_digits(reader.weight, weight_bits, largest_weight_sum(bits))
         while total > largest_weight_sum(most):
             most -= 1
         if most < bits:

@@ -138,6 +138,11 @@ def limited(exponents: np.ndarray, bits: int, bias: np.ndarray, *steps: np.ndarr
     return np.where(bias != 0, np.minimum(exponents, room), exponents)
 
 
+def shared(exponents: np.ndarray) -> np.ndarray:
+    """Return the exponents (n,) with which all neurons have one format: the least of them."""
+    return np.full(len(exponents), exponents.min())
+
+
 def multipliers(
     factors: np.ndarray, where: str, bits: int = MULTIPLIER.bits
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -80,9 +80,9 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
         for role, names in roles.items():
             for name in names:
                 bits = group.formats[name].bits
-                needed = states.get(name) or _saturated_bits(traced, name, bits)
-                if needed or role != "value":
-                    needed = needed or traced.steps[traced.results[name]].bits
+                beyond = states.get(name) or _saturated_bits(traced, name, bits)
+                if beyond or role != "value":
+                    needed = beyond or traced.steps[traced.results[name]].bits
                     proofs.append(_counted(f"{group.name}.{name}", role, bits, needed, values))
     return tuple(proofs)
 

@@ -97,10 +97,15 @@ def quantize_folded(
         lambda: on_progress(next(done), total),
         notes,
     )
-    first, *readers = _readers(folded)
-    hidden = add_encoder(draft, folded.encoder, model.rectified_encoder, token, first)
-    for index, (block, reader) in enumerate(zip(folded.blocks, readers, strict=True)):
-        name = f"block{index}"
+    # What reads the hidden values: each block, then the decoder.
+    readers = [
+        Reader(np.concatenate([block.b.real, block.b.imag]), f"block{index}.B", block.expected)
+        for index, block in enumerate(folded.blocks)
+    ]
+    readers.append(Reader(folded.decoder.weight, "decoder.weight"))
+    hidden = add_encoder(draft, folded.encoder, model.rectified_encoder, token, readers[0])
+    for index, block in enumerate(folded.blocks):
+        name, reader = f"block{index}", readers[index + 1]
         states = add_state(draft, name, block, hidden)
         output = add_output(draft, name, block, hidden, states)
         hidden = add_gate(draft, name, block, hidden, output, reader)
@@ -115,15 +120,6 @@ def quantize_folded(
         tuple(draft.matrices),
         tuple(notes),
     )
-
-
-def _readers(folded: FoldedModel) -> list[Reader]:
-    """Return what reads the hidden values: each block, then the decoder."""
-    readers = [
-        Reader(np.concatenate([block.b.real, block.b.imag]), f"block{index}.B", block.expected)
-        for index, block in enumerate(folded.blocks)
-    ]
-    return [*readers, Reader(folded.decoder.weight, "decoder.weight")]
 
 
 def _tensor_names(folded: FoldedModel) -> list[str]:

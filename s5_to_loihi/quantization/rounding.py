@@ -92,6 +92,10 @@ class RoundedRows:
     steps: np.ndarray
     digits: Digits
 
+    def bias(self, data: Moments) -> np.ndarray:
+        """Return what to add to the sums, (out,), to make their mean over the data exact."""
+        return data.wanted - self.steps * (self.integers @ data.mean)
+
 
 def largest_weight_sum(message_bits: int) -> int:
     """Return what absolute weights may add up to, so that no accumulator can overflow."""
@@ -99,15 +103,15 @@ def largest_weight_sum(message_bits: int) -> int:
 
 
 def choose_digits(
-    weight: np.ndarray, inputs: int, bits: int, largest_sum: float
+    weight: np.ndarray, bits: int, largest_sum: float, parts: int = 1
 ) -> tuple[Digits, float]:
     """Choose the fewest digits with which sums fit; the most if none do.
 
     Args:
-        weight: (out, parts * inputs) floats.
-        inputs: entries of one sum.
+        weight: (out, parts * in) floats.
         bits: of the weights.
         largest_sum: that the absolute integers of a digit may add up to.
+        parts: sums in a row.
 
     Returns:
         ``(digits, what they add up to in the worst row, estimated with plain rounding)``.
@@ -118,7 +122,7 @@ def choose_digits(
         steps = np.where(peaks > 0, peaks, 1) / digits.largest(bits)
         split = digits.split(np.rint(weight / steps).astype(np.int64))
         margin = SUM_MARGIN if count == 1 else CHAINED_MARGIN
-        total = margin * max(_part_sums(digit, inputs).max(initial=0) for digit in split)
+        total = margin * max(_part_sums(digit, parts).max(initial=0) for digit in split)
         if total <= largest_sum:
             break
     return digits, total
@@ -138,7 +142,8 @@ def round_rows(weight: np.ndarray, data: Moments, bits: int, largest_sum: float)
         largest_sum: bound on the sum of the absolute integers of each digit of one sum; a step
             grows until it holds.
     """
-    digits, _ = choose_digits(weight, len(data.covariance), bits, largest_sum)
+    parts = weight.shape[1] // len(data.covariance)
+    digits, _ = choose_digits(weight, bits, largest_sum, parts)
     integers = np.zeros(weight.shape, dtype=np.int64)
     steps = np.zeros(len(weight))
     rows, stretch = np.arange(len(weight)), 1.0
@@ -155,7 +160,7 @@ def round_rows(weight: np.ndarray, data: Moments, bits: int, largest_sum: float)
             _step_fractions(bits) * stretch,
         )
         integers[rows] = found.astype(np.int64)
-        sums = [_part_sums(digit, len(data.covariance)) for digit in digits.split(integers)]
+        sums = [_part_sums(digit, parts) for digit in digits.split(integers)]
         rows = np.flatnonzero(np.maximum.reduce(sums) > largest_sum)
         # Another step gives other digits, so a few tries are enough where there are several.
         stretch *= 1.1 if digits.count == 1 else 1.01
@@ -168,9 +173,9 @@ def _step_fractions(bits: int) -> np.ndarray:
     return np.array([1.0]) if lowest is None else np.linspace(1.0, lowest, 12)
 
 
-def _part_sums(integers: np.ndarray, inputs: int) -> np.ndarray:
+def _part_sums(integers: np.ndarray, parts: int) -> np.ndarray:
     """Return the largest sum of absolute integers among the parts of each row."""
-    return np.abs(integers).reshape(len(integers), -1, inputs).sum(axis=2).max(axis=1)
+    return np.abs(integers).reshape(len(integers), parts, -1).sum(axis=2).max(axis=1)
 
 
 def _ridge(covariance: np.ndarray) -> np.ndarray:

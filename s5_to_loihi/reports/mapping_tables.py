@@ -53,7 +53,7 @@ def timestep_table(evaluation: MappingEvaluation) -> Table:
     """One row a term of the runtime model: nanoseconds, the bound, and the range."""
     low, value, high = (evaluation.times(case) for case in CASES)
     times = (value, evaluation.shortest_times(), low, high)
-    decides = max(value, key=lambda name: value[name])
+    decides = max(value, key=value.__getitem__)
     rows = {term: (term.label, *(f"{one[term]:,.0f}" for one in times)) for term in value}
     return of_rows(
         "Timestep in ns, by the model: the largest row decides (bound: what no mapping on as many"
@@ -73,9 +73,7 @@ def summary(evaluation: MappingEvaluation) -> list[str]:
     bounds = evaluation.shortest_times()
     timestep, shortest = evaluation.timestep(), max(bounds.values())
     low, _, high = evaluation.timesteps
-    without = max(
-        time for term, time in evaluation.shortest_times().items() if term != Term.BARRIER
-    )
+    without = max(time for term, time in bounds.items() if term != Term.BARRIER)
     return [
         f"System: {system.name}, {evaluation.chips} of {system.chips.value:.0f} chips;"
         f" rates {evaluation.work.rates_origin}",
@@ -84,7 +82,7 @@ def summary(evaluation: MappingEvaluation) -> list[str]:
         f"Slowest: core {slow_core}, {work.label} {nanoseconds:,.0f} ns",
         f"Timestep: {timestep / 1000:,.2f} µs ({low / 1000:,.2f} to {high / 1000:,.2f}); bound"
         f" for {cores:,} cores {shortest / 1000:,.2f} µs, ratio {timestep / shortest:.2f}",
-        f"Without the barrier: {evaluation.busy() / 1000:,.2f} µs, bound {without / 1000:,.2f} us,"
+        f"Without the barrier: {evaluation.busy() / 1000:,.2f} µs, bound {without / 1000:,.2f} µs,"
         f" ratio {evaluation.busy() / without:.2f}",
     ]
 

@@ -25,9 +25,6 @@ from s5_to_loihi.simulation import Totals
 
 def network_table(network: Network) -> Table:
     """One row a group: neurons, phase, and the synapses that end there."""
-    arriving: dict[str, list[Synapses]] = {group.name: [] for group in network.groups}
-    for synapses in network.synapses:
-        arriving[synapses.target.group].append(synapses)
     return table(
         f"{network.name}: {len(network.groups)} groups,"
         f" {sum(group.size for group in network.groups):,} neurons,"
@@ -39,7 +36,7 @@ def network_table(network: Network) -> Table:
             "neurons #": lambda group: group.size,
             "phase #": lambda group: f"{group.phase}",
             "incoming synapses (density)": lambda group: ", ".join(
-                map(_arriving, arriving[group.name])
+                map(_arriving, network.incoming(group.name))
             ),
         },
     )

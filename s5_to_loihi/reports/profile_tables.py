@@ -9,7 +9,6 @@ from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
 from s5_to_loihi.profiling.comparison import Compared
 from s5_to_loihi.profiling.costs import PARTS
-from s5_to_loihi.profiling.critical import TermTime
 from s5_to_loihi.profiling.estimate import LATENCY, THROUGHPUT, TIMESTEP, energy_name, power_name
 from s5_to_loihi.profiling.profile import ModeProfile, Profile
 from s5_to_loihi.profiling.quantity import Quantity
@@ -116,19 +115,20 @@ def energy_table(modes: Sequence[ModeProfile]) -> Table:
 
 def term_table(modes: Sequence[ModeProfile]) -> Table:
     """One row a term of the runtime model: how long it takes alone, how often it decides."""
+    # Each mode has its terms in an order of its own.
+    terms = [{term.name: term for term in mode.terms} for mode in modes]
+    rows = []
+    for name in terms[0]:
+        cells = [Cell(name)]
+        for of in terms:
+            cells += [Cell(of[name].time), share(of[name].decides)]
+        rows.append(cells)
     return of_rows(
         "What a timestep waits for: µs, and the part of the time in which it is the longest",
         ("term", *_for_each(modes, "decides #")),
-        map(_decides, zip(*(mode.terms for mode in modes), strict=True)),
+        rows,
         folded=True,
     )
-
-
-def _decides(terms: tuple[TermTime, ...]) -> list[Cell]:
-    cells = [Cell(terms[0].name)]
-    for term in terms:
-        cells += [Cell(term.time), share(term.decides)]
-    return cells
 
 
 def group_table(modes: Sequence[ModeProfile]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.fixed_point import Format, convert, multiply, saturate, shift_right
 from s5_to_loihi.network.neurons.constants import Shift
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence, Values
@@ -31,18 +32,34 @@ class MeanConstants(NamedTuple):
     lowered: Format
 
 
-def mean_constants(hidden: Format, lowered: Format, length: int) -> MeanConstants:
+def mean_constants(hidden: Format, lowered: Format, length: int | None) -> MeanConstants:
     """Return the constants with which MEAN divides a sum of ``length`` values.
 
     The sum is kept within ``STATE_BITS`` by shifting each value right first; the division is a
     multiplication with a 15-bit reciprocal ``f * 2**14``, ``2**input_shift / length = f * 2**k``,
     ``1 <= f < 2``.
+
+    Raises:
+        CheckpointError: there is no length.
     """
+    if not length or length < 1:
+        raise CheckpointError(
+            "readout",
+            "the mean over the tokens needs their number",
+            "Give the length of a sequence in tokens",
+        )
     headroom = STATE_BITS - hidden.bits
     input_shift = max(0, math.ceil(math.log2(length)) - headroom)
     mantissa, exponent = math.frexp(2**input_shift / length)
     reciprocal = min(round(mantissa * 2 * 2**14), 2**15 - 1)
     return MeanConstants(hidden, input_shift, STATE_BITS, reciprocal, 14 - (exponent - 1), lowered)
+
+
+def mean_formats(constants: MeanConstants) -> dict[str, Format]:
+    """Return the formats of MEAN's values."""
+    c = constants
+    total = Format(c.sum_bits, c.hidden.exponent - c.input_shift)
+    return {"sum": total, "mean": c.hidden, "lowered": c.lowered}
 
 
 def drive(accumulators: Values, constants: MeanConstants) -> Values:

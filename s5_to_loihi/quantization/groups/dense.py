@@ -7,20 +7,24 @@ import numpy as np
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.float_model import Affine
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.neurons import SCALED_DENSE
 from s5_to_loihi.network.neurons.rescaling import Rescaling
-from s5_to_loihi.network.neurons.scaled_dense import AffineConstants, ScaledDenseConstants
+from s5_to_loihi.network.neurons.scaled_dense import (
+    SCALED_DENSE,
+    AffineConstants,
+    ScaledDenseConstants,
+)
 from s5_to_loihi.network.widths import STATE_BITS
-from s5_to_loihi.quantization.draft import Draft, Message, Reader
+from s5_to_loihi.quantization.draft import Draft, Message, Reader, TensorScale
 from s5_to_loihi.quantization.formats import (
     best_exponent,
     fine_bits,
     limited,
     multipliers,
     resolvable,
+    shared,
     within,
 )
-from s5_to_loihi.quantization.rounding import RoundedRows
+from s5_to_loihi.quantization.rounding import Moments, RoundedRows, moments
 
 
 def add_encoder(
@@ -29,39 +33,42 @@ def add_encoder(
     """Quantize the encoder; ``reader`` is what its result enters."""
     values = draft.floats["encoder.affine"]
     kept = np.maximum(values, 0) if rectified else values
-    bits, exponents = draft.message_format("encoder.activation", kept, [reader])
-    port = Endpoint("encoder", "weighted")
-    rows, bias = draft.weigh("encoder.weight", affine.weight, token, port, values)
-    exponents = limited(exponents, bits, bias, rows.steps)
-    draft.scale("encoder.affine", "encoder.affine", exponents)
-    constants = affine_constants("encoder", rows, bias, bits, exponents)
-    return _add_dense(draft, "encoder", constants, token, exponents, rectified)
+    bits, finest = draft.message_format("encoder.activation", kept, [reader])
+    data = moments(token.integers, values)
+    message = _add_dense(draft, "encoder", affine.weight, token, data, bits, finest, rectified)
+    draft.scales.append(TensorScale("encoder.affine", "encoder.affine", message.exponents))
+    return message
 
 
 def add_decoder(draft: Draft, affine: Affine, source: Message, hidden: Message) -> Message:
     """Quantize the decoder, which reads ``source``; it is fitted on the tokens' ``hidden``."""
     values = draft.floats["decoder.hidden"] @ affine.weight.T + affine.bias
     bits = draft.precision.bits("activation", "decoder.activation")
-    rows, bias = draft.fit("decoder.weight", affine.weight, [hidden], values)
-    port = Endpoint("decoder", "weighted")
-    draft.connect("decoder.weight", rows.integers, rows.digits, source, port)
-    finest = np.full(len(bias), best_exponent(values, bits))
-    # All outputs share a format: they leave the network.
-    exponents = np.full(len(bias), limited(finest, bits, bias, rows.steps).min())
+    finest = np.full(values.shape[-1], best_exponent(values, bits))
+    data = moments(hidden.integers, values)
+    message = _add_dense(draft, "decoder", affine.weight, source, data, bits, finest)
     if source is hidden:
-        draft.scale("decoder.affine", "output", exponents)
-    constants = affine_constants("decoder", rows, bias, bits, exponents)
-    return _add_dense(draft, "decoder", constants, source, exponents, False)
+        draft.scales.append(TensorScale("decoder.affine", "output", message.exponents))
+    return message
 
 
 def _add_dense(
     draft: Draft,
     name: str,
-    affine: AffineConstants,
+    weight: np.ndarray,
     source: Message,
-    exponents: np.ndarray,
-    rectified: bool,
+    data: Moments,
+    bits: int,
+    finest: np.ndarray,
+    rectified: bool = False,
 ) -> Message:
+    synapses = (f"{name}.weight", source, Endpoint(name, "weighted"))
+    rows = draft.weigh(f"{name}.weight", weight, data, [synapses])
+    exponents = limited(finest, bits, rows.bias(data), rows.steps)
+    if name == "decoder":
+        # They leave the network in one format.
+        exponents = shared(exponents)
+    affine = affine_constants(name, rows, rows.bias(data), bits, exponents)
     constants = ScaledDenseConstants(affine, int(rectified))
     formats = {"activation": affine.result, "affine": affine.result}
     return draft.add(name, SCALED_DENSE, constants, formats, [source], exponents, rectified)[0]
@@ -81,8 +88,7 @@ def affine_constants(
         name: for errors.
         rows: the weights.
         bias: (n,) floats.
-        bits: width of the results.
-        exponents: (n,) their fractional bits.
+        bits, exponents: width and fractional bits (n,) of the results.
         floors: how many right shifts come before the sum.
 
     Raises:

@@ -7,28 +7,29 @@ import numpy as np
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.float_model import Affine, GluVariant
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.neurons import (
+from s5_to_loihi.network.neurons import NeuronKind
+from s5_to_loihi.network.neurons.scaled_dense import AffineConstants
+from s5_to_loihi.network.neurons.scaled_gate import (
+    OPENING_EXPONENT,
     SCALED_FULL_GATE,
     SCALED_GATE,
     SCALED_RESIDUAL,
-    NeuronKind,
-)
-from s5_to_loihi.network.neurons.scaled_gate import (
-    OPENING_EXPONENT,
     ScaledFullGateConstants,
     ScaledGateConstants,
     SumConstants,
 )
 from s5_to_loihi.network.widths import STATE_BITS
-from s5_to_loihi.quantization.draft import Draft, Message, Reader
+from s5_to_loihi.quantization.draft import Draft, Message, Reader, TensorScale
 from s5_to_loihi.quantization.folding import FoldedBlock
 from s5_to_loihi.quantization.formats import (
     channel_exponents,
     fine_bits,
     limited,
     right_shifts,
+    shared,
 )
 from s5_to_loihi.quantization.groups.dense import affine_constants
+from s5_to_loihi.quantization.rounding import moments
 from s5_to_loihi.quantization.tables import sigmoid_table
 
 #: What enters a sigmoid: within +-8, or coarser where the data go beyond.
@@ -44,13 +45,11 @@ def add_gate(
     output: tuple[Message, Message],
     reader: Reader,
 ) -> Message:
-    """Quantize the end of block ``name``.
+    """Quantize the end of a block.
 
     Args:
-        draft: the network so far.
-        name: of the block.
-        folded: the block.
-        hidden: what enters it.
+        draft, name, folded: the network so far; the block.
+        hidden: what enters the block.
         output: its messages y and activation.
         reader: what the block's result enters.
     """
@@ -68,20 +67,14 @@ def add_gate(
         kind, constants = SCALED_GATE, base
         formats |= {"gate_affine": base.gate.result, "opening": OPENING}
         if block.value is not None:
-            rows, bias = draft.weigh(
-                f"{name}.W1", block.value.weight, activation, Endpoint(group, "value"),
-                draft.floats[f"{name}.value"],
-            )  # fmt: skip
-            value = affine_constants(
-                f"{name}.W1", rows, bias, activation.format.bits, value_exponents
-            )
+            value = _value(draft, name, block.value, activation, value_exponents)
             kind, constants = SCALED_FULL_GATE, ScaledFullGateConstants(value, base)
             formats["value_affine"] = value.result
     if block.value is None:
         source = y if block.glu is GluVariant.HALF2 else activation
         draft.builder.hand_on(f"{name}.value", source.endpoint, Endpoint(group, "value"))
     draft.builder.hand_on(f"{name}.residual", hidden.endpoint, Endpoint(group, "residual"))
-    draft.scale(f"{group}.total", f"{name}.total", exponents)
+    draft.scales.append(TensorScale(f"{group}.total", f"{name}.total", exponents))
     sources = (hidden, *output)
     return draft.add(group, kind, constants, formats, sources, exponents, block.rectified)[0]
 
@@ -115,20 +108,32 @@ def _residual_sum(
     return constants, exponents
 
 
+def _value(
+    draft: Draft, name: str, affine: Affine, activation: Message, exponents: np.ndarray
+) -> AffineConstants:
+    """Quantize the map of the value."""
+    matrix, data = f"{name}.W1", moments(activation.integers, draft.floats[f"{name}.value"])
+    synapses = (matrix, activation, Endpoint(f"{name}.gate", "value"))
+    rows = draft.weigh(matrix, affine.weight, data, [synapses])
+    return affine_constants(matrix, rows, rows.bias(data), activation.format.bits, exponents)
+
+
 def _opening(
     draft: Draft, name: str, affine: Affine, activation: Message, end: SumConstants
 ) -> ScaledGateConstants:
     """Quantize the map before the sigmoid, and tabulate the sigmoid."""
     group, matrix, wanted = f"{name}.gate", f"{name}.W2", draft.floats[f"{name}.gate"]
-    rows, bias = draft.weigh(matrix, affine.weight, activation, Endpoint(group, "gate"), wanted)
+    data = moments(activation.integers, wanted)
+    synapses = (matrix, activation, Endpoint(group, "gate"))
+    rows = draft.weigh(matrix, affine.weight, data, [synapses])
+    bias = rows.bias(data)
     # Beyond the limit the gate saturates, where the sigmoid is flat.
     finest = np.full(len(bias), GATE.exponent - (np.abs(wanted).max() > 8))
-    exponents = limited(finest, GATE.bits, bias, rows.steps)
-    exponents = np.full(len(bias), exponents.min())
+    exponents = shared(limited(finest, GATE.bits, bias, rows.steps))
     gate = affine_constants(matrix, rows, bias, GATE.bits, exponents)
     table, error = sigmoid_table(gate.result, draft.precision.knots)
     draft.notes.append(
         f"{name}: sigmoid by {len(table.knots) - 1} segments, off by at most {error:.2g}"
     )
-    draft.scale(f"{group}.gate_affine", f"{name}.gate", exponents)
+    draft.scales.append(TensorScale(f"{group}.gate_affine", f"{name}.gate", exponents))
     return ScaledGateConstants(gate, table, end)

@@ -6,46 +6,44 @@ import numpy as np
 
 from s5_to_loihi.float_model import Activation, GluVariant
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.neurons import SCALED_OUTPUT, TABLE_OUTPUT
-from s5_to_loihi.network.neurons.scaled_output import ScaledOutputConstants, TableOutputConstants
-from s5_to_loihi.quantization.draft import Draft, Message, Reader
+from s5_to_loihi.network.neurons.scaled_output import (
+    SCALED_OUTPUT,
+    TABLE_OUTPUT,
+    ScaledOutputConstants,
+    TableOutputConstants,
+)
+from s5_to_loihi.quantization.draft import Draft, Message, Reader, TensorScale
 from s5_to_loihi.quantization.folding import FoldedBlock
-from s5_to_loihi.quantization.formats import limited, multipliers
+from s5_to_loihi.quantization.formats import limited, multipliers, shared
 from s5_to_loihi.quantization.groups.dense import affine_constants
+from s5_to_loihi.quantization.rounding import moments
 from s5_to_loihi.quantization.tables import gelu_table
 
 
 def add_output(
     draft: Draft, name: str, folded: FoldedBlock, hidden: Message, states: tuple[Message, Message]
 ) -> tuple[Message, Message]:
-    """Quantize the projection of block ``name``; return its messages y and activation.
-
-    Args:
-        draft: the network so far.
-        name: of the block.
-        folded: the block.
-        hidden: what enters it.
-        states: both parts of its states.
-    """
+    """Quantize the projection of both parts of a block's states; return y and activation."""
     block, group = folded.block, f"{name}.output"
     bits, exponents = _format(draft, name, folded)
     # The feedthrough has a factor of 16 bits of its own; C compensates what that leaves.
     through, through_shift = multipliers(folded.d, f"{name}.D")
     fed = hidden.integers * (through * np.exp2(-through_shift) * hidden.steps)
+    integers = np.concatenate([state.integers for state in states], axis=-1)
+    data = moments(integers, draft.floats[f"{name}.y"] - fed)
     weight = np.concatenate([folded.c.real, -folded.c.imag], axis=1)
-    rows, bias = draft.fit(f"{name}.C", weight, states, draft.floats[f"{name}.y"] - fed)
+    port = Endpoint(group, "projection")
+    synapses = ((f"{name}.C_re", states[0], port), (f"{name}.C_im", states[1], port))
+    rows = draft.weigh(f"{name}.C", weight, data, synapses)
+    bias = rows.bias(data)
     exponents = limited(exponents, bits, bias, rows.steps, folded.d * hidden.steps)
     if block.activation is not Activation.RELU:
         # One table serves all neurons.
-        exponents = np.full(len(exponents), exponents.min())
+        exponents = shared(exponents)
     affine = affine_constants(f"{name}.C", rows, bias, bits, exponents, floors=2)
     through, through_shift = multipliers(
         folded.d * hidden.steps * np.exp2(exponents + affine.rounding_shift), f"{name}.D"
     )
-    halves = np.split(rows.integers, 2, axis=1)
-    for suffix, integers, state in zip(("re", "im"), halves, states, strict=True):
-        port = Endpoint(group, "projection")
-        draft.connect(f"{name}.C_{suffix}", integers, rows.digits, state, port)
     draft.builder.hand_on(f"{name}.D", hidden.endpoint, Endpoint(group, "feedthrough"))
     constants = ScaledOutputConstants(
         projection=affine.weighted,
@@ -56,8 +54,8 @@ def add_output(
     )
     formats = dict.fromkeys(("y", "activation", "total"), affine.result)
     if block.glu is GluVariant.HALF2:
-        draft.scale(f"{group}.y", f"{name}.y", exponents)
-    draft.scale(f"{group}.activation", f"{name}.activation", exponents)
+        draft.scales.append(TensorScale(f"{group}.y", f"{name}.y", exponents))
+    draft.scales.append(TensorScale(f"{group}.activation", f"{name}.activation", exponents))
     sources = (*states, hidden)
     if block.activation is Activation.RELU:
         sent = draft.add(group, SCALED_OUTPUT, constants, formats, sources, exponents)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.neurons import SCALED_STATE
-from s5_to_loihi.network.neurons.scaled_state import ScaledStateConstants
+from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE, ScaledStateConstants
 from s5_to_loihi.quantization.bounds import state_bounds
-from s5_to_loihi.quantization.draft import Draft, Message, Reader, affordable_bits
+from s5_to_loihi.quantization.draft import Draft, Message, Reader, TensorScale, affordable_bits
 from s5_to_loihi.quantization.folding import FoldedBlock
 from s5_to_loihi.quantization.formats import (
     best_exponent,
@@ -18,7 +19,7 @@ from s5_to_loihi.quantization.formats import (
     resolvable,
     within,
 )
-from s5_to_loihi.quantization.rounding import Moments, RoundedRows, moments
+from s5_to_loihi.quantization.rounding import RoundedRows, moments
 
 #: Bits that a state register keeps above the largest value of the calibration data.
 STATE_HEADROOM_BITS = 3
@@ -34,15 +35,11 @@ def add_state(
     rows, fitted, bias = _fit(draft, name, folded, hidden)
     decay_bits = draft.precision.bits("eigenvalue", f"{name}.eigenvalues")
     decay, decay_shift = eigenvalues(folded.a, f"{name}.eigenvalues", decay_bits)
-    a = (
-        1
-        + np.ldexp(decay[:, 0].astype(float), -decay_shift)
-        + 1j * np.ldexp(decay[:, 1].astype(float), -decay_shift)
-    )
+    real, imaginary = np.ldexp(decay.T.astype(float), -decay_shift)
     x = draft.floats[f"{name}.x"]
     bits = draft.precision.bits("state", f"{name}.x")
     columns, offset = folded.gain[:, None] * fitted, folded.gain * bias
-    bounds = state_bounds(a, columns, *hidden.interval, offset, noise=0.0)
+    bounds = state_bounds(1 + real + 1j * imaginary, columns, *hidden.interval, offset, noise=0.0)
     exponents = resolvable(
         _register_exponents(x, bits, bounds, offset), np.abs(folded.gain) * rows.steps, 0
     )
@@ -68,12 +65,9 @@ def add_state(
         rectified=int(folded.block.rectified),
         digit_bits=rows.digits.bits,
     )
-    halves = np.split(rows.integers, 2, axis=1)
-    for suffix, part, integers in zip(("re", "im"), ("real", "imag"), halves, strict=True):
-        port = Endpoint(group, f"bu_{suffix}")
-        draft.connect(f"{name}.B_{suffix}", integers, rows.digits, hidden, port)
-        draft.scale(f"{group}.x_{suffix}", f"{name}.x", exponents, part)
-        draft.scale(f"{group}.g_{suffix}", f"{name}.g", sent, part)
+    for suffix, part in (("re", "real"), ("im", "imag")):
+        draft.scales.append(TensorScale(f"{group}.x_{suffix}", f"{name}.x", exponents, part))
+        draft.scales.append(TensorScale(f"{group}.g_{suffix}", f"{name}.g", sent, part))
     formats = dict.fromkeys(("x_re", "x_im", "drive_re", "drive_im"), register)
     formats |= dict.fromkeys(("g_re", "g_im", "scaled_re", "scaled_im"), message)
     g_re, g_im = draft.add(group, SCALED_STATE, constants, formats, [hidden], sent)
@@ -94,9 +88,12 @@ def _fit(
     drive = draft.floats[f"{name}.drive"]
     both = moments(hidden.integers, np.concatenate([drive.real, drive.imag], axis=-1))
     cross = np.concatenate([both.cross[:count], both.cross[count:]], axis=1)
-    weight = np.concatenate([folded.b.real * hidden.steps, folded.b.imag * hidden.steps], axis=1)
-    data = Moments(both.covariance, both.mean, cross, both.wanted)
-    rows = draft.round(f"{name}.B", weight, data, [hidden])
+    synapses = [
+        (f"{name}.B_{part}", hidden, Endpoint(f"{name}.state", f"bu_{part}"))
+        for part in ("re", "im")
+    ]
+    weight = np.concatenate([folded.b.real, folded.b.imag], axis=1)
+    rows = draft.weigh(f"{name}.B", weight, replace(both, cross=cross), synapses)
     b_re, b_im = np.split(rows.integers, 2, axis=1)
     fitted = rows.steps[:, None] * (b_re + 1j * b_im)
     return rows, fitted, both.wanted[:count] + 1j * both.wanted[count:] - fitted @ both.mean

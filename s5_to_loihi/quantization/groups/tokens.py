@@ -15,13 +15,9 @@ from s5_to_loihi.quantization.rounding import choose_digits, largest_weight_sum
 def quantize_tokens(
     tokens: np.ndarray, reader: Reader, precision: Precision, notes: list[str]
 ) -> Message:
-    """Choose the format of tokens (T, N, F) and return them in it.
+    """Return tokens (T, N, F) in the best format; ``reader`` is the encoder.
 
-    Args:
-        tokens: floats.
-        reader: the encoder.
-        precision: bits of all tensors.
-        notes: what was capped is added here.
+    What was capped is added to ``notes``.
     """
     bits = affordable_bits("input", _bits(reader, precision), [reader], precision, notes)
     token = Format(bits, best_exponent(tokens, bits))
@@ -35,11 +31,10 @@ def _bits(reader: Reader, precision: Precision) -> int:
     fewest = max(16, precision.activations)
     if precision.inputs is not None or bits != precision.input_bits:
         return bits
-    weight, weight_bits = reader.weight, precision.bits("weight", reader.name)
+    weight_bits = precision.bits("weight", reader.name)
 
     def digits(message_bits: int) -> int:
-        sums = largest_weight_sum(message_bits)
-        return choose_digits(weight, weight.shape[1], weight_bits, sums)[0].count
+        return choose_digits(reader.weight, weight_bits, largest_weight_sum(message_bits))[0].count
 
     while bits > fewest and digits(bits) > digits(fewest):
         bits -= 1
