@@ -12,6 +12,7 @@ from s5_to_loihi.commands import (
     checking,
     compilation,
     deploy,
+    evaluate,
     mapping,
     microcode,
     profile,
@@ -55,6 +56,7 @@ app.command()(checking.verify)
 app.command()(checking.inspect)
 app.command()(running.denoise)
 app.command()(running.run)
+app.command()(evaluate.evaluate)
 app.command("map")(mapping.map_command)
 app.command()(microcode.microcode)
 app.command()(deploy.deploy)

@@ -89,7 +89,7 @@ def compute(item: Item) -> dict[str, Any]:
         return {"excluded": str(error)}
     signal = _signal(item, clip)
     if item.family == SIGNAL:
-        values = _signal_values(clip, signal, item.signal == NOISY)
+        values = _signal_values(item, clip, signal)
         facts = {"seconds": clip.seconds, "channels": len(clip.noisy), **signal.facts}
         notes = list(clip.notes) if item.signal == NOISY else []
         return {"values": values, "notes": notes, "facts": facts}
@@ -100,20 +100,30 @@ def compute(item: Item) -> dict[str, Any]:
     return {"values": values, "notes": notes, "facts": {}}
 
 
-def _signal_values(clip: Recording, signal: Signal, as_it_came: bool) -> dict[str, float | None]:
+def _signal_values(item: Item, clip: Recording, signal: Signal) -> dict[str, float | None]:
     """Return SI-SNR; of what was denoised also its improvements."""
     if clip.clean is None:
         return {}
-    rows = []
-    for noisy, clean, made in zip(clip.noisy, clip.clean, signal.samples, strict=True):
-        passed = audio.synthesise(audio.analyse(noisy), len(noisy))
-        ratio, before, through = (
-            audio.si_snr(one, clean, EPSILON) for one in (made, noisy, passed)
-        )
-        rows.append((ratio, ratio - before, ratio - through))
-    means = np.mean(rows, axis=0)
-    names = ("si_snr",) if as_it_came else ("si_snr", "si_snri", "si_snri_encdec")
-    return dict(zip(names, map(float, means), strict=False))
+    before, passed = _undenoised(item.pair)
+    if item.signal == NOISY:
+        return {"si_snr": before}
+    ratio = _si_snr(signal.samples, clip.clean)
+    return {"si_snr": ratio, "si_snri": ratio - before, "si_snri_encdec": ratio - passed}
+
+
+@functools.lru_cache(maxsize=1)
+def _undenoised(pair: Pair) -> tuple[float, float]:
+    """Return the SI-SNR of a clip as it came, and after the transform to and fro alone."""
+    clip = _recording(pair)
+    assert clip.clean is not None
+    passed = [audio.synthesise(audio.analyse(channel), len(channel)) for channel in clip.noisy]
+    return _si_snr(clip.noisy, clip.clean), _si_snr(np.stack(passed), clip.clean)
+
+
+def _si_snr(samples: Samples, clean: Samples) -> float:
+    """Return the mean over channels."""
+    pairs = zip(samples, clean, strict=True)
+    return float(np.mean([audio.si_snr(*pair, EPSILON) for pair in pairs]))
 
 
 def _perceptual_values(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s5_to_loihi import bundle
-from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi.bundle import Bundle
+from s5_to_loihi.checkpoints.loading import LoadedCheckpoint, load
 from s5_to_loihi.checkpoints.options import AS_IT_IS, LoadOptions
 from s5_to_loihi.denoising import check_denoiser
 from s5_to_loihi.errors import InputError
@@ -75,14 +76,19 @@ def check(plan: Plan) -> tuple[str, ...]:
         )
     notes = list(plan.pairs.notes)
     if plan.model is not None:
-        loaded = load(plan.model, plan.options)
-        notes += loaded.notes
-        if loaded.source["sha256"] != opened.source.get("sha256"):
-            notes.append(
-                f"the network was not made from {plan.model}, by the digests of both: differences"
-                " are not of rounding alone"
-            )
+        notes += of_another(opened, load(plan.model, plan.options))
     return tuple(notes)
+
+
+def of_another(opened: Bundle, loaded: LoadedCheckpoint) -> tuple[str, ...]:
+    """Return what to say of a float model that a network was not made from; else nothing."""
+    if loaded.source["sha256"] == opened.source.get("sha256"):
+        return ()  # what loading found out was told when the network was made
+    what = (
+        f"the network was not made from {loaded.model.name}, by the digests of both: differences"
+        " are not of rounding alone"
+    )
+    return (*loaded.notes, what)
 
 
 def tasks_of(
