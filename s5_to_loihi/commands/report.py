@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from s5_to_loihi.bundle import digest
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
 from s5_to_loihi.commands.console import (
     BundleArgument,
@@ -50,6 +51,12 @@ def report(
             metavar="FILE.json", help="Written by baselines.py on another machine; may be repeated."
         ),
     ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RESULTS.json", help="What 'evaluate' found on a test set: shown as a section."
+        ),
+    ] = None,
     measure: Annotated[
         bool,
         typer.Option("--measure/--no-measure", help="Measure the float model on this machine."),
@@ -69,10 +76,12 @@ def report(
     # Compiled loops and drawing, which other commands need not wait for.
     from s5_to_loihi.profiling.findings import Sources, gather
     from s5_to_loihi.reports.comparison_tables import ratio_table
+    from s5_to_loihi.reports.html.evaluation import read as read_evaluation
     from s5_to_loihi.reports.html.files import write
     from s5_to_loihi.reports.terminal import rendered
 
     check_target(output, (".html",))
+    evaluated = None if evaluation is None else read_evaluation(evaluation, digest(path))
     sources = Sources(
         bundle=path,
         inputs=inputs,
@@ -87,7 +96,8 @@ def report(
     with stages() as begin:
         findings = gather(sources, begin)
         begin("Writing")
-        written = write(findings, shlex.join(["s5-to-loihi", *sys.argv[1:]]), output)
+        command = shlex.join(["s5-to-loihi", *sys.argv[1:]])
+        written = write(findings, command, output, evaluated)
     if len(findings.contenders) > 1:
         # Few columns: there is room for ranges as a page shows them.
         console.print(rendered(ratio_table(findings), narrow=False))

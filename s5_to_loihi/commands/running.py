@@ -1,4 +1,4 @@
-"""``run``, ``denoise`` and ``demo``: networks at work."""
+"""``run`` and ``demo``: networks at work."""
 
 from __future__ import annotations
 
@@ -8,109 +8,20 @@ from typing import Annotated
 
 import typer
 
-from s5_to_loihi import audio, bundle
+from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands.console import (
     BundleArgument,
     JsonOption,
-    ModeOption,
     announce_compilation,
     print_json,
     progress,
     say,
-    say_notes,
     say_whole,
-    say_wrote,
     show,
 )
-from s5_to_loihi.compiler import compile_export
-from s5_to_loihi.demo import DENOISER
-from s5_to_loihi.denoising import denoise as denoise_samples
-from s5_to_loihi.denoising import read_pair
-from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.simulation import simulate_file
-from s5_to_loihi.simulators.interpreter import Mode
-
-
-def denoise(
-    recording: Annotated[Path, typer.Argument(metavar="IN.wav", help="The noisy recording.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT.wav", help="The cleaned one to write.")],
-    model: Annotated[
-        Path | None,
-        typer.Option("--bundle", help="A compiled denoiser. Default: the one that is shipped."),
-    ] = None,
-    backend: Annotated[
-        Backend,
-        typer.Option("--backend", "-b", help="What to run it on; all give the same integers."),
-    ] = Backend.FAST,
-    mode: ModeOption = Mode.PIPELINED,
-    clean: Annotated[
-        Path | None, typer.Option(help="The clean recording, to measure SI-SNR with.")
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw the spectrograms into this file (.png or .svg).")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Denoise a recording with a compiled network.
-
-    Any sample rate is resampled to 16 kHz (and said); channels are cleaned independently.
-    """
-    for path, suffixes in ((output, (".wav",)), (picture, (".png", ".svg"))):
-        check_target(path, suffixes)
-    if clean is not None:
-        noisy, reference = read_pair(recording, clean)
-    else:
-        noisy, reference = audio.resample(audio.read_wav(recording)), None
-    if model is not None:
-        network = bundle.read(model).network
-    else:
-        network = compile_export(DENOISER).network
-    announce_compilation(network, [backend])
-    with progress(f"Denoising on {backend.value}") as advance:
-        result = denoise_samples(network, noisy.samples, backend, mode, advance)
-    clipped_samples = audio.write_wav(output, result.samples)
-    si_snr = None
-    if reference is not None:
-        si_snr = [
-            [audio.si_snr(channel, target) for channel in (before, after)]
-            for before, after, target in zip(
-                noisy.samples, result.samples, reference.samples, strict=True
-            )
-        ]
-    if picture is not None:
-        from s5_to_loihi.reports.spectrogram import draw_spectrograms
-
-        panels = [("noisy", noisy.samples[0]), ("denoised", result.samples[0])]
-        if reference is not None:
-            panels.append(("clean", reference.samples[0]))
-        draw_spectrograms(picture, panels, audio.RATE)
-    if as_json:
-        print_json(
-            {
-                "output": str(output),
-                "backend": backend.value,
-                "tokens": result.tokens,
-                "seconds": result.seconds,
-                "real_time_factor": result.real_time_factor,
-                "clipped_inputs": result.clipped_inputs,
-                "clipped_samples": clipped_samples,
-                "si_snr_db": si_snr,
-                "notes": noisy.notes,
-            }
-        )
-        return
-    say_notes(noisy.notes)
-    say(
-        f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
-        f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"
-        f" real-time factor {result.real_time_factor:.4f}",
-        f"Saturated: {result.clipped_inputs:,} inputs, {clipped_samples:,} output samples",
-    )
-    for index, (before, after) in enumerate(si_snr or ()):
-        say(f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised")
-    say_wrote(output, picture)
 
 
 def run(
