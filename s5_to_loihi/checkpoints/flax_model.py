@@ -27,9 +27,8 @@ from s5_to_loihi.checkpoints.parameters import (
     Parameters,
     affine,
     batch_norm,
-    clipped,
     output_matrices,
-    stable,
+    trained_state_space,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -325,21 +324,11 @@ def _state_space(
     real = parameters.real(f"{path}/Lambda_re", (None,))
     states = len(real)
     eigenvalues = real + 1j * parameters.real(f"{path}/Lambda_im", (states,))
-    with np.errstate(over="ignore"):
-        step = np.exp(parameters.real(f"{path}/log_step", (states, 1))[:, 0])
-    b = parameters.complex(f"{path}/B", (states, width))
-    c, backward = _output_matrices(parameters, path, width, states)
-    ssm = StateSpaceModel(
-        eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
-        step=step,
-        b=b,
-        c=c,
-        d=parameters.real(f"{path}/D", (width,)),
-        discretization=discretization,
-        conjugate_symmetric=symmetric,
-        bidirectional_c=backward,
+    log_step = parameters.real(f"{path}/log_step", (states, 1))[:, 0]
+    outputs = _output_matrices(parameters, path, width, states)
+    return trained_state_space(
+        parameters, f"{path}/", eigenvalues, log_step, outputs, discretization, symmetric, clip
     )
-    return stable(f"{parameters.where}: {path}", ssm)
 
 
 def _output_matrices(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.float_model import Affine, BatchNorm, StateSpaceModel
+from s5_to_loihi.float_model import Affine, BatchNorm, Discretization, StateSpaceModel
 
 _TYPES = tuple(map(np.dtype, ("f2", "f4", "f8", "c8", "c16")))
 
@@ -216,6 +216,46 @@ def output_matrices(
     """
     c = parameters.complex(name, (width, 2 * states if bidirectional else states))
     return c[:, :states], c[:, states:] if bidirectional else None
+
+
+def trained_state_space(
+    parameters: Parameters,
+    prefix: str,
+    eigenvalues: np.ndarray,
+    log_step: np.ndarray,
+    outputs: tuple[np.ndarray, np.ndarray | None],
+    discretization: Discretization,
+    conjugate_symmetric: bool,
+    clip: bool,
+) -> StateSpaceModel:
+    """Put together what training of S5 has as parameters, and read B and D.
+
+    Args:
+        parameters: where from.
+        prefix: of the names ``B`` (P, H) and ``D`` (H,), with what separates them.
+        eigenvalues: (P,) complex.
+        log_step: (P,) the logarithm of the time step.
+        outputs: from ``output_matrices``.
+        discretization, conjugate_symmetric: as in ``StateSpaceModel``.
+        clip: whether the eigenvalues are clipped, as in training.
+
+    Raises:
+        CheckpointError: missing, of another shape, or not stable.
+    """
+    c, backward = outputs
+    with np.errstate(over="ignore"):
+        step = np.exp(log_step)
+    ssm = StateSpaceModel(
+        eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
+        step=step,
+        b=parameters.complex(f"{prefix}B", c.shape[::-1]),
+        c=c,
+        d=parameters.real(f"{prefix}D", c.shape[:1]),
+        discretization=discretization,
+        conjugate_symmetric=conjugate_symmetric,
+        bidirectional_c=backward,
+    )
+    return stable(f"{parameters.where}: {prefix[:-1]}", ssm)
 
 
 def stable(where: str, ssm: StateSpaceModel) -> StateSpaceModel:

@@ -15,9 +15,8 @@ from s5_to_loihi.checkpoints.options import Chooser
 from s5_to_loihi.checkpoints.parameters import (
     Parameters,
     affine,
-    clipped,
     output_matrices,
-    stable,
+    trained_state_space,
 )
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -171,20 +170,10 @@ def _state_space(
 ) -> StateSpaceModel:
     eigenvalues = parameters.complex(f"{path}.Lambda", (None,))
     states = len(eigenvalues)
+    log_step = parameters.real(f"{path}.log_step", (states,))
     bidirectional = parameters.shape(f"{path}.C")[1:2] == (2 * states,)
-    with np.errstate(over="ignore"):
-        step = np.exp(parameters.real(f"{path}.log_step", (states,)))
-    b = parameters.complex(f"{path}.B", (states, width))
-    c, backward = output_matrices(parameters, f"{path}.C", width, states, bidirectional)
-    ssm = StateSpaceModel(
-        eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
-        step=step,
-        b=b,
-        c=c,
-        d=parameters.real(f"{path}.D", (width,)),
-        discretization=discretization,
-        # S5 of s5-pytorch keeps both of each pair.
-        conjugate_symmetric=False,
-        bidirectional_c=backward,
+    outputs = output_matrices(parameters, f"{path}.C", width, states, bidirectional)
+    # S5 of s5-pytorch keeps both of each conjugate pair.
+    return trained_state_space(
+        parameters, f"{path}.", eigenvalues, log_step, outputs, discretization, False, clip
     )
-    return stable(f"{parameters.where}: {path}", ssm)
