@@ -326,6 +326,8 @@ def test_clips_that_stay_out_of_the_means_are_named(call, compiled, clips, tmp_p
     [
         ((), "got nothing to evaluate on"),
         (("--noisy", "NOISY", "--data", "x.npz"), "got --noisy and --data"),
+        (("--data", "x.npz", "--board"), "--board: is given with --data"),
+        (("--data", "x.npz", "--clean", "y"), "--clean: is given with --data"),
         (("--noisy", "NOISY"), "have no clean recordings, which all metrics but DNSMOS need"),
         (("--noisy", "NOISY", "--metricsboard", "x.yml"), "does not say whose row it is"),
         (("--noisy", "NOISY", "--clean", "gone"), "gone: cannot be read as a folder"),
@@ -368,6 +370,30 @@ def test_the_float_model_of_another_network_is_said(call, compiled, clips):
     assert code == 0
     assert "the network was not made from denoiser_small, by the digests of both" in " ".join(
         out.split()
+    )
+
+
+def test_a_report_has_a_section_on_the_test_set(call, compiled, clips, tmp_path):
+    given = ("--noisy", clips / "noisy", "--clean", clips / "clean", "-o", tmp_path / "out")
+    assert call("evaluate", compiled, *given)[0] == 0
+    results = tmp_path / "out" / "results.json"
+    page = tmp_path / "report.html"
+    command = ("report", compiled, "-o", page, "--no-measure", "--evaluation")
+    assert call(*command, results)[0] == 0
+    text = page.read_text()
+    assert 'id="evaluation"' in text
+    evaluated = read(results)
+    assert f"SI-SNR {evaluated.means['integers']['si_snr'].value:.2f} dB" in text
+    assert json.loads(page.with_suffix(".json").read_text())["evaluation"]["digest"] == (
+        evaluated.digest
+    )
+    foreign = json.loads(results.read_text())
+    foreign["digest"] = "0" * 64
+    results.write_text(json.dumps(foreign))
+    code, _, err = call(*command, results)
+    assert code == 1
+    assert "is of another bundle (denoiser_small, digest 000000000000; here" in " ".join(
+        err.split()
     )
 
 

@@ -167,7 +167,10 @@ def evaluate(
             f"got {' and '.join(given) or 'nothing to evaluate on'}",
             "Give one of --noisy (with --clean), --pairs and --data",
         )
+    if clean is not None and noisy is None:
+        raise InputError("--clean", f"is given with {given[0]}", "It belongs to --noisy")
     if data is not None:
+        _refuse_with_data(families, baselines, board, metricsboard, neurobench)
         _answers(path, data, model, top_k, directory, jobs, as_json)
         return
     from s5_to_loihi.evaluation import pairs as pairing
@@ -186,6 +189,14 @@ def evaluate(
         baselines=tuple(dict.fromkeys(one.value for one in baselines or ())),
     )
     _denoiser(plan, directory, jobs, retry_failed, board, metricsboard, team, neurobench, as_json)
+
+
+def _refuse_with_data(*options: object) -> None:
+    """Refuse what is for denoisers only."""
+    names = ("--metric", "--baseline", "--board", "--metricsboard", "--neurobench")
+    said = [name for name, option in zip(names, options, strict=True) if option]
+    if said:
+        raise InputError(said[0], "is given with --data", "It is for denoisers (--noisy)")
 
 
 def _denoiser(
@@ -293,11 +304,12 @@ def _answers(
 ) -> None:
     from s5_to_loihi.checkpoints.loading import load
     from s5_to_loihi.evaluation import classification, labelled
-    from s5_to_loihi.evaluation.plan import of_another
+    from s5_to_loihi.evaluation.plan import EVALUATION, of_another
     from s5_to_loihi.evaluation.result import RESULTS
     from s5_to_loihi.files.records import write_record
     from s5_to_loihi.reports import answer_tables as tables
     from s5_to_loihi.reports.evaluation_drawing import draw_confusion
+    from s5_to_loihi.tasks import store
     from s5_to_loihi.tasks.workers import processors
 
     opened = bundle.read(path)
@@ -318,10 +330,10 @@ def _answers(
         )
     written: list[Path | None] = []
     if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_record(found, directory / RESULTS, classification.SCHEMA)
-        picture = directory / "confusion.png"
-        drawn = draw_confusion(picture, found)
+        with store.opened(directory, opened.network.name, EVALUATION):
+            write_record(found, directory / RESULTS, classification.SCHEMA)
+            picture = directory / "confusion.png"
+            drawn = draw_confusion(picture, found)
         written = [directory / RESULTS, picture if drawn else None]
     if as_json:
         print_json(found)

@@ -343,7 +343,9 @@ def _costs(opened: Bundle, data: Labelled, chosen: np.ndarray) -> dict[str, dict
     """Return time and energy of an answer, by mode, from the activity of the first sequences."""
     count = data.inputs.shape[0]
     some = chosen[: max(1, PROFILED_TOKENS // count)]
-    tokens, _ = as_tokens(opened.network, data.inputs[:, some], saturate=True)
+    # Padding would look like silence.
+    heard = data.inputs[: data.lengths[some].min(), some]
+    tokens, _ = as_tokens(opened.network, heard, saturate=True)
     found = profile(opened, tokens=tokens)
     each = opened.network.readout is Readout.EACH_TOKEN
     length = 1.0 if each else float(data.lengths[chosen].mean())

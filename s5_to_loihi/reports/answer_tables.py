@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from s5_to_loihi.evaluation.classification import Answered, Decisions, Share
 from s5_to_loihi.evaluation.statistics import CONFIDENCE
-from s5_to_loihi.reports.table import Cell, Mark, Table, of_rows
+from s5_to_loihi.reports.table import Cell, Content, Mark, Table, of_rows
 
 #: Classes that a confusion matrix has room for on a terminal.
 MOST_CLASSES = 12
@@ -41,7 +41,9 @@ def answer_tables(answered: Answered) -> tuple[Table, ...]:
     rows: list[tuple[str, str, str]] = []
     decisions, predictions = answered.decisions, answered.predictions
     if decisions is not None:
-        shares = [("accuracy", decisions.accuracy), (f"top {decisions.top_k}", decisions.top)]
+        shares = [("accuracy", decisions.accuracy)]
+        if decisions.top_k < len(answered.classes):
+            shares.append((f"top {decisions.top_k}", decisions.top))
         if decisions.float_accuracy is not None and decisions.agreement is not None:
             shares += [
                 ("accuracy, float model", decisions.float_accuracy),
@@ -74,7 +76,7 @@ def answer_tables(answered: Answered) -> tuple[Table, ...]:
         (mode, one["latency"], one["energy"], one["latency"].scope)
         for mode, one in answered.costs.items()
     ]
-    headings = ("mode", "latency #", "energy, neurocore rails #", "of")
+    headings = ("mode", "latency #", "energy, rails #", "of")
     tables.append(of_rows("What an answer costs on Loihi 2, modelled", headings, costs))
     return tuple(tables)
 
@@ -114,11 +116,11 @@ def _decision_tables(decisions: Decisions, classes: Sequence[str]) -> list[Table
 
 def _confusion(decisions: Decisions, classes: Sequence[str]) -> Table:
     """One row a true class, one column a decision."""
-    rows = []
+    rows: list[list[Cell | Content]] = []
     for place, (name, row) in enumerate(zip(classes, decisions.confusion, strict=True)):
         cells = [Cell(f"{cell:,}" if cell else "") for cell in row]
         cells[place] = Cell(cells[place].content, Mark.GOOD)
         right = f"{row[place] / sum(row):.1%}" if sum(row) else "-"
-        rows.append((name, *cells, right))
+        rows.append([name, *cells, right])
     headings = ("true", *(f"{name} #" for name in classes), "right #")
     return of_rows("Confusion: rows are true, columns decided", headings, rows)

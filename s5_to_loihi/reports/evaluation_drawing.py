@@ -16,7 +16,7 @@ from s5_to_loihi.reports.picture import drawn
 
 _STYLE = {"font.family": "DejaVu Sans", "font.size": 9}
 _COLOURS = {INTEGERS: "#0b6bcb", FLOAT: "#d97706", "nsnet2": "#4b8b3b", "rnnoise": "#8a4fa3"}
-_MARKERS = {INTEGERS: "o", FLOAT: "x", "nsnet2": "^", "rnnoise": "s"}
+_MARKERS = {INTEGERS: "o", FLOAT: "o", "nsnet2": "^", "rnnoise": "s"}
 #: Classes whose counts are written into the cells.
 _WRITTEN = 20
 
@@ -52,10 +52,13 @@ def _draw_gains(axes: Axes, evaluated: Evaluated, before: Sequence[float | None]
         pairs = [pair for pair in zip(before, gains, strict=True) if None not in pair]
         if signal == NOISY or not pairs:
             continue
+        across, gained = np.array(pairs, dtype=float).T
         axes.scatter(
-            *np.array(pairs, dtype=float).T,
-            s=18,
-            color=_COLOURS.get(signal, "#555555"),
+            across,
+            gained,
+            s=60 if signal == FLOAT else 18,  # a ring around the integers' dot
+            facecolors="none" if signal == FLOAT else _COLOURS.get(signal, "#555555"),
+            edgecolors=_COLOURS.get(signal, "#555555"),
             marker=_MARKERS.get(signal, "o"),
             label=TITLES.get(signal) or BASELINE_TITLES.get(signal, signal),
             linewidths=1,

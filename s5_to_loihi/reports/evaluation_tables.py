@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from s5_to_loihi.evaluation.challenge import Resources, published
 from s5_to_loihi.evaluation.clip import FLOAT, INTEGERS, NOISY
 from s5_to_loihi.evaluation.metrics import METRICS, SIGNAL
 from s5_to_loihi.evaluation.neurobench import NeuroBench
 from s5_to_loihi.evaluation.result import Clip, Evaluated
-from s5_to_loihi.evaluation.statistics import CONFIDENCE, Mean
-from s5_to_loihi.reports.table import Cell, Content, Mark, Number, Row, Table, of_rows, strong
+from s5_to_loihi.evaluation.statistics import CONFIDENCE, Mean, differences
+from s5_to_loihi.reports.table import Cell, Content, Mark, Row, Table, of_rows, strong
 
 #: Up to so many clips are all listed; of more, so many of the worst.
 ALL_CLIPS, WORST_CLIPS = 12, 5
@@ -77,7 +77,7 @@ def _mean_table(
     evaluated: Evaluated,
     title: str,
     signals: Sequence[str],
-    rounding: dict[str, Mean] | None = None,
+    rounding: Mapping[str, Mean] | None = None,
 ) -> Table:
     names = [name for name in METRICS if name in evaluated.metrics]
     headings = ["metric", *(f"{_title(signal)} #" for signal in signals)]
@@ -135,9 +135,10 @@ def clip_table(evaluated: Evaluated, most: int = ALL_CLIPS) -> Table:
             worse = gain is not None and gain < 0
             cells.append(Cell(_number(gain, 2), Mark.BAD if worse else None))
             if compared:
-                pair = [_value(clip, signal, "si_snr") for signal in (INTEGERS, FLOAT)]
-                known = None not in pair
-                cells.append(_number(pair[0] - pair[1] if known else None, 4))  # type: ignore[operator]
+                own, float_model = (
+                    [_value(clip, signal, "si_snr")] for signal in (INTEGERS, FLOAT)
+                )
+                cells.append(_number(differences(own, float_model)[0], 4))
         cells += [
             _number(_value(clip, INTEGERS, name), METRICS[name].digits) for name in perceptual
         ]
@@ -175,7 +176,8 @@ def _value(clip: Clip, signal: str, name: str) -> float | None:
 
 
 def _number(value: float | None, digits: int) -> Content:
-    return "-" if value is None else Number(value, digits)
+    # Texts: a page would choose digits by the number, here they line up.
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def excluded_table(evaluated: Evaluated) -> Table | None:
@@ -228,7 +230,7 @@ def resource_table(used: Resources) -> Table:
     )
     return of_rows(
         "As the Intel N-DNS challenge counts (track 1)",
-        ("what", "with zero weights #", "without #", "unit", "how"),
+        ("what", "zeros counted #", "not counted #", "unit", "how"),
         (
             ("latency", f"{used.latency_ms:.2f}", f"{used.latency_ms:.2f}", "ms", parts),
             (

@@ -8,7 +8,7 @@ from s5_to_loihi.errors import InputError
 from s5_to_loihi.evaluation import classification, result
 from s5_to_loihi.evaluation.classification import Answered
 from s5_to_loihi.evaluation.clip import INTEGERS, NOISY
-from s5_to_loihi.evaluation.metrics import METRICS
+from s5_to_loihi.evaluation.metrics import DNSMOS, METRICS
 from s5_to_loihi.evaluation.result import Evaluated
 from s5_to_loihi.evaluation.statistics import CONFIDENCE, Mean
 from s5_to_loihi.files.reading import read_json
@@ -61,9 +61,7 @@ def section(found: Evaluated | Answered | None) -> Section | None:
 def _clips(found: Evaluated) -> list[Block]:
     blocks: list[Block] = [Note(f"{evaluation_tables.verdict(found)}.")]
     means = found.means.get(INTEGERS, {})
-    cards = [
-        card(METRICS[name].title, _quantity(means[name], name)) for name in CARDS if name in means
-    ]
+    cards = [card(_title(name), _quantity(means[name], name)) for name in CARDS if name in means]
     if cards:
         blocks.append(Cards(tuple(cards)))
     gone, notes = evaluation_tables.excluded_table(found), evaluation_tables.note_table(found)
@@ -87,6 +85,12 @@ def _clips(found: Evaluated) -> list[Block]:
         blocks += [evaluation_tables.board_table(found)]
         blocks += [Note(text) for text in evaluation_tables.SAME_AND_NOT]
     return [*blocks, *(Note(note) for note in found.notes)]
+
+
+def _title(name: str) -> str:
+    """Return what a card is called."""
+    title = METRICS[name].title
+    return f"DNSMOS {title}" if METRICS[name].family == DNSMOS else title
 
 
 def _quantity(mean: Mean, name: str) -> Quantity:
