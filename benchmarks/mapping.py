@@ -100,12 +100,12 @@ def all_eight_bit(network):
     return replace(network, synapses=tuple(edges))
 
 
-def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, seconds: float):
+def exact(work: Workload, cores: int, minimise_cores: bool, seconds: float):
     """Return (optimum, proven) by CP-SAT: cores, or nanoseconds of the busiest core."""
     from ortools.sat.python import cp_model
 
     model = cp_model.CpModel()
-    arrays, limits = work.arrays, limits_of(chip)
+    arrays, limits, constants = work.arrays, limits_of(work.chip), timing(work.chip)
     scale = 1000
     neurons, axons = work.neurons, len(arrays.edge_of_axon)
     on = [[model.new_bool_var("") for _ in range(cores)] for _ in range(neurons)]
@@ -120,11 +120,11 @@ def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, sec
         first, last = arrays.firsts[arrays.segments[[neuron, neuron + 1]]]
         for axon in arrays.axons[first:last]:
             targets[axon].append(neuron)
-    message_of, rows = arrays.message_of_axon, rows_of(chip)
+    message_of, stored = arrays.message_of_axon, rows_of(work.chip)
     arrives = {}
     words = {}
     for axon in range(axons):
-        bits = int(arrays.edge_bits[arrays.edge_of_axon[axon]]) + rows.index_bits
+        bits = int(arrays.edge_bits[arrays.edge_of_axon[axon]]) + stored.index_bits
         for core in range(cores):
             if not targets[axon]:
                 continue
@@ -132,7 +132,7 @@ def exact(work: Workload, chip, constants, cores: int, minimise_cores: bool, sec
             ends = [on[neuron][core] for neuron in targets[axon]]
             model.add_max_equality(there, ends)
             row = words[axon, core] = model.new_int_var(0, 64, "")
-            model.add(rows.word_bits * row >= rows.header_bits * there + bits * sum(ends))
+            model.add(stored.word_bits * row >= stored.header_bits * there + bits * sum(ends))
     lists: dict[int, list] = {}
     leaving: dict[int, list] = {}
     destinations: dict[int, set[int]] = {}
@@ -233,19 +233,20 @@ def exact_part(quick: bool) -> None:
         rates = synthetic_rates(network, seed)
         work = workload(network, rates, chip)
         number = 3 + seed % 2
-        need = requirements(work, chip)
-        lines = line_up(work, need, constants, 0)
+        need = requirements(work)
+        lines = line_up(need, 0)
         bound = max(shortest_times(need, number, constants).values())
         busy = min(
             max(times.max() for times in loads.core_times(constants).values())
             for line in lines
-            for loads in [partition(work, line, chip, constants, number, bound)]
+            for loads in [partition(work, line, number, bound)]
             if loads
         )
-        fastest, fastest_proven = exact(work, chip, constants, number, False, 60)
-        narrow = replace(chip, total=replace(chip.total, value=(40, 55, 70)[seed % 3]))
-        ours = fewest(work, lines, need, narrow, constants, 0).cores
-        best, proven = exact(work, narrow, constants, ours, True, 60)
+        fastest, fastest_proven = exact(work, number, False, 60)
+        total = replace(chip.total, value=(40, 55, 70)[seed % 3])
+        narrow = replace(work, chip=replace(chip, total=total))
+        ours = fewest(need._replace(work=narrow), lines, 0).cores
+        best, proven = exact(narrow, ours, True, 60)
         worst = max(worst, busy / fastest) if fastest_proven else worst
         cores_equal &= not proven or ours == best
         cases += proven + fastest_proven
@@ -279,8 +280,8 @@ def halved(work: Workload, system: System) -> MappingEvaluation:
             own = slice(work.first_neuron[group], work.first_neuron[group + 1])
             cores[own] = first + np.arange(sizes[group]) * count // sizes[group]
             first += int(count)
-        loads = measure(work, cores, system.chip)
-        over = np.asarray(loads.exceeded(system.chip).any(axis=1))
+        loads = measure(work, cores)
+        over = np.asarray((loads.of_cores(loads.words) > limits_of(work.chip)).any(axis=1))
         if not over.any():
             return evaluate_mapping(work, linear(loads.cores, system)[loads.core_of], system)
         pieces[np.unique(loads.group_of_part[over[loads.core_of_part]])] *= 2
@@ -418,7 +419,7 @@ def scale_one(millions: int) -> None:
                 "system": mapping.system,
                 "chips": evaluation.chips,
                 "cores": evaluation.loads.cores,
-                "bound": fewest_cores(evaluation.need, evaluation.system.chip)[0],
+                "bound": fewest_cores(evaluation.need)[0],
                 "timestep": evaluation.timestep(),
                 "fits": bool((evaluation.words <= limits_of(evaluation.system.chip)).all()),
             }

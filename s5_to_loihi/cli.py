@@ -21,7 +21,7 @@ from s5_to_loihi.commands import (
     running,
     sweep,
 )
-from s5_to_loihi.commands.console import console, stderr
+from s5_to_loihi.commands.console import stderr, stdout
 from s5_to_loihi.errors import S5ToLoihiError
 from s5_to_loihi.version import VERSION
 
@@ -38,7 +38,7 @@ WRONG_CALL, INTERRUPTED = 2, 130
 
 def _version(show: bool) -> None:
     if show:
-        console.print(f"s5_to_loihi {VERSION}", highlight=False)
+        stdout.print(f"s5_to_loihi {VERSION}", highlight=False)
         raise typer.Exit()
 
 

@@ -44,6 +44,11 @@ def limits(bits: int) -> tuple[int, int]:
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
 
+def needed_bits(lowest: int, highest: int) -> int:
+    """Return the bits, sign included, of the narrowest integers from ``lowest`` to ``highest``."""
+    return max(-lowest - 1, highest).bit_length() + 1
+
+
 def from_unsigned(value: Integers, bits: int) -> Integers:
     """Return the signed integers that the lowest ``bits`` bits stand for, of any shape."""
     sign = 1 << (bits - 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, limits
+from s5_to_loihi.fixed_point import Format, limits, needed_bits
 from s5_to_loihi.network.network import Endpoint, Network, is_identity
 from s5_to_loihi.network.neurons.constants import array_constants
 from s5_to_loihi.network.ranges import worst_case
@@ -153,7 +153,7 @@ def ports(network: Network) -> tuple[PortSummary, ...]:
             f"{group.name}.{port}",
             group.port_exponents[port],
             largest := worst_case(network, Endpoint(group.name, port)),
-            largest.bit_length() + 1,
+            needed_bits(-largest, largest),
         )
         for group in network.groups
         for port in group.kind.ports

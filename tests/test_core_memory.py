@@ -84,7 +84,7 @@ def test_printed_rows(name):
     (axons, neurons, fan, bits, words), printed = PRINTED[name]
     network = layer(axons, neurons, fan, bits, words)
     work = workload(network, assumed_rates(network), CHIP)
-    loads = measure(work, np.zeros(neurons, dtype=np.int64), CHIP)
+    loads = measure(work, np.zeros(neurons, dtype=np.int64))
     percent = 100 * loads.words[0] / limits_of(CHIP)
     assert np.abs(percent - printed).max() <= TOLERANCE, percent
 

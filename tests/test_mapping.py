@@ -122,7 +122,7 @@ def test_costs_equal_a_plain_recount(network, seed, cores, dense):
     rates = synthetic_rates(network, seed)
     core_of = {group.name: rng.integers(0, cores, group.size) for group in network.groups}
     flat = np.concatenate(list(core_of.values()))
-    loads = measure(workload(network, rates, chip), flat, chip)
+    loads = measure(workload(network, rates, chip), flat)
     words, synops, reads, flows = recount(network, rates, core_of, chip)
     numbers = np.unique(flat)
     expected = [[words[core][one] for one in Resource] for core in numbers]
@@ -145,9 +145,9 @@ def test_every_neuron_once_and_no_limit_exceeded(network, objective, total):
     except CapacityError:
         # Only a single neuron that needs more than a core, or more cores than the board has.
         work = workload(network, rates, system.chip)
-        need = requirements(work, system.chip)
-        lines = line_up(work, need, timing(system.chip), 3)
-        filling = fewest(work, lines, need, system.chip, timing(system.chip), 3)
+        need = requirements(work)
+        lines = line_up(need, 3)
+        filling = fewest(need, lines, 3)
         assert filling.too_big is not None or filling.cores > system.cores
         return
     assert [(name, len(cores)) for name, cores in mapping.cores.items()] == [
@@ -172,9 +172,9 @@ def test_every_neuron_once_and_no_limit_exceeded(network, objective, total):
 @given(networks, st.integers(1, 6))
 def test_bounds_hold_for_every_partition(network, cores):
     work = workload(network, synthetic_rates(network, 1), BOARD.chip)
-    need = requirements(work, BOARD.chip)
+    need = requirements(work)
     core_of = np.random.default_rng(cores).integers(0, cores, work.neurons)
-    loads = measure(work, core_of, BOARD.chip)
+    loads = measure(work, core_of)
     assert (loads.words.sum(axis=0) >= need.words).all()
     for case in CASES:
         constants = timing(BOARD.chip, case)
@@ -253,19 +253,19 @@ def test_near_the_best_of_all_partitions(seed, cores):
     network = synthetic_s5(2, 2, 1, 0.8, 2, seed)
     rates = synthetic_rates(network, seed)
     work = workload(network, rates, system.chip)
-    need, constants = requirements(work, system.chip), timing(system.chip)
-    lines = line_up(work, need, constants, 0)
+    need, constants = requirements(work), timing(system.chip)
+    lines = line_up(need, 0)
     best = min(
         max(times.max() for times in measured.core_times(constants).values())
         for assigned in itertools.product((0,), *[range(cores)] * (work.neurons - 1))
         if len(set(assigned)) == cores
-        for measured in [measure(work, np.array(assigned), system.chip)]
+        for measured in [measure(work, np.array(assigned))]
     )
     bound = max(shortest_times(need, cores, constants).values())
     found = min(
         max(times.max() for times in loads.core_times(constants).values())
         for line in lines
-        for loads in [partition(work, line, system.chip, constants, cores, bound)]
+        for loads in [partition(work, line, cores, bound)]
     )
     assert best >= bound * (1 - 1e-9)
     assert found <= 1.05 * best
@@ -282,12 +282,12 @@ def test_as_few_cores_as_the_best_of_all_partitions(seed):
         cores
         for cores in range(1, 9)
         for assigned in itertools.product((0,), *[range(cores)] * (work.neurons - 1))
-        for measured in [measure(work, np.array(assigned), system.chip)]
+        for measured in [measure(work, np.array(assigned))]
         if (measured.of_cores(measured.words) <= limits).all()
     )
     _, evaluation = map_network(network, rates, system, Objective.CORES)
     assert 1 < best == evaluation.loads.cores
-    assert fewest_cores(evaluation.need, system.chip)[0] <= best
+    assert fewest_cores(evaluation.need)[0] <= best
 
 
 def walked(evaluation) -> dict:

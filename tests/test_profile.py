@@ -297,8 +297,8 @@ def test_rows_of_messages_add_up_to_what_mapping_counts(denoiser):
     for dense in (0, 1):
         chip = with_constants(BOARD, dense_rows=dense).chip
         work = workload(network, recording.rates, chip)
-        loads = measure(work, spread_out(network).core_of(network), chip)
-        table = deliveries(work, loads.core_of, chip)
+        loads = measure(work, spread_out(network).core_of(network))
+        table = deliveries(work, loads.core_of)
         rates = work.arrays.rates[table.message]
         for amounts, counted in ((table.synapses, loads.synops), (table.words, loads.reads),
                                  (1, loads.arriving)):  # fmt: skip
@@ -421,7 +421,7 @@ def test_few_timesteps_stand_for_all(mapped):
     recording = record(mapped.network, np.tile(mapped.vectors.tokens, (30, 1, 1)))
     work = workload(mapped.network, recording.rates, BOARD.chip)
     evaluation = evaluate_mapping(work, mapped.mapping.core_of(mapped.network), BOARD)
-    table = deliveries(work, evaluation.loads.core_of, BOARD.chip)
+    table = deliveries(work, evaluation.loads.core_of)
     whole = demands(recording, evaluation, table)[Mode.PIPELINED]
     part = shortened(whole, DRAWN_TIMESTEPS)
     assert part.synops.shape == (1, DRAWN_TIMESTEPS)

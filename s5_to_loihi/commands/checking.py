@@ -7,34 +7,15 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.text import Text
+from typer import Argument, Option
 
 from s5_to_loihi import bundle, inspection, verification
 from s5_to_loihi.backends.dispatch import ONE_MODE, WITHOUT_BOARD, Backend
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import TOKEN_VALUE, Vectors
-from s5_to_loihi.commands.console import (
-    BackendsOption,
-    GluOption,
-    JsonOption,
-    LengthOption,
-    ReadoutOption,
-    SymmetryOption,
-    TimeoutOption,
-    announce_compilation,
-    console,
-    print_json,
-    progress,
-    say_notes,
-    say_whole,
-    say_wrote,
-    show,
-    spinner,
-    stderr,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.errors import InputError, LavaError, VerificationError
 from s5_to_loihi.files.writing import check_target
@@ -65,21 +46,17 @@ class ModeChoice(str, Enum):
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle to verify.")],
-    backend: BackendsOption = None,
-    mode: Annotated[ModeChoice, typer.Option(help="How tokens follow one another.")] = (
-        ModeChoice.BOTH
+    path: Path = Argument(..., metavar="BUNDLE", help="The bundle to verify."),
+    backend: console.BackendsOption = None,
+    mode: ModeChoice = Option(ModeChoice.BOTH, help="How tokens follow one another."),
+    tokens: int | None = Option(
+        None,
+        min=1,
+        help="Tokens to run. Default: all, and for 'lava' (slow: one process a group and"
+        f" synapses) the first {FINE_GRAINED_TOKENS} of the first sequence.",
     ),
-    tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Tokens to run. Default: all, and for 'lava' (slow: one process a group and"
-            f" synapses) the first {FINE_GRAINED_TOKENS} of the first sequence.",
-        ),
-    ] = None,
-    timeout: TimeoutOption = None,
-    as_json: JsonOption = False,
+    timeout: console.TimeoutOption = None,
+    as_json: console.JsonOption = False,
 ) -> None:
     """Run the recorded vectors and compare every integer.
 
@@ -91,12 +68,12 @@ def verify(
     if recorded is None:
         raise InputError(str(path), "holds no vectors to verify with", "Compile it again")
     backends = backend or _available_backends()
-    announce_compilation(opened.network, backends)
+    console.announce_compilation(opened.network, backends)
     results: list[verification.RunResult] = []
     for chosen in backends:
         vectors = _vectors_for(recorded, chosen, tokens)
         for one_mode in (Mode.PIPELINED,) if chosen in ONE_MODE else mode.modes:
-            with progress(f"{chosen.value}, {one_mode.value}") as advance:
+            with console.progress(f"{chosen.value}, {one_mode.value}") as advance:
                 try:
                     result = verification.verify_run(
                         opened.network, vectors, chosen, one_mode, timeout, advance
@@ -108,7 +85,7 @@ def verify(
                 results.append(result)
     if as_json:
         runs = [result_json(result) for result in results]
-        print_json({"bundle": str(path), "changed": opened.changed, "verification": runs})
+        console.print_json({"bundle": str(path), "changed": opened.changed, "verification": runs})
     else:
         _show_runs(opened, results)
     require_equal(results, opened.changed)
@@ -116,23 +93,23 @@ def verify(
 
 def _show_runs(opened: Bundle, results: Sequence[verification.RunResult]) -> None:
     for name in opened.changed:
-        console.print(Text.assemble(("Changed since it was written:", "bold red"), " ", name))
-    show(tensor_table(results), run_table(results))
+        console.stdout.print(
+            Text.assemble(("Changed since it was written:", "bold red"), " ", name)
+        )
+    console.show(tensor_table(results), run_table(results))
 
 
 def inspect(
-    path: Annotated[
-        Path, typer.Argument(metavar="EXPORT|BUNDLE", help="An export directory or a bundle.")
-    ],
-    drawing: Annotated[
-        Path | None, typer.Option(help="Draw the network into this file (.svg, .png or .pdf).")
-    ] = None,
-    text: Annotated[bool, typer.Option("--text", help="Print the network's text form.")] = False,
-    glu: GluOption = None,
-    conjugate_symmetry: SymmetryOption = None,
-    readout: ReadoutOption = Readout.EACH_TOKEN,
-    sequence_length: LengthOption = None,
-    as_json: JsonOption = False,
+    path: Path = Argument(..., metavar="EXPORT|BUNDLE", help="An export directory or a bundle."),
+    drawing: Path | None = Option(
+        None, help="Draw the network into this file (.svg, .png or .pdf)."
+    ),
+    text: bool = Option(False, "--text", help="Print the network's text form."),
+    glu: console.GluOption = None,
+    conjugate_symmetry: console.SymmetryOption = None,
+    readout: console.ReadoutOption = Readout.EACH_TOKEN,
+    sequence_length: console.LengthOption = None,
+    as_json: console.JsonOption = False,
 ) -> None:
     """Show what is inside: tensors, densities, ranges used, saturated, zero and dead neurons.
 
@@ -143,7 +120,7 @@ def inspect(
         opened = bundle.read(path)
     else:
         options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
-        with spinner("Reading the export"):
+        with console.spinner("Reading the export"):
             opened = compile_export(path, options)
     network = opened.network
     found: dict[str, Sequence] = {
@@ -162,27 +139,29 @@ def inspect(
 
         draw_network(network, drawing)
     if as_json:
-        print_json({"network": to_text(network).splitlines(), "notes": opened.notes, **found})
+        console.print_json(
+            {"network": to_text(network).splitlines(), "notes": opened.notes, **found}
+        )
         return
-    say_notes(opened.notes)
+    console.say_notes(opened.notes)
     if text:
-        say_whole(to_text(network))
-    show(
+        console.say_whole(to_text(network))
+    console.show(
         network_tables.network_table(network),
         network_tables.weight_table(found["weights"]),
         network_tables.constant_table(found["constants"]),
         network_tables.port_table(found["ports"]),
     )
     if found["values"]:
-        show(network_tables.value_table(found["values"], over))
-    say_wrote(drawing)
+        console.show(network_tables.value_table(found["values"], over))
+    console.say_wrote(drawing)
 
 
 def _available_backends() -> list[Backend]:
     if lava_shim.is_installed():
         return list(WITHOUT_BOARD)
     backends = [Backend.FAST, Backend.INTERPRETER]
-    stderr.print(
+    console.stderr.print(
         "Lava is not installed: verifying the simulators in this process only. To install it: "
         + "; ".join(lava_shim.pip_commands(sys.version_info[:2])),
         highlight=False,

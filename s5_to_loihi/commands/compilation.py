@@ -5,32 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from typer import Argument, Option
 
 from s5_to_loihi import audio, bundle, verification
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.checkpoints.options import LoadOptions
+from s5_to_loihi.commands import console
 from s5_to_loihi.commands.checking import require_equal, result_json
-from s5_to_loihi.commands.console import (
-    BundleOutput,
-    GluOption,
-    JsonOption,
-    LengthOption,
-    ReadoutOption,
-    SymmetryOption,
-    console,
-    network_name,
-    print_json,
-    progress,
-    say,
-    say_notes,
-    say_wrote,
-    show,
-    spinner,
-    stderr,
-)
 from s5_to_loihi.compiler import Quantization, compile_export
 from s5_to_loihi.compiler import quantize as quantize_checkpoint
 from s5_to_loihi.denoising import Score, compare_denoising
@@ -48,39 +31,32 @@ from s5_to_loihi.simulation import read_array
 
 
 def compile_command(
-    export: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="Directory of Intel's fixed-point export (five .pkl files); or, with"
-            " --calibration, a float checkpoint.",
-        ),
-    ],
-    output: BundleOutput,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            help="Data for a float checkpoint, which is quantized on the way with the defaults of"
-            " 's5-to-loihi quantize'."
-        ),
-    ] = None,
-    glu: GluOption = None,
-    conjugate_symmetry: SymmetryOption = None,
-    readout: ReadoutOption = Readout.EACH_TOKEN,
-    sequence_length: LengthOption = None,
-    vector_tokens: Annotated[
-        int,
-        typer.Option(
-            "--tokens", metavar="N", min=1, help="Recorded tokens to keep, from the first."
-        ),
-    ] = 128,
-    vector_sequences: Annotated[
-        int, typer.Option("--sequences", metavar="N", min=1, help="Recorded sequences to keep.")
-    ] = 2,
-    print_between_passes: Annotated[
-        bool, typer.Option("--passes", help="Print the network's text form after every pass.")
-    ] = False,
-    as_json: JsonOption = False,
+    export: Path = Argument(
+        ...,
+        metavar="CHECKPOINT",
+        help="Directory of Intel's fixed-point export (five .pkl files); or, with"
+        " --calibration, a float checkpoint.",
+    ),
+    output: Path = Option(..., "--output", "-o", help="The bundle to write."),
+    calibration: Path | None = Option(
+        None,
+        help="Data for a float checkpoint, which is quantized on the way with the defaults of"
+        " 's5-to-loihi quantize'.",
+    ),
+    glu: console.GluOption = None,
+    conjugate_symmetry: console.SymmetryOption = None,
+    readout: console.ReadoutOption = Readout.EACH_TOKEN,
+    sequence_length: console.LengthOption = None,
+    vector_tokens: int = Option(
+        128, "--tokens", metavar="N", min=1, help="Recorded tokens to keep, from the first."
+    ),
+    vector_sequences: int = Option(
+        2, "--sequences", metavar="N", min=1, help="Recorded sequences to keep."
+    ),
+    print_between_passes: bool = Option(
+        False, "--passes", help="Print the network's text form after every pass."
+    ),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Turn an export of IntelLabs/SparseRNNs, or a float checkpoint, into a verified bundle.
 
@@ -94,8 +70,8 @@ def compile_command(
     observe = _print_network if print_between_passes else _print_nothing
     if (export / MODEL_FILE).exists() or (calibration is None and not export.exists()):
         options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
-        with spinner("Reading the export"):
-            compiled = compile_export(export, options, network_name(output), observe)
+        with console.spinner("Reading the export"):
+            compiled = compile_export(export, options, console.network_name(output), observe)
         _finish_export(compiled, output, vector_tokens, vector_sequences, as_json)
         return
     if calibration is None:
@@ -106,13 +82,13 @@ def compile_command(
         )
     # What is not given is left to the file; of the readout, each_token means that.
     said = None if readout is Readout.EACH_TOKEN else readout
-    with progress("Quantizing", "groups") as advance:
+    with console.progress("Quantizing", "groups") as advance:
         made = quantize_checkpoint(
             export,
             read_array(calibration),
             options=LoadOptions(glu=glu, conjugate_symmetric=conjugate_symmetry, readout=said),
             sequence_length=sequence_length,
-            name=network_name(output),
+            name=console.network_name(output),
             on_progress=advance,
             observe=observe,
         )
@@ -120,8 +96,8 @@ def compile_command(
 
 
 def _print_network(step: str, network: Network) -> None:
-    stderr.print(f"--- after {step}", highlight=False)
-    stderr.print(to_text(network), highlight=False, soft_wrap=True)
+    console.stderr.print(f"--- after {step}", highlight=False)
+    console.stderr.print(to_text(network), highlight=False, soft_wrap=True)
 
 
 def _print_nothing(step: str, network: Network) -> None:
@@ -134,14 +110,14 @@ def _finish_export(
     """Compare with all recorded integers, write the bundle if they are equal, and say so."""
     vectors = compiled.vectors
     assert vectors is not None, "an export has its recorded integers"
-    with spinner("Comparing with the recorded integers"):
+    with console.spinner("Comparing with the recorded integers"):
         result = verification.verify_interpreter(compiled.network, vectors)
     if result.equal:
         bundle.write(
             dataclasses.replace(compiled, vectors=vectors.first(tokens, sequences)), output
         )
     if as_json:
-        print_json(
+        console.print_json(
             {
                 "bundle": str(output) if result.equal else None,
                 "network": to_text(compiled.network).splitlines(),
@@ -150,107 +126,85 @@ def _finish_export(
             }
         )
     else:
-        say_notes(compiled.notes)
-        show(network_table(compiled.network), run_table([result]))
-        say_wrote(output if result.equal else None)
+        console.say_notes(compiled.notes)
+        console.show(network_table(compiled.network), run_table([result]))
+        console.say_wrote(output if result.equal else None)
     require_equal([result])
 
 
 def quantize(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(
-            help="Float checkpoint: Intel's training directory (Orbax) or conversion pickles,"
-            " lindermanlab/S5, s5-pytorch, or our own safetensors with YAML."
-        ),
-    ],
-    calibration: Annotated[
-        Path,
-        typer.Option(
-            help="(tokens, features) or (tokens, sequences, features) as .npy or .npz, or a"
-            " recording (.wav) for a denoiser. A few thousand tokens do."
-        ),
-    ],
-    output: BundleOutput,
-    weights: Annotated[
-        int | None, typer.Option(metavar="BITS", help="Bits of weights, 2 to 16. Default: 8.")
-    ] = None,
-    activations: Annotated[
-        int | None, typer.Option(metavar="BITS", help="Bits of messages, 8 to 24. Default: 16.")
-    ] = None,
-    inputs: Annotated[
-        int | None,
-        typer.Option(metavar="BITS", help="Bits of tokens. Default: as messages, at least 16."),
-    ] = None,
-    eigenvalues: Annotated[
-        int | None,
-        typer.Option(metavar="BITS", help="Bits of the eigenvalues, 8 to 24. Default: 16."),
-    ] = None,
-    knots: Annotated[
-        int | None, typer.Option(help="Segments of the sigmoid and GELU tables. Default: 64.")
-    ] = None,
-    precision: Annotated[
-        Path | None, typer.Option(metavar="FILE.yaml", help="Bits for single tensors, by name.")
-    ] = None,
-    held_out: Annotated[
-        Path | None,
-        typer.Option(help="Data to measure with. Default: the last fifth of the calibration."),
-    ] = None,
-    clean: Annotated[
-        Path | None,
-        typer.Option(help="Clean version of --held-out (both .wav): SI-SNR, float and integers."),
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw where integers lie in their formats (.svg or .png).")
-    ] = None,
-    glu: GluOption = None,
-    activation: Annotated[
-        Activation | None,
-        typer.Option(
-            metavar="KIND",
-            help="relu, gelu_tanh or gelu_erf after the SSM, if the file does not say.",
-        ),
-    ] = None,
-    discretization: Annotated[
-        Discretization | None,
-        typer.Option(
-            metavar="KIND",
-            help="zoh or bilinear: how the model becomes a recurrence, if the file does not say.",
-        ),
-    ] = None,
-    conjugate_symmetry: SymmetryOption = None,
-    rectified: Annotated[
-        bool | None,
-        typer.Option("--rectified/--not-rectified", help="Whether states and blocks have ReLUs."),
-    ] = None,
-    prenorm: Annotated[
-        bool | None, typer.Option("--prenorm/--postnorm", help="Where the norm of a block is.")
-    ] = None,
-    clip_eigenvalues: Annotated[
-        bool | None,
-        typer.Option(
-            "--clip-eigenvalues/--keep-eigenvalues",
-            help="Whether real parts above -1e-4 were clipped to it in training.",
-        ),
-    ] = None,
-    sparsity: Annotated[
-        float | None,
-        typer.Option(
-            metavar="0..1",
-            min=0,
-            max=1,
-            help="Total sparsity of the pruning to apply again; 0: dense.",
-        ),
-    ] = None,
-    readout: Annotated[
-        Readout | None,
-        typer.Option(metavar="KIND", help="each_token: regression; last, mean: classification."),
-    ] = None,
-    sequence_length: LengthOption = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Accept a network whose outputs never change.")
-    ] = False,
-    as_json: JsonOption = False,
+    checkpoint: Path = Argument(
+        ...,
+        help="Float checkpoint: Intel's training directory (Orbax) or conversion pickles,"
+        " lindermanlab/S5, s5-pytorch, or our own safetensors with YAML.",
+    ),
+    calibration: Path = Option(
+        ...,
+        help="(tokens, features) or (tokens, sequences, features) as .npy or .npz, or a"
+        " recording (.wav) for a denoiser. A few thousand tokens do.",
+    ),
+    output: Path = Option(..., "--output", "-o", help="The bundle to write."),
+    weights: int | None = Option(
+        None, metavar="BITS", help="Bits of weights, 2 to 16. Default: 8."
+    ),
+    activations: int | None = Option(
+        None, metavar="BITS", help="Bits of messages, 8 to 24. Default: 16."
+    ),
+    inputs: int | None = Option(
+        None, metavar="BITS", help="Bits of tokens. Default: as messages, at least 16."
+    ),
+    eigenvalues: int | None = Option(
+        None, metavar="BITS", help="Bits of the eigenvalues, 8 to 24. Default: 16."
+    ),
+    knots: int | None = Option(None, help="Segments of the sigmoid and GELU tables. Default: 64."),
+    precision: Path | None = Option(
+        None, metavar="FILE.yaml", help="Bits for single tensors, by name."
+    ),
+    held_out: Path | None = Option(
+        None, help="Data to measure with. Default: the last fifth of the calibration."
+    ),
+    clean: Path | None = Option(
+        None, help="Clean version of --held-out (both .wav): SI-SNR, float and integers."
+    ),
+    picture: Path | None = Option(
+        None, help="Draw where integers lie in their formats (.svg or .png)."
+    ),
+    glu: console.GluOption = None,
+    activation: Activation | None = Option(
+        None,
+        metavar="KIND",
+        help="relu, gelu_tanh or gelu_erf after the SSM, if the file does not say.",
+    ),
+    discretization: Discretization | None = Option(
+        None,
+        metavar="KIND",
+        help="zoh or bilinear: how the model becomes a recurrence, if the file does not say.",
+    ),
+    conjugate_symmetry: console.SymmetryOption = None,
+    rectified: bool | None = Option(
+        None, "--rectified/--not-rectified", help="Whether states and blocks have ReLUs."
+    ),
+    prenorm: bool | None = Option(
+        None, "--prenorm/--postnorm", help="Where the norm of a block is."
+    ),
+    clip_eigenvalues: bool | None = Option(
+        None,
+        "--clip-eigenvalues/--keep-eigenvalues",
+        help="Whether real parts above -1e-4 were clipped to it in training.",
+    ),
+    sparsity: float | None = Option(
+        None,
+        metavar="0..1",
+        min=0,
+        max=1,
+        help="Total sparsity of the pruning to apply again; 0: dense.",
+    ),
+    readout: Readout | None = Option(
+        None, metavar="KIND", help="each_token: regression; last, mean: classification."
+    ),
+    sequence_length: console.LengthOption = None,
+    force: bool = Option(False, "--force", help="Accept a network whose outputs never change."),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Turn a float checkpoint into a bundle of integers, and say what that costs.
 
@@ -272,7 +226,7 @@ def quantize(
     noisy = held_out
     if clean is not None and (noisy is None or noisy.suffix != ".wav"):
         raise InputError(str(clean), "needs the noisy version", "Give --held-out NOISY.wav")
-    with progress("Quantizing", "groups") as advance:
+    with console.progress("Quantizing", "groups") as advance:
         made = quantize_checkpoint(
             checkpoint,
             read_array(calibration),
@@ -290,7 +244,7 @@ def quantize(
                 pruning_sparsity=sparsity,
             ),
             sequence_length=sequence_length,
-            name=network_name(output),
+            name=console.network_name(output),
             force=force,
             on_progress=advance,
         )
@@ -304,7 +258,7 @@ def quantize(
 
         draw_ranges(made.report, picture)
     _finish_quantization(made, output, as_json, scores)
-    say_wrote(None if as_json else picture)
+    console.say_wrote(None if as_json else picture)
 
 
 def _finish_quantization(
@@ -313,7 +267,7 @@ def _finish_quantization(
     """Write the bundle and print the report."""
     bundle.write(made.bundle, output)
     if as_json:
-        print_json(
+        console.print_json(
             {
                 "bundle": str(output),
                 "network": to_text(made.bundle.network).splitlines(),
@@ -323,18 +277,18 @@ def _finish_quantization(
             }
         )
         return
-    say_notes(made.bundle.notes)
-    show(
+    console.say_notes(made.bundle.notes)
+    console.show(
         network_table(made.bundle.network),
         quantization_tables.matrix_table(made.report),
         quantization_tables.quantization_table(made.report),
         quantization_tables.range_table(made.report),
     )
-    console.print()
-    say(quantization_tables.quantization_summary(made.report))
+    console.stdout.print()
+    console.say(quantization_tables.quantization_summary(made.report))
     for channel, score in enumerate(scores or ()):
-        say(
+        console.say(
             f"SI-SNR of channel {channel}: {score.noisy:.2f} dB noisy, {score.floats:.2f} dB float"
             f" model, {score.integers:.2f} dB integers ({score.integers - score.floats:+.3f} dB)"
         )
-    say_wrote(output)
+    console.say_wrote(output)

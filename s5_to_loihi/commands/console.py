@@ -36,14 +36,13 @@ from s5_to_loihi.tasks import engine
 
 #: A file or a pipe has no width of its own; tables need about this much. Names come from files of
 #: users: brackets in them are no markup.
-console = Console(width=None if sys.stdout.isatty() else 100, markup=False)
+stdout = Console(width=None if sys.stdout.isatty() else 100, markup=False)
 #: Progress bars, notes and errors go where they do not disturb output that a program reads.
 stderr = Console(stderr=True, markup=False)
 #: What work that takes long tells how far it is: (done, total).
 Advance = Callable[[int, int], None]
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")]
-BundleOutput = Annotated[Path, typer.Option("--output", "-o", help="The bundle to write.")]
 JobsOption = Annotated[
     int | None,
     typer.Option(
@@ -205,18 +204,18 @@ def batch_progress(
 def show(*tables: Table) -> None:
     """Print tables."""
     for table in tables:
-        console.print(rendered(table))
+        stdout.print(rendered(table))
 
 
 def say(*lines: str, style: str | None = None) -> None:
     """Print lines; numbers and names in them are not coloured."""
     for line in lines:
-        console.print(line, highlight=False, style=style)
+        stdout.print(line, highlight=False, style=style)
 
 
 def say_whole(text: str) -> None:
     """Print what somebody may want to copy: it is not broken where the terminal ends."""
-    console.print(text, highlight=False, soft_wrap=True)
+    stdout.print(text, highlight=False, soft_wrap=True)
 
 
 def say_notes(notes: Iterable[str]) -> None:

@@ -13,16 +13,8 @@ import numpy as np
 from s5_to_loihi import audio, bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.bundle.core_mapping import Objective
+from s5_to_loihi.commands import console
 from s5_to_loihi.commands.checking import require_equal
-from s5_to_loihi.commands.console import (
-    announce_compilation,
-    console,
-    progress,
-    say,
-    say_notes,
-    say_whole,
-    show,
-)
 from s5_to_loihi.compiler import Quantization, compile_export, quantize
 from s5_to_loihi.demo import CALIBRATION, CHECKPOINT, CLEAN, DENOISER, GPU, NOISY
 from s5_to_loihi.denoising import compare_denoising, denoise
@@ -82,13 +74,13 @@ def run_demo(directory: Path) -> None:
 
     _step("2. Compile Intel's fixed-point export of the same model")
     intel = compile_export(DENOISER)
-    say_notes(intel.notes)
-    show(network_table(intel.network))
+    console.say_notes(intel.notes)
+    console.show(network_table(intel.network))
 
     _step("3. Prove every integer")
     lava = lava_shim.is_installed()
     if not lava:
-        say_whole(
+        console.say_whole(
             "Lava is not installed, so its part is left out. To install it: "
             + "; ".join(lava_shim.pip_commands(sys.version_info[:2]))
         )
@@ -96,13 +88,13 @@ def run_demo(directory: Path) -> None:
         (own, "Our network, against the interpreter", "denoiser_small.bundle"),
         (intel, "Intel's export, against Intel's own integers", "intel_export.bundle"),
     ):
-        announce_compilation(compiled.network, [Backend.FAST])
+        console.announce_compilation(compiled.network, [Backend.FAST])
         results = list(_verify(compiled, lava))
-        say(f"\n{title}", style="bold")
-        show(run_table(results))
+        console.say(f"\n{title}", style="bold")
+        console.show(run_table(results))
         require_equal(results)
         bundle.write(compiled, directory / file)
-    show(group_table(results))
+    console.show(group_table(results))
 
     _step("4. Denoise speech")
     _denoise(made, intel.network, directory, lava)
@@ -112,15 +104,15 @@ def run_demo(directory: Path) -> None:
     _report(own, directory)
     _step("6. Written")
     for name, meaning in WRITTEN.items():
-        say_whole(f"{directory / name}  {meaning}")
+        console.say_whole(f"{directory / name}  {meaning}")
 
 
 def _step(title: str) -> None:
-    console.rule(title, align="left")
+    console.stdout.rule(title, align="left")
 
 
 def _quantize() -> Quantization:
-    with progress("Quantizing", "groups") as advance:
+    with console.progress("Quantizing", "groups") as advance:
         made = quantize(
             CHECKPOINT,
             read_array(CALIBRATION),
@@ -128,10 +120,10 @@ def _quantize() -> Quantization:
             name="denoiser_small",
             on_progress=advance,
         )
-    say_notes(made.bundle.notes)
-    show(network_table(made.bundle.network), quantization_table(made.report))
-    console.print()
-    say(quantization_summary(made.report))
+    console.say_notes(made.bundle.notes)
+    console.show(network_table(made.bundle.network), quantization_table(made.report))
+    console.stdout.print()
+    console.say(quantization_summary(made.report))
     return made
 
 
@@ -142,28 +134,28 @@ def _denoise(made: Quantization, intel: Network, directory: Path, lava: bool) ->
     result = denoise(own, noisy.samples, Backend.FAST)
     runs = {Backend.FAST: result}
     if lava:
-        with progress(f"{Backend.LAVA_FUSED.value}, the whole recording") as advance:
+        with console.progress(f"{Backend.LAVA_FUSED.value}, the whole recording") as advance:
             runs[Backend.LAVA_FUSED] = denoise(
                 own, noisy.samples, Backend.LAVA_FUSED, on_progress=advance
             )
         if not np.array_equal(runs[Backend.LAVA_FUSED].samples, result.samples):
             raise VerificationError("the recording", "comes out differently under Lava")
     for backend, run in runs.items():
-        say(
+        console.say(
             f"{backend.value:12} {run.tokens:,} tokens ({run.audio_seconds:.0f} s) in"
             f" {run.seconds:.3f} s: real-time factor {run.real_time_factor:.4f},"
             f" {run.clipped_inputs} inputs saturated"
         )
     (ours,) = compare_denoising(made.model, own, noisy, clean)
     (theirs,) = compare_denoising(made.model, intel, noisy, clean)
-    say(
+    console.say(
         f"SI-SNR {ours.noisy:.2f} dB noisy -> float model {ours.floats:.2f} dB, our integers"
         f" {ours.integers:.2f} dB ({ours.integers - ours.floats:+.3f} dB), Intel's export"
         f" {theirs.integers:.2f} dB ({theirs.integers - theirs.floats:+.3f} dB)",
         style="bold",
     )
     sqnr = [decibels(_output_sqnr(made.model, network)) for network in (own, intel)]
-    say(f"Output SQNR against the float model: ours {sqnr[0]} dB, Intel's {sqnr[1]} dB")
+    console.say(f"Output SQNR against the float model: ours {sqnr[0]} dB, Intel's {sqnr[1]} dB")
     audio.write_wav(directory / "denoised.wav", result.samples)
     panels = [
         (f"noisy, SI-SNR {ours.noisy:.2f} dB", noisy.samples[0]),
@@ -177,20 +169,20 @@ def _report(own: bundle.Bundle, directory: Path) -> None:
     """Map the network, write the mapping into its bundle, and write its report."""
     path = directory / "denoiser_small.bundle"
     rates = measured_rates(own.network, recorded_tokens(own))
-    with progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
+    with console.progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
         mapping, evaluation = map_network(
             own.network, rates, objective=Objective.BALANCED, on_progress=advance
         )
     bundle.write(replace(own, mapping=mapping), path)
-    say(*mapping_tables.summary(evaluation))
+    console.say(*mapping_tables.summary(evaluation))
     started = time.perf_counter()
-    with progress("Reporting", "") as advance:
+    with console.progress("Reporting", "") as advance:
         sources = Sources(path, inputs=NOISY, clean=CLEAN, baselines=(GPU,))
         findings = gather(sources, lambda name: advance)
         write_report(findings, "s5-to-loihi demo", directory / "report.html")
     mode = findings.own.profile.modes["fall-through"]
     energy = mode.energy["neurocore rails"].total
-    say(
+    console.say(
         f"A token: {with_range(mode.latency)}, {with_range(energy)} ({energy.scope}), modelled;"
         f" reported in {time.perf_counter() - started:.1f} s",
         style="bold",
@@ -220,5 +212,5 @@ def _verify(compiled: bundle.Bundle, lava: bool) -> Iterator[RunResult]:
         (Backend.LAVA, Mode.FALL_THROUGH, vectors.first(FALL_THROUGH_TOKENS, 1)),
     )
     for backend, mode, shown in runs:
-        with progress(f"{backend.value}, {mode.value}") as advance:
+        with console.progress(f"{backend.value}, {mode.value}") as advance:
             yield verify_run(network, shown, backend, mode, on_progress=advance)

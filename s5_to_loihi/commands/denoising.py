@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from typer import Argument, Option
 
 from s5_to_loihi import audio, bundle
 from s5_to_loihi.audio import Audio
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.commands.console import (
-    Advance,
-    JsonOption,
-    ModeOption,
-    announce_compilation,
-    print_json,
-    progress,
-    say,
-    say_notes,
-    say_wrote,
-    show,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.denoising import Denoised, read_pair
@@ -54,28 +43,24 @@ class Cleaned:
 
 
 def denoise(
-    recording: Annotated[
-        Path, typer.Argument(metavar="IN", help="The noisy recording (.wav), or a folder of them.")
-    ],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The cleaned one to write, or a folder for all.")
-    ],
-    model: Annotated[
-        Path | None,
-        typer.Option("--bundle", help="A compiled denoiser. Default: the one that is shipped."),
-    ] = None,
-    backend: Annotated[
-        Backend,
-        typer.Option("--backend", "-b", help="What to run it on; all give the same integers."),
-    ] = Backend.FAST,
-    mode: ModeOption = Mode.PIPELINED,
-    clean: Annotated[
-        Path | None, typer.Option(help="The clean recording, to measure SI-SNR with.")
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw the spectrograms into this file (.png or .svg).")
-    ] = None,
-    as_json: JsonOption = False,
+    recording: Path = Argument(
+        ..., metavar="IN", help="The noisy recording (.wav), or a folder of them."
+    ),
+    output: Path = Argument(
+        ..., metavar="OUT", help="The cleaned one to write, or a folder for all."
+    ),
+    model: Path | None = Option(
+        None, "--bundle", help="A compiled denoiser. Default: the one that is shipped."
+    ),
+    backend: Backend = Option(
+        Backend.FAST, "--backend", "-b", help="What to run it on; all give the same integers."
+    ),
+    mode: console.ModeOption = Mode.PIPELINED,
+    clean: Path | None = Option(None, help="The clean recording, to measure SI-SNR with."),
+    picture: Path | None = Option(
+        None, help="Draw the spectrograms into this file (.png or .svg)."
+    ),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Denoise a recording, or all of a folder, with a compiled network.
 
@@ -94,29 +79,29 @@ def denoise(
         check_target(picture, PICTURES)
     network = (compile_export(DENOISER) if model is None else bundle.read(model)).network
     if folder:
-        announce_compilation(network, [backend])
+        console.announce_compilation(network, [backend])
         _folder(network, files, output, backend, mode, as_json)
         return
     noisy, reference = _read(recording, clean)
-    announce_compilation(network, [backend])
-    with progress(f"Denoising on {backend.value}") as advance:
+    console.announce_compilation(network, [backend])
+    with console.progress(f"Denoising on {backend.value}") as advance:
         cleaned = _clean(network, noisy, reference, output, backend, mode, advance)
     if picture is not None:
         _draw(picture, cleaned, reference)
     if as_json:
-        print_json(_plain(output, backend, cleaned))
+        console.print_json(_plain(output, backend, cleaned))
         return
-    say_notes(noisy.notes)
+    console.say_notes(noisy.notes)
     result = cleaned.result
-    say(
+    console.say(
         f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
         f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"
         f" real-time factor {result.real_time_factor:.4f}",
         f"Saturated: {result.clipped_inputs:,} inputs, {cleaned.clipped_samples:,} output samples",
     )
     for index, (before, after) in enumerate(cleaned.si_snr or ()):
-        say(f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised")
-    say_wrote(output, picture)
+        console.say(f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised")
+    console.say_wrote(output, picture)
 
 
 def _read(recording: Path, clean: Path | None) -> tuple[Audio, Audio | None]:
@@ -132,7 +117,7 @@ def _clean(
     output: Path,
     backend: Backend,
     mode: Mode,
-    advance: Advance = lambda done, total: None,
+    advance: console.Advance = lambda done, total: None,
 ) -> Cleaned:
     """Clean a recording, write it, and measure it where there is a clean one."""
     result = denoise_samples(network, noisy.samples, backend, mode, advance)
@@ -202,7 +187,7 @@ def _folder(
     """Clean recordings one after the other, in the memory of one; name those that cannot be."""
     cleaned: list[dict[str, Any]] = []
     errors: dict[str, str] = {}
-    with progress(f"Denoising on {backend.value}", "recordings") as advance:
+    with console.progress(f"Denoising on {backend.value}", "recordings") as advance:
         for done, file in enumerate(files, start=1):
             try:
                 noisy, _ = _read(file, None)
@@ -214,7 +199,7 @@ def _folder(
                 errors[str(file)] = str(error)
             advance(done, len(files))
     if as_json:
-        print_json({"recordings": cleaned, "errors": errors})
+        console.print_json({"recordings": cleaned, "errors": errors})
     else:
         _tell(cleaned, output, backend)
     if errors:
@@ -227,7 +212,7 @@ def _folder(
 def _tell(cleaned: list[dict[str, Any]], output: Path, backend: Backend) -> None:
     heard, took = (sum(row[name] for row in cleaned) for name in ("audio_seconds", "seconds"))
     if cleaned:
-        say(
+        console.say(
             f"{len(cleaned):,} recordings ({heard:,.1f} s) in {took:.3f} s on {backend.value}:"
             f" real-time factor {took / heard:.4f}"
         )
@@ -235,7 +220,7 @@ def _tell(cleaned: list[dict[str, Any]], output: Path, backend: Backend) -> None
         row for row in cleaned if row["notes"] or row["clipped_inputs"] or row["clipped_samples"]
     ]
     if odd:
-        show(
+        console.show(
             table(
                 "What to know of some",
                 odd,
@@ -247,4 +232,4 @@ def _tell(cleaned: list[dict[str, Any]], output: Path, backend: Backend) -> None
                 },
             )
         )
-    say_wrote(output)
+    console.say_wrote(output)

@@ -5,24 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.progress import SpinnerColumn
+from typer import Option
 
 from s5_to_loihi import bundle
-from s5_to_loihi.commands.console import (
-    BundleArgument,
-    JsonOption,
-    ModeOption,
-    bars,
-    console,
-    network_name,
-    print_json,
-    say,
-    say_wrote,
-    stderr,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.deployment import commands, flow
 from s5_to_loihi.deployment.job import Job, Target, new_name
 from s5_to_loihi.deployment.job import read as read_job
@@ -42,92 +30,75 @@ DIRECTORY = "s5_to_loihi_jobs"
 
 
 def deploy(
-    path: BundleArgument,
-    host: Annotated[
-        str | None, typer.Option(metavar="USER@HOST", help="Where to submit from, as ssh calls it.")
-    ] = None,
-    target: Annotated[
-        Target, typer.Option(help="board: Loihi 2; lava-cpu: Lava's CPU simulator on the host.")
-    ] = Target.BOARD,
-    partition: Annotated[
-        str | None, typer.Option(help="SLURM's partition, such as oheogulch. Default: SLURM's own.")
-    ] = None,
-    board: Annotated[
-        str | None,
-        typer.Option(help="SLURM's node, such as ncl-ext-og-04. Default: any of the partition."),
-    ] = None,
-    generation: Annotated[
-        str | None, typer.Option(help="Of the chip, such as N3C1. Default: lava-loihi's own.")
-    ] = None,
-    lowering: Annotated[
-        Lowering, typer.Option(help="board: what computes the neurons (docs/board.md).")
-    ] = Lowering.MICROCODE,
-    microcode: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Folder of your microcode files: absolute, on the host."),
-    ] = None,
-    python: Annotated[
-        str, typer.Option(help="Python on the host: in its PATH, or an absolute path.")
-    ] = "python3",
-    directory: Annotated[
-        str, typer.Option(help="On the host, absolute or below home: a folder for job folders.")
-    ] = DIRECTORY,
-    submission: Annotated[
-        Submission,
-        typer.Option(
-            "--slurm",
-            help="sbatch: submit a job script; extension: start directly, lava-loihi asks SLURM;"
-            " none: start directly, without SLURM.",
-        ),
-    ] = Submission.SBATCH,
-    time_limit: Annotated[
-        str | None,
-        typer.Option(help="SLURM's, in minutes or [D-]HH:MM:SS. Default: the partition's."),
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="Of ssh.")] = None,
-    identity: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Private key for ssh. Default: ssh's own choice."),
-    ] = None,
-    ssh_config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="ssh configuration. Default: your own.")
-    ] = None,
-    mode: ModeOption = Mode.PIPELINED,
-    fine_grained: Annotated[
-        bool, typer.Option("--fine-grained", help="lava-cpu: a Lava process for each neuron group.")
-    ] = False,
-    measure: Annotated[
-        bool, typer.Option(help="board: also time, power and activity, a run each.")
-    ] = True,
-    input_latency: Annotated[
-        int, typer.Option(min=0, help="board: timesteps to the chip (docs/board.md).")
-    ] = 0,
-    output_latency: Annotated[
-        int, typer.Option(min=0, help="board: timesteps from the chip (docs/board.md).")
-    ] = 0,
-    tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Recorded tokens to run. Default: all.")
-    ] = None,
-    sequences: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Recorded sequences to run. Default: all."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="RESULTS", help="Default: BUNDLE's name.results."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the job of RESULTS; other options rest.")
-    ] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="End the job of RESULTS.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the commands; touch nothing, here or there.")
-    ] = False,
-    archive_file: Annotated[
-        Path | None,
-        typer.Option("--archive", metavar="FILE.tar.gz", help="Only write the archive."),
-    ] = None,
-    as_json: JsonOption = False,
+    path: console.BundleArgument,
+    host: str | None = Option(
+        None, metavar="USER@HOST", help="Where to submit from, as ssh calls it."
+    ),
+    target: Target = Option(
+        Target.BOARD, help="board: Loihi 2; lava-cpu: Lava's CPU simulator on the host."
+    ),
+    partition: str | None = Option(
+        None, help="SLURM's partition, such as oheogulch. Default: SLURM's own."
+    ),
+    board: str | None = Option(
+        None, help="SLURM's node, such as ncl-ext-og-04. Default: any of the partition."
+    ),
+    generation: str | None = Option(
+        None, help="Of the chip, such as N3C1. Default: lava-loihi's own."
+    ),
+    lowering: Lowering = Option(
+        Lowering.MICROCODE, help="board: what computes the neurons (docs/board.md)."
+    ),
+    microcode: str | None = Option(
+        None, metavar="DIR", help="Folder of your microcode files: absolute, on the host."
+    ),
+    python: str = Option("python3", help="Python on the host: in its PATH, or an absolute path."),
+    directory: str = Option(
+        DIRECTORY, help="On the host, absolute or below home: a folder for job folders."
+    ),
+    submission: Submission = Option(
+        Submission.SBATCH,
+        "--slurm",
+        help="sbatch: submit a job script; extension: start directly, lava-loihi asks SLURM;"
+        " none: start directly, without SLURM.",
+    ),
+    time_limit: str | None = Option(
+        None, help="SLURM's, in minutes or [D-]HH:MM:SS. Default: the partition's."
+    ),
+    port: int | None = Option(None, help="Of ssh."),
+    identity: Path | None = Option(
+        None, metavar="FILE", help="Private key for ssh. Default: ssh's own choice."
+    ),
+    ssh_config: Path | None = Option(
+        None, metavar="FILE", help="ssh configuration. Default: your own."
+    ),
+    mode: console.ModeOption = Mode.PIPELINED,
+    fine_grained: bool = Option(
+        False, "--fine-grained", help="lava-cpu: a Lava process for each neuron group."
+    ),
+    measure: bool = Option(True, help="board: also time, power and activity, a run each."),
+    input_latency: int = Option(0, min=0, help="board: timesteps to the chip (docs/board.md)."),
+    output_latency: int = Option(0, min=0, help="board: timesteps from the chip (docs/board.md)."),
+    tokens: int | None = Option(
+        None, metavar="N", min=1, help="Recorded tokens to run. Default: all."
+    ),
+    sequences: int | None = Option(
+        None, metavar="N", min=1, help="Recorded sequences to run. Default: all."
+    ),
+    output: Path | None = Option(
+        None, "--output", "-o", metavar="RESULTS", help="Default: BUNDLE's name.results."
+    ),
+    resume: bool = Option(
+        False, "--resume", help="Go on with the job of RESULTS; other options rest."
+    ),
+    cancel: bool = Option(False, "--cancel", help="End the job of RESULTS."),
+    dry_run: bool = Option(
+        False, "--dry-run", help="Print the commands; touch nothing, here or there."
+    ),
+    archive_file: Path | None = Option(
+        None, "--archive", metavar="FILE.tar.gz", help="Only write the archive."
+    ),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Run a bundle on a board host over ssh and SLURM, and verify what comes back.
 
@@ -137,7 +108,7 @@ def deploy(
 
         s5-to-loihi deploy net.bundle --host me@vlab --partition oheogulch --board ncl-ext-og-04
     """
-    results = output or path.with_name(f"{network_name(path)}.results")
+    results = output or path.with_name(f"{console.network_name(path)}.results")
     opened = bundle.read(path)
     if opened.vectors is None:
         raise InputError(str(path), "has no vectors to run and to verify", "Compile it again")
@@ -170,11 +141,13 @@ def deploy(
         _print_commands(job, len(flow.pack(job, path, opened)), as_json)
     elif cancel:
         said = flow.cancel(job, results)
-        print_json({"job": job.name, "cancelled": said}) if as_json else console.print(said)
+        console.print_json(
+            {"job": job.name, "cancelled": said}
+        ) if as_json else console.stdout.print(said)
     elif archive_file is not None:
         with replacing(archive_file) as temporary:
             temporary.write_bytes(flow.pack(job, path, opened))
-        say_wrote(archive_file)
+        console.say_wrote(archive_file)
     else:
         with flow.alone(results), _Screen() as screen:
             if not resume:
@@ -204,7 +177,7 @@ class _Screen:
     """Shows a deployment on stderr: checks, log, and a progress bar below them."""
 
     def __init__(self) -> None:
-        self._bar = bars(SpinnerColumn())
+        self._bar = console.bars(SpinnerColumn())
         self._task = self._bar.add_task("Starting", total=None)
         self.preflight: list[Mapping[str, str]] = []
         self.submitted: str | None = None
@@ -222,7 +195,7 @@ class _Screen:
             self._update(event["doing"], 0, None)
         if "preflight" in event:
             self.preflight = event["preflight"]
-            stderr.print(rendered(_preflight_table(self.preflight)))
+            console.stderr.print(rendered(_preflight_table(self.preflight)))
         if "submitted" in event:
             self.submitted = event["submitted"]
             self._print(f"Submitted: {self.submitted}")
@@ -244,7 +217,7 @@ class _Screen:
         )
 
     def _print(self, text: str) -> None:
-        stderr.print(text, highlight=False, soft_wrap=True)
+        console.stderr.print(text, highlight=False, soft_wrap=True)
 
 
 def _preflight_table(lines: list[Mapping[str, str]]) -> Table:
@@ -273,7 +246,9 @@ def _print_commands(job: Job, archive_bytes: int, as_json: bool) -> None:
         ("to end it early", commands.cancel(job), ""),
     ]
     if as_json:
-        print_json([{"step": name, "command": job.host.command(line)} for name, line, _ in steps])
+        console.print_json(
+            [{"step": name, "command": job.host.command(line)} for name, line, _ in steps]
+        )
         return
     for name, line, redirection in steps:
         print(f"# {name}\n{shlex.join(job.host.command(line))} {redirection}".rstrip())
@@ -282,7 +257,7 @@ def _print_commands(job: Job, archive_bytes: int, as_json: bool) -> None:
 def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as_json: bool):
     comparison = outcome.comparison
     if as_json:
-        print_json(
+        console.print_json(
             {
                 "job": job.name,
                 "host": job.host.address,
@@ -296,9 +271,9 @@ def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as
         )
         return
     profile = outcome.profile
-    say(
+    console.say(
         f"{comparison.compared - comparison.differing:,} of {comparison.compared:,} outputs equal,"
         f" {profile.tokens:,} tokens on {profile.target} in {profile.wall_seconds:.2f} s"
     )
     names = (FOLDER + "/" + OUTPUTS, FOLDER + "/" + PROFILE, LOG_FILE)
-    say_wrote(*(results / name for name in names))
+    console.say_wrote(*(results / name for name in names))

@@ -5,25 +5,13 @@ from __future__ import annotations
 import datetime
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from typer import Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.commands.console import (
-    BundleArgument,
-    JobsOption,
-    JsonOption,
-    announce_compilation,
-    batch_progress,
-    print_json,
-    progress,
-    say,
-    say_notes,
-    say_wrote,
-    show,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
 
@@ -54,99 +42,74 @@ class Denoiser(str, Enum):
 
 
 def evaluate(
-    path: BundleArgument,
-    noisy: Annotated[
-        Path | None,
-        typer.Option(help="A folder of noisy recordings (.wav).", rich_help_panel=DENOISERS),
-    ] = None,
-    clean: Annotated[
-        Path | None,
-        typer.Option(
-            help="The clean ones: paired by fileid_N as N-DNS names them, else by equal names.",
-            rich_help_panel=DENOISERS,
-        ),
-    ] = None,
-    pairs: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.csv",
-            help="Instead: pairs, with the columns noisy and clean.",
-            rich_help_panel=DENOISERS,
-        ),
-    ] = None,
-    families: Annotated[
-        list[Family] | None,
-        typer.Option(
-            "--metric",
-            "-m",
-            help="Besides SI-SNR; may be repeated. Seconds a clip; each needs packages.",
-            rich_help_panel=DENOISERS,
-        ),
-    ] = None,
-    baselines: Annotated[
-        list[Denoiser] | None,
-        typer.Option(
-            "--baseline",
-            help="Denoise the same clips by it, too; may be repeated.",
-            rich_help_panel=DENOISERS,
-        ),
-    ] = None,
-    board: Annotated[
-        bool,
-        typer.Option(
-            "--board", help="Show the entries of the N-DNS challenge.", rich_help_panel=DENOISERS
-        ),
-    ] = False,
-    metricsboard: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.yml",
-            help="Write a row for the challenge's metrics board.",
-            rich_help_panel=DENOISERS,
-        ),
-    ] = None,
-    team: Annotated[
-        str | None,
-        typer.Option(help="Who that row is of.", rich_help_panel=DENOISERS),
-    ] = None,
-    neurobench: Annotated[
-        bool,
-        typer.Option(
-            "--neurobench",
-            help="NeuroBench's metrics by its own code (needs torch).",
-            rich_help_panel=DENOISERS,
-        ),
-    ] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz",
-            help="inputs (tokens, sequences, features) with labels or targets, and lengths.",
-            rich_help_panel=ANSWERS,
-        ),
-    ] = None,
-    top_k: Annotated[
-        int,
-        typer.Option("--top-k", min=1, help="Right if among so many.", rich_help_panel=ANSWERS),
-    ] = 5,
-    model: Annotated[
-        Path | None,
-        typer.Option("--float", metavar="CHECKPOINT", help="The float model to compare with."),
-    ] = None,
-    directory: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIRECTORY",
-            help="Keep results there: results.json, a picture, what is done so far.",
-        ),
-    ] = None,
-    jobs: JobsOption = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Compute those measurements again that failed.")
-    ] = False,
-    as_json: JsonOption = False,
+    path: console.BundleArgument,
+    noisy: Path | None = Option(
+        None, help="A folder of noisy recordings (.wav).", rich_help_panel=DENOISERS
+    ),
+    clean: Path | None = Option(
+        None,
+        help="The clean ones: paired by fileid_N as N-DNS names them, else by equal names.",
+        rich_help_panel=DENOISERS,
+    ),
+    pairs: Path | None = Option(
+        None,
+        metavar="FILE.csv",
+        help="Instead: pairs, with the columns noisy and clean.",
+        rich_help_panel=DENOISERS,
+    ),
+    families: list[Family] | None = Option(
+        None,
+        "--metric",
+        "-m",
+        help="Besides SI-SNR; may be repeated. Seconds a clip; each needs packages.",
+        rich_help_panel=DENOISERS,
+    ),
+    baselines: list[Denoiser] | None = Option(
+        None,
+        "--baseline",
+        help="Denoise the same clips by it, too; may be repeated.",
+        rich_help_panel=DENOISERS,
+    ),
+    board: bool = Option(
+        False, "--board", help="Show the entries of the N-DNS challenge.", rich_help_panel=DENOISERS
+    ),
+    metricsboard: Path | None = Option(
+        None,
+        metavar="FILE.yml",
+        help="Write a row for the challenge's metrics board.",
+        rich_help_panel=DENOISERS,
+    ),
+    team: str | None = Option(None, help="Who that row is of.", rich_help_panel=DENOISERS),
+    neurobench: bool = Option(
+        False,
+        "--neurobench",
+        help="NeuroBench's metrics by its own code (needs torch).",
+        rich_help_panel=DENOISERS,
+    ),
+    data: Path | None = Option(
+        None,
+        metavar="FILE.npz",
+        help="inputs (tokens, sequences, features) with labels or targets, and lengths.",
+        rich_help_panel=ANSWERS,
+    ),
+    top_k: int = Option(
+        5, "--top-k", min=1, help="Right if among so many.", rich_help_panel=ANSWERS
+    ),
+    model: Path | None = Option(
+        None, "--float", metavar="CHECKPOINT", help="The float model to compare with."
+    ),
+    directory: Path | None = Option(
+        None,
+        "--output",
+        "-o",
+        metavar="DIRECTORY",
+        help="Keep results there: results.json, a picture, what is done so far.",
+    ),
+    jobs: console.JobsOption = None,
+    retry_failed: bool = Option(
+        False, "--retry-failed", help="Compute those measurements again that failed."
+    ),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Evaluate a network on a test set: a denoiser on pairs of recordings, others on answers.
 
@@ -219,8 +182,8 @@ def _denoiser(
 
     if neurobench:
         packages.require("neurobench")
-    announce_compilation(bundle.read(plan.network).network, [Backend.FAST])
-    with batch_progress("measurements") as shown:
+    console.announce_compilation(bundle.read(plan.network).network, [Backend.FAST])
+    with console.batch_progress("measurements") as shown:
         evaluated = evaluate_clips(plan, directory, jobs, retry_failed, shown)
     found = _neurobench(plan, evaluated) if neurobench else None
     written: list[Path | None] = [metricsboard]
@@ -231,26 +194,26 @@ def _denoiser(
         drawn = draw_clips(picture, evaluated)
         written += [directory / RESULTS, directory / TABLE, picture if drawn else None]
     if as_json:
-        print_json({"evaluation": evaluated, "neurobench": found})
+        console.print_json({"evaluation": evaluated, "neurobench": found})
     else:
-        say(tables.verdict(evaluated))
-        say_notes(evaluated.notes)
+        console.say(tables.verdict(evaluated))
+        console.say_notes(evaluated.notes)
         for table in (tables.excluded_table(evaluated), tables.note_table(evaluated)):
             if table is not None:
-                show(table)
+                console.show(table)
         if evaluated.included:
-            show(*tables.mean_tables(evaluated), tables.clip_table(evaluated))
+            console.show(*tables.mean_tables(evaluated), tables.clip_table(evaluated))
         rounding = tables.rounding_table(evaluated)
         if rounding is not None:
-            show(rounding)
+            console.show(rounding)
         if evaluated.resources is not None:
-            show(tables.resource_table(evaluated.resources))
+            console.show(tables.resource_table(evaluated.resources))
         if board or metricsboard is not None:
-            show(tables.board_table(evaluated))
-            say(*tables.SAME_AND_NOT)
+            console.show(tables.board_table(evaluated))
+            console.say(*tables.SAME_AND_NOT)
         if found is not None:
-            show(tables.neurobench_table(found))
-        say_wrote(*written)
+            console.show(tables.neurobench_table(found))
+        console.say_wrote(*written)
     failed = [clip for clip in evaluated.clips if clip.failed]
     if failed:
         raise InputError(
@@ -315,8 +278,8 @@ def _answers(
     opened = bundle.read(path)
     answers = labelled.read(data, opened.network)
     loaded = None if model is None else load(model)
-    announce_compilation(opened.network, [Backend.FAST])
-    with progress("Evaluating", "sequences") as advance:
+    console.announce_compilation(opened.network, [Backend.FAST])
+    with console.progress("Evaluating", "sequences") as advance:
         found = classification.answer(
             opened,
             answers,
@@ -336,9 +299,9 @@ def _answers(
             drawn = draw_confusion(picture, found)
         written = [directory / RESULTS, picture if drawn else None]
     if as_json:
-        print_json(found)
+        console.print_json(found)
         return
-    say(tables.verdict(found))
-    say_notes((*found.notes, *(f"left out: {reason}" for reason in found.excluded)))
-    show(*tables.answer_tables(found))
-    say_wrote(*written)
+    console.say(tables.verdict(found))
+    console.say_notes((*found.notes, *(f"left out: {reason}" for reason in found.excluded)))
+    console.show(*tables.answer_tables(found))
+    console.say_wrote(*written)

@@ -4,63 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from typer import Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED, Objective
-from s5_to_loihi.commands.console import (
-    BundleArgument,
-    JsonOption,
-    print_json,
-    progress,
-    say,
-    say_whole,
-    say_wrote,
-    show,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 
 
 def map_command(
-    path: BundleArgument,
-    system: Annotated[
-        str | None,
-        typer.Option(
-            help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: the smallest"
-            " of these that the network fits."
-        ),
-    ] = None,
-    objective: Annotated[
-        Objective,
-        typer.Option(
-            help="latency: shortest timestep; cores: fewest; balanced: few, within 10 % of the"
-            " shortest timestep."
-        ),
-    ] = Objective.LATENCY,
-    cores: Annotated[
-        int | None, typer.Option(min=1, help="Cores to use at most. Default: all of the system.")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same mapping.")
-    ] = 0,
-    assumed_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--assume-rate",
-            metavar="R",
-            min=0,
-            max=1,
-            help="Messages a neuron and timestep, instead of those measured on the bundle's"
-            " recorded tokens.",
-        ),
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw cores and links into this file (.png or .svg).")
-    ] = None,
-    as_json: JsonOption = False,
+    path: console.BundleArgument,
+    system: str | None = Option(
+        None,
+        help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: the smallest"
+        " of these that the network fits.",
+    ),
+    objective: Objective = Option(
+        Objective.LATENCY,
+        help="latency: shortest timestep; cores: fewest; balanced: few, within 10 % of the"
+        " shortest timestep.",
+    ),
+    cores: int | None = Option(
+        None, min=1, help="Cores to use at most. Default: all of the system."
+    ),
+    seed: int = Option(0, min=0, max=LARGEST_SEED, help="The same seed gives the same mapping."),
+    assumed_rate: float | None = Option(
+        None,
+        "--assume-rate",
+        metavar="R",
+        min=0,
+        max=1,
+        help="Messages a neuron and timestep, instead of those measured on the bundle's"
+        " recorded tokens.",
+    ),
+    picture: Path | None = Option(None, help="Draw cores and links into this file (.png or .svg)."),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Map a network onto Loihi 2 cores, and write the mapping into the bundle.
 
@@ -81,11 +61,11 @@ def map_command(
     opened = bundle.read(path)
     network = opened.network
     if assumed_rate is None and opened.vectors is not None:
-        with progress("Counting messages", "tokens") as advance:
+        with console.progress("Counting messages", "tokens") as advance:
             rates = measured_rates(network, opened.vectors.tokens, advance)
     else:
         rates = assumed_rates(network, 1.0 if assumed_rate is None else assumed_rate)
-    with progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
+    with console.progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
         mapping, evaluation = map_network(network, rates, chosen, objective, cores, seed, advance)
     rules.require(evaluation)
     bundle.write(dataclasses.replace(opened, mapping=mapping), path)
@@ -94,9 +74,11 @@ def map_command(
 
         draw_mapping(evaluation, picture)
     if as_json:
-        print_json(mapping_tables.as_dictionary(mapping, evaluation))
+        console.print_json(mapping_tables.as_dictionary(mapping, evaluation))
         return
-    show(mapping_tables.utilisation_table(evaluation), mapping_tables.timestep_table(evaluation))
-    say(*mapping_tables.summary(evaluation))
-    say_whole(f"Wrote the mapping into {path}")
-    say_wrote(picture)
+    console.show(
+        mapping_tables.utilisation_table(evaluation), mapping_tables.timestep_table(evaluation)
+    )
+    console.say(*mapping_tables.summary(evaluation))
+    console.say_whole(f"Wrote the mapping into {path}")
+    console.say_wrote(picture)

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from s5_to_loihi import bundle
-from s5_to_loihi.commands.console import (
-    JsonOption,
-    console,
-    print_json,
-    say_wrote,
-    show,
-    spinner,
-    stderr,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime import stock
@@ -31,30 +22,26 @@ from s5_to_loihi.reports.terminal import rendered
 
 
 def microcode(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A compiled bundle.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write one file a program into it."),
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Only the program of this group, block0.state say."),
-    ] = None,
-    tokens: Annotated[
-        int, typer.Option(min=1, max=listing.SEARCHED, help="Updates in each test vector.")
-    ] = listing.TOKENS,
-    lowering: Annotated[
-        Lowering,
-        typer.Option(
-            help="microcode: list all programs. stock: say which groups Lava's own neurons compute"
-            " exactly, and list the other programs. embedded: write the network as C for an"
-            " embedded processor."
-        ),
-    ] = Lowering.MICROCODE,
-    reset_interval: Annotated[
-        int, typer.Option(min=1, help="Timesteps a sequence, for embedded C: a power of two.")
-    ] = 1024,
-    as_json: JsonOption = False,
+    path: Path = Argument(..., metavar="BUNDLE", help="A compiled bundle."),
+    output: Path | None = Option(
+        None, "--output", "-o", metavar="DIR", help="Write one file a program into it."
+    ),
+    group: str | None = Option(
+        None, metavar="NAME", help="Only the program of this group, block0.state say."
+    ),
+    tokens: int = Option(
+        listing.TOKENS, min=1, max=listing.SEARCHED, help="Updates in each test vector."
+    ),
+    lowering: Lowering = Option(
+        Lowering.MICROCODE,
+        help="microcode: list all programs. stock: say which groups Lava's own neurons compute"
+        " exactly, and list the other programs. embedded: write the network as C for an"
+        " embedded processor.",
+    ),
+    reset_interval: int = Option(
+        1024, min=1, help="Timesteps a sequence, for embedded C: a power of two."
+    ),
+    as_json: console.JsonOption = False,
 ) -> None:
     """List what the neurons have to compute, for whoever writes their microcode.
 
@@ -72,7 +59,7 @@ def microcode(
     programs = neuron_programs(network)
     if lowering is Lowering.STOCK:
         lowered = stock.lower(network)
-        (stderr if as_json else console).print(rendered(stock_table(lowered)))
+        (console.stderr if as_json else console.stdout).print(rendered(stock_table(lowered)))
         exact = {one.group for one in lowered if one.process is not None}
         programs = tuple(one for one in programs if not exact.issuperset(_groups(one)))
     if group is not None:
@@ -80,7 +67,7 @@ def microcode(
         if not programs:
             names = ", ".join(one.name for one in network.groups)
             raise InputError("--group", f"{path} has no group {group!r}", f"Use one of {names}")
-    with spinner("Looking for active neurons"):
+    with console.spinner("Looking for active neurons"):
         recorded = None if opened.vectors is None else opened.vectors.tokens
         searched, origin = listing.recorded_tokens(network, recorded)
         vectors = [listing.neuron_vectors(network, one, searched, tokens) for one in programs]
@@ -91,9 +78,9 @@ def microcode(
     }
     if output is not None:
         _write(listings, output)
-        show(program_table(programs, f"listed in {output}"))
+        console.show(program_table(programs, f"listed in {output}"))
     elif as_json:
-        print_json(list(listings.values()))
+        console.print_json(list(listings.values()))
     else:
         print(*listings.values(), sep="\n", end="")
 
@@ -125,4 +112,4 @@ def _write_c(network: Network, plan: ChipPlan, folder: Path | None) -> None:
     _make(folder)
     with replacing(folder / "network.c") as temporary:
         temporary.write_text(source, encoding="utf-8")
-    say_wrote(folder / "network.c")
+    console.say_wrote(folder / "network.c")

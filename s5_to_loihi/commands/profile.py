@@ -3,53 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from typer import Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import read_measured
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
-from s5_to_loihi.commands.console import (
-    BundleArgument,
-    JsonOption,
-    MeasuredOption,
-    SystemOption,
-    print_json,
-    progress,
-    say,
-    show,
-    spinner,
-    stderr,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.simulation import read_array
 
 
 def profile(
-    path: BundleArgument,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            "--input",
-            metavar="INPUT",
-            help="What to count activity with: tokens (.npy, .npz) or a recording (.wav). Default:"
-            " the tokens recorded in the bundle.",
-        ),
-    ] = None,
-    system: SystemOption = None,
-    hop: Annotated[
-        float, typer.Option(metavar="MS", min=1e-3, help="Milliseconds a token in real time.")
-    ] = 8.0,
-    measured: MeasuredOption = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            min=0, max=LARGEST_SEED, help="Of the drawn constants, and of a mapping made here."
-        ),
-    ] = 0,
-    as_json: JsonOption = False,
+    path: console.BundleArgument,
+    inputs: Path | None = Option(
+        None,
+        "--input",
+        metavar="INPUT",
+        help="What to count activity with: tokens (.npy, .npz) or a recording (.wav). Default:"
+        " the tokens recorded in the bundle.",
+    ),
+    system: console.SystemOption = None,
+    hop: float = Option(8.0, metavar="MS", min=1e-3, help="Milliseconds a token in real time."),
+    measured: console.MeasuredOption = None,
+    seed: int = Option(
+        0, min=0, max=LARGEST_SEED, help="Of the drawn constants, and of a mapping made here."
+    ),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Estimate latency and energy of a network on Loihi 2, with ranges.
 
@@ -81,25 +62,27 @@ def profile(
         tokens, saturated = recorded_tokens(opened), 0
     else:
         tokens, saturated = as_tokens(network, read_array(inputs), True, str(inputs))
-    with progress("Counting activity", "tokens") as advance:
+    with console.progress("Counting activity", "tokens") as advance:
         recording = record(network, tokens, advance)
     made_here = placed is None
     if placed is None:
-        with progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
+        with console.progress(
+            "Mapping (the first time: compiling, up to 30 s)", "tries"
+        ) as advance:
             placed = map_recording(network, recording, chosen, seed, advance)
-    with spinner("Estimating"):
+    with console.spinner("Estimating"):
         result = profile_recording(
             network, recording, *placed, seed=seed, hop=hop * 1e3, made_here=made_here
         )
     compared = () if run is None else compare(result, run, bundle.digest(path), str(measured))
     if as_json:
-        print_json(as_dictionary(result) | {"compared": compared, "saturated": saturated})
+        console.print_json(as_dictionary(result) | {"compared": compared, "saturated": saturated})
         return
     if saturated:
-        stderr.print(f"Note: {saturated:,} input values were saturated", highlight=False)
-    say(*tables.summary(result))
+        console.stderr.print(f"Note: {saturated:,} input values were saturated", highlight=False)
+    console.say(*tables.summary(result))
     modes = tuple(result.modes.values())
-    show(
+    console.show(
         tables.cost_table(modes),
         tables.energy_table(modes),
         tables.spread_table(result),
@@ -109,4 +92,4 @@ def profile(
         tables.real_time_table(modes),
     )
     if run is not None:
-        show(tables.comparison_table(compared))
+        console.show(tables.comparison_table(compared))

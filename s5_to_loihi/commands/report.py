@@ -5,65 +5,48 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from typer import Option
 
 from s5_to_loihi.bundle import digest
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
-from s5_to_loihi.commands.console import (
-    BundleArgument,
-    MeasuredOption,
-    SystemOption,
-    console,
-    say_wrote,
-    stages,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.loihi2.facts import load_system
 
 
 def report(
-    path: BundleArgument,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The .html to write; a .json lies beside it.")
-    ],
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            "--input",
-            help="Data to count activity with (.npy, .npz, .wav). Default: the recorded tokens.",
-        ),
-    ] = None,
-    clean: Annotated[
-        Path | None,
-        typer.Option(help="The clean version of the recording in --input, for its SI-SNR."),
-    ] = None,
-    system: SystemOption = None,
-    dense: Annotated[
-        Path | None,
-        typer.Option(metavar="BUNDLE", help="A dense network to compare with, beside the twin."),
-    ] = None,
-    measured: MeasuredOption = None,
-    baselines: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE.json", help="Written by baselines.py on another machine; may be repeated."
-        ),
-    ] = None,
-    evaluation: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RESULTS.json", help="What 'evaluate' found on a test set: shown as a section."
-        ),
-    ] = None,
-    measure: Annotated[
-        bool,
-        typer.Option("--measure/--no-measure", help="Measure the float model on this machine."),
-    ] = True,
-    seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="Of mappings and drawn constants.")
-    ] = 0,
+    path: console.BundleArgument,
+    output: Path = Option(
+        ..., "--output", "-o", help="The .html to write; a .json lies beside it."
+    ),
+    inputs: Path | None = Option(
+        None,
+        "--input",
+        help="Data to count activity with (.npy, .npz, .wav). Default: the recorded tokens.",
+    ),
+    clean: Path | None = Option(
+        None, help="The clean version of the recording in --input, for its SI-SNR."
+    ),
+    system: console.SystemOption = None,
+    dense: Path | None = Option(
+        None, metavar="BUNDLE", help="A dense network to compare with, beside the twin."
+    ),
+    measured: console.MeasuredOption = None,
+    baselines: list[Path] | None = Option(
+        None,
+        metavar="FILE.json",
+        help="Written by baselines.py on another machine; may be repeated.",
+    ),
+    evaluation: Path | None = Option(
+        None,
+        metavar="RESULTS.json",
+        help="What 'evaluate' found on a test set: shown as a section.",
+    ),
+    measure: bool = Option(
+        True, "--measure/--no-measure", help="Measure the float model on this machine."
+    ),
+    seed: int = Option(0, min=0, max=LARGEST_SEED, help="Of mappings and drawn constants."),
 ) -> None:
     """Write one HTML file that says what a network costs, and how each number came about.
 
@@ -93,12 +76,12 @@ def report(
         measure=measure,
         seed=seed,
     )
-    with stages() as begin:
+    with console.stages() as begin:
         findings = gather(sources, begin)
         begin("Writing")
         command = shlex.join(["s5-to-loihi", *sys.argv[1:]])
         written = write(findings, command, output, evaluated)
     if len(findings.contenders) > 1:
         # Few columns: there is room for ranges as a page shows them.
-        console.print(rendered(ratio_table(findings), narrow=False))
-    say_wrote(*written)
+        console.stdout.print(rendered(ratio_table(findings), narrow=False))
+    console.say_wrote(*written)

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from s5_to_loihi.commands.console import (
-    JobsOption,
-    JsonOption,
-    batch_progress,
-    console,
-    print_json,
-    say,
-    say_wrote,
-    show,
-    spinner,
-)
+from s5_to_loihi.commands import console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import write_json
 
@@ -29,24 +18,18 @@ WIDE = 200
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="What to sweep over.")],
-    directory: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="DIRECTORY", help="Where results go, new or of this sweep."
-        ),
-    ],
-    jobs: JobsOption = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="tcp://HOST:PORT", help="Compute on this Dask cluster instead of here."
-        ),
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Compute those points again that failed.")
-    ] = False,
-    as_json: JsonOption = False,
+    file: Path = Argument(..., metavar="SWEEP.yaml", help="What to sweep over."),
+    directory: Path = Option(
+        ..., "--output", "-o", metavar="DIRECTORY", help="Where results go, new or of this sweep."
+    ),
+    jobs: console.JobsOption = None,
+    scheduler: str | None = Option(
+        None, metavar="tcp://HOST:PORT", help="Compute on this Dask cluster instead of here."
+    ),
+    retry_failed: bool = Option(
+        False, "--retry-failed", help="Compute those points again that failed."
+    ),
+    as_json: console.JsonOption = False,
 ) -> None:
     """Compute every combination of settings in a file, and mark the best compromises.
 
@@ -83,7 +66,7 @@ def sweep(
     if jobs is not None and scheduler is not None:
         raise InputError("--jobs", "is given with --scheduler", "A cluster has its own workers")
     plan = read_plan(file)
-    with spinner("Reading checkpoints and data"):
+    with console.spinner("Reading checkpoints and data"):
         tasks = tasks_of(plan)
     execute: engine.Executor
     if scheduler is not None:
@@ -94,7 +77,7 @@ def sweep(
         )
     pictures = [directory / "pareto.png", directory / "pareto.html"]
     with store.opened(directory, plan.name, SWEEP) as opened:
-        with batch_progress("points", SPEED_SECONDS) as shown:
+        with console.batch_progress("points", SPEED_SECONDS) as shown:
             outcomes = engine.run(tasks, opened, execute, retry_failed, shown)
         results = assembled(plan, tasks, outcomes)
         write_json(directory / RESULTS, results)
@@ -106,16 +89,16 @@ def sweep(
                 path.unlink(missing_ok=True)
             pictures = []
     if as_json:
-        print_json(results)
+        console.print_json(results)
         return
     varied = plan.varied or ("checkpoint",)
     table = rendered(sweep_tables.point_table(results, varied))
-    console.print(table, width=None if console.is_terminal else WIDE)
+    console.stdout.print(table, width=None if console.stdout.is_terminal else WIDE)
     failures = sweep_tables.failure_table(results, varied)
     if failures is not None:
-        show(failures)
-    say(
+        console.show(failures)
+    console.say(
         f"Computing took {sum(outcome.seconds for outcome in outcomes):,.0f} s, summed over all"
         " points, earlier runs included"
     )
-    say_wrote(directory / RESULTS, *pictures)
+    console.say_wrote(directory / RESULTS, *pictures)

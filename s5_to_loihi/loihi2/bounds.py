@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from s5_to_loihi.loihi2 import kernels
-from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.memory import limits_of, rows_of
 from s5_to_loihi.loihi2.resources import Resource, Term
 from s5_to_loihi.loihi2.timing import Timing, core_times
@@ -18,28 +17,27 @@ class Requirements(NamedTuple):
     """The least that any partition needs, over all cores together.
 
     Attributes:
+        work: what is partitioned.
         words: (7,) by ``Resource``.
-        neurons, instructions: (groups,) updates of each group a timestep, instructions of one.
         synops, reads, messages: synops, words read and messages arriving a timestep.
         neuron_synops: (neurons,) synops of each; as many messages arrive for it alone.
     """
 
+    work: Workload
     words: np.ndarray
-    neurons: np.ndarray
-    instructions: np.ndarray
     synops: float
     reads: float
     messages: float
     neuron_synops: np.ndarray
 
 
-def requirements(work: Workload, chip: Chip) -> Requirements:
+def requirements(work: Workload) -> Requirements:
     """Count what any partition needs.
 
     Cutting an axon in two never saves words: both halves have a header and are rounded up. Dense
     rows, where the facts allow them, are counted without indices and without their zeros.
     """
-    rows = rows_of(chip)
+    rows = rows_of(work.chip)
     bits, fan, synops = kernels.count_uncut(work.arrays, 0 if rows.dense else rows.index_bits)
     used = fan > 0
     words_of_axon = kernels.packed_words(bits, rows) * used
@@ -53,9 +51,8 @@ def requirements(work: Workload, chip: Chip) -> Requirements:
     words[Resource.AXON_MEMORY] = work.shortest_lists.sum()
     words[Resource.TOTAL] = kernels.total_words(words)
     return Requirements(
+        work=work,
         words=words,
-        neurons=sizes,
-        instructions=work.instructions,
         synops=float(rates @ fan),
         reads=float(rates @ words_of_axon),
         messages=float(rates @ used),
@@ -63,9 +60,9 @@ def requirements(work: Workload, chip: Chip) -> Requirements:
     )
 
 
-def fewest_cores(need: Requirements, chip: Chip) -> tuple[int, Resource]:
+def fewest_cores(need: Requirements) -> tuple[int, Resource]:
     """Return how many cores any mapping needs at least, and the resource that says so."""
-    cores = -(-need.words // limits_of(chip))
+    cores = -(-need.words // limits_of(need.work.chip))
     worst = Resource(int(cores.argmax()))
     return max(1, int(cores[worst])), worst
 
@@ -76,10 +73,11 @@ def shortest_times(need: Requirements, cores: int, constants: Timing) -> dict[Te
     Some core has at least the mean of everything, and at least one neuron whole. Updates are
     whole: of those that take at least so long, one core has the mean number, rounded up.
     """
-    updates = constants.updates(1, need.instructions)
+    neurons = np.diff(need.work.first_neuron)
+    updates = constants.updates(1, need.work.instructions)
     slowest = np.argsort(-updates, kind="stable")
-    most = np.ceil(np.cumsum(need.neurons[slowest]) / cores)
-    mean = float(need.neurons @ updates) / cores
+    most = np.ceil(np.cumsum(neurons[slowest]) / cores)
+    mean = float(neurons @ updates) / cores
     single = float(need.neuron_synops.max(initial=0))
     return core_times(
         constants,

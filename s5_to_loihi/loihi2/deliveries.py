@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.kernels import row_words, weight_bits
 from s5_to_loihi.loihi2.memory import rows_of
 from s5_to_loihi.loihi2.workload import Workload
@@ -30,7 +29,7 @@ class Deliveries(NamedTuple):
     words: np.ndarray
 
 
-def deliveries(work: Workload, core_of: np.ndarray, chip: Chip) -> Deliveries:
+def deliveries(work: Workload, core_of: np.ndarray) -> Deliveries:
     """List what every message does.
 
     Summed with the rates of the messages, the rows are what ``loads.measure`` counts.
@@ -38,7 +37,6 @@ def deliveries(work: Workload, core_of: np.ndarray, chip: Chip) -> Deliveries:
     Args:
         work: what is mapped.
         core_of: (neurons,) logical core.
-        chip: whose words to count.
     """
     arrays, groups = work.arrays, len(work.words_of_group)
     parts, part_of = np.unique(core_of * groups + work.group_of, return_inverse=True)
@@ -57,6 +55,6 @@ def deliveries(work: Workload, core_of: np.ndarray, chip: Chip) -> Deliveries:
     keys, synapses = np.unique(keys, return_counts=True)
     part, axon = np.divmod(keys, axons)
     own_bits = bits[np.searchsorted(pieces, part * edges + arrays.edge_of_axon[axon])]
-    words = row_words(synapses, own_bits, np.bincount(part_of)[part], rows_of(chip))
+    words = row_words(synapses, own_bits, np.bincount(part_of)[part], rows_of(work.chip))
     core, group = np.divmod(parts[part], groups)
     return Deliveries(arrays.message_of_axon[axon], core, group, synapses, words)

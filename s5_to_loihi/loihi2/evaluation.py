@@ -26,14 +26,12 @@ class MappingEvaluation:
         system: where to.
         physical: (cores,) physical core of each logical core of ``loads``.
         loads: of the partition.
-        need: what any partition needs.
     """
 
     work: Workload
     system: System
     physical: np.ndarray
     loads: Loads
-    need: Requirements
 
     @property
     def chip_of_core(self) -> np.ndarray:
@@ -54,6 +52,11 @@ class MappingEvaluation:
     def fractions(self) -> np.ndarray:
         """(cores, 7) words as fractions of the limits."""
         return self.words / limits_of(self.system.chip)
+
+    @cached_property
+    def need(self) -> Requirements:
+        """What any partition needs."""
+        return requirements(self.work)
 
     @cached_property
     def flows(self) -> Flows:
@@ -108,7 +111,7 @@ class MappingEvaluation:
     @property
     def fewest_cores(self) -> tuple[int, Resource]:
         """Cores that any mapping needs, and the resource that says so."""
-        return fewest_cores(self.need, self.system.chip)
+        return fewest_cores(self.need)
 
     @property
     def fullest(self) -> tuple[int, Resource, float]:
@@ -138,10 +141,4 @@ def evaluate_mapping(work: Workload, core_of: np.ndarray, system: System) -> Map
         core_of: (neurons,) physical core.
         system: that the cores are of.
     """
-    return MappingEvaluation(
-        work=work,
-        system=system,
-        physical=np.unique(core_of),
-        loads=measure(work, core_of, system.chip),
-        need=requirements(work, system.chip),
-    )
+    return MappingEvaluation(work, system, np.unique(core_of), measure(work, core_of))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated, get_origin, get_type_hints
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.reading import read_yaml
@@ -13,6 +14,7 @@ DIRECTORY = Path(__file__).resolve().parent
 #: The systems that come with the package, smallest first.
 LISTED = ("oheogulch", "kapohopoint", "vpx", "aliapoint", "halapoint")
 CONFIDENCES = ("high", "medium", "low")
+MAY_BE_ZERO = "may be zero"
 
 
 @dataclass(frozen=True)
@@ -42,49 +44,54 @@ class Chip:
 
     Attributes:
         name: for people.
-        file: that the facts were read from; every other field is one, in the unit of ``UNITS``.
+        file: that the facts were read from; every other field is one, in the unit that it names.
     """
 
     name: str
     file: str
-    cores: Fact
-    usable_cores: Fact
-    router_columns: Fact
-    router_rows: Fact
-    cores_per_router: Fact
-    axon_in: Fact
-    neuron_groups: Fact
-    neurons: Fact
-    synapses: Fact
-    axon_map: Fact
-    axon_memory: Fact
-    total: Fact
-    word_bits: Fact
-    axon_header_bits: Fact
-    index_bits: Fact
-    largest_weight_bits: Fact
-    dense_rows: Fact
-    field_bits: Fact
-    largest_field_bits: Fact
-    destination_bits: Fact
-    synop_time: Fact
-    memory_word_time: Fact
-    update_time: Fact
-    instruction_time: Fact
-    gate_instructions: Fact
-    message_bits: Fact
-    link_bandwidth: Fact
-    chip_link_bandwidth: Fact
-    barrier_time: Fact
-    barrier_time_per_doubling: Fact
-    synop_energy: Fact
-    update_energy: Fact
-    instruction_energy: Fact
-    message_energy: Fact
-    hop_energy: Fact
-    crossing_energy: Fact
-    core_power: Fact
-    static_power: Fact
+    cores: Annotated[Fact, "cores"]
+    usable_cores: Annotated[Fact, "cores"]
+    router_columns: Annotated[Fact, "routers"]
+    router_rows: Annotated[Fact, "routers"]
+    cores_per_router: Annotated[Fact, "cores"]
+    axon_in: Annotated[Fact, "words"]
+    neuron_groups: Annotated[Fact, "groups"]
+    neurons: Annotated[Fact, "words"]
+    synapses: Annotated[Fact, "words"]
+    axon_map: Annotated[Fact, "words"]
+    axon_memory: Annotated[Fact, "words"]
+    total: Annotated[Fact, "words"]
+    word_bits: Annotated[Fact, "bits"]
+    axon_header_bits: Annotated[Fact, "bits", MAY_BE_ZERO]
+    index_bits: Annotated[Fact, "bits"]
+    largest_weight_bits: Annotated[Fact, "bits"]
+    dense_rows: Annotated[Fact, "flag", MAY_BE_ZERO]
+    field_bits: Annotated[Fact, "bits"]
+    largest_field_bits: Annotated[Fact, "bits"]
+    destination_bits: Annotated[Fact, "bits", MAY_BE_ZERO]
+    synop_time: Annotated[Fact, "ns"]
+    memory_word_time: Annotated[Fact, "ns"]
+    update_time: Annotated[Fact, "ns"]
+    instruction_time: Annotated[Fact, "ns"]
+    gate_instructions: Annotated[Fact, "instructions", MAY_BE_ZERO]
+    message_bits: Annotated[Fact, "bits"]
+    link_bandwidth: Annotated[Fact, "GB/s"]
+    chip_link_bandwidth: Annotated[Fact, "GB/s"]
+    barrier_time: Annotated[Fact, "ns", MAY_BE_ZERO]
+    barrier_time_per_doubling: Annotated[Fact, "ns", MAY_BE_ZERO]
+    synop_energy: Annotated[Fact, "pJ"]
+    update_energy: Annotated[Fact, "pJ"]
+    instruction_energy: Annotated[Fact, "pJ"]
+    message_energy: Annotated[Fact, "pJ"]
+    hop_energy: Annotated[Fact, "pJ"]
+    crossing_energy: Annotated[Fact, "pJ"]
+    core_power: Annotated[Fact, "W"]
+    static_power: Annotated[Fact, "W"]
+
+    @property
+    def routers(self) -> tuple[int, int]:
+        """Columns and rows of routers."""
+        return int(self.router_columns.value), int(self.router_rows.value)
 
     def chips_for(self, cores: int) -> int:
         """Return how many chips have so many usable cores."""
@@ -108,11 +115,11 @@ class System:
     name: str
     key: str
     chip: Chip
-    chips: Fact
-    chip_columns: Fact
-    chip_rows: Fact
-    x86_power: Fact
-    other_power: Fact
+    chips: Annotated[Fact, "chips"]
+    chip_columns: Annotated[Fact, "chips"]
+    chip_rows: Annotated[Fact, "chips"]
+    x86_power: Annotated[Fact, "W"]
+    other_power: Annotated[Fact, "W", MAY_BE_ZERO]
 
     @property
     def cores(self) -> int:
@@ -120,37 +127,15 @@ class System:
         return int(self.chips.value * self.chip.usable_cores.value)
 
 
+#: Facts of a chip and of a system -> unit, and ``MAY_BE_ZERO`` of those that need not be above it.
+_FACTS: dict[str, tuple[str, ...]] = {
+    name: hint.__metadata__
+    for cls in (Chip, System)
+    for name, hint in get_type_hints(cls, include_extras=True).items()
+    if get_origin(hint) is Annotated
+}
 #: The unit that each fact must be given in; every number has one.
-UNITS = {
-    **dict.fromkeys(("cores", "usable_cores", "cores_per_router"), "cores"),
-    **dict.fromkeys(("router_columns", "router_rows"), "routers"),
-    "neuron_groups": "groups",
-    **dict.fromkeys(
-        ("axon_in", "neurons", "synapses", "axon_map", "axon_memory", "total"), "words"
-    ),
-    **dict.fromkeys(("word_bits", "axon_header_bits", "index_bits", "largest_weight_bits"), "bits"),
-    **dict.fromkeys(("field_bits", "largest_field_bits", "destination_bits"), "bits"),
-    "dense_rows": "flag",
-    **dict.fromkeys(("synop_time", "memory_word_time", "update_time", "instruction_time"), "ns"),
-    **dict.fromkeys(("barrier_time", "barrier_time_per_doubling"), "ns"),
-    "gate_instructions": "instructions",
-    "message_bits": "bits",
-    **dict.fromkeys(("link_bandwidth", "chip_link_bandwidth"), "GB/s"),
-    **dict.fromkeys(("chips", "chip_columns", "chip_rows"), "chips"),
-    **dict.fromkeys(("synop_energy", "update_energy", "instruction_energy"), "pJ"),
-    **dict.fromkeys(("message_energy", "hop_energy", "crossing_energy"), "pJ"),
-    **dict.fromkeys(("core_power", "static_power", "x86_power", "other_power"), "W"),
-}
-#: Facts that may be zero; all others are above it.
-_MAY_BE_ZERO = {
-    "dense_rows",
-    "axon_header_bits",
-    "barrier_time",
-    "barrier_time_per_doubling",
-    "destination_bits",
-    "gate_instructions",
-    "other_power",
-}
+UNITS = {name: said[0] for name, said in _FACTS.items()}
 #: Facts that count something; the others may have fractions.
 _WHOLE = {"cores", "routers", "groups", "words", "bits", "chips", "instructions", "flag"}
 
@@ -238,12 +223,12 @@ def _fact(where: str, name: str, entry) -> Fact:
         raise InputError(where, what, f"Use one of {', '.join(CONFIDENCES)}")
     if not isinstance(entry["source"], str) or not entry["source"].strip():
         raise InputError(where, "has no source", "Say where the number comes from")
-    numbers = {key: entry.get(key, entry["value"]) for key in ("value", "low", "high")}
+    numbers = {key: entry[key if key in entry else "value"] for key in ("value", "low", "high")}
     for key, number in numbers.items():
         whole = isinstance(number, int) and not isinstance(number, bool)
         if not whole and (UNITS[name] in _WHOLE or not isinstance(number, float)):
             raise InputError(where, f"{key} is {number!r}", "Give a number (a whole one of things)")
-        if not 0 <= number < 1e12 or (number == 0 and name not in _MAY_BE_ZERO):
+        if not 0 <= number < 1e12 or (number == 0 and MAY_BE_ZERO not in _FACTS[name]):
             raise InputError(where, f"{key} is {number}", "Give a positive, finite number")
     if not numbers["low"] <= numbers["value"] <= numbers["high"]:
         raise InputError(
@@ -251,7 +236,8 @@ def _fact(where: str, name: str, entry) -> Fact:
             f"{numbers['value']} is not within {numbers['low']}..{numbers['high']}",
             "Order low, value and high",
         )
-    return Fact(**numbers, **{key: entry[key] for key in ("unit", "source", "confidence")})
+    said = (entry[key] for key in ("unit", "source", "confidence"))
+    return Fact(numbers["value"], numbers["low"], numbers["high"], *said)
 
 
 def _check_chip(where: str, chip: Chip) -> None:

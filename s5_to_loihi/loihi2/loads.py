@@ -64,9 +64,9 @@ class Loads:
             messages=np.maximum(self.of_cores(self.arriving), self.leaving),
         )
 
-    def exceeded(self, chip: Chip) -> np.ndarray:
-        """Tell which limits which cores exceed: (cores, 7) by ``Resource``."""
-        return self.of_cores(self.words) > limits_of(chip)
+    def fits(self, chip: Chip) -> bool:
+        """Tell whether no core exceeds a limit."""
+        return bool((self.of_cores(self.words) <= limits_of(chip)).all())
 
 
 def parts_of(
@@ -86,13 +86,12 @@ def parts_of(
     return order, np.append(first_of_part, len(order)), core_of_part
 
 
-def measure(work: Workload, core_of: np.ndarray, chip: Chip) -> Loads:
+def measure(work: Workload, core_of: np.ndarray) -> Loads:
     """Count a partition.
 
     Args:
         work: what is partitioned.
         core_of: (neurons,) any integers >= 0; they are renumbered without gaps, in their order.
-        chip: whose words to count.
     """
     _, core_of = np.unique(core_of, return_inverse=True)
     order, first_of_part, core_of_part = parts_of(work, core_of)
@@ -100,11 +99,16 @@ def measure(work: Workload, core_of: np.ndarray, chip: Chip) -> Loads:
     part_sizes = np.diff(first_of_part)
     parts = len(part_sizes)
     counted, destinations, flow_from, flow_to, flow = kernels.measure(
-        order, first_of_part, core_of_part, work.arrays, work.sender_core(core_of), rows_of(chip)
+        order,
+        first_of_part,
+        core_of_part,
+        work.arrays,
+        work.sender_core(core_of),
+        rows_of(work.chip),
     )
     part_of = np.empty(len(order), dtype=np.int64)
     part_of[order] = np.repeat(np.arange(parts), part_sizes)
-    lists = list_words(work.sender, destinations, work.neurons, chip)
+    lists = list_words(work.sender, destinations, work.neurons, work.chip)
     words = np.zeros((parts, len(Resource)), dtype=np.int64)
     words[:, Resource.AXON_IN], words[:, Resource.SYNAPSES] = counted[:, :2].T
     words[:, Resource.NEURON_GROUPS] = 1

@@ -8,7 +8,6 @@ fewer tries (``LARGEST_SEARCH``).
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -52,13 +51,17 @@ class Candidate(NamedTuple):
 class Search(NamedTuple):
     """What all candidates share; ``filling`` is the one on the fewest cores."""
 
-    work: Workload
     need: Requirements
     lines: tuple[np.ndarray, ...]
     filling: Filling
     system: System
     constants: Timing
     seed: int
+
+    @property
+    def work(self) -> Workload:
+        """What is mapped."""
+        return self.need.work
 
 
 #: What did not fit, slower than all that does.
@@ -119,17 +122,16 @@ def _search(
 ) -> Search:
     """Lay a network out and fill the fewest cores; see ``map_network``."""
     chip = (system or listed_systems()[0]).chip
-    work, constants = workload(network, rates, chip), timing(chip)
-    need = requirements(work, chip)
-    lines = line_up(work, need, constants, seed)
-    filling = fewest(work, lines, need, chip, constants, seed)
+    need = requirements(workload(network, rates, chip))
+    lines = line_up(need, seed)
+    filling = fewest(need, lines, seed)
     system = system or next(
         (one for one in listed_systems() if one.cores >= filling.cores), listed_systems()[-1]
     )
     available = min(system.cores, cores or system.cores)
     if filling.too_big is not None or filling.cores > available:
-        raise does_not_fit(work, need, filling, system, available)
-    return Search(work, need, lines, filling, system, constants, seed)
+        raise does_not_fit(need, filling, system, available)
+    return Search(need, lines, filling, system, timing(chip), seed)
 
 
 def _mapped(
@@ -214,22 +216,18 @@ def _promise(search: Search, number: int) -> tuple[float, float, float]:
 
 def _tried(search: Search, number: int) -> Candidate:
     """Partition for a number of cores, place, and evaluate; infinitely slow if it does not fit."""
-    work, filling, chip = search.work, search.filling, search.system.chip
-    bound = _bound(search, number)
-    balanced = functools.partial(
-        partition, work, chip=chip, constants=search.constants, cores=number, bound=bound
-    )
+    work, filling, bound = search.work, search.filling, _bound(search, number)
     found: list[Loads | None] = []
     if is_small(work, number):
-        found = [balanced(line) for line in search.lines]
+        found = [partition(work, line, number, bound) for line in search.lines]
     elif number > filling.cores:
         # Large networks fill their memory: start from lists that are about right.
-        fullest = measure(work, filling.core_of, chip)
+        fullest = measure(work, filling.core_of)
         lists = np.ceil(fullest.lists * number / filling.cores).astype(np.int64)
-        found = [balanced(search.lines[0], lists=lists)]
+        found = [partition(work, search.lines[0], number, bound, lists)]
     candidates = [_placed(search, loads) for loads in found if loads is not None]
     if not candidates and number == filling.cores:
-        candidates = [_placed(search, measure(work, filling.core_of, chip))]
+        candidates = [_placed(search, measure(work, filling.core_of))]
     return min(candidates, key=lambda one: one.key, default=NOTHING)
 
 
@@ -237,7 +235,7 @@ def _placed(search: Search, loads: Loads) -> Candidate:
     """Place a partition and evaluate it."""
     work, constants = search.work, search.constants
     stage = np.bincount(loads.core_of, np.arange(work.neurons)) / np.bincount(loads.core_of)
-    placed = place(work, loads, stage, search.system, constants, search.seed)
+    placed = place(work, loads, stage, search.system, search.seed)
     link = float(placed.links.max(initial=0))
     busy = max(link, *(float(times.max()) for times in loads.core_times(constants).values()))
     timestep = max(busy, barrier(constants, placed.chips))

@@ -16,11 +16,10 @@ import numpy as np
 
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.bounds import Requirements, fewest_cores
-from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.loads import Loads, measure
 from s5_to_loihi.loihi2.memory import limits_of, rows_of
 from s5_to_loihi.loihi2.resources import CORE_TERMS, Resource, Term
-from s5_to_loihi.loihi2.timing import Timing, core_times
+from s5_to_loihi.loihi2.timing import core_times, timing
 from s5_to_loihi.loihi2.workload import Workload
 
 #: Rounds of smoothing that put neurons with common sources side by side.
@@ -65,9 +64,7 @@ class Filling:
     too_big: TooBig | None
 
 
-def line_up(
-    work: Workload, need: Requirements, constants: Timing, seed: int
-) -> tuple[np.ndarray, ...]:
+def line_up(need: Requirements, seed: int) -> tuple[np.ndarray, ...]:
     """Return orders of all neurons in which cores can be filled, from both ends.
 
     First the order of the network. On small networks, also: at the front the groups whose synops
@@ -75,12 +72,12 @@ def line_up(
     of the network from their end. The same neurons in another order give the same lines up to
     their beginning and direction: smoothing starts from random positions.
     """
-    rng = np.random.default_rng(seed)
+    work, rng = need.work, np.random.default_rng(seed)
     lines = [_similar_together(work, group, rng) for group in range(len(work.words_of_group))]
     in_order = np.concatenate(lines)
     if len(work.arrays.axons) > SMALL:
         return (in_order,)
-    updates = constants.updates(1, work.instructions) * np.diff(work.first_neuron)
+    updates = timing(work.chip).updates(1, work.instructions) * np.diff(work.first_neuron)
     synops = np.add.reduceat(need.neuron_synops, work.first_neuron[:-1])
     heavy = synops * updates.sum() >= synops.sum() * updates
     front = [line for line, is_heavy in zip(lines, heavy, strict=True) if is_heavy]
@@ -113,8 +110,6 @@ def _similar_together(work: Workload, group: int, rng: np.random.Generator) -> n
 def fill(
     work: Workload,
     line: np.ndarray,
-    chip: Chip,
-    constants: Timing,
     cores: int,
     longest: float = np.inf,
     lists: np.ndarray | None = None,
@@ -124,14 +119,13 @@ def fill(
     Args:
         work: what is partitioned.
         line: the order, one of ``line_up``.
-        chip: whose limits to keep.
-        constants: of the runtime model.
         cores: to use at most.
         longest: nanoseconds.
         lists: (neurons,) words in AxonMem to count on for each; by default the fewest possible.
     """
-    problem = _problem(work, chip, constants, lists)
-    core_of, used, closed_by, neuron, obstacle, needed = kernels.fill(line, problem, longest, cores)
+    core_of, used, closed_by, neuron, obstacle, needed = kernels.fill(
+        line, _problem(work, lists), longest, cores
+    )
     limits = zip((*Resource, *CORE_TERMS), closed_by.tolist(), strict=True)
     return Filling(
         core_of,
@@ -141,50 +135,42 @@ def fill(
     )
 
 
-def _problem(
-    work: Workload, chip: Chip, constants: Timing, lists: np.ndarray | None
-) -> kernels.Problem:
+def _problem(work: Workload, lists: np.ndarray | None) -> kernels.Problem:
+    constants = timing(work.chip)
     lists = work.shortest_lists if lists is None else lists
     own = np.stack([work.words_of_group[work.group_of], work.messages_of, lists], axis=1)
-    update_time = constants.updates(1, work.instructions)[work.group_of]
     return kernels.Problem(
         load=work.arrays,
-        rows=rows_of(chip, dense=False),
+        rows=rows_of(work.chip, dense=False),
         group_of=work.group_of,
         own_words=own.astype(np.int64),
-        update_time=update_time.astype(float),
+        update_time=constants.updates(1, work.instructions)[work.group_of].astype(float),
         nanoseconds=np.array(list(core_times(constants, 0.0, 1.0, 1.0, 1.0).values())),
-        limits=limits_of(chip),
+        limits=limits_of(work.chip),
     )
 
 
-def balance(
-    work: Workload,
-    line: np.ndarray,
-    chip: Chip,
-    constants: Timing,
-    cores: int,
-    bound: float,
-    lists: np.ndarray | None = None,
+def _balanced(
+    work: Workload, line: np.ndarray, cores: int, bound: float, lists: np.ndarray | None
 ) -> Filling:
-    """Fill so many cores with the shortest longest time that can be found.
-
-    Args:
-        work, line, chip, constants, cores, lists: as in ``fill``.
-        bound: nanoseconds that cannot be beaten, to start the search from.
+    """Fill so many cores with the shortest longest time that can be found; see ``partition``.
 
     Returns:
         The filling; its ``cores`` are too many if none fits.
     """
+
+    def within(times: float) -> Filling:
+        return fill(work, line, cores, bound * times, lists)
+
     if len(work.arrays.axons) > SMALL:
         for slack in LARGE_SLACKS:
-            filling = fill(work, line, chip, constants, cores, bound * (1 + slack), lists)
+            filling = within(1 + slack)
             if filling.cores <= cores:
                 break
         return filling
     low, high, slack, best = 1.0, np.inf, TOLERANCE, None
     while best is None:
-        tried = fill(work, line, chip, constants, cores, bound * (1 + slack), lists)
+        tried = within(1 + slack)
         if tried.cores <= cores:
             best, high = tried, 1 + slack
         elif slack > 1e4:  # memory is in the way, not time
@@ -193,7 +179,7 @@ def balance(
             low, slack = 1 + slack, 2 * slack
     while high - low > TOLERANCE * low:
         middle = (low + high) / 2
-        tried = fill(work, line, chip, constants, cores, bound * middle, lists)
+        tried = within(middle)
         if tried.cores <= cores:
             best, high = tried, middle
         else:
@@ -201,13 +187,7 @@ def balance(
     return best
 
 
-def improve(
-    work: Workload,
-    filling: Filling,
-    chip: Chip,
-    constants: Timing,
-    lists: np.ndarray | None = None,
-) -> np.ndarray:
+def _improved(work: Workload, filling: Filling, lists: np.ndarray | None) -> np.ndarray:
     """Return the cores of a filling after moves and exchanges that shorten the longest time.
 
     Small networks are shaken and improved again, the smaller the more often; large ones are left
@@ -215,7 +195,7 @@ def improve(
     """
     if not is_small(work, filling.cores) or filling.cores < 2:
         return filling.core_of
-    rng = np.random.default_rng(0)
+    rng, problem = np.random.default_rng(0), _problem(work, lists)
     effort = len(work.arrays.axons) * filling.cores
     shortest, best = np.inf, filling.core_of
     for attempt in range(1 + min(LARGEST_SHAKES, SHAKING_WORK // max(1, effort))):
@@ -223,37 +203,29 @@ def improve(
         if attempt:
             moved = rng.integers(0, work.neurons, max(2, work.neurons // 10))
             core_of[moved] = rng.integers(0, filling.cores, len(moved))
-        problem = _problem(work, chip, constants, lists)
         spent = kernels.improve(core_of, filling.cores, problem, IMPROVEMENT_WORK)
         if spent.max() < shortest and len(np.unique(core_of)) == filling.cores:
-            if attempt and measure(work, core_of, chip).exceeded(chip).any():
+            if attempt and not measure(work, core_of).fits(work.chip):
                 continue
             shortest, best = spent.max(), core_of
     return best
 
 
-def fewest(
-    work: Workload,
-    lines: tuple[np.ndarray, ...],
-    need: Requirements,
-    chip: Chip,
-    constants: Timing,
-    seed: int,
-) -> Filling:
+def fewest(need: Requirements, lines: tuple[np.ndarray, ...], seed: int) -> Filling:
     """Fill as few cores as can be found, below all limits.
 
     Cores are filled in turn; for a small network that leaves room below the bound, neurons are
     then also packed one by one where they add least, in several orders.
     """
-    fillings = []
+    work, fillings = need.work, []
     for line in lines:
-        filled = functools.partial(fill, work, line, chip, constants, work.neurons, np.inf)
-        fillings.append(_settled(work, chip, filled, None)[0])
+        filled = functools.partial(fill, work, line, work.neurons, np.inf)
+        fillings.append(_settled(work, filled, None)[0])
     filling = min(fillings, key=lambda one: one.cores)
-    bound, _ = fewest_cores(need, chip)
+    bound, _ = fewest_cores(need)
     if filling.too_big is not None or not is_small(work, filling.cores):
         return filling
-    rng = np.random.default_rng(seed)
+    rng, problem = np.random.default_rng(seed), _problem(work, None)
     lengths = np.diff(work.arrays.firsts[work.arrays.segments])
     attempts = min(PACKING_ATTEMPTS, IMPROVEMENT_WORK // max(1, work.neurons * filling.cores * 10))
     for attempt in range(attempts):
@@ -261,18 +233,14 @@ def fewest(
             break
         noise = rng.uniform(0.5, 1.5, work.neurons) if attempt > 1 else 1.0
         order = lines[0] if attempt == 0 else np.argsort(-lengths * noise, kind="stable")
-        problem = _problem(work, chip, constants, None)
         core_of, cores = kernels.pack(order.astype(np.int64), filling.cores - 1, problem)
-        if cores < filling.cores and not measure(work, core_of, chip).exceeded(chip).any():
+        if cores < filling.cores and measure(work, core_of).fits(work.chip):
             filling = replace(filling, core_of=core_of, cores=cores)
     return filling
 
 
 def _settled(
-    work: Workload,
-    chip: Chip,
-    filled: Callable[[np.ndarray | None], Filling],
-    lists: np.ndarray | None,
+    work: Workload, filled: Callable[[np.ndarray | None], Filling], lists: np.ndarray | None
 ) -> tuple[Filling, np.ndarray | None]:
     """Fill until what was counted on for AxonMem is enough; it is known only when all is filled.
 
@@ -286,8 +254,8 @@ def _settled(
         filling = filled(lists)
         if (filling.core_of < 0).any():
             return filling, lists
-        loads = measure(work, filling.core_of, chip)
-        if not loads.exceeded(chip).any():
+        loads = measure(work, filling.core_of)
+        if loads.fits(work.chip):
             return filling, lists
         lists = np.ceil(loads.lists * (1 + 0.02 * attempt)).astype(np.int64)
     return replace(filling, cores=work.neurons + 1), lists
@@ -296,8 +264,6 @@ def _settled(
 def partition(
     work: Workload,
     line: np.ndarray,
-    chip: Chip,
-    constants: Timing,
     cores: int,
     bound: float,
     lists: np.ndarray | None = None,
@@ -305,21 +271,19 @@ def partition(
     """Partition for so many cores, with the shortest longest time that can be found.
 
     Args:
-        work, line, chip, constants, cores, bound: as in ``balance``.
+        work, line, cores: as in ``fill``.
+        bound: nanoseconds that cannot be beaten, to start the search from.
         lists: words in AxonMem of each neuron to begin with.
 
     Returns:
         None if it does not fit.
     """
-    filling, lists = _settled(
-        work, chip, functools.partial(balance, work, line, chip, constants, cores, bound), lists
-    )
+    balanced = functools.partial(_balanced, work, line, cores, bound)
+    filling, lists = _settled(work, balanced, lists)
     if filling.cores > cores:
         return None
-    loads = measure(work, improve(work, filling, chip, constants, lists), chip)
-    if loads.exceeded(chip).any():
-        loads = measure(work, filling.core_of, chip)
-    return loads
+    loads = measure(work, _improved(work, filling, lists))
+    return loads if loads.fits(work.chip) else measure(work, filling.core_of)
 
 
 def is_small(work: Workload, cores: int) -> bool:

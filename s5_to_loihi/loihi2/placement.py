@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import System
 from s5_to_loihi.loihi2.loads import Loads, parts_of
-from s5_to_loihi.loihi2.timing import Timing
+from s5_to_loihi.loihi2.timing import Timing, timing
 from s5_to_loihi.loihi2.workload import Workload
 
 #: Exchanges tried for each core, and link updates in all, whichever is less.
@@ -69,7 +69,7 @@ class PlacedCores(NamedTuple):
 def grid_of(system: System, constants: Timing) -> Grid:
     """Return the links of a system."""
     chip = system.chip
-    width, height = int(chip.router_columns.value), int(chip.router_rows.value)
+    width, height = chip.routers
     columns, rows = width * int(system.chip_columns.value), height * int(system.chip_rows.value)
     routers = np.arange(columns * rows)
     x, y = routers % columns, routers // columns
@@ -94,7 +94,7 @@ def router_of(physical: np.ndarray, system: System) -> np.ndarray:
     """Return the router that physical cores are at, numbered row by row over all chips."""
     chip = system.chip
     chips, cores = np.divmod(physical, int(chip.cores.value))
-    width, height = int(chip.router_columns.value), int(chip.router_rows.value)
+    width, height = chip.routers
     chip_y, chip_x = np.divmod(chips, int(system.chip_columns.value))
     y, x = np.divmod(cores // int(chip.cores_per_router.value), width)
     columns = width * int(system.chip_columns.value)
@@ -137,7 +137,7 @@ def flows_between(work: Workload, loads: Loads, chip_of_core: np.ndarray, system
         work.arrays, work.sender_core(loads.core_of), chip_of_core, chips,
     )  # fmt: skip
     cores, to_chips = np.nonzero(leaving)
-    lanes = max(int(system.chip.router_columns.value), int(system.chip.router_rows.value))
+    lanes = max(system.chip.routers)
     # By the first neuron of a core, which numbering the cores in another way does not change.
     first = np.full(loads.cores, work.neurons)
     np.minimum.at(first, loads.core_of, np.arange(work.neurons))
@@ -160,8 +160,7 @@ def flows_between(work: Workload, loads: Loads, chip_of_core: np.ndarray, system
 
 def _router_in(ways: np.ndarray, chips: int, lanes: int, system: System) -> np.ndarray:
     """Return the router where messages from one chip enter another, for each way."""
-    chip = system.chip
-    width, height = int(chip.router_columns.value), int(chip.router_rows.value)
+    width, height = system.chip.routers
     columns = int(system.chip_columns.value)
     pairs, lane = np.divmod(ways, lanes)
     from_chip, to_chip = np.divmod(pairs, chips)
@@ -183,7 +182,7 @@ def link_loads(flows: Flows, physical: np.ndarray, system: System, constants: Ti
 
 
 def place(
-    work: Workload, loads: Loads, stage: np.ndarray, system: System, constants: Timing, seed: int
+    work: Workload, loads: Loads, stage: np.ndarray, system: System, seed: int
 ) -> PlacedCores:
     """Place logical cores so that no link carries much.
 
@@ -196,10 +195,9 @@ def place(
         loads: of the partition.
         stage: (logical cores,) mean place of a core's neurons in the network, to start from.
         system: to place on.
-        constants: of the runtime model.
         seed: of the annealing.
     """
-    chip = system.chip
+    chip, constants = system.chip, timing(system.chip)
     usable = int(chip.usable_cores.value)
     chips = chip.chips_for(loads.cores)
     slots = _snake(chips, system)
@@ -217,7 +215,7 @@ def place(
     chip_of_core = slots[slot_of[: loads.cores]] // int(chip.cores.value)
     flows = flows_between(work, loads, chip_of_core, system)
     if len(flows.messages):
-        _anneal(slot_of, slots, flows, loads.cores, system, constants, seed)
+        _anneal(slot_of, slots, flows, loads.cores, system, seed)
     physical = slots[slot_of[: loads.cores]]
     return PlacedCores(physical, chips, link_loads(flows, physical, system, constants))
 
@@ -228,7 +226,6 @@ def _anneal(
     flows: Flows,
     cores: int,
     system: System,
-    constants: Timing,
     seed: int,
 ) -> None:
     """Improve ``slot_of`` in place."""
@@ -249,7 +246,7 @@ def _anneal(
         np.concatenate([router_of(slots, system), flows.routers]),
         flows._replace(start=ends[0], end=ends[1]),
         neighbours,
-        grid_of(system, constants),
+        grid_of(system, timing(system.chip)),
         int(min(EXCHANGES * len(slots), LARGEST_WORK / max(1.0, work_of_step))),
         int(system.chip.usable_cores.value),
         seed,
@@ -260,7 +257,7 @@ def _anneal(
 def _snake(chips: int, system: System) -> np.ndarray:
     """Return the usable physical cores of so many chips, neighbours side by side."""
     chip = system.chip
-    columns, width = int(system.chip_columns.value), int(chip.router_columns.value)
+    columns, (width, _) = int(system.chip_columns.value), chip.routers
     numbers = np.arange(int(system.chips.value))
     y, x = np.divmod(numbers, columns)
     snake = np.lexsort((np.where(y % 2 == 0, x, columns - 1 - x), y))[:chips]

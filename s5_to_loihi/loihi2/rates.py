@@ -29,11 +29,6 @@ class Rates:
     of: Mapping[str, np.ndarray]
 
 
-def sent_messages(network: Network) -> dict[str, int]:
-    """Return the messages that synapses carry or that leave the network: name -> neurons."""
-    return {str(message): network.message_size(message) for message in network.sent}
-
-
 def sent_in_chunks(
     network: Network,
     tokens: np.ndarray,
@@ -47,10 +42,10 @@ def sent_in_chunks(
         on_progress: called with tokens done and in all.
 
     Yields:
-        ``group.message`` -> (tokens of the chunk, batch, neurons) bool, of ``sent_messages``.
+        ``group.message`` -> (tokens of the chunk, batch, neurons) bool, of ``network.sent``.
     """
     count, batch, _ = tokens.shape
-    names = tuple(sent_messages(network))
+    names = tuple(map(str, network.sent))
     interpreter = Interpreter(network)
     state = interpreter.initial_state(batch)
     step = max(1, CHUNK_TOKENS // batch)
@@ -95,5 +90,5 @@ def assumed_rates(network: Network, rate: float = 1.0) -> Rates:
     """Return the same rate for every neuron; 1 is the worst case, a message every timestep."""
     return Rates(
         f"assumed, {rate:g} messages a neuron and timestep",
-        {name: np.full(size, rate) for name, size in sent_messages(network).items()},
+        {str(one): np.full(network.message_size(one), rate) for one in network.sent},
     )

@@ -139,36 +139,34 @@ def require(evaluation: MappingEvaluation) -> None:
 
 
 def does_not_fit(
-    work: Workload, need: Requirements, filling: Filling, system: System, available: int
+    need: Requirements, filling: Filling, system: System, available: int
 ) -> CapacityError:
     """Return the error for a network that needs more than there is.
 
     Args:
-        work, need: the network.
+        need: of the network.
         filling: on as many cores as it takes, or stopped by a neuron that fits none.
         system: that it was to be mapped onto.
         available: cores.
     """
     if filling.too_big is not None:
-        return _neuron_too_big(work, filling.too_big, system)
+        return _neuron_too_big(need.work, filling.too_big)
     candidates = sum(filling.closed_by.values())
     by_count = sorted(filling.closed_by.items(), key=lambda entry: -entry[1])
     ruled_out = ", ".join(f"{limit.label} {count:,}" for limit, count in by_count)
     what = (
-        f"{work.network.name} needs {filling.cores:,} cores, {available:,} are there. The limits"
-        f" that closed cores, of {candidates:,} closed: {ruled_out}"
+        f"{need.work.network.name} needs {filling.cores:,} cores, {available:,} are there. The"
+        f" limits that closed cores, of {candidates:,} closed: {ruled_out}"
     )
-    return CapacityError(
-        system.name, what, "; ".join(_knobs(work, need, filling, system, available))
-    )
+    return CapacityError(system.name, what, "; ".join(_knobs(need, filling, system, available)))
 
 
-def _neuron_too_big(work: Workload, too_big: TooBig, system: System) -> CapacityError:
+def _neuron_too_big(work: Workload, too_big: TooBig) -> CapacityError:
     neuron, resource, needed = too_big
     group = int(work.group_of[neuron])
     arrays = work.arrays
     synapses = int(np.diff(arrays.firsts[arrays.segments[[neuron, neuron + 1]]])[0])
-    limit = int(limits_of(system.chip)[resource])
+    limit = int(limits_of(work.chip)[resource])
     return CapacityError(
         f"{work.groups[group]}, neuron {neuron - work.first_neuron[group]}",
         f"has {synapses:,} synapses and exceeds {resource.label} of an empty core"
@@ -177,9 +175,7 @@ def _neuron_too_big(work: Workload, too_big: TooBig, system: System) -> Capacity
     )
 
 
-def _knobs(
-    work: Workload, need: Requirements, filling: Filling, system: System, available: int
-) -> list[str]:
+def _knobs(need: Requirements, filling: Filling, system: System, available: int) -> list[str]:
     """Return what would make a network fit, as far as estimates go."""
     knobs = []
     fits = next((one for one in listed_systems() if one.cores >= filling.cores), None)
@@ -195,7 +191,7 @@ def _knobs(
     share = 1 - (1 - fewer) * need.words[Resource.TOTAL] / max(1, of_synapses)
     if share > 0.02:
         knobs.append(f"prune to {math.floor(100 * share)} % of the synapses (an estimate)")
-    arrays = work.arrays
+    work, arrays = need.work, need.work.arrays
     count = np.bincount(arrays.edge_of_axon[arrays.axons], minlength=len(arrays.edge_bits))
     saved = count * np.maximum(0, arrays.edge_bits - 4) / 64
     if saved.any():

@@ -10,9 +10,9 @@ from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.kernels import Arrays, weight_bits
 from s5_to_loihi.loihi2.memory import list_words, neuron_words
-from s5_to_loihi.loihi2.rates import Rates, sent_messages
+from s5_to_loihi.loihi2.rates import Rates
 from s5_to_loihi.network import programs
-from s5_to_loihi.network.network import INPUT, Network, Synapses
+from s5_to_loihi.network.network import INPUT, Endpoint, Network, Synapses
 from s5_to_loihi.network.ranges import program
 
 
@@ -22,6 +22,7 @@ class Workload:
 
     Attributes:
         network: its groups are numbered in its order.
+        chip: whose cores it is to lie on.
         edges: the names of its synapses, by target group.
         rates_origin: where the rates come from.
         arrays: for the kernels.
@@ -35,6 +36,7 @@ class Workload:
     """
 
     network: Network
+    chip: Chip
     edges: tuple[str, ...]
     rates_origin: str
     arrays: Arrays
@@ -67,30 +69,32 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
     Args:
         network: verified.
         rates: of its messages.
-        chip: whose words and programs to count.
+        chip: whose cores to map it onto.
     """
     sizes = np.array([group.size for group in network.groups], dtype=np.int64)
     first_neuron = np.concatenate([[0], np.cumsum(sizes)])
-    group_index = {group.name: index for index, group in enumerate(network.groups)}
+    first_of = {
+        group.name: first for group, first in zip(network.groups, first_neuron[:-1], strict=True)
+    }
     edges = [one for group in network.groups for one in network.incoming(group.name)]
 
     messages, senders, count = {}, [], 0
-    for name, size in sent_messages(network).items():
-        group = name.rpartition(".")[0]
-        messages[name] = np.arange(count, count + size)
-        first = None if group == INPUT else first_neuron[group_index[group]]
-        senders.append(np.full(size, -1) if first is None else first + np.arange(size))
-        count += size
+    for message in network.sent:
+        numbers, group = np.arange(network.message_size(message)), message.group
+        messages[message] = count + numbers
+        senders.append(np.full_like(numbers, -1) if group == INPUT else first_of[group] + numbers)
+        count += len(numbers)
     sender = np.concatenate(senders)
 
     destinations = np.zeros(count, dtype=np.int64)
     for synapses in edges:
         fan = np.bincount(synapses.weights.indices, minlength=synapses.weights.shape[1])
-        destinations[messages[str(synapses.source)]] += fan > 0
+        destinations[messages[synapses.source]] += fan > 0
     reaches = destinations > 0
-    reaches[messages[str(network.output)]] = True
+    reaches[messages[network.output]] = True
     return Workload(
         network=network,
+        chip=chip,
         edges=tuple(synapses.name for synapses in edges),
         rates_origin=rates.origin,
         arrays=_arrays(network, edges, messages, rates),
@@ -116,13 +120,12 @@ def instructions(network: Network, index: int) -> int:
     group = network.groups[index]
     traced = program(network, group)
     needed = traced.needed(group.kind.state + group.kind.messages)
-    sent = network.sent_by(group)
-    steps = (traced.steps[step] for step in needed)
-    return programs.instruction_count(steps, len(group.kind.state) + len(sent))
+    written = len(group.kind.state) + len(network.sent_by(group))
+    return programs.instruction_count((traced.steps[step] for step in needed), written)
 
 
 def _arrays(
-    network: Network, edges: list[Synapses], messages: dict[str, np.ndarray], rates: Rates
+    network: Network, edges: list[Synapses], messages: dict[Endpoint, np.ndarray], rates: Rates
 ) -> Arrays:
     """Return segments and synapses neuron by neuron, axons and messages."""
     sources = [synapses.weights.shape[1] for synapses in edges]
@@ -159,7 +162,7 @@ def _arrays(
         highs=highs,
         axons=axons,
         edge_of_axon=np.repeat(np.arange(len(edges), dtype=np.int32), sources),
-        message_of_axon=np.concatenate([messages[str(one.source)] for one in edges]),
-        rates=np.concatenate([rates.of[name] for name in messages]).astype(float),
+        message_of_axon=np.concatenate([messages[one.source] for one in edges]),
+        rates=np.concatenate([rates.of[str(message)] for message in messages]).astype(float),
         edge_bits=np.array(bits, dtype=np.int64),
     )

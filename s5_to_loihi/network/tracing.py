@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Integers, limits
+from s5_to_loihi.fixed_point import Integers, limits, needed_bits
 from s5_to_loihi.network.network import NeuronGroup
 from s5_to_loihi.network.neurons.constants import Constants, Table, array_constants, declared_fields
 from s5_to_loihi.network.neurons.kind import Values
@@ -65,7 +65,7 @@ class Step:
     @property
     def bits(self) -> int:
         """The bits, sign included, that the result needs."""
-        return max(-self.lowest - 1, self.highest).bit_length() + 1
+        return needed_bits(self.lowest, self.highest)
 
 
 @dataclass(frozen=True)

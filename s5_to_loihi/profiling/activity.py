@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from s5_to_loihi.inputs import as_tokens
-from s5_to_loihi.loihi2.rates import Rates, measured_origin, sent_in_chunks, sent_messages
+from s5_to_loihi.loihi2.rates import Rates, measured_origin, sent_in_chunks
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.simulators.activity import Activity, count
@@ -36,12 +36,17 @@ class Recording:
     sent: np.ndarray
     activity: Activity
 
+    @property
+    def messages(self) -> dict[str, np.ndarray]:
+        """Name of a message -> (tokens, batch, neurons) bool: whether it was sent."""
+        ends = np.cumsum(list(self.sizes.values()))[:-1]
+        return dict(zip(self.sizes, np.split(self.sent, ends, axis=2), strict=True))
+
     @cached_property
     def rates(self) -> Rates:
         """Messages a timestep of each neuron, means over all tokens."""
-        means = self.sent.mean(axis=(0, 1))
-        ends = np.cumsum(list(self.sizes.values()))[:-1]
-        return Rates(self.origin, dict(zip(self.sizes, np.split(means, ends), strict=True)))
+        means = {name: sent.mean(axis=(0, 1)) for name, sent in self.messages.items()}
+        return Rates(self.origin, means)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def record(
         InputError: the tokens do not suit the network.
     """
     tokens, _ = as_tokens(network, tokens, where="tokens")
-    sizes = sent_messages(network)
+    sizes = {str(one): network.message_size(one) for one in network.sent}
     given, batch, _ = tokens.shape
     used = max(1, min(given, largest // (batch * sum(sizes.values()))))
     chunks = list(sent_in_chunks(network, tokens[:used], on_progress))

@@ -91,7 +91,7 @@ def twins(sparse: Contender, recording: Recording, seed: int) -> tuple[Contender
         CapacityError: the twin fits no listed system.
     """
     twin = dense_twin(sparse.network)
-    same = replace(recording, activity=count(twin, messages_of(recording)))
+    same = replace(recording, activity=count(twin, recording.messages))
     cores = sparse.evaluation.loads.cores
     try:
         mapping, evaluation = map_on_cores(twin, same.rates, sparse.evaluation.system, cores, seed)
@@ -113,12 +113,6 @@ def twins(sparse: Contender, recording: Recording, seed: int) -> tuple[Contender
     )
 
 
-def messages_of(recording: Recording) -> dict[str, np.ndarray]:
-    """Return whether each neuron sent each message: name -> (tokens, batch, neurons) bool."""
-    ends = np.cumsum(list(recording.sizes.values()))[:-1]
-    return dict(zip(recording.sizes, np.split(recording.sent, ends, axis=2), strict=True))
-
-
 def always_active(network: Network, recording: Recording) -> Recording:
     """Return the recording of a token at which every neuron sends a message: nothing is silent.
 
@@ -131,7 +125,7 @@ def always_active(network: Network, recording: Recording) -> Recording:
         origin="assumed: every neuron sends a message at every token",
         sent=np.ones((1, 1, recording.sent.shape[2]), dtype=bool),
     )
-    return replace(active, activity=count(network, messages_of(active)))
+    return replace(active, activity=count(network, active.messages))
 
 
 @dataclass(frozen=True)

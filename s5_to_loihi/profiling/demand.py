@@ -256,6 +256,6 @@ def _links(
     for phase in range(1, latency + 1):
         rates = np.where(phase_of == phase, work.arrays.rates, 0.0)
         masked = replace(work, arrays=work.arrays._replace(rates=rates))
-        loads = measure(masked, evaluation.loads.core_of, system.chip)
+        loads = measure(masked, evaluation.loads.core_of)
         links[:, phase] = replace(evaluation, work=masked, loads=loads).links(_UNIT)
     return links, crossing

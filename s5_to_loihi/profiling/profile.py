@@ -190,7 +190,7 @@ def profile_recording(
     if any(group.phase is None for group in network.groups):
         raise NetworkError(network.name, "has no phases", "Run the passes on it first")
     evaluation = evaluate_recording(network, recording, mapping, system)
-    table = deliveries(evaluation.work, evaluation.loads.core_of, system.chip)
+    table = deliveries(evaluation.work, evaluation.loads.core_of)
     modes, estimates = {}, {}
     for mode, demand in demands(recording, evaluation, table).items():
         estimates[mode.value] = estimate(demand, system, seed, samples)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from s5_to_loihi.profiling.activity import ActivityProfile
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
@@ -121,20 +120,6 @@ def as_dictionary(profile: Profile) -> dict:
 
     Every number with a unit is a ``Quantity`` as an object.
     """
-    content = _plain(dataclasses.replace(profile, estimates={}))
+    content = dataclasses.asdict(dataclasses.replace(profile, estimates={}))
     del content["estimates"]
     return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **content}
-
-
-def _plain(value):
-    if isinstance(value, Enum):
-        return value.value
-    if dataclasses.is_dataclass(value):
-        return {
-            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(entry) for entry in value]
-    return value

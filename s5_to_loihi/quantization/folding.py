@@ -27,13 +27,15 @@ DEVIATIONS = 16
 
 @dataclass(frozen=True, eq=False)
 class FoldedBlock:
-    """A block on its plain input h: ``x <- a x + gain (B h + drive_bias)``, then C, D and GLU.
+    """A block on its plain input h: ``x <- a x + gain (B h + bias)``, then C, D and GLU.
+
+    The biases are not kept: they are found from calibration data, with what rounding has moved.
 
     Attributes:
         a, gain: (P,) complex.
-        b: (P, H) complex; drive_bias: (P,) complex.
+        b: (P, H) complex.
         c: (H, P) complex, the factor 2 of the implied conjugates included.
-        d: (H,); output_bias: (H,).
+        d: (H,).
         expected: (H,) magnitudes of h that the norm's statistics of the training make likely.
         block: for everything else.
     """
@@ -41,10 +43,8 @@ class FoldedBlock:
     a: np.ndarray
     gain: np.ndarray
     b: np.ndarray
-    drive_bias: np.ndarray
     c: np.ndarray
     d: np.ndarray
-    output_bias: np.ndarray
     expected: np.ndarray
     block: S5Block
 
@@ -114,15 +114,12 @@ def fold_block(block: S5Block | FeedForwardBlock, where: str) -> FoldedBlock:
     a, gain = ssm.discretized()
     _check_numbers(block, norm, a, gain, where)
     scale = norm.scale / np.sqrt(norm.variance + norm.epsilon)
-    offset = norm.bias - norm.mean * scale
     return FoldedBlock(
         a=a,
         gain=gain,
         b=ssm.b * scale,
-        drive_bias=ssm.b @ offset,
         c=ssm.c * (2 if ssm.conjugate_symmetric else 1),
         d=ssm.d * scale,
-        output_bias=ssm.d * offset,
         expected=np.abs(norm.mean) + DEVIATIONS * np.sqrt(norm.variance),
         block=block,
     )

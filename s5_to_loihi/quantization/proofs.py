@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.fixed_point import limits, needed_bits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons.mean import MeanConstants
 from s5_to_loihi.network.neurons.rescaling import digit_ports
@@ -66,7 +66,7 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
     for group in network.groups:
         for port in group.kind.ports:
             if largest := worst_case(network, Endpoint(group.name, port)):
-                where, needed = f"{group.name}.{port}", _bits(-largest, largest)
+                where, needed = f"{group.name}.{port}", needed_bits(-largest, largest)
                 proofs.append(RangeProof(where, "accumulator", ACCUMULATOR_BITS, needed, True))
         traced = program(network, group)
         widest = max(step.bits for step in traced.steps)
@@ -85,10 +85,6 @@ def prove(network: Network, values: Mapping[str, np.ndarray]) -> tuple[RangeProo
                     needed = beyond or traced.steps[traced.results[name]].bits
                     proofs.append(_counted(f"{group.name}.{name}", role, bits, needed, values))
     return tuple(proofs)
-
-
-def _bits(lowest: int, highest: int) -> int:
-    return max(-lowest - 1, highest).bit_length() + 1
 
 
 def _counted(
@@ -129,12 +125,12 @@ def _register_bits(network: Network, group: NeuronGroup) -> dict[str, int]:
     if isinstance(constants, MeanConstants) and network.sequence_length is not None:
         port = Endpoint(group.name, "hidden")
         largest = (worst_case(network, port) >> constants.input_shift) * network.sequence_length
-        return {"sum": _bits(-largest, largest)}
+        return {"sum": needed_bits(-largest, largest)}
     if not group.kind.state:
         return {}
     bounds = state_limits(network, group)
     # One part that saturates turns the other: both fit, or neither is proven.
-    bits = _bits(math.floor(bounds[..., 0].min()), math.ceil(bounds[..., 1].max()))
+    bits = needed_bits(math.floor(bounds[..., 0].min()), math.ceil(bounds[..., 1].max()))
     return dict.fromkeys(group.kind.state, bits)
 
 

@@ -193,7 +193,7 @@ def real_time_table(modes: Sequence[ModeProfile]) -> Table:
     views = [mode.real_time for mode in modes]
     rows: list[tuple[Cell | Content, ...]] = [
         ("keeps up", *(_kept(*view.keeps_up) for view in views)),
-        ("duty cycle", *(percent(view.duty_cycle) for view in views)),
+        ("duty cycle", *(Cell(percent(view.duty_cycle), ranged=False) for view in views)),
         ("latency", *(view.latency for view in views)),
     ]
     for scope in SCOPES:

@@ -183,9 +183,9 @@ def counted(count: int) -> Cell:
     return Cell(count, Mark.NOTICE if count else Mark.QUIET)
 
 
-def share(value: float, decimals: int = 0, of: float = 1.0) -> Cell:
-    """Return a part of a whole in percent, with a bar of the largest one."""
-    return Cell(Number(100 * value, decimals, "%"), share=min(1.0, value / of) if of else 0.0)
+def share(value: float, decimals: int = 0) -> Cell:
+    """Return a part of a whole in percent, with a bar."""
+    return Cell(Number(100 * value, decimals, "%"), share=min(1.0, value))
 
 
 def first_of(names: tuple[str, ...]) -> str:

@@ -43,45 +43,53 @@ def _row_height(labels: Iterable[str]) -> int:
 
 def ranges(name: str, caption: str, rows: Sequence[tuple[str, Quantity]]) -> Chart:
     """Draw numbers of one unit with their ranges, one below the other, on a logarithmic axis."""
-    unit = symbol(rows[0][1].unit)
     data = []
+    legend = {}
     for origin, colour in ORIGIN_COLOURS.items():
         own = [row for row in rows if row[1].origin is origin]
         if own:
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": origin.value,
-                    "x": [one.value for _, one in own],
-                    "y": [wrapped(name) for name, _ in own],
-                    "marker": {"size": 10, "color": colour},
-                    "error_x": {
-                        "type": "data",
-                        "symmetric": False,
-                        "array": [one.high - one.value for _, one in own],
-                        "arrayminus": [one.value - one.low for _, one in own],
-                        "color": colour,
-                        "thickness": 2,
-                        "width": 5,
-                    },
-                    "text": [plain(with_range(one)) for _, one in own],
-                    "hovertemplate": "%{y}<br>%{text}<extra></extra>",
-                }
-            )
+            legend[origin.value] = colour
+            data.append(_points(origin.value, own, {"size": 10, "color": colour}, 5))
     layout = _layout(_row_height(label for label, _ in rows) * len(rows) + 70)
     layout["xaxis"] |= {
         "type": "log",
-        "title": {"text": unit},
+        "title": {"text": symbol(rows[0][1].unit)},
         "dtick": 1,
         "exponentformat": "none",
     }
     order = [wrapped(name) for name, _ in reversed(rows)]
     layout["yaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     said = "; ".join(f"{label}: {with_range(one)} ({one.origin.value})" for label, one in rows)
-    origins = {one.origin for _, one in rows}
-    legend = {kind.value: colour for kind, colour in ORIGIN_COLOURS.items() if kind in origins}
-    return _chart(name, caption, f"Numbers with their ranges. {said}", data, layout, legend)
+    return Chart(
+        name,
+        caption,
+        f"Numbers with their ranges. {said}",
+        {"data": data, "layout": layout},
+        legend,
+    )
+
+
+def _points(name: str, rows: Sequence[tuple[str, Quantity]], marker: dict, width: int) -> dict:
+    """Return numbers with their ranges as points with bars of such a width, label beside label."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [one.value for _, one in rows],
+        "y": [wrapped(label) for label, _ in rows],
+        "marker": marker,
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [one.high - one.value for _, one in rows],
+            "arrayminus": [one.value - one.low for _, one in rows],
+            "color": marker["color"],
+            "thickness": 2,
+            "width": width,
+        },
+        "text": [plain(with_range(one)) for _, one in rows],
+        "hovertemplate": "%{y}<br>%{text}<extra></extra>",
+    }
 
 
 def stacked(
@@ -107,27 +115,9 @@ def stacked(
         }
         for part, colour in zip(parts, COLOURS, strict=False)
     ]
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "range of the total",
-            "x": [whole.value for _, _, whole in rows],
-            "y": labels,
-            "marker": {"size": 7, "color": ERROR_COLOUR, "symbol": "line-ns-open"},
-            "error_x": {
-                "type": "data",
-                "symmetric": False,
-                "array": [whole.high - whole.value for _, _, whole in rows],
-                "arrayminus": [whole.value - whole.low for _, _, whole in rows],
-                "color": ERROR_COLOUR,
-                "thickness": 2,
-                "width": 6,
-            },
-            "text": [plain(with_range(whole)) for _, _, whole in rows],
-            "hovertemplate": "%{y}: %{text}<extra></extra>",
-        }
-    )
+    wholes = [(label, whole) for label, _, whole in rows]
+    bars = {"size": 7, "color": ERROR_COLOUR, "symbol": "line-ns-open"}
+    data.append(_points("range of the total", wholes, bars, 6))
     layout = _layout(_row_height(label for label, _, _ in rows) * len(rows) + 70) | {
         "barmode": "stack"
     }
@@ -140,7 +130,7 @@ def stacked(
         for label, of, whole in rows
     )
     legend = dict(zip(parts, COLOURS, strict=False)) | {"range of the total": ERROR_COLOUR}
-    return _chart(name, caption, f"Bars. {said}", data, layout, legend)
+    return Chart(name, caption, f"Bars. {said}", {"data": data, "layout": layout}, legend)
 
 
 def over_time(name: str, caption: str, lines: Mapping[str, np.ndarray], unit: str) -> Chart:
@@ -166,7 +156,9 @@ def over_time(name: str, caption: str, lines: Mapping[str, np.ndarray], unit: st
         for label, values in lines.items()
     )
     legend = dict(zip(lines, COLOURS, strict=False))
-    return _chart(name, caption, f"Lines over tokens. {said}", data, layout, legend)
+    return Chart(
+        name, caption, f"Lines over tokens. {said}", {"data": data, "layout": layout}, legend
+    )
 
 
 def over_groups(name: str, caption: str, groups: Sequence[str], shares: np.ndarray) -> Chart:
@@ -190,7 +182,7 @@ def over_groups(name: str, caption: str, groups: Sequence[str], shares: np.ndarr
     layout["yaxis"] |= {"type": "category", "autorange": "reversed"}
     means_of = zip(groups, shares.mean(axis=0), strict=True)
     said = "; ".join(f"{group}: mean {shown(float(mean))} %" for group, mean in means_of)
-    return _chart(name, caption, f"A map over tokens. {said}", data, layout, {})
+    return Chart(name, caption, f"A map over tokens. {said}", {"data": data, "layout": layout}, {})
 
 
 def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,12 +192,6 @@ def binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     counts = np.diff(np.append(starts, len(values)))
     sums = np.add.reduceat(values.astype(float), starts, axis=0)
     return starts, sums / counts.reshape(-1, *[1] * (values.ndim - 1))
-
-
-def _chart(
-    name: str, caption: str, description: str, data: list, layout: dict, legend: dict[str, str]
-) -> Chart:
-    return Chart(name, caption, description, {"data": data, "layout": layout}, legend)
 
 
 def _layout(height: int) -> dict:
