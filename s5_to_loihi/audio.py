@@ -288,19 +288,20 @@ def write_wav(path: str | os.PathLike, samples: Samples, rate: int = RATE) -> in
     return int(np.count_nonzero(saturated != scaled))
 
 
-def si_snr(estimate: Samples, clean: Samples) -> float:
+def si_snr(estimate: Samples, clean: Samples, epsilon: float = 0.0) -> float:
     """Scale-invariant signal-to-noise ratio of one channel, in dB.
 
     With both means removed, s = (<e, c> / <c, c>) c and the ratio is 10 log10(|s|^2 / |e - s|^2).
     (Le Roux et al., "SDR - half-baked or well done?", 2019. The training code computes it with
-    the two arguments exchanged.)
+    the two arguments exchanged.) With an epsilon E it is 10 log10(|s|^2 / (|e - s|^2 + E) + E).
 
     Args:
         estimate: float64 (samples,).
         clean: float64 (samples,), the reference.
+        epsilon: keeps the ratio finite.
 
     Returns:
-        dB; inf for a perfect estimate, -inf for one that has nothing of ``clean``.
+        dB; without epsilon inf for a perfect estimate, -inf for one that has nothing of ``clean``.
 
     Raises:
         InputError: ``clean`` is silent, the lengths differ, or as for ``analyse``.
@@ -314,12 +315,15 @@ def si_snr(estimate: Samples, clean: Samples) -> float:
     if np.ptp(clean) == 0.0:
         raise InputError("SI-SNR", "the clean reference is silent", "Give the clean recording")
     if np.ptp(estimate) == 0.0:
-        return -np.inf
+        return float(10.0 * np.log10(epsilon)) if epsilon else -np.inf
     estimate = estimate - estimate.mean()
     clean = clean - clean.mean()
     target = (estimate @ clean) / (clean @ clean) * clean
     noise = estimate - target
     with np.errstate(divide="ignore"):
+        if epsilon:
+            ratio = (target @ target) / (noise @ noise + epsilon) + epsilon
+            return float(10.0 * np.log10(ratio))
         return float(10.0 * (np.log10(target @ target) - np.log10(noise @ noise)))
 
 

@@ -11,7 +11,9 @@ from rich.text import Text
 from s5_to_loihi.commands import (
     checking,
     compilation,
+    denoising,
     deploy,
+    evaluate,
     mapping,
     microcode,
     profile,
@@ -53,8 +55,9 @@ app.command("compile")(compilation.compile_command)
 app.command()(compilation.quantize)
 app.command()(checking.verify)
 app.command()(checking.inspect)
-app.command()(running.denoise)
+app.command()(denoising.denoise)
 app.command()(running.run)
+app.command()(evaluate.evaluate)
 app.command("map")(mapping.map_command)
 app.command()(microcode.microcode)
 app.command()(deploy.deploy)

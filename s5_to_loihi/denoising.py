@@ -55,7 +55,7 @@ def tokens_of(network: Network, samples: np.ndarray) -> tuple[np.ndarray, int]:
     Returns:
         ``((tokens, channels, 257) int64, saturated)``.
     """
-    _check_denoiser(network)
+    check_denoiser(network)
     features = [audio.features(audio.analyse(channel)) for channel in samples]
     return to_integers(np.stack(features, axis=1), network.input_format)
 
@@ -84,14 +84,35 @@ def denoise(
     started = time.perf_counter()
     outputs = run(network, tokens, backend, mode=mode, on_progress=on_progress).outputs
     seconds = time.perf_counter() - started
-    masks = to_floats(outputs, network.output_format)
-    cleaned = [
-        audio.synthesise(
-            audio.apply_mask(audio.analyse(channel), masks[:, index]), samples.shape[1]
-        )
+    cleaned = masked(samples, to_floats(outputs, network.output_format))
+    return Denoised(cleaned, len(tokens), clipped, seconds)
+
+
+def masked(samples: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Apply masks (tokens, channels, 257) to a recording (channels, samples) at ``audio.RATE``."""
+    spectra = (
+        audio.apply_mask(audio.analyse(channel), masks[:, index])
         for index, channel in enumerate(samples)
-    ]
-    return Denoised(np.stack(cleaned), len(tokens), clipped, seconds)
+    )
+    return np.stack([audio.synthesise(spectrum, samples.shape[1]) for spectrum in spectra])
+
+
+def denoise_in_floats(model: S5Model, samples: np.ndarray) -> np.ndarray:
+    """Denoise a recording (channels, samples) at ``audio.RATE`` with a float model.
+
+    Raises:
+        InputError: the model is no denoiser.
+    """
+    ends = {len(model.decoder.bias)} if model.decoder else set()
+    ends |= {model.encoder.weight.shape[1]} if model.encoder else set()
+    if ends != {audio.BINS} or model.readout is not Readout.EACH_TOKEN:
+        raise InputError(
+            f"model {model.name}",
+            f"is no denoiser: one takes and gives {audio.BINS} features each token",
+            "Give the float checkpoint that the network was made from",
+        )
+    features = [audio.features(audio.analyse(channel)) for channel in samples]
+    return masked(samples, evaluate(model, np.stack(features, axis=1)))
 
 
 @dataclass(frozen=True)
@@ -141,16 +162,21 @@ def compare_denoising(
     noisy, clean = audio.resample(noisy), audio.resample(clean)
     _check_pair(noisy, clean, "the noisy one", "the clean recording")
     integers = denoise(network, noisy.samples, Backend.INTERPRETER).samples
-    scores = []
-    for channel, target, cleaned in zip(noisy.samples, clean.samples, integers, strict=True):
-        spectrum = audio.analyse(channel)
-        mask = evaluate(model, audio.features(spectrum)[:, None])[:, 0]
-        floats = audio.synthesise(audio.apply_mask(spectrum, mask), len(channel))
-        scores.append(Score(*(audio.si_snr(each, target) for each in (channel, floats, cleaned))))
-    return tuple(scores)
+    floats = denoise_in_floats(model, noisy.samples)
+    return tuple(
+        Score(*(audio.si_snr(each, target) for each in (before, *after)))
+        for before, target, *after in zip(
+            noisy.samples, clean.samples, floats, integers, strict=True
+        )
+    )
 
 
-def _check_denoiser(network: Network) -> None:
+def check_denoiser(network: Network) -> None:
+    """Refuse a network that is no denoiser.
+
+    Raises:
+        InputError: it takes or gives other than 257 features, or not one output a token.
+    """
     sizes = (network.input_size, network.output_size)
     if sizes != (audio.BINS, audio.BINS) or network.readout is not Readout.EACH_TOKEN:
         raise InputError(

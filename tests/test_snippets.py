@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import snippets
+from metric_cuts import SPEECH
 from needs import needs_lava
 
 from s5_to_loihi.demo import CHECKPOINT, DENOISER
@@ -35,6 +36,9 @@ def test_the_snippets_of_a_page_run(page, compiled, tmp_path):
     shutil.copytree(compiled, tmp_path / "denoiser.bundle")
     shutil.copytree(CHECKPOINT, tmp_path / "checkpoints" / "denoiser")
     shutil.copytree(DENOISER, tmp_path / "exports" / "denoiser")
+    for name in ("noisy", "clean"):
+        (tmp_path / name).mkdir()
+        shutil.copy(SPEECH / f"{name}.wav", tmp_path / name / "speech.wav")
     finished = run(snippets.page_program(page, only_run=True), tmp_path)
     assert finished.returncode == 0, finished.stderr
 

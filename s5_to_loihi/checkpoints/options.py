@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any
 
@@ -38,6 +38,14 @@ class LoadOptions:
     clip_eigenvalues: bool | None = None
     pruning_sparsity: float | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what was said, as JSON can say it."""
+        return {
+            name: value.value if isinstance(value, Enum) else value
+            for name, value in asdict(self).items()
+            if value is not None
+        }
+
     def refuse_all_but(self, where: str, *names: str) -> None:
         """Refuse options that the format of ``where`` leaves no choice about.
 
@@ -51,6 +59,10 @@ class LoadOptions:
                     f"option {field.name} is given, which this format leaves no choice about",
                     "Leave the option out",
                 )
+
+
+#: Nothing said: what a checkpoint is, is found out.
+AS_IT_IS = LoadOptions()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -30,6 +32,7 @@ from s5_to_loihi.reports.table import Table
 from s5_to_loihi.reports.terminal import rendered
 from s5_to_loihi.simulators import fast
 from s5_to_loihi.simulators.interpreter import Mode
+from s5_to_loihi.tasks import engine
 
 #: A file or a pipe has no width of its own; tables need about this much. Names come from files of
 #: users: brackets in them are no markup.
@@ -40,6 +43,16 @@ stderr = Console(stderr=True, markup=False)
 Advance = Callable[[int, int], None]
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        max=1024,
+        help="Processes, one thread each. Default: as many as processors.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 GluOption = Annotated[
     GluVariant | None,
@@ -150,6 +163,42 @@ def stages() -> Iterator[Callable[[str], Advance]]:
             return lambda done, total: shown.update(task, completed=done, total=total)
 
         yield begin
+
+
+@contextmanager
+def batch_progress(
+    unit: str, speed_seconds: float = 30.0
+) -> Iterator[Callable[[engine.Progress], None]]:
+    """Show how far a batch of tasks is that earlier runs may have begun, which tells no speed.
+
+    Args:
+        unit: what is computed, in the plural.
+        speed_seconds: see ``bars``.
+
+    Yields:
+        A function of ``tasks.engine.Progress``.
+    """
+    columns = (
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with bars(*columns, speed_seconds=speed_seconds) as shown:
+        task: TaskID | None = None
+
+        def update(progress: engine.Progress) -> None:
+            nonlocal task
+            text = f"{progress.done:,} done, {progress.failed:,} failed"
+            if progress.resumed:
+                text += f", {progress.resumed:,} of them before"
+            completed = progress.done + progress.failed
+            if task is None:
+                task = shown.add_task(text, total=progress.total, completed=completed)
+            else:
+                shown.update(task, description=text, completed=completed)
+
+        yield update
 
 
 def show(*tables: Table) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from typer import Option
 
+from s5_to_loihi.bundle import digest
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
 from s5_to_loihi.commands import console
 from s5_to_loihi.files.writing import check_target
@@ -37,6 +38,11 @@ def report(
         metavar="FILE.json",
         help="Written by baselines.py on another machine; may be repeated.",
     ),
+    evaluation: Path | None = Option(
+        None,
+        metavar="RESULTS.json",
+        help="What 'evaluate' found on a test set: shown as a section.",
+    ),
     measure: bool = Option(
         True, "--measure/--no-measure", help="Measure the float model on this machine."
     ),
@@ -53,10 +59,12 @@ def report(
     # Compiled loops and drawing, which other commands need not wait for.
     from s5_to_loihi.profiling.findings import Sources, gather
     from s5_to_loihi.reports.comparison_tables import ratio_table
+    from s5_to_loihi.reports.html.evaluation import read as read_evaluation
     from s5_to_loihi.reports.html.files import write
     from s5_to_loihi.reports.terminal import rendered
 
     check_target(output, (".html",))
+    evaluated = None if evaluation is None else read_evaluation(evaluation, digest(path))
     sources = Sources(
         bundle=path,
         inputs=inputs,
@@ -71,7 +79,8 @@ def report(
     with console.stages() as begin:
         findings = gather(sources, begin)
         begin("Writing")
-        written = write(findings, shlex.join(["s5-to-loihi", *sys.argv[1:]]), output)
+        command = shlex.join(["s5-to-loihi", *sys.argv[1:]])
+        written = write(findings, command, output, evaluated)
     if len(findings.contenders) > 1:
         # Few columns: there is room for ranges as a page shows them.
         console.stdout.print(rendered(ratio_table(findings), narrow=False))

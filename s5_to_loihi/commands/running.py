@@ -1,4 +1,4 @@
-"""``run``, ``denoise`` and ``demo``: networks at work."""
+"""``run`` and ``demo``: networks at work."""
 
 from __future__ import annotations
 
@@ -7,93 +7,11 @@ from pathlib import Path
 
 from typer import Argument, Option
 
-from s5_to_loihi import audio, bundle
+from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import console
-from s5_to_loihi.compiler import compile_export
-from s5_to_loihi.demo import DENOISER
-from s5_to_loihi.denoising import denoise as denoise_samples
-from s5_to_loihi.denoising import read_pair
-from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.simulation import simulate_file
-from s5_to_loihi.simulators.interpreter import Mode
-
-
-def denoise(
-    recording: Path = Argument(..., metavar="IN.wav", help="The noisy recording."),
-    output: Path = Argument(..., metavar="OUT.wav", help="The cleaned one to write."),
-    model: Path | None = Option(
-        None, "--bundle", help="A compiled denoiser. Default: the one that is shipped."
-    ),
-    backend: Backend = Option(
-        Backend.FAST, "--backend", "-b", help="What to run it on; all give the same integers."
-    ),
-    mode: console.ModeOption = Mode.PIPELINED,
-    clean: Path | None = Option(None, help="The clean recording, to measure SI-SNR with."),
-    picture: Path | None = Option(
-        None, help="Draw the spectrograms into this file (.png or .svg)."
-    ),
-    as_json: console.JsonOption = False,
-) -> None:
-    """Denoise a recording with a compiled network.
-
-    Any sample rate is resampled to 16 kHz (and said); channels are cleaned independently.
-    """
-    for path, suffixes in ((output, (".wav",)), (picture, (".png", ".svg"))):
-        check_target(path, suffixes)
-    if clean is not None:
-        noisy, reference = read_pair(recording, clean)
-    else:
-        noisy, reference = audio.resample(audio.read_wav(recording)), None
-    if model is not None:
-        network = bundle.read(model).network
-    else:
-        network = compile_export(DENOISER).network
-    console.announce_compilation(network, [backend])
-    with console.progress(f"Denoising on {backend.value}") as advance:
-        result = denoise_samples(network, noisy.samples, backend, mode, advance)
-    clipped_samples = audio.write_wav(output, result.samples)
-    si_snr = None
-    if reference is not None:
-        si_snr = [
-            [audio.si_snr(channel, target) for channel in (before, after)]
-            for before, after, target in zip(
-                noisy.samples, result.samples, reference.samples, strict=True
-            )
-        ]
-    if picture is not None:
-        from s5_to_loihi.reports.spectrogram import draw_spectrograms
-
-        panels = [("noisy", noisy.samples[0]), ("denoised", result.samples[0])]
-        if reference is not None:
-            panels.append(("clean", reference.samples[0]))
-        draw_spectrograms(picture, panels, audio.RATE)
-    if as_json:
-        console.print_json(
-            {
-                "output": str(output),
-                "backend": backend.value,
-                "tokens": result.tokens,
-                "seconds": result.seconds,
-                "real_time_factor": result.real_time_factor,
-                "clipped_inputs": result.clipped_inputs,
-                "clipped_samples": clipped_samples,
-                "si_snr_db": si_snr,
-                "notes": noisy.notes,
-            }
-        )
-        return
-    console.say_notes(noisy.notes)
-    console.say(
-        f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
-        f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"
-        f" real-time factor {result.real_time_factor:.4f}",
-        f"Saturated: {result.clipped_inputs:,} inputs, {clipped_samples:,} output samples",
-    )
-    for index, (before, after) in enumerate(si_snr or ()):
-        console.say(f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised")
-    console.say_wrote(output, picture)
 
 
 def run(

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rich.progress import Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typer import Argument, Option
 
 from s5_to_loihi.commands import console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import write_json
-
-if TYPE_CHECKING:
-    from s5_to_loihi.tasks import engine
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
@@ -27,9 +22,7 @@ def sweep(
     directory: Path = Option(
         ..., "--output", "-o", metavar="DIRECTORY", help="Where results go, new or of this sweep."
     ),
-    jobs: int | None = Option(
-        None, min=1, max=1024, help="Processes, one thread each. Default: as many as processors."
-    ),
+    jobs: console.JobsOption = None,
     scheduler: str | None = Option(
         None, metavar="tcp://HOST:PORT", help="Compute on this Dask cluster instead of here."
     ),
@@ -83,15 +76,9 @@ def sweep(
             workers.execute, compute=compute, jobs=jobs or workers.processors()
         )
     pictures = [directory / "pareto.png", directory / "pareto.html"]
-    columns = (
-        TextColumn("points"),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
     with store.opened(directory, plan.name, SWEEP) as opened:
-        with console.bars(*columns, speed_seconds=SPEED_SECONDS) as shown:
-            outcomes = engine.run(tasks, opened, execute, retry_failed, _Display(shown))
+        with console.batch_progress("points", SPEED_SECONDS) as shown:
+            outcomes = engine.run(tasks, opened, execute, retry_failed, shown)
         results = assembled(plan, tasks, outcomes)
         write_json(directory / RESULTS, results)
         if any(has_all(point, plotted(results)) for point in results["points"]):
@@ -115,21 +102,3 @@ def sweep(
         " points, earlier runs included"
     )
     console.say_wrote(directory / RESULTS, *pictures)
-
-
-class _Display:
-    """A progress bar that begins with what earlier runs have done, which tells no speed."""
-
-    def __init__(self, bar: Progress):
-        self.bar = bar
-        self.task: TaskID | None = None
-
-    def __call__(self, progress: engine.Progress) -> None:
-        text = f"{progress.done:,} done, {progress.failed:,} failed"
-        if progress.resumed:
-            text += f", {progress.resumed:,} of them before"
-        completed = progress.done + progress.failed
-        if self.task is None:
-            self.task = self.bar.add_task(text, total=progress.total, completed=completed)
-        else:
-            self.bar.update(self.task, description=text, completed=completed)

@@ -18,6 +18,8 @@ if typing.TYPE_CHECKING:
 
 #: No count, time or power comes near it, and products of numbers up to it are finite.
 LARGEST_NUMBER = 1e15
+#: A number that may be negative, as a field of a record; others are counts, times and powers.
+Signed = typing.Annotated[float, "signed"]
 #: Allowed texts of a field: (class, field) -> texts.
 Allowed = Mapping[tuple[type, str], tuple[str, ...]]
 _ANY: Allowed = types.MappingProxyType({})
@@ -89,7 +91,7 @@ def built(cls: type[Record], content: object, where: str, allowed: Allowed = _AN
     """
     if not isinstance(content, dict):
         raise InputError(where, f"is {_shown(content)}", "Give an object")
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     for name in sorted(content.keys() ^ hints.keys()):
         known = "is missing" if name in hints else "is unknown"
         raise InputError(f"{where}: {name}", known, "Give the file as it was written")
@@ -108,6 +110,9 @@ def built(cls: type[Record], content: object, where: str, allowed: Allowed = _AN
 
 def _value(hint: typing.Any, value: object, where: str, allowed: Allowed) -> typing.Any:
     """Check one value against the type that its field is annotated with."""
+    lowest = 0.0
+    if hint == Signed:
+        hint, lowest = float, -LARGEST_NUMBER
     arguments = typing.get_args(hint)
     if type(None) in arguments:
         return None if value is None else _value(arguments[0], value, where, allowed)
@@ -135,8 +140,8 @@ def _value(hint: typing.Any, value: object, where: str, allowed: Allowed) -> typ
             raise InputError(where, f"is {_shown(value)}", "Give true or false")
         return value
     is_number = isinstance(value, (int, float) if hint is float else int)
-    if isinstance(value, bool) or not is_number or not 0 <= hint(value) <= LARGEST_NUMBER:
-        what = f"Give a number ({hint.__name__}) from 0 to {LARGEST_NUMBER:g}"
+    if isinstance(value, bool) or not is_number or not lowest <= hint(value) <= LARGEST_NUMBER:
+        what = f"Give a number ({hint.__name__}) from {lowest:g} to {LARGEST_NUMBER:g}"
         raise InputError(where, f"is {_shown(value)}", what)
     return hint(value)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -54,3 +55,11 @@ def drawn(
         yield figure
         with replacing(path) as temporary:
             figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=METADATA[suffix])
+
+
+def as_svg(draw: Callable[[Path], object]) -> bytes:
+    """Return what a drawing function writes into an SVG file."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "drawing.svg"
+        draw(path)
+        return path.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -18,7 +19,7 @@ _STYLES = {
 }
 
 
-def rendered(table: Table, narrow: bool = True) -> Grid:
+def rendered(table: Table, narrow: bool = True) -> Group:
     """Return a table for a rich console.
 
     Args:
@@ -26,8 +27,6 @@ def rendered(table: Table, narrow: bool = True) -> Grid:
         narrow: whether to spare room: see ``Cell.words``.
     """
     grid = Grid(
-        title=Text(f"\n{table.title}", style="table.title"),
-        title_justify="left",
         header_style="bold",
         box=None,
         pad_edge=False,
@@ -55,7 +54,8 @@ def rendered(table: Table, narrow: bool = True) -> Grid:
     for row, cells in zip(table.rows, rows, strict=True):
         texts = (Text(words, style=_STYLES[mark]) for words, mark in cells)
         grid.add_row(*texts, style="bold" if row.strong else None)
-    return grid
+    # Not the grid's own title, which would be broken where a narrow table ends.
+    return Group(Text(f"\n{table.title}", style="table.title"), grid)
 
 
 def _heading(column: Column, width: int) -> str:

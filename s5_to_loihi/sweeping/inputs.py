@@ -6,13 +6,8 @@ import dataclasses
 import functools
 import hashlib
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
-import numpy
-import scipy
-
-from s5_to_loihi import version
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import InputError
@@ -20,6 +15,7 @@ from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 from s5_to_loihi.sweeping.plan import Plan, Settings
 from s5_to_loihi.tasks.task import Task
+from s5_to_loihi.tasks.tool import tool
 
 #: Roles of data.
 DATA = ("calibration", "held_out", "clean")
@@ -82,22 +78,6 @@ def replaced_by_defaults(settings: Settings, *names: str) -> Settings:
     return dataclasses.replace(settings, **{name: getattr(Settings, name) for name in names})
 
 
-@functools.cache
-def tool() -> tuple[tuple[str, str], ...]:
-    """Return what computes points: versions, and a digest of this package's code and facts."""
-    package = Path(version.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted([*package.rglob("*.py"), *package.rglob("*.yaml")]):
-        content = hashlib.sha256(path.read_bytes()).digest()
-        digest.update(str(path.relative_to(package)).encode() + content)
-    return (
-        ("s5_to_loihi", version.VERSION),
-        ("source", digest.hexdigest()),
-        ("numpy", numpy.__version__),
-        ("scipy", scipy.__version__),
-    )
-
-
 def tasks_of(plan: Plan) -> tuple[Task, ...]:
     """Return the tasks of a plan, in the order of its points.
 
@@ -139,7 +119,7 @@ def _task(point: Point) -> Task:
         settings=dataclasses.asdict(point.settings),
         basis={
             "inputs": {role: found and found.digest for role, found in point.inputs.items()},
-            "options": options_as_json(point.options),
+            "options": point.options.as_json(),
             "sequence_length": point.sequence_length,
             "seed": point.seed,
             "tool": dict(point.tool),
@@ -192,15 +172,6 @@ def data_digest(path: str) -> str:
 def system_digest(key: str) -> str:
     """Return the digest of all facts of a system and its chip."""
     return hashlib.sha256(repr(load_system(key)).encode()).hexdigest()
-
-
-def options_as_json(options: LoadOptions) -> dict:
-    """Return what was said about the checkpoints, as JSON can say it."""
-    return {
-        name: value.value if isinstance(value, Enum) else value
-        for name, value in dataclasses.asdict(options).items()
-        if value is not None
-    }
 
 
 def _absolute(directory: Path, name: str) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from s5_to_loihi.sweeping.front import front
-from s5_to_loihi.sweeping.inputs import options_as_json, tool
 from s5_to_loihi.sweeping.metrics import METRICS, Better
 from s5_to_loihi.sweeping.plan import Plan
 from s5_to_loihi.tasks.store import Kind
 from s5_to_loihi.tasks.task import Outcome, Task
+from s5_to_loihi.tasks.tool import tool
 
 #: What its directory holds.
 SWEEP = Kind("sweep", "point")
@@ -37,7 +37,7 @@ def assembled(plan: Plan, tasks: Sequence[Task], outcomes: Sequence[Outcome]) ->
         "name": plan.name,
         "tool": dict(tool()),
         "data": {role: getattr(plan, role) for role in ("calibration", "held_out", "clean")},
-        "options": options_as_json(plan.options),
+        "options": plan.options.as_json(),
         "sequence_length": plan.sequence_length,
         "seed": plan.seed,
         "axes": {name: list(values) for name, values in plan.axes.items()},

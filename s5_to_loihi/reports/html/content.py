@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+from s5_to_loihi.evaluation.classification import Answered
+from s5_to_loihi.evaluation.result import Evaluated
 from s5_to_loihi.profiling.contenders import Contender, ratios
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.profiling.profile_values import as_dictionary
 from s5_to_loihi.profiling.published import published
-from s5_to_loihi.reports.html import comparison, costs, inside
+from s5_to_loihi.reports.html import comparison, costs, evaluation, inside
 from s5_to_loihi.reports.html.page import Page
 from s5_to_loihi.reports.html.provenance import provenance
 from s5_to_loihi.version import VERSION
@@ -17,12 +19,15 @@ SCHEMA = "s5_to_loihi report"
 SCHEMA_VERSION = 1
 
 
-def page_of(findings: Findings, command: str) -> Page:
+def page_of(
+    findings: Findings, command: str, evaluated: Evaluated | Answered | None = None
+) -> Page:
     """Return the page of a report.
 
     Args:
         findings: what it says.
         command: that made it.
+        evaluated: what an evaluation found, if there was one.
     """
     network, profile = findings.opened.network, findings.own.profile
     sections = (
@@ -30,6 +35,7 @@ def page_of(findings: Findings, command: str) -> Page:
         costs.cost(findings),
         costs.real_time(findings),
         costs.measured(findings),
+        evaluation.section(evaluated),
         comparison.comparison(findings),
         inside.activity(findings),
         inside.drawings(findings),
@@ -48,7 +54,9 @@ def page_of(findings: Findings, command: str) -> Page:
     )
 
 
-def dictionary_of(findings: Findings, command: str) -> dict:
+def dictionary_of(
+    findings: Findings, command: str, evaluated: Evaluated | Answered | None = None
+) -> dict:
     """Return what a report says for JSON; described in ``docs/report.md``."""
     own = findings.own
     plain = dataclasses.asdict
@@ -75,6 +83,7 @@ def dictionary_of(findings: Findings, command: str) -> dict:
         "values": [plain(one) for one in findings.values],
         "weights": [plain(one) for one in findings.weights],
         "accumulators": [plain(one) for one in findings.ports],
+        "evaluation": evaluated and plain(evaluated),
     }
 
 

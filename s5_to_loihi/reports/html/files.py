@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from s5_to_loihi.evaluation.classification import Answered
+from s5_to_loihi.evaluation.result import Evaluated
 from s5_to_loihi.files.writing import check_target, replacing
 from s5_to_loihi.loihi2.facts import System
 from s5_to_loihi.profiling.findings import Findings, Sources, gather
@@ -57,13 +59,16 @@ def report(
     return write(gather(sources), f"s5_to_loihi.report({str(bundle)!r}, {str(output)!r})", target)
 
 
-def write(findings: Findings, command: str, path: Path) -> tuple[Path, Path]:
+def write(
+    findings: Findings, command: str, path: Path, evaluated: Evaluated | Answered | None = None
+) -> tuple[Path, Path]:
     """Write a report, each file whole or not at all.
 
     Args:
         findings: what it says.
         command: that made it.
         path: of the page; the JSON has its name with the suffix .json.
+        evaluated: what an evaluation found, if there was one.
 
     Returns:
         The paths of page and JSON.
@@ -71,9 +76,9 @@ def write(findings: Findings, command: str, path: Path) -> tuple[Path, Path]:
     Raises:
         InputError: a file cannot be written.
     """
-    data = json.dumps(dictionary_of(findings, command), indent=1, allow_nan=False) + "\n"
+    data = json.dumps(dictionary_of(findings, command, evaluated), indent=1, allow_nan=False) + "\n"
     beside = path.with_suffix(".json")
-    for file, content in ((path, rendered(page_of(findings, command))), (beside, data)):
+    for file, content in ((path, rendered(page_of(findings, command, evaluated))), (beside, data)):
         with replacing(file) as temporary:
             temporary.write_text(content, encoding="utf-8")
     return path, beside

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +12,7 @@ from s5_to_loihi.reports.core_drawing import draw_mapping
 from s5_to_loihi.reports.drawing import draw_network
 from s5_to_loihi.reports.html import charts
 from s5_to_loihi.reports.html.page import Block, Note, Picture, Section
+from s5_to_loihi.reports.picture import as_svg
 from s5_to_loihi.reports.run_tables import run_table
 
 #: Titles of tables that show more on a page.
@@ -78,26 +76,18 @@ def drawings(findings: Findings) -> Section:
                 "Neuron groups and synapses: stored synapses, share of the matrix, delay.",
                 f"Drawing of the network {network.name}: {groups}; {network.synapse_count:,}"
                 f" synapses, {network.latency} timesteps from input to output.",
-                _drawn(lambda path: draw_network(network, path)),
+                as_svg(lambda path: draw_network(network, path)),
             ),
             Picture(
                 f"Cores: memory and time of each, and the heaviest links. {own.what.capitalize()},"
                 f" objective {mapping.objective}.",
                 f"Map of the cores of {own.profile.system}: {mapping.cores} of"
                 f" {mapping.system_cores} are in use on {mapping.chips} chips.",
-                _drawn(lambda path: draw_mapping(own.evaluation, path)),
+                as_svg(lambda path: draw_mapping(own.evaluation, path)),
             ),
             profile_tables.core_table("Cores, pipelined", cores),
         ),
     )
-
-
-def _drawn(draw: Callable[[Path], None]) -> bytes:
-    """Return what a drawing function writes into an SVG file."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "drawing.svg"
-        draw(path)
-        return path.read_bytes()
 
 
 def values(findings: Findings) -> Section:

@@ -1,0 +1,307 @@
+"""``evaluate``: a network on a test set, counted as the field counts it."""
+
+from __future__ import annotations
+
+import datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typer import Option
+
+from s5_to_loihi import bundle
+from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.commands import console
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.writing import check_target
+
+if TYPE_CHECKING:
+    from s5_to_loihi.evaluation.neurobench import NeuroBench
+    from s5_to_loihi.evaluation.plan import Plan
+    from s5_to_loihi.evaluation.result import Evaluated
+
+DENOISERS = "Denoisers"
+ANSWERS = "Classification and regression"
+METRICSBOARD = (".yml", ".yaml")
+
+
+class Family(str, Enum):
+    """What can be asked for besides SI-SNR."""
+
+    DNSMOS = "dnsmos"
+    PESQ = "pesq"
+    STOI = "stoi"
+    ALL = "all"
+
+
+class Denoiser(str, Enum):
+    """What can be compared with."""
+
+    NSNET2 = "nsnet2"
+    RNNOISE = "rnnoise"
+
+
+def evaluate(
+    path: console.BundleArgument,
+    noisy: Path | None = Option(
+        None, help="A folder of noisy recordings (.wav).", rich_help_panel=DENOISERS
+    ),
+    clean: Path | None = Option(
+        None,
+        help="The clean ones: paired by fileid_N as N-DNS names them, else by equal names.",
+        rich_help_panel=DENOISERS,
+    ),
+    pairs: Path | None = Option(
+        None,
+        metavar="FILE.csv",
+        help="Instead: pairs, with the columns noisy and clean.",
+        rich_help_panel=DENOISERS,
+    ),
+    families: list[Family] | None = Option(
+        None,
+        "--metric",
+        "-m",
+        help="Besides SI-SNR; may be repeated. Seconds a clip; each needs packages.",
+        rich_help_panel=DENOISERS,
+    ),
+    baselines: list[Denoiser] | None = Option(
+        None,
+        "--baseline",
+        help="Denoise the same clips by it, too; may be repeated.",
+        rich_help_panel=DENOISERS,
+    ),
+    board: bool = Option(
+        False, "--board", help="Show the entries of the N-DNS challenge.", rich_help_panel=DENOISERS
+    ),
+    metricsboard: Path | None = Option(
+        None,
+        metavar="FILE.yml",
+        help="Write a row for the challenge's metrics board.",
+        rich_help_panel=DENOISERS,
+    ),
+    team: str | None = Option(None, help="Who that row is of.", rich_help_panel=DENOISERS),
+    neurobench: bool = Option(
+        False,
+        "--neurobench",
+        help="NeuroBench's metrics by its own code (needs torch).",
+        rich_help_panel=DENOISERS,
+    ),
+    data: Path | None = Option(
+        None,
+        metavar="FILE.npz",
+        help="inputs (tokens, sequences, features) with labels or targets, and lengths.",
+        rich_help_panel=ANSWERS,
+    ),
+    top_k: int = Option(
+        5, "--top-k", min=1, help="Right if among so many.", rich_help_panel=ANSWERS
+    ),
+    model: Path | None = Option(
+        None, "--float", metavar="CHECKPOINT", help="The float model to compare with."
+    ),
+    directory: Path | None = Option(
+        None,
+        "--output",
+        "-o",
+        metavar="DIRECTORY",
+        help="Keep results there: results.json, a picture, what is done so far.",
+    ),
+    jobs: console.JobsOption = None,
+    retry_failed: bool = Option(
+        False, "--retry-failed", help="Compute those measurements again that failed."
+    ),
+    as_json: console.JsonOption = False,
+) -> None:
+    """Evaluate a network on a test set: a denoiser on pairs of recordings, others on answers.
+
+    Per clip and on average, with confidence intervals: SI-SNR and its improvements, DNSMOS, PESQ,
+    STOI; the float model beside the integers; latency, power proxy and size as the Intel N-DNS
+    challenge counts them. Clips that must not be averaged stay out, with the reason. With -o it
+    goes on where it was killed. Examples:
+
+        s5-to-loihi evaluate denoiser.bundle --noisy noisy --clean clean --float model -o results
+
+        s5-to-loihi evaluate keywords.bundle --data test.npz --float model
+    """
+    sources = {"--noisy": noisy, "--pairs": pairs, "--data": data}
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) != 1:
+        raise InputError(
+            "evaluate",
+            f"got {' and '.join(given) or 'nothing to evaluate on'}",
+            "Give one of --noisy (with --clean), --pairs and --data",
+        )
+    if clean is not None and noisy is None:
+        raise InputError("--clean", f"is given with {given[0]}", "It belongs to --noisy")
+    if data is not None:
+        _refuse_with_data(families, baselines, board, metricsboard, neurobench)
+        _answers(path, data, model, top_k, directory, jobs, as_json)
+        return
+    from s5_to_loihi.evaluation import pairs as pairing
+    from s5_to_loihi.evaluation.metrics import PERCEPTUAL
+    from s5_to_loihi.evaluation.plan import Plan
+
+    check_target(metricsboard, METRICSBOARD)
+    if metricsboard is not None and not team:
+        raise InputError("--metricsboard", "does not say whose row it is", "Give --team NAME")
+    wanted = {family.value for family in families or ()}
+    plan = Plan(
+        network=path,
+        pairs=pairing.from_csv(pairs) if noisy is None else pairing.from_folders(noisy, clean),
+        model=model,
+        families=tuple(name for name in PERCEPTUAL if name in wanted or "all" in wanted),
+        baselines=tuple(dict.fromkeys(one.value for one in baselines or ())),
+    )
+    _denoiser(plan, directory, jobs, retry_failed, board, metricsboard, team, neurobench, as_json)
+
+
+def _refuse_with_data(*options: object) -> None:
+    """Refuse what is for denoisers only."""
+    names = ("--metric", "--baseline", "--board", "--metricsboard", "--neurobench")
+    said = [name for name, option in zip(names, options, strict=True) if option]
+    if said:
+        raise InputError(said[0], "is given with --data", "It is for denoisers (--noisy)")
+
+
+def _denoiser(
+    plan: Plan,
+    directory: Path | None,
+    jobs: int | None,
+    retry_failed: bool,
+    board: bool,
+    metricsboard: Path | None,
+    team: str | None,
+    neurobench: bool,
+    as_json: bool,
+) -> None:
+    from s5_to_loihi.evaluation import packages
+    from s5_to_loihi.evaluation.result import RESULTS
+    from s5_to_loihi.evaluation.run import TABLE
+    from s5_to_loihi.evaluation.run import evaluate as evaluate_clips
+    from s5_to_loihi.reports import evaluation_tables as tables
+    from s5_to_loihi.reports.evaluation_drawing import draw_clips
+
+    if neurobench:
+        packages.require("neurobench")
+    console.announce_compilation(bundle.read(plan.network).network, [Backend.FAST])
+    with console.batch_progress("measurements") as shown:
+        evaluated = evaluate_clips(plan, directory, jobs, retry_failed, shown)
+    found = _neurobench(plan, evaluated) if neurobench else None
+    written: list[Path | None] = [metricsboard]
+    if metricsboard is not None and team is not None:
+        _write_metricsboard(evaluated, metricsboard, team, plan)
+    if directory is not None:
+        picture = directory / "clips.png"
+        drawn = draw_clips(picture, evaluated)
+        written += [directory / RESULTS, directory / TABLE, picture if drawn else None]
+    if as_json:
+        console.print_json({"evaluation": evaluated, "neurobench": found})
+    else:
+        console.say(tables.verdict(evaluated))
+        console.say_notes(evaluated.notes)
+        for table in (tables.excluded_table(evaluated), tables.note_table(evaluated)):
+            if table is not None:
+                console.show(table)
+        if evaluated.included:
+            console.show(*tables.mean_tables(evaluated), tables.clip_table(evaluated))
+        rounding = tables.rounding_table(evaluated)
+        if rounding is not None:
+            console.show(rounding)
+        if evaluated.resources is not None:
+            console.show(tables.resource_table(evaluated.resources))
+        if board or metricsboard is not None:
+            console.show(tables.board_table(evaluated))
+            console.say(*tables.SAME_AND_NOT)
+        if found is not None:
+            console.show(tables.neurobench_table(found))
+        console.say_wrote(*written)
+    failed = [clip for clip in evaluated.clips if clip.failed]
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(evaluated.clips)} clips",
+            f"could not be computed; {failed[0].name}: {failed[0].excluded}",
+            "--retry-failed computes them again",
+        )
+
+
+def _neurobench(plan: Plan, evaluated: Evaluated) -> NeuroBench | None:
+    """Run NeuroBench on the first channel of the first clip that is in the means."""
+    from s5_to_loihi.denoising import tokens_of
+    from s5_to_loihi.evaluation import recording
+    from s5_to_loihi.evaluation.neurobench import measure
+
+    names = {clip.name for clip in evaluated.included}
+    pair = next((pair for pair in plan.pairs.clips if pair.name in names), None)
+    if pair is None:
+        return None
+    network = bundle.read(plan.network).network
+    tokens, _ = tokens_of(network, recording.read(pair).noisy[:1])
+    return measure(network, tokens.astype("int32"))
+
+
+def _write_metricsboard(evaluated: Evaluated, path: Path, team: str, plan: Plan) -> None:
+    from s5_to_loihi.evaluation.challenge import metricsboard_row, write_metricsboard
+    from s5_to_loihi.evaluation.clip import INTEGERS
+
+    if evaluated.resources is None:
+        raise InputError(str(path), "has no row: no clip could be judged", "See the clips' reasons")
+    means = {name: mean.value for name, mean in evaluated.means.get(INTEGERS, {}).items()}
+    row = metricsboard_row(
+        means,
+        evaluated.resources,
+        team=team,
+        model=evaluated.network,
+        date=datetime.date.today().isoformat(),
+        path=plan.network.name,
+    )
+    write_metricsboard(path, [row])
+
+
+def _answers(
+    path: Path,
+    data: Path,
+    model: Path | None,
+    top_k: int,
+    directory: Path | None,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    from s5_to_loihi.checkpoints.loading import load
+    from s5_to_loihi.evaluation import classification, labelled
+    from s5_to_loihi.evaluation.plan import EVALUATION, of_another
+    from s5_to_loihi.evaluation.result import RESULTS
+    from s5_to_loihi.files.records import write_record
+    from s5_to_loihi.reports import answer_tables as tables
+    from s5_to_loihi.reports.evaluation_drawing import draw_confusion
+    from s5_to_loihi.tasks import store
+    from s5_to_loihi.tasks.workers import processors
+
+    opened = bundle.read(path)
+    answers = labelled.read(data, opened.network)
+    loaded = None if model is None else load(model)
+    console.announce_compilation(opened.network, [Backend.FAST])
+    with console.progress("Evaluating", "sequences") as advance:
+        found = classification.answer(
+            opened,
+            answers,
+            where=str(data),
+            digest=bundle.digest(path),
+            model=None if loaded is None else loaded.model,
+            top_k=top_k,
+            threads=jobs or processors(),
+            notes=() if loaded is None else of_another(opened, loaded),
+            on_progress=advance,
+        )
+    written: list[Path | None] = []
+    if directory is not None:
+        with store.opened(directory, opened.network.name, EVALUATION):
+            write_record(found, directory / RESULTS, classification.SCHEMA)
+            picture = directory / "confusion.png"
+            drawn = draw_confusion(picture, found)
+        written = [directory / RESULTS, picture if drawn else None]
+    if as_json:
+        console.print_json(found)
+        return
+    console.say(tables.verdict(found))
+    console.say_notes((*found.notes, *(f"left out: {reason}" for reason in found.excluded)))
+    console.show(*tables.answer_tables(found))
+    console.say_wrote(*written)

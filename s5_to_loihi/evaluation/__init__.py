@@ -1,0 +1,1 @@
+"""What a network is worth on a test set, counted as the field counts it."""

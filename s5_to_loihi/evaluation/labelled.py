@@ -1,0 +1,127 @@
+"""Data with answers: sequences, and the class or the values that each should give."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.network.network import Network, Readout
+
+KNOWN = ("inputs", "labels", "targets", "lengths", "classes")
+FORM = (
+    "Give an .npz with inputs (tokens, sequences, features) and labels (sequences,) or targets"
+    " (tokens, sequences, outputs); see docs/evaluation.md"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Sequences with answers; T tokens of the longest, N sequences.
+
+    Attributes:
+        inputs: (T, N, features) integers or floats; what lies behind a sequence's end is padding.
+        lengths: (N,) tokens of each.
+        labels: (N,) classes, or (T, N) where each token has one; None for regression.
+        targets: (T, N, outputs) floats, or (1, N, outputs) with one answer a sequence; None for
+            classification.
+        classes: their names.
+    """
+
+    inputs: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray | None
+    targets: np.ndarray | None
+    classes: tuple[str, ...]
+
+
+def read(path: str | os.PathLike, network: Network) -> Labelled:
+    """Read data with answers from an .npz.
+
+    Arrays: ``inputs`` (T, N, features); ``labels`` (N,) or, for a network with an output each
+    token, (T, N); or ``targets`` (T, N, outputs), for one answer a sequence (N, outputs); and, if
+    sequences are of unequal lengths, ``lengths`` (N,) with padding behind the shorter ones;
+    ``classes``, names of the outputs.
+
+    Raises:
+        InputError: it is no such file, or an array does not suit the network or the others.
+    """
+    where = os.fspath(path)
+    arrays = _arrays(Path(path))
+    inputs = arrays["inputs"]
+    if inputs.dtype.kind not in "iuf" or inputs.ndim != 3 or 0 in inputs.shape:
+        raise InputError(where, f"inputs are {inputs.dtype} of shape {inputs.shape}", FORM)
+    count, batch, features = inputs.shape
+    if features != network.input_size:
+        what = f"inputs have {features} features a token, the network takes {network.input_size}"
+        raise InputError(where, what)
+    if ("labels" in arrays) == ("targets" in arrays):
+        raise InputError(where, "holds both labels and targets, or neither", FORM)
+    lengths = arrays.get("lengths", np.full(batch, count))
+    if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
+        raise InputError(where, f"lengths are {lengths.dtype} of shape {lengths.shape}", FORM)
+    if lengths.min() < 1 or lengths.max() > count:
+        found = f"{lengths.min()} to {lengths.max()}"
+        raise InputError(where, f"lengths are {found}, inputs have {count} tokens", FORM)
+    each = network.readout is Readout.EACH_TOKEN
+    labels = targets = None
+    if "labels" in arrays:
+        labels = _labels(where, arrays["labels"], (count, batch) if each else (batch,), network)
+    else:
+        answers = arrays["targets"]
+        shape = (count, batch, network.output_size) if each else (batch, network.output_size)
+        if answers.dtype.kind not in "iuf" or answers.shape != shape:
+            got = f"targets are {answers.dtype} of shape {answers.shape}, expected {shape}"
+            raise InputError(where, got, f"The network's readout is {network.readout.value}")
+        targets = answers.astype(np.float64).reshape(-1, batch, network.output_size)
+    return Labelled(inputs, lengths, labels, targets, _classes(where, arrays, network))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise InputError(str(path), "is not a file" if path.exists() else "does not exist", FORM)
+    try:
+        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream) as archive:
+            unknown = sorted(set(archive.files) - set(KNOWN))
+            arrays = {name: np.asarray(archive[name]) for name in archive.files if name in KNOWN}
+    except Exception as error:  # a broken header surfaces as almost any exception
+        raise InputError(str(path), f"cannot be read as .npz ({error})", FORM) from None
+    if unknown or "inputs" not in arrays:
+        names = ", ".join(unknown) if unknown else ", ".join(arrays) or "nothing"
+        what = f"holds unknown arrays ({names:.80})" if unknown else f"holds {names}, no inputs"
+        raise InputError(str(path), what, f"Known are {', '.join(KNOWN)}")
+    return arrays
+
+
+def _labels(where: str, labels: np.ndarray, shape: tuple[int, ...], network: Network) -> np.ndarray:
+    if labels.dtype.kind not in "iu" or labels.shape != shape:
+        raise InputError(
+            where,
+            f"labels are {labels.dtype} of shape {labels.shape}, expected integers {shape}",
+            f"The network's readout is {network.readout.value}",
+        )
+    if labels.min() < 0 or labels.max() >= network.output_size:
+        raise InputError(
+            where,
+            f"labels are {labels.min()} to {labels.max()}, the network has {network.output_size}"
+            " outputs",
+            "Number classes from 0 as in training",
+        )
+    return labels
+
+
+def _classes(where: str, arrays: dict[str, np.ndarray], network: Network) -> tuple[str, ...]:
+    if "classes" not in arrays:
+        return tuple(map(str, range(network.output_size)))
+    names = arrays["classes"]
+    if names.dtype.kind not in "US" or names.shape != (network.output_size,):
+        raise InputError(
+            where,
+            f"classes are {names.dtype} of shape {names.shape}, the network has"
+            f" {network.output_size} outputs",
+            "Give a name for each, as an array of texts",
+        )
+    return tuple(map(str, names))
