@@ -146,7 +146,7 @@ def evaluate(
     wanted = {family.value for family in families or ()}
     plan = Plan(
         network=path,
-        pairs=pairing.from_csv(pairs) if noisy is None else pairing.from_folders(noisy, clean),
+        pairs=pairing.from_csv(pairs) if pairs else pairing.from_folders(noisy or "", clean),
         model=model,
         families=tuple(name for name in PERCEPTUAL if name in wanted or "all" in wanted),
         baselines=tuple(dict.fromkeys(one.value for one in baselines or ())),
