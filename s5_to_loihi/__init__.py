@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from s5_to_loihi.simulation import simulate
     from s5_to_loihi.simulators.fast import FastSimulator
     from s5_to_loihi.simulators.interpreter import Interpreter, Mode
+    from s5_to_loihi.streaming import DenoiserStream
     from s5_to_loihi.verification import verify_interpreter, verify_run
 
 #: Public name -> the module that defines it.
 _DEFINED_IN = {
     "Backend": "backends.dispatch",
     "Bundle": "bundle",
+    "DenoiserStream": "streaming",
     "ExportOptions": "intel_export",
     "FastSimulator": "simulators.fast",
     "GluVariant": "float_model",
@@ -66,6 +68,7 @@ _DEFINED_IN = {
 __all__ = [
     "Backend",
     "Bundle",
+    "DenoiserStream",
     "ExportOptions",
     "FastSimulator",
     "GluVariant",

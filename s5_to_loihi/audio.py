@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 from scipy.io import wavfile
 
 from s5_to_loihi.errors import InputError
@@ -260,6 +261,24 @@ def synthesise(spectrum: Spectrum, length: int) -> Samples:
     return samples[:length]
 
 
+def analyse_frame(samples: Samples) -> Spectrum:
+    """Transform one frame (512,) as ``analyse`` does all of them: complex128 (257,)."""
+    return np.asarray(scipy.fft.rfft(samples)) / WINDOW
+
+
+def synthesise_frame(spectrum: Spectrum) -> Samples:
+    """Return what a frame (257,) adds to the samples, float64 (512,); see ``synthesise``."""
+    return np.asarray(scipy.fft.irfft(spectrum, WINDOW)) * WINDOW
+
+
+def to_pcm16(samples: Samples) -> tuple[npt.NDArray[np.int16], int]:
+    """Round samples to the nearest 1/32768 and saturate; return them and how many saturated."""
+    scaled = np.rint(samples * _FULL_SCALE)
+    limits = np.iinfo(np.int16)
+    saturated = np.clip(scaled, limits.min, limits.max)
+    return saturated.astype(np.int16), int(np.count_nonzero(saturated != scaled))
+
+
 def write_wav(path: str | os.PathLike, samples: Samples, rate: int = RATE) -> int:
     """Write 16-bit PCM; the file appears whole or not at all.
 
@@ -280,12 +299,10 @@ def write_wav(path: str | os.PathLike, samples: Samples, rate: int = RATE) -> in
             str(path), f"got samples of shape {samples.shape}, expected (channels, samples)"
         )
     _check_finite(str(path), samples)
-    scaled = np.rint(samples * _FULL_SCALE)
-    limits = np.iinfo(np.int16)
-    saturated = np.clip(scaled, limits.min, limits.max)
+    rounded, saturated = to_pcm16(samples)
     with replacing(path) as temporary:
-        wavfile.write(temporary, rate, saturated.T.astype(np.int16))
-    return int(np.count_nonzero(saturated != scaled))
+        wavfile.write(temporary, rate, rounded.T)
+    return saturated
 
 
 def si_snr(estimate: Samples, clean: Samples, epsilon: float = 0.0) -> float:

@@ -19,6 +19,7 @@ from s5_to_loihi.commands import (
     profile,
     report,
     running,
+    streaming,
     sweep,
 )
 from s5_to_loihi.commands.console import stderr, stdout
@@ -56,6 +57,7 @@ app.command()(compilation.quantize)
 app.command()(checking.verify)
 app.command()(checking.inspect)
 app.command()(denoising.denoise)
+app.command()(streaming.stream)
 app.command()(running.run)
 app.command()(evaluate.evaluate)
 app.command("map")(mapping.map_command)
