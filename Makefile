@@ -25,6 +25,7 @@ bench: $(VENV)/.ready
 	$(VENV)/bin/python benchmarks/mapping.py
 	$(VENV)/bin/python benchmarks/cost_model.py
 	$(VENV)/bin/python benchmarks/quantization.py
+	$(VENV)/bin/python benchmarks/streaming.py
 
 # Lava 0.10.0 is an ordinary dependency on Python 3.10; later versions need to be talked into it.
 $(VENV)/.ready: pyproject.toml constraints.txt
