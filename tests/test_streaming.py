@@ -3,17 +3,21 @@
 import io
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import wait_until
 
 from s5_to_loihi import audio, bundle
 from s5_to_loihi.audio import HOP, RATE
@@ -35,7 +39,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def speech():
-    return audio.read_wav(NOISY).samples[0][: 4 * RATE]
+    return audio.read_wav(NOISY).samples[0][: 14 * RATE]
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +65,8 @@ def pieces(samples, sizes):
 
 @settings(deadline=None, max_examples=40)
 @given(
-    length=st.integers(1, 3000) | st.sampled_from([1, 127, 128, 129, 511, 512, 513]),
-    sizes=st.lists(st.integers(1, 900), min_size=1, max_size=5),
+    length=st.integers(1, 3000) | st.sampled_from([1, 127, 128, 129, 511, 512, 513, 12 * RATE]),
+    sizes=st.lists(st.integers(1, 900) | st.integers(1, 10 * RATE), min_size=1, max_size=5),
     start=st.integers(0, 2 * RATE),
 )
 def test_any_chunks_give_the_samples_of_the_whole(network, speech, length, sizes, start):
@@ -247,6 +251,93 @@ def test_sound_that_comes_in_its_time_goes_out_in_its_time_and_an_interrupt_ends
     assert process.returncode == 0, messages.decode()
     assert b"Traceback" not in messages
     assert heard + rest == bytes(2 * 384) + as_whole(network, samples)
+
+
+SOUND = ("pulseaudio", "pactl", "parecord", "paplay")
+needs_sound = pytest.mark.skipif(
+    find_spec("sounddevice") is None or any(shutil.which(name) is None for name in SOUND),
+    reason="no virtual sound device (pip install sounddevice; apt install pulseaudio"
+    " pulseaudio-utils libportaudio2 libasound2-plugins)",
+)
+
+
+@pytest.fixture
+def sound(tmp_path):
+    """The environment of a sound server of our own, with a microphone and ears that are virtual."""
+    (tmp_path / "asound.conf").write_text(
+        "</usr/share/alsa/alsa.conf>\npcm.!default { type pulse }\nctl.!default { type pulse }\n"
+    )
+    environment = os.environ | {
+        "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "PULSE_SOURCE": "mic.monitor",
+        "PULSE_SINK": "ears", "ALSA_CONFIG_PATH": str(tmp_path / "asound.conf"),
+        "JACK_NO_START_SERVER": "1",
+    }  # fmt: skip
+    modules = ["module-native-protocol-unix"]
+    modules += [f"module-null-sink sink_name={name} rate={RATE}" for name in ("mic", "ears")]
+    options = [part for module in modules for part in ("-L", module)]
+    server = subprocess.Popen(
+        ["pulseaudio", "--daemonize=no", "--exit-idle-time=-1", "-n", *options],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: b"ears" in listed(environment))
+        yield environment
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        shutil.rmtree("/dev/shm/jack_db-0", ignore_errors=True)  # PortAudio looks for JACK, too
+
+
+def listed(environment):
+    command = ["pactl", "list", "short", "sinks"]
+    return subprocess.run(command, env=environment, capture_output=True).stdout
+
+
+@needs_sound
+@pytest.mark.xdist_group("lava")  # which looks at shared memory that nobody owns
+def test_a_microphone_is_heard_cleaned(path, network, speech, sound, tmp_path):
+    raw = ["--format=s16le", f"--rate={RATE}", "--channels=1", "--raw"]
+    ears = (tmp_path / "heard.raw").open("wb")
+    recorder = subprocess.Popen(["parecord", "-d", "ears.monitor", *raw], env=sound, stdout=ears)
+    live = subprocess.Popen(
+        [*COMMAND, "--bundle", str(path), "--live"], env=sound, stderr=subprocess.PIPE
+    )
+    try:
+        wait_until(lambda: b"RUNNING" in listed(sound))
+        time.sleep(1)
+        samples = speech[: 4 * RATE]
+        player = ["paplay", "--device=mic", *raw]
+        subprocess.run(player, env=sound, input=pcm(samples), check=True, timeout=60)
+        time.sleep(0.5)
+    finally:
+        live.send_signal(signal.SIGINT)
+        _, messages = live.communicate(timeout=60)
+        recorder.terminate()
+        recorder.wait(timeout=30)
+        ears.close()
+    assert live.returncode == 0, messages.decode()
+    assert b"hops of 8 ms" in messages
+    heard = np.fromfile(tmp_path / "heard.raw", dtype="<i2").astype(float)
+    wanted = np.frombuffer(as_whole(network, samples), dtype="<i2").astype(float)[RATE : 2 * RATE]
+    place = int(np.argmax(scipy.signal.correlate(heard, wanted, "valid")))
+    alike = np.corrcoef(heard[place : place + RATE], wanted)[0, 1]
+    noisy = np.corrcoef(speech[RATE : 2 * RATE], wanted)[0, 1]
+    assert alike > 0.999 > noisy  # the server converts the samples; the noisy ones are far away
+
+
+def test_who_stops_listening_ends_it_quietly(path, speech):
+    process = subprocess.Popen(
+        [*COMMAND, "--bundle", str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdin.write(pcm(speech[:HOP]))
+    process.stdin.flush()
+    process.stdout.read(2 * HOP)
+    process.stdout.close()
+    _, messages = process.communicate(pcm(speech[: 40 * HOP]), timeout=60)
+    assert process.returncode == 0
+    assert b"Traceback" not in messages
+    assert b"BrokenPipe" not in messages
 
 
 def test_live_without_a_sound_device_is_refused(path):

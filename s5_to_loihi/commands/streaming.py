@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -114,7 +115,11 @@ def stream(
             raise InputError("standard input", "is a terminal, which has no sound", do)
         pipe = pcm_pipe.opened(sys.stdin.buffer, channels)
         cleaner = Cleaner(network, pipe.channels, bypass)
-        _piped(cleaner, pipe, align)
+        try:
+            _piped(cleaner, pipe, align)
+        except BrokenPipeError:
+            # Who listened has left; what Python still holds for it must not be an error at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     console.stderr.print(cleaner.times.verdict(cleaner.delay, cleaner.saturated), highlight=False)
     if statistics is not None:
         write_json(statistics, cleaner.times.summary() | {"delay_ms": cleaner.delay / RATE * 1e3})
