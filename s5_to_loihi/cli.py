@@ -20,6 +20,7 @@ from s5_to_loihi.commands import (
     report,
     running,
     streaming,
+    streams,
     sweep,
 )
 from s5_to_loihi.commands.console import stderr, stdout
@@ -33,8 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-#: Exit codes that typer gives.
-WRONG_CALL, INTERRUPTED = 2, 130
+#: Exit code that typer gives.
+WRONG_CALL = 2
 
 
 def _version(show: bool) -> None:
@@ -76,8 +77,9 @@ def main() -> None:
     except SystemExit as end:
         # typer ends a wrong call with 2, which means "does not fit" here, and an interrupt with
         # 130 and no word.
-        if end.code == INTERRUPTED:
-            stderr.print("interrupted; nothing is left running", highlight=False)
+        if isinstance(end.code, int) and end.code > streams.SIGNALLED:
+            how = "interrupted" if end.code == streams.INTERRUPTED else "told to end"
+            stderr.print(f"{how}; nothing is left running", highlight=False)
         sys.exit(1 if end.code == WRONG_CALL else end.code)
     except S5ToLoihiError as error:
         _fail(str(error), error.exit_code)
@@ -85,7 +87,7 @@ def main() -> None:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}. Check the path", 1)
     except KeyboardInterrupt:
         stderr.print("interrupted; nothing is left running", highlight=False)
-        sys.exit(INTERRUPTED)
+        sys.exit(streams.INTERRUPTED)
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:

@@ -23,8 +23,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
 from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.errors import printable
 from s5_to_loihi.float_model import GluVariant
 from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.network.network import Network, Readout
@@ -34,11 +36,26 @@ from s5_to_loihi.simulators import fast
 from s5_to_loihi.simulators.interpreter import Mode
 from s5_to_loihi.tasks import engine
 
-#: A file or a pipe has no width of its own; tables need about this much. Names come from files of
-#: users: brackets in them are no markup.
-stdout = Console(width=None if sys.stdout.isatty() else 100, markup=False)
+
+class PlainConsole(Console):
+    """A console for texts that others wrote: nothing in them is markup, or steers the terminal."""
+
+    def __init__(self, **options):
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render(self, *arguments, **options) -> Iterator[Segment]:
+        """Yield what a renderable consists of, with its texts made printable."""
+        for segment in super().render(*arguments, **options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
+
+#: A file or a pipe has no width of its own; tables need about this much.
+stdout = PlainConsole(width=None if sys.stdout.isatty() else 100)
 #: Progress bars, notes and errors go where they do not disturb output that a program reads.
-stderr = Console(stderr=True, markup=False)
+stderr = PlainConsole(stderr=True)
 #: What work that takes long tells how far it is: (done, total).
 Advance = Callable[[int, int], None]
 

@@ -14,11 +14,11 @@ from s5_to_loihi.commands import console
 from s5_to_loihi.deployment import commands, flow
 from s5_to_loihi.deployment.job import Job, Target, new_name
 from s5_to_loihi.deployment.job import read as read_job
-from s5_to_loihi.deployment.remote import Host, printable
+from s5_to_loihi.deployment.remote import Host
 from s5_to_loihi.deployment.result import FOLDER, OUTPUTS, PROFILE, Result, require_equal
 from s5_to_loihi.deployment.slurm import Placement, Submission
 from s5_to_loihi.deployment.steps import LOG_FILE
-from s5_to_loihi.errors import InputError
+from s5_to_loihi.errors import InputError, printable
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
 from s5_to_loihi.reports.table import Cell, Mark, Table, of_rows
