@@ -10,10 +10,11 @@ def main() -> None:
     try:
         streams.prepare()
         from s5_to_loihi import cli
+
+        cli.main()
     except KeyboardInterrupt:
         print("interrupted; nothing is left running", file=sys.stderr)
         sys.exit(streams.INTERRUPTED)
-    cli.main()
 
 
 if __name__ == "__main__":

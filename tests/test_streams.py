@@ -44,7 +44,13 @@ def test_what_an_encoding_lacks_is_written_plainly(encoding, expected):
     assert done.stderr.startswith(b"? ")
 
 
-@pytest.mark.parametrize("settings", [{"PYTHONIOENCODING": "cp932"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"PYTHONIOENCODING": "cp932"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
 def test_commands_end_well_in_any_encoding(settings):
     done = subprocess.run(
         [*PROGRAM, "inspect", BUNDLE], capture_output=True, env=os.environ | settings
@@ -111,7 +117,8 @@ def test_nohup_is_heeded():
 
 @pytest.mark.parametrize("seconds", [0.1, 0.25, 0.5])
 def test_an_early_interrupt_shows_no_traceback(seconds):
-    process = subprocess.Popen([*PROGRAM, "inspect", BUNDLE], stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([*PROGRAM, "inspect", BUNDLE], **pipes)
     maps = Path(f"/proc/{process.pid}/maps")
     # Python itself has to be there, and numpy is the first large import of ours.
     end = time.monotonic() + 20
@@ -120,8 +127,9 @@ def test_an_early_interrupt_shows_no_traceback(seconds):
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode in (0, 130)
     assert b"Traceback" not in errors
+    # Python ends itself by the signal if it came in generated code; a shell says 130 of both.
+    assert process.returncode in (0, 130, -signal.SIGINT), errors
 
 
 def test_nothing_that_is_printed_steers_the_terminal():
