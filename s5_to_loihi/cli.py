@@ -21,7 +21,7 @@ WRONG_CALL, INTERRUPTED = 2, 130
 
 
 class Command(NamedTuple):
-    """Where a command is: a module of ``commands`` and a function in it, and the first line of its help."""
+    """A module of ``commands``, a function in it, and the first line of what that says it does."""
 
     module: str
     function: str
@@ -108,9 +108,9 @@ class _Commands(TyperGroup):
         for name, command in COMMANDS.items():
             self.commands[name] = TyperCommand(name, short_help=command.summary)
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and _imported(command.name), rest
+        return name, None if name is None else _imported(name), rest
 
 
 def _imported(name: str) -> Any:
