@@ -109,7 +109,7 @@ class _Commands(TyperGroup):
             self.commands[name] = TyperCommand(name, short_help=command.summary)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
-        name, command, rest = super().resolve_command(ctx, args)
+        name, _, rest = super().resolve_command(ctx, args)
         return name, None if name is None else _imported(name), rest
 
 
