@@ -115,10 +115,8 @@ def _lines(columns: list[_Column], strong: Sequence[bool], width: int | None) ->
     height = max(len(column.heading) for column in columns)
     lines = []
     for place in range(height):
-        cells = [
-            (("",) * (height - len(column.heading)) + column.heading)[place] for column in columns
-        ]
-        lines.append(_line(columns, widths, [(words, "") for words in cells], "bold"))
+        heads = [("",) * (height - len(column.heading)) + column.heading for column in columns]
+        lines.append(_line(columns, widths, [(head[place], "") for head in heads], "bold"))
     for row, is_strong in enumerate(strong):
         *cells, (words, style) = (column.cells[row] for column in columns)
         for place, part in enumerate(_broken(words, None if columns[-1].number else widths[-1])):
