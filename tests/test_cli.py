@@ -290,9 +290,7 @@ def test_an_interrupt_says_so_and_leaves_nothing(compiled):
     assert supervisor.session_processes(worker) == []
 
 
-@pytest.mark.parametrize(
-    "command", [one.name or one.callback.__name__ for one in cli.app.registered_commands]
-)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_shows_every_option_in_full(call, command, monkeypatch):
     # The options of `quantize` are too long for 80 columns.
     monkeypatch.setenv("COLUMNS", "100" if command == "quantize" else "80")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typer import Argument, Option
 
 from s5_to_loihi import bundle
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime import stock
@@ -41,7 +41,7 @@ def microcode(
     reset_interval: int = Option(
         1024, min=1, help="Timesteps a sequence, for embedded C: a power of two."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """List what the neurons have to compute, for whoever writes their microcode.
 

@@ -10,13 +10,13 @@ from typer import Option
 
 from s5_to_loihi.bundle import digest
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.loihi2.facts import load_system
 
 
 def report(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     output: Path = Option(
         ..., "--output", "-o", help="The .html to write; a .json lies beside it."
     ),
@@ -28,11 +28,11 @@ def report(
     clean: Path | None = Option(
         None, help="The clean version of the recording in --input, for its SI-SNR."
     ),
-    system: console.SystemOption = None,
+    system: choices.SystemOption = None,
     dense: Path | None = Option(
         None, metavar="BUNDLE", help="A dense network to compare with, beside the twin."
     ),
-    measured: console.MeasuredOption = None,
+    measured: choices.MeasuredOption = None,
     baselines: list[Path] | None = Option(
         None,
         metavar="FILE.json",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer import Argument, Option
 
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import write_json
 
@@ -22,14 +22,14 @@ def sweep(
     directory: Path = Option(
         ..., "--output", "-o", metavar="DIRECTORY", help="Where results go, new or of this sweep."
     ),
-    jobs: console.JobsOption = None,
+    jobs: choices.JobsOption = None,
     scheduler: str | None = Option(
         None, metavar="tcp://HOST:PORT", help="Compute on this Dask cluster instead of here."
     ),
     retry_failed: bool = Option(
         False, "--retry-failed", help="Compute those points again that failed."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Compute every combination of settings in a file, and mark the best compromises.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from s5_to_loihi.inspection import ConstantSummary, PortSummary, ValueSummary, WeightSummary
 from s5_to_loihi.network.network import Network, Synapses
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS
 from s5_to_loihi.reports.table import (
@@ -20,7 +20,10 @@ from s5_to_loihi.reports.table import (
     strong,
     table,
 )
-from s5_to_loihi.simulation import Totals
+
+if TYPE_CHECKING:
+    from s5_to_loihi.inspection import ConstantSummary, PortSummary, ValueSummary, WeightSummary
+    from s5_to_loihi.simulation import Totals
 
 
 def network_table(network: Network) -> Table:

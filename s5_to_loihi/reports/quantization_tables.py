@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from s5_to_loihi.quantization.proofs import RangeProof
-from s5_to_loihi.quantization.report import QuantizationReport
+from typing import TYPE_CHECKING
+
 from s5_to_loihi.reports.table import Cell, Content, Mark, Table, counted, table
+
+if TYPE_CHECKING:
+    from s5_to_loihi.quantization.proofs import RangeProof
+    from s5_to_loihi.quantization.report import QuantizationReport
 
 
 def decibels(ratio: float | None) -> str:
