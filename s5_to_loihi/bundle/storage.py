@@ -453,7 +453,8 @@ def _constants_from_json(
 def _synapses_from_json(entry: Mapping, tensors: Mapping[str, np.ndarray]) -> Synapses:
     name = entry["name"]
     data, indices, indptr = (tensors[f"{name}/{part}"] for part in ("data", "indices", "indptr"))
-    shape = tuple(map(operator.index, entry["shape"]))
+    rows, columns = map(operator.index, entry["shape"])
+    shape = (rows, columns)
     if not storage_is_sound(data, indices, indptr, shape):
         raise NetworkError(name, "sparse storage is damaged (indices out of order)")
     weights = frozen_weights(csr_matrix((data, indices, indptr), shape=shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections import Counter
 
 import numpy as np
@@ -83,7 +84,7 @@ def _check_names(network: Network) -> None:
 
 def _check_whole(where: str, value: object, allowed: Allowed) -> None:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not allowed.lowest <= value <= allowed.highest:
+    if not whole or not allowed.lowest <= typing.cast(int, value) <= allowed.highest:
         what = allowed.found.format(repr(value)[:60])
         raise NetworkError(where, f"{what} (allowed {allowed.lowest}..{allowed.highest})")
 
