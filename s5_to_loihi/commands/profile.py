@@ -9,14 +9,14 @@ from typer import Option
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import read_measured
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.simulation import read_array
 
 
 def profile(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     inputs: Path | None = Option(
         None,
         "--input",
@@ -24,13 +24,13 @@ def profile(
         help="What to count activity with: tokens (.npy, .npz) or a recording (.wav). Default:"
         " the tokens recorded in the bundle.",
     ),
-    system: console.SystemOption = None,
+    system: choices.SystemOption = None,
     hop: float = Option(8.0, metavar="MS", min=1e-3, help="Milliseconds a token in real time."),
-    measured: console.MeasuredOption = None,
+    measured: choices.MeasuredOption = None,
     seed: int = Option(
         0, min=0, max=LARGEST_SEED, help="Of the drawn constants, and of a mapping made here."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Estimate latency and energy of a network on Loihi 2, with ranges.
 
