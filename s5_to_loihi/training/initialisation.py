@@ -55,7 +55,7 @@ def initial_state_space(
         c.append(random.normal(0, (2 * states) ** -0.5, (width, 2 * own)) @ basis)
     return StateSpaceModel(
         eigenvalues=np.tile(values[:own], blocks),
-        step=np.exp(random.uniform(*np.log(steps), states)),
+        step=np.exp(random.uniform(np.log(steps[0]), np.log(steps[1]), states)),
         b=np.concatenate(b),
         c=np.concatenate(c, axis=1),
         d=random.normal(0, 1, width),

@@ -198,9 +198,14 @@ class Block(nn.Module):
     def block(self) -> S5Block:
         """Return it as arrays."""
         norm = self.norm
-        arrays = map(_array, (norm.running_mean, norm.running_var, norm.weight, norm.bias))
         return S5Block(
-            norm=BatchNorm(*arrays, epsilon=norm.eps),
+            norm=BatchNorm(
+                mean=_array(norm.running_mean),
+                variance=_array(norm.running_var),
+                scale=_array(norm.weight),
+                bias=_array(norm.bias),
+                epsilon=norm.eps,
+            ),
             ssm=self.ssm.state_space(),
             activation=self.activation,
             glu=self.glu,

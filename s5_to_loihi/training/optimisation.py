@@ -16,7 +16,9 @@ LARGEST_GRADIENT = 1.0
 
 def optimiser(module: nn.Module, rate: float, decay: float = 0.0) -> torch.optim.AdamW:
     """Return AdamW: weights decay, state-space parameters learn more slowly."""
-    slow, weights, others = [], [], []
+    slow: list[nn.Parameter] = []
+    weights: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         last = name.rpartition(".")[2]
         if last in ("log_decay", "frequency", "log_step"):

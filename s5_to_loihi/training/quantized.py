@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -116,10 +117,9 @@ class _Group(nn.Module):
         super().__init__()
         self.group = group
         self.changes = nn.ParameterDict()
-        for name, value, format in _trained(group.constants):
+        for name, value, _ in _trained(group.constants):
             self.changes[name.replace(".", "/")] = nn.Parameter(torch.zeros(len(value)).double())
             self.register_buffer(f"start_{name.replace('.', '_')}", torch.tensor(value).double())
-            del format
         self._fixed: dict[tuple[str, str], Whole] = {}
 
     def constants(self) -> Constants:
@@ -169,19 +169,15 @@ def _trained(constants: Constants, prefix: str = "") -> Iterator[tuple[str, np.n
     Factors and biases are; amounts of shifts are not, nor are eigenvalues, which would have to stay
     inside the unit circle.
     """
-    from operator import attrgetter
-
     for field in declared_fields(type(constants)):
         value = getattr(constants, field.name)
         if field.is_nested:
             yield from _trained(value, f"{prefix}{field.name}.")
         elif field.is_array and not field.name.startswith("decay") and field.allowed is None:
-            held = field.format
-            yield (
-                f"{prefix}{field.name}",
-                value,
-                attrgetter(held)(constants) if isinstance(held, str) else held,
-            )
+            held: Any = field.format
+            if isinstance(held, str):
+                held = attrgetter(held)(constants)
+            yield f"{prefix}{field.name}", value, held
 
 
 def _as_arrays(value: Any) -> Any:
@@ -363,7 +359,7 @@ class QuantizedNetwork(nn.Module):
     def fit(self) -> None:
         """Keep every sum of weights within its accumulator; call it after each step."""
         for matrix in self.matrices.values():
-            matrix.fit()  # type: ignore[operator]
+            matrix.fit()
 
     def network(self) -> Network:
         """Return the network of integers that the forward pass computes.
