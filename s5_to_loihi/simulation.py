@@ -12,7 +12,7 @@ import numpy as np
 from s5_to_loihi import audio
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.files.writing import allocated, replacing
 from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.simulators.activity import Activity
@@ -117,7 +117,7 @@ def simulate_file(
     messages, synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
     shape = (len(data), batch, network.output_size)
     with replacing(target) as temporary:
-        outputs = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int32, shape=shape)
+        outputs = allocated(temporary, np.int32, shape)
         for start, stop in _chunks(len(data), batch):
             where = f"{source}, tokens {start} to {stop - 1}"
             tokens, clipped = as_tokens(network, data[start:stop], saturate, where)
