@@ -6,6 +6,8 @@ A command is imported when it is called: help and shell completion wait for none
 from __future__ import annotations
 
 import sys
+import traceback
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple, NoReturn
 
@@ -14,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from s5_to_loihi.commands import streams
+from s5_to_loihi.commands.settings import settings
 from s5_to_loihi.errors import S5ToLoihiError
 from s5_to_loihi.version import VERSION
 
@@ -118,9 +121,45 @@ def _imported(name: str) -> Any:
     """Return the command itself, as click calls it."""
     entry = COMMANDS[name]
     function = getattr(import_module(f"s5_to_loihi.commands.{entry.module}"), entry.function)
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name)(function)
-    return get_command(alone)
+    command = _alone(name, function)
+    command.params.extend(_alone("", _of_every_command).params)
+    return command
+
+
+def _alone(name: str, function: Callable[..., None]) -> Any:
+    """Return a function as click calls it."""
+    only = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    only.command(name)(function)
+    return get_command(only)
+
+
+def _quiet(value: bool) -> None:
+    settings.quiet = value
+
+
+def _verbose(value: bool) -> None:
+    settings.verbose = value
+
+
+def _of_every_command(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", callback=_quiet, expose_value=False, help="Only warnings and errors."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            callback=_verbose,
+            expose_value=False,
+            help="Each step with its seconds, and where an error comes from.",
+        ),
+    ] = False,
+) -> None:
+    """Hold the options that every command has."""
 
 
 app = typer.Typer(
@@ -176,6 +215,8 @@ def _fail(message: str, exit_code: int) -> NoReturn:
 
     from s5_to_loihi.commands.console import stderr
 
+    if settings.verbose:
+        traceback.print_exc()
     text = Text.assemble(("error:", "bold red"), " ", message)
     stderr.print(text, soft_wrap=True)
     sys.exit(exit_code)

@@ -138,7 +138,7 @@ def test_inspect_an_export_and_a_bundle(call, compiled, tmp_path):
     assert code == 0
     assert "synapses block0.residual: encoder.activation -> block0.gate.residual" in of_export
     drawing = tmp_path / "network.svg"
-    code, of_bundle, _ = call("inspect", compiled, "--drawing", drawing)
+    code, of_bundle, _ = call("inspect", compiled, "--drawing", drawing, "--details")
     assert code == 0
     assert "Accumulators" in of_bundle
     assert "block0.gate" in drawing.read_text()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.commands.settings import settings
 from s5_to_loihi.float_model import GluVariant
 from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.network.network import Readout
@@ -24,7 +25,19 @@ JobsOption = Annotated[
         help="Processes, one thread each. Default: as many as processors.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _set_json(value: bool) -> bool:
+    settings.json = value
+    return value
+
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", callback=_set_json, help="Print JSON for programs, only.")
+]
+DetailsOption = Annotated[
+    bool, typer.Option("--details", help="Print everything that is known, after the summary.")
+]
 GluOption = Annotated[
     GluVariant | None,
     typer.Option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 from typer import Argument, Option
@@ -17,8 +18,10 @@ from s5_to_loihi.errors import InputError
 from s5_to_loihi.intel_export import MODEL_FILE, ExportOptions
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
-from s5_to_loihi.reports.network_tables import network_table
+from s5_to_loihi.reports.network_tables import network_table, size_in_words
 from s5_to_loihi.reports.run_tables import run_table
+from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.table import Mark
 from s5_to_loihi.simulation import read_array
 
 
@@ -48,6 +51,7 @@ def compile_command(
     print_between_passes: bool = Option(
         False, "--passes", help="Print the network's text form after every pass."
     ),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Turn an export of IntelLabs/SparseRNNs, or a float checkpoint, into a verified bundle.
@@ -64,7 +68,7 @@ def compile_command(
         options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
         with console.spinner("Reading the export"):
             compiled = compile_export(export, options, console.network_name(output), observe)
-        _finish_export(compiled, output, vector_tokens, vector_sequences, as_json)
+        _finish_export(compiled, output, (vector_tokens, vector_sequences), details, as_json)
         return
     if calibration is None:
         raise InputError(
@@ -88,7 +92,7 @@ def compile_command(
             on_progress=advance,
             observe=observe,
         )
-    quantization.finish(made, output, as_json)
+    quantization.finish(made, output, details, as_json)
 
 
 def _print_network(step: str, network: Network) -> None:
@@ -101,7 +105,7 @@ def _print_nothing(step: str, network: Network) -> None:
 
 
 def _finish_export(
-    compiled: Bundle, output: Path, tokens: int, sequences: int, as_json: bool
+    compiled: Bundle, output: Path, kept: tuple[int, int], details: bool, as_json: bool
 ) -> None:
     """Compare with all recorded integers, write the bundle if they are equal, and say so."""
     vectors = compiled.vectors
@@ -109,9 +113,7 @@ def _finish_export(
     with console.spinner("Comparing with the recorded integers"):
         result = verification.verify_interpreter(compiled.network, vectors)
     if result.equal:
-        bundle.write(
-            dataclasses.replace(compiled, vectors=vectors.first(tokens, sequences)), output
-        )
+        bundle.write(dataclasses.replace(compiled, vectors=vectors.first(*kept)), output)
     if as_json:
         console.print_json(
             {
@@ -122,7 +124,27 @@ def _finish_export(
             }
         )
     else:
-        console.say_notes(compiled.notes)
-        console.show(network_table(compiled.network), run_table([result]))
-        console.say_wrote(output if result.equal else None)
+        tables = (network_table(compiled.network), run_table([result]))
+        console.summarise(_summary(compiled, result, output), tables, details)
     require_equal([result])
+
+
+def _summary(compiled: Bundle, result: verification.RunResult, output: Path) -> Summary:
+    compared = sum(tensor.compared for tensor in result.tensors)
+    differing = sum(tensor.differing for tensor in result.tensors)
+    facts = [
+        ("network", size_in_words(compiled.network)),
+        (
+            "compared",
+            f"{len(result.tensors)} tensors over {result.sequences} x {result.tokens} tokens",
+        ),
+    ]
+    if not result.equal:
+        verdict = f"{differing:,} of {compared:,} recorded integers differ: nothing was written"
+        return Summary(verdict, facts, Mark.BAD, notes=compiled.notes)
+    return Summary(
+        f"Wrote {output}: {compared:,} recorded integers, all equal",
+        facts,
+        notes=compiled.notes,
+        next=f"s5-to-loihi verify {shlex.quote(str(output))}",
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,9 @@ from rich.progress import (
 )
 from rich.segment import Segment
 
+from s5_to_loihi.commands.settings import settings
 from s5_to_loihi.errors import printable
+from s5_to_loihi.reports.summary import Summary
 from s5_to_loihi.reports.terminal import rendered
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class PlainConsole(Console):
                 yield Segment(printable(segment.text), segment.style)
 
 
-#: A file or a pipe has no width of its own; tables need about this much.
-stdout = PlainConsole(width=None if sys.stdout.isatty() else 100)
+stdout = PlainConsole()
 #: Progress bars, notes and errors go where they do not disturb output that a program reads.
 stderr = PlainConsole(stderr=True)
 #: What work that takes long tells how far it is: (done, total).
@@ -156,21 +156,68 @@ def batch_progress(
         yield update
 
 
-def show(*tables: Table) -> None:
+def width(console: Console = stdout) -> int | None:
+    """Return the columns of a terminal; a file or a pipe has no such limit."""
+    return console.width if console.is_terminal else None
+
+
+def _silent() -> bool:
+    return settings.quiet or settings.json
+
+
+def show(*tables: Table, narrow: bool = True) -> None:
     """Print tables."""
+    if _silent():
+        return
     for table in tables:
-        stdout.print(rendered(table))
+        stdout.print(rendered(table, width(), narrow), soft_wrap=True)
+
+
+def summarise(
+    summary: Summary, details: Iterable[Table] = (), whole: bool = False, text: str = ""
+) -> None:
+    """Print what a command found out.
+
+    With --quiet or --json only warnings are printed, on stderr.
+
+    Args:
+        summary: first and last of all.
+        details: tables that say more.
+        whole: whether to print them.
+        text: what was asked for by name, printed before them.
+    """
+    if _silent():
+        for warning in summary.warnings:
+            warn(warning)
+        return
+    details = tuple(details)
+    for line in summary.head(width(), whole):
+        stdout.print(line, soft_wrap=True)
+    if text:
+        stdout.print(f"\n{text}", highlight=False, soft_wrap=True)
+    if whole:
+        show(*details)
+        stdout.print()
+    for line in summary.foot(bool(details) and not whole):
+        stdout.print(line, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    stderr.print(f"Warning: {text}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def say(*lines: str, style: str | None = None) -> None:
     """Print lines; numbers and names in them are not coloured."""
-    for line in lines:
-        stdout.print(line, highlight=False, style=style)
+    if not _silent():
+        for line in lines:
+            stdout.print(line, highlight=False, style=style, soft_wrap=not stdout.is_terminal)
 
 
 def say_whole(text: str) -> None:
     """Print what somebody may want to copy: it is not broken where the terminal ends."""
-    stdout.print(text, highlight=False, soft_wrap=True)
+    if not _silent():
+        stdout.print(text, highlight=False, soft_wrap=True)
 
 
 def say_notes(notes: Iterable[str]) -> None:

@@ -195,7 +195,8 @@ class _Screen:
             self._update(event["doing"], 0, None)
         if "preflight" in event:
             self.preflight = event["preflight"]
-            console.stderr.print(rendered(_preflight_table(self.preflight)))
+            shown = rendered(_preflight_table(self.preflight), console.width(console.stderr))
+            console.stderr.print(shown, soft_wrap=True)
         if "submitted" in event:
             self.submitted = event["submitted"]
             self._print(f"Submitted: {self.submitted}")

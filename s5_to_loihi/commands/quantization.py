@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.quantization.precision import Precision, read_precision
 from s5_to_loihi.reports import quantization_tables
-from s5_to_loihi.reports.network_tables import network_table
+from s5_to_loihi.reports.network_tables import network_table, size_in_words
+from s5_to_loihi.reports.summary import Summary
 from s5_to_loihi.simulation import read_array
 
 
@@ -111,6 +113,7 @@ def quantize(
     ),
     sequence_length: choices.LengthOption = None,
     force: bool = Option(False, "--force", help="Accept a network whose outputs never change."),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Turn a float checkpoint into a bundle of integers, and say what that costs.
@@ -159,7 +162,7 @@ def quantize(
             force=force,
             on_progress=advance,
         )
-    scores = None
+    scores: Sequence[Score] = ()
     if clean is not None and noisy is not None:
         scores = compare_denoising(
             made.model, made.bundle.network, audio.read_wav(noisy), audio.read_wav(clean)
@@ -168,12 +171,16 @@ def quantize(
         from s5_to_loihi.reports.ranges import draw_ranges
 
         draw_ranges(made.report, picture)
-    finish(made, output, as_json, scores)
-    console.say_wrote(None if as_json else picture)
+    finish(made, output, details, as_json, scores, picture)
 
 
 def finish(
-    made: Quantization, output: Path, as_json: bool, scores: Sequence[Score] | None = None
+    made: Quantization,
+    output: Path,
+    details: bool,
+    as_json: bool,
+    scores: Sequence[Score] = (),
+    picture: Path | None = None,
 ) -> None:
     """Write the bundle and print the report."""
     bundle.write(made.bundle, output)
@@ -184,22 +191,44 @@ def finish(
                 "network": to_text(made.bundle.network).splitlines(),
                 "notes": made.bundle.notes,
                 "report": made.report,
-                "si_snr_db": scores,
+                "si_snr_db": scores or None,
             }
         )
         return
-    console.say_notes(made.bundle.notes)
-    console.show(
-        network_table(made.bundle.network),
-        quantization_tables.matrix_table(made.report),
-        quantization_tables.quantization_table(made.report),
-        quantization_tables.range_table(made.report),
+    console.summarise(
+        _summary(made, output, scores, picture),
+        (
+            network_table(made.bundle.network),
+            quantization_tables.matrix_table(made.report),
+            quantization_tables.quantization_table(made.report),
+            quantization_tables.range_table(made.report),
+        ),
+        details,
     )
-    console.stdout.print()
-    console.say(quantization_tables.quantization_summary(made.report))
-    for channel, score in enumerate(scores or ()):
-        console.say(
-            f"SI-SNR of channel {channel}: {score.noisy:.2f} dB noisy, {score.floats:.2f} dB float"
-            f" model, {score.integers:.2f} dB integers ({score.integers - score.floats:+.3f} dB)"
+
+
+def _summary(
+    made: Quantization, output: Path, scores: Sequence[Score], picture: Path | None
+) -> Summary:
+    report = made.report
+    facts = [
+        ("network", size_in_words(made.bundle.network)),
+        *quantization_tables.quantization_facts(report),
+    ]
+    for channel, score in enumerate(scores):
+        facts.append(
+            (
+                "SI-SNR" if len(scores) == 1 else f"SI-SNR, {channel}",
+                f"{score.noisy:.2f} dB noisy, {score.floats:.2f} dB float model,"
+                f" {score.integers:.2f} dB integers ({score.integers - score.floats:+.3f} dB)",
+            )
         )
-    console.say_wrote(output)
+    if picture is not None:
+        facts.append(("drew", str(picture)))
+    return Summary(
+        f"Wrote {output}: output SQNR {quantization_tables.decibels(report.signal_to_noise)} dB"
+        f" on {report.held_out_tokens:,} held-out tokens",
+        facts,
+        notes=made.bundle.notes,
+        next=f"s5-to-loihi verify {shlex.quote(str(output))}",
+    )

@@ -61,7 +61,6 @@ def report(
     from s5_to_loihi.reports.comparison_tables import ratio_table
     from s5_to_loihi.reports.html.evaluation import read as read_evaluation
     from s5_to_loihi.reports.html.files import write
-    from s5_to_loihi.reports.terminal import rendered
 
     check_target(output, (".html",))
     evaluated = None if evaluation is None else read_evaluation(evaluation, digest(path))
@@ -83,5 +82,5 @@ def report(
         written = write(findings, command, output, evaluated)
     if len(findings.contenders) > 1:
         # Few columns: there is room for ranges as a page shows them.
-        console.stdout.print(rendered(ratio_table(findings), narrow=False))
+        console.show(ratio_table(findings), narrow=False)
     console.say_wrote(*written)

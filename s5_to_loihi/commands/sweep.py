@@ -13,8 +13,6 @@ from s5_to_loihi.files.writing import write_json
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
-#: Columns that a table may take in a file or a pipe.
-WIDE = 200
 
 
 def sweep(
@@ -55,7 +53,6 @@ def sweep(
     # Heavy imports, which other commands need not wait for.
     from s5_to_loihi.reports import sweep_tables
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
-    from s5_to_loihi.reports.terminal import rendered
     from s5_to_loihi.sweeping import cluster
     from s5_to_loihi.sweeping.inputs import tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
@@ -92,8 +89,7 @@ def sweep(
         console.print_json(results)
         return
     varied = plan.varied or ("checkpoint",)
-    table = rendered(sweep_tables.point_table(results, varied))
-    console.stdout.print(table, width=None if console.stdout.is_terminal else WIDE)
+    console.show(sweep_tables.point_table(results, varied))
     failures = sweep_tables.failure_table(results, varied)
     if failures is not None:
         console.show(failures)

@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from s5_to_loihi.simulation import Totals
 
 
+def size_in_words(network: Network) -> str:
+    """Return how large a network is."""
+    return (
+        f"{len(network.groups)} groups, {sum(group.size for group in network.groups):,} neurons,"
+        f" {network.synapse_count:,} synapses, latency {network.latency} timesteps"
+    )
+
+
 def network_table(network: Network) -> Table:
     """One row a group: neurons, phase, and the synapses that end there."""
     return table(
-        f"{network.name}: {len(network.groups)} groups,"
-        f" {sum(group.size for group in network.groups):,} neurons,"
-        f" {network.synapse_count:,} synapses, latency {network.latency} timesteps",
+        f"{network.name}: {size_in_words(network)}",
         network.groups,
         {
             "group": lambda group: group.name,
