@@ -27,7 +27,7 @@ from s5_to_loihi.quantization.precision import Precision, read_precision
 from s5_to_loihi.reports import quantization_tables
 from s5_to_loihi.reports.network_tables import network_table
 from s5_to_loihi.reports.run_tables import run_table
-from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulation import read_data
 
 
 def compile_command(
@@ -47,6 +47,7 @@ def compile_command(
     conjugate_symmetry: console.SymmetryOption = None,
     readout: console.ReadoutOption = Readout.EACH_TOKEN,
     sequence_length: console.LengthOption = None,
+    layout: console.LayoutOption = None,
     vector_tokens: int = Option(
         128, "--tokens", metavar="N", min=1, help="Recorded tokens to keep, from the first."
     ),
@@ -85,7 +86,7 @@ def compile_command(
     with console.progress("Quantizing", "groups") as advance:
         made = quantize_checkpoint(
             export,
-            read_array(calibration),
+            read_data(calibration, layout, sequence_length),
             options=LoadOptions(glu=glu, conjugate_symmetric=conjugate_symmetry, readout=said),
             sequence_length=sequence_length,
             name=console.network_name(output),
@@ -140,7 +141,7 @@ def quantize(
     ),
     calibration: Path = Option(
         ...,
-        help="(tokens, features) or (tokens, sequences, features) as .npy or .npz, or a"
+        help="(tokens, features) or (tokens, sequences, features) values as .npy or .npz, or a"
         " recording (.wav) for a denoiser. A few thousand tokens do.",
     ),
     output: Path = Option(..., "--output", "-o", help="The bundle to write."),
@@ -203,6 +204,7 @@ def quantize(
         None, metavar="KIND", help="each_token: regression; last, mean: classification."
     ),
     sequence_length: console.LengthOption = None,
+    layout: console.LayoutOption = None,
     force: bool = Option(False, "--force", help="Accept a network whose outputs never change."),
     as_json: console.JsonOption = False,
 ) -> None:
@@ -229,8 +231,9 @@ def quantize(
     with console.progress("Quantizing", "groups") as advance:
         made = quantize_checkpoint(
             checkpoint,
-            read_array(calibration),
-            held_out=None if held_out is None else read_array(held_out),
+            read_data(calibration, layout, sequence_length),
+            held_out=None if held_out is None else read_data(held_out, layout, sequence_length),
+            where=(str(calibration), str(held_out or "held-out data")),
             precision=wanted,
             options=LoadOptions(
                 discretization=discretization,

@@ -26,6 +26,7 @@ from rich.progress import (
 
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.float_model import GluVariant
+from s5_to_loihi.inputs import Layout
 from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.reports.table import Table
@@ -76,7 +77,25 @@ ReadoutOption = Annotated[
 ]
 LengthOption = Annotated[
     int | None,
-    typer.Option("--length", metavar="N", min=1, help="Tokens a sequence, for --readout mean."),
+    typer.Option(
+        "--length",
+        metavar="N",
+        min=1,
+        help="Tokens a sequence, for --readout mean. Default: those of the data.",
+    ),
+]
+RawOption = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="Integers in the data are integers of the input format. Default: values, 3 is 3.0.",
+    ),
+]
+LayoutOption = Annotated[
+    Layout | None,
+    typer.Option(
+        help="Which of three axes comes first. Default: tokens, and asked where in doubt.",
+    ),
 ]
 BackendsOption = Annotated[
     list[Backend] | None,

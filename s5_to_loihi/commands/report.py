@@ -25,6 +25,8 @@ def report(
         "--input",
         help="Data to count activity with (.npy, .npz, .wav). Default: the recorded tokens.",
     ),
+    raw: console.RawOption = False,
+    layout: console.LayoutOption = None,
     clean: Path | None = Option(
         None, help="The clean version of the recording in --input, for its SI-SNR."
     ),
@@ -75,6 +77,8 @@ def report(
         baselines=tuple(baselines or ()),
         measure=measure,
         seed=seed,
+        raw=raw,
+        layout=layout,
     )
     with console.stages() as begin:
         findings = gather(sources, begin)
