@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,12 +24,11 @@ from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_passes
-from s5_to_loihi.quantization.calibration import calibration_and_held_out
-from s5_to_loihi.quantization.folding import fold
 from s5_to_loihi.quantization.precision import Precision
-from s5_to_loihi.quantization.quantizer import quantize_folded
-from s5_to_loihi.quantization.report import QuantizationReport, report
 from s5_to_loihi.simulators.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from s5_to_loihi.quantization.report import QuantizationReport
 
 #: Held-out tokens and sequences whose integers a bundle of our own keeps to verify with.
 VECTOR_TOKENS, VECTOR_SEQUENCES = 128, 2
@@ -125,6 +125,12 @@ def quantize(
         InputError: the data are not fit to calibrate with, or bits are not allowed.
         CapacityError: something does not fit its register.
     """
+    # Compiled loops, which an export need not wait for.
+    from s5_to_loihi.quantization.calibration import calibration_and_held_out
+    from s5_to_loihi.quantization.folding import fold
+    from s5_to_loihi.quantization.quantizer import quantize_folded
+    from s5_to_loihi.quantization.report import report
+
     loaded = load(checkpoint, options)
     original = replace(loaded.model, name=name or loaded.model.name)
     model, notes = original, loaded.notes

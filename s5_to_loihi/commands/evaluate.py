@@ -11,7 +11,7 @@ from typer import Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.inputs import Layout
@@ -43,7 +43,7 @@ class Denoiser(str, Enum):
 
 
 def evaluate(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     noisy: Path | None = Option(
         None, help="A folder of noisy recordings (.wav).", rich_help_panel=DENOISERS
     ),
@@ -117,11 +117,11 @@ def evaluate(
         metavar="DIRECTORY",
         help="Keep results there: results.json, a picture, what is done so far.",
     ),
-    jobs: console.JobsOption = None,
+    jobs: choices.JobsOption = None,
     retry_failed: bool = Option(
         False, "--retry-failed", help="Compute those measurements again that failed."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Evaluate a network on a test set: a denoiser on pairs of recordings, others on answers.
 

@@ -9,13 +9,13 @@ from typer import Option
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import read_measured
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.simulation import Typical, read_typical
 
 
 def profile(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     inputs: Path | None = Option(
         None,
         "--input",
@@ -23,15 +23,15 @@ def profile(
         help="What to count activity with: values (.npy, .npz) or a recording (.wav). Default:"
         " the tokens recorded in the bundle.",
     ),
-    raw: console.RawOption = False,
-    layout: console.LayoutOption = None,
-    system: console.SystemOption = None,
+    raw: choices.RawOption = False,
+    layout: choices.LayoutOption = None,
+    system: choices.SystemOption = None,
     hop: float = Option(8.0, metavar="MS", min=1e-3, help="Milliseconds a token in real time."),
-    measured: console.MeasuredOption = None,
+    measured: choices.MeasuredOption = None,
     seed: int = Option(
         0, min=0, max=LARGEST_SEED, help="Of the drawn constants, and of a mapping made here."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Estimate latency and energy of a network on Loihi 2, with ranges.
 

@@ -9,13 +9,13 @@ from typer import Argument, Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.simulation import simulate_file
 
 
 def run(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     inputs: Path = Argument(
         ...,
         metavar="INPUT",
@@ -23,15 +23,15 @@ def run(
         " recording (.wav).",
     ),
     output: Path = Option(..., "--output", "-o", help="The .npy to write: integers, int32."),
-    raw: console.RawOption = False,
-    layout: console.LayoutOption = None,
+    raw: choices.RawOption = False,
+    layout: choices.LayoutOption = None,
     saturate: bool = Option(
         False, "--saturate", help="Clip values outside the input format, and count."
     ),
     threads: int | None = Option(
         None, min=1, help="Sequences at the same time. Default: all processors."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Run a network on data of any length with the fast simulator.
 
