@@ -76,8 +76,8 @@ def arranged(
         length: tokens a sequence, where that is known otherwise.
 
     Raises:
-        InputError: neither integers nor floats, not two or three axes; no layout is given and the sequences seem to come first;
-            lengths that do not suit the values.
+        InputError: neither integers nor floats, not two or three axes; no layout is given and the
+            sequences seem to come first; lengths that do not suit the values.
     """
     values = np.asanyarray(values)
     _check_kind_and_axes(values, where)
