@@ -20,6 +20,7 @@ from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.quantization.formats import channel_exponents
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
+    Digits,
     Moments,
     RoundedRows,
     choose_digits,
@@ -91,7 +92,7 @@ class TensorScale:
     part: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RoundedMatrix:
     """What happened to a weight matrix.
 
@@ -100,12 +101,19 @@ class RoundedMatrix:
         bits: of an integer.
         parameters: non-zero entries of the float matrix; real and imaginary parts count apart.
         zeroed: how many of them became zero.
+        digits: how the integers are written.
+        parts: names of the synapses that its columns became, side by side.
+        unrounded: (out, parts * in) the float matrix in steps of its rows: what the integers are
+            nearest to, but for what makes up for errors.
     """
 
     name: str
     bits: int
     parameters: int
     zeroed: int
+    digits: Digits
+    parts: tuple[str, ...]
+    unrounded: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +165,17 @@ class Draft:
         widest = max(source.format.bits for _, source, _ in parts)
         rows = round_rows(scaled, data, bits, largest_weight_sum(widest))
         parameters, kept = np.count_nonzero(scaled), np.count_nonzero(rows.integers)
-        self.matrices.append(RoundedMatrix(name, bits, int(parameters), int(parameters - kept)))
+        self.matrices.append(
+            RoundedMatrix(
+                name,
+                bits,
+                int(parameters),
+                int(parameters - kept),
+                rows.digits,
+                tuple(part for part, _, _ in parts),
+                scaled / np.where(rows.steps > 0, rows.steps, 1)[:, None],
+            )
+        )
         columns = np.split(rows.integers, len(parts), axis=1)
         for (part, source, target), integers in zip(parts, columns, strict=True):
             split = rows.digits.split(integers)
