@@ -14,8 +14,13 @@ from s5_to_loihi.files.reading import opened
 
 #: How zip archives begin, which the files of NumPy and of PyTorch are.
 ZIP_START = b"PK\x03\x04"
-#: What an archive may unpack to: so many bytes, and so many times its own.
-ANY_UNPACKED, MOST_EXPANSION = 64 << 20, 32
+#: The kinds of types that are numbers, as numpy calls them.
+NUMBERS = "fciub"
+#: What an archive may unpack to: so many bytes, or so many times its own. Packed recordings of
+#: events, which are nearly all zero, shrink twentyfold.
+ANY_UNPACKED, MOST_EXPANSION = 256 << 20, 32
+#: Bytes that are unpacked at a time.
+_PIECE = 1 << 20
 #: Bytes of the list of an archive's entries: twenty thousand arrays have a third of it.
 LARGEST_DIRECTORY = 8 << 20
 #: The end of an archive: its record, and before it those of archives of more than 4 GiB, which
@@ -28,7 +33,7 @@ _LONGEST_END = _LARGER_END_SIZE + _LOCATOR_SIZE + _END_SIZE + _LONGEST_COMMENT
 
 def unpacked_limit(packed: int) -> int:
     """Return the most bytes that so many packed ones may become."""
-    return ANY_UNPACKED + MOST_EXPANSION * packed
+    return max(ANY_UNPACKED, MOST_EXPANSION * packed)
 
 
 def check_zip(stream: BinaryIO) -> None:
@@ -65,6 +70,7 @@ def read_npz(
     most: int,
     error: type[S5ToLoihiError] = InputError,
     if_damaged: str = "",
+    kinds: str = NUMBERS,
 ) -> dict[str, np.ndarray]:
     """Read the arrays of a ``.npz`` file; nothing in it is run.
 
@@ -74,13 +80,14 @@ def read_npz(
         most: arrays.
         error: what to raise.
         if_damaged: what to do about a file that is none.
+        kinds: of types that arrays may have, as numpy calls them.
 
     Returns:
         Name -> array, in the order of the file.
 
     Raises:
         S5ToLoihiError: of the kind ``error``: it cannot be read, is no regular file, damaged, too
-            large, unpacks to far more than it is, or holds something else than numbers.
+            large, unpacks to far more than it is, or holds arrays of another kind.
     """
     where = os.fspath(path)
     with opened(path, error, if_damaged) as stream:
@@ -89,7 +96,7 @@ def read_npz(
             with zipfile.ZipFile(stream) as archive:
                 _check_entries(archive, os.fstat(stream.fileno()).st_size, largest, most)
                 return {
-                    entry.filename.removesuffix(".npy"): _array(archive, entry)
+                    entry.filename.removesuffix(".npy"): _array(archive, entry, kinds)
                     for entry in archive.infolist()
                     if entry.filename.endswith(".npy")
                 }
@@ -112,7 +119,7 @@ def _check_entries(archive: zipfile.ZipFile, packed: int, largest: int, most: in
         )
 
 
-def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: str) -> np.ndarray:
     """Return the array of a ``.npy`` entry; its size is checked before memory is taken for it."""
     with archive.open(entry) as stream:
         version = np.lib.format.read_magic(stream)
@@ -123,13 +130,16 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
         if read_header is None:
             raise ValueError(f"version {version} of .npy")
         shape, fortran, dtype = read_header(stream)
-        if dtype.hasobject or dtype.kind not in "fciub":
+        if dtype.hasobject or dtype.kind not in kinds:
             raise ValueError(f"an array of {dtype}, not of numbers")
         length = math.prod(shape) * dtype.itemsize
         if not 0 <= length <= entry.file_size:
             raise ValueError(f"an array {shape} of {dtype} in {entry.file_size} bytes")
-        content = stream.read()
-    if len(content) != length:
-        raise ValueError(f"an array {shape} of {dtype} has {len(content)} bytes")
-    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
-    return array.astype(dtype.newbyteorder("="))
+        content = np.empty(length, dtype=np.uint8)
+        for start in range(0, length + 1, _PIECE):
+            piece = stream.read(_PIECE)
+            if len(piece) != min(_PIECE, length - start):
+                raise ValueError(f"an array {shape} of {dtype} has not {length:,} bytes")
+            content[start : start + len(piece)] = np.frombuffer(piece, np.uint8)
+    array = content.view(dtype).reshape(shape, order="F" if fortran else "C")
+    return array.astype(dtype.newbyteorder("="), copy=False)
