@@ -13,7 +13,7 @@ import numpy as np
 from s5_to_loihi import audio
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.arrays import read_npz
+from s5_to_loihi.files.arrays import ANY_PLAIN, read_npz
 from s5_to_loihi.files.writing import allocated, replacing
 from s5_to_loihi.inputs import (
     Data,
@@ -281,7 +281,8 @@ def read_array(path: str | os.PathLike[str], beside: str | None = None) -> np.nd
             return np.lib.format.open_memmap(path, mode="r")
         except Exception as error:  # a broken header surfaces as almost any exception
             raise InputError(str(path), f"cannot be read ({error})", "Save it with numpy") from None
-    arrays = read_npz(path, LARGEST_ARCHIVE, MOST_ARRAYS, if_damaged="Save it with numpy")
+    do = "Save it with numpy"
+    arrays = read_npz(path, LARGEST_ARCHIVE, MOST_ARRAYS, if_damaged=do, kinds=ANY_PLAIN)
     names = tuple(arrays)
     if beside is not None:
         return arrays.get(beside)

@@ -381,7 +381,7 @@ def test_truncated_files_are_refused(tmp_path, name, left):
 def test_an_archive_of_something_else_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "in.npz", "w") as archive:
         archive.writestr("readme.txt", "no array")
-    refused(tmp_path, tmp_path / "in.npz", "neither integers nor floats")
+    refused(tmp_path, tmp_path / "in.npz", "holds nothing. Give a file with one array")
 
 
 @settings(max_examples=300, deadline=None)

@@ -16,6 +16,8 @@ from s5_to_loihi.files.reading import opened
 ZIP_START = b"PK\x03\x04"
 #: The kinds of types that are numbers, as numpy calls them.
 NUMBERS = "fciub"
+#: Likewise of all types that are no objects: numbers, texts, times.
+ANY_PLAIN = NUMBERS + "USmM"
 #: What an archive may unpack to: so many bytes, or so many times its own. Packed recordings of
 #: events, which are nearly all zero, shrink twentyfold.
 ANY_UNPACKED, MOST_EXPANSION = 256 << 20, 32
@@ -102,7 +104,9 @@ def read_npz(
                 }
         except Exception as failure:  # a damaged file surfaces as almost any exception of a parser
             reason = " ".join(str(failure).split())[:200] or type(failure).__name__
-            raise error(where, f"is damaged or no .npz file ({reason})", if_damaged) from None
+            raise error(
+                where, f"cannot be read as .npz: it is damaged or none ({reason})", if_damaged
+            ) from None
 
 
 def _check_entries(archive: zipfile.ZipFile, packed: int, largest: int, most: int) -> None:
