@@ -243,12 +243,13 @@ def test_a_dask_cluster_gives_the_same_results(plan, first, scheduler, tmp_path)
     }
 
 
-def test_a_point_that_hangs_on_a_cluster(scheduler, tmp_path):
+def test_a_point_that_hangs_on_a_cluster(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.5)
     tasks = tasks_of(tmp_path, {"hangs": "sleep 600", "good": "square", "other": "sleep 0.1"})
-    found = cluster.execute(tasks, sweep_points.compute, scheduler, timeout=6)
+    found = cluster.execute(tasks, sweep_points.compute, scheduler, timeout=3)
     errors = {task.settings["name"]: outcome.error for task, outcome in found}
     assert errors == {
-        "hangs": "did not end within 6 s and was ended (--timeout)",
+        "hangs": "did not end within 3 s and was ended (--timeout)",
         "good": None,
         "other": None,
     }
