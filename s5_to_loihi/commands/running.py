@@ -19,10 +19,12 @@ def run(
     inputs: Path = Argument(
         ...,
         metavar="INPUT",
-        help="(tokens, features) or (tokens, batch, features) as .npy or .npz, integers or"
-        " floats; or a recording (.wav).",
+        help="(tokens, features) or (tokens, sequences, features) values as .npy or .npz, or a"
+        " recording (.wav).",
     ),
     output: Path = Option(..., "--output", "-o", help="The .npy to write: integers, int32."),
+    raw: choices.RawOption = False,
+    layout: choices.LayoutOption = None,
     saturate: bool = Option(
         False, "--saturate", help="Clip values outside the input format, and count."
     ),
@@ -43,7 +45,14 @@ def run(
     started = time.perf_counter()
     with console.progress("Simulating", "tokens") as advance:
         totals = simulate_file(
-            network, inputs, output, saturate=saturate, threads=threads, on_progress=advance
+            network,
+            inputs,
+            output,
+            saturate=saturate,
+            raw=raw,
+            layout=layout,
+            threads=threads,
+            on_progress=advance,
         )
     seconds = time.perf_counter() - started
     count = totals.tokens * totals.sequences
@@ -56,6 +65,7 @@ def run(
                 "sequences": totals.sequences,
                 "seconds": seconds,
                 "saturated": totals.saturated,
+                "notes": totals.notes,
                 "activity_per_token": {
                     name: {
                         "messages": totals.messages[index] / count,
@@ -67,6 +77,7 @@ def run(
             }
         )
         return
+    console.say_notes(totals.notes)
     console.show(activity_table(totals))
     console.say(
         f"{totals.sequences} x {totals.tokens:,} tokens in {seconds:.2f} s"
