@@ -130,10 +130,10 @@ class Recipe:
 
     name: str = "model"
     data: Data = Data()
-    model: Architecture = Architecture()
+    model: Architecture = field(default_factory=Architecture)
     readout: Readout = Readout.LAST
     training: Schedule = Schedule()
-    sparsity: Pruning = Pruning(0.0)
+    sparsity: Pruning = field(default_factory=lambda: Pruning(0.0))
     integers: Integers = Integers()
     machine: Machine = Machine()
 

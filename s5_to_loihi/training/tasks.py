@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from s5_to_loihi import audio
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.inputs import Data
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.training import losses, spectra
 from s5_to_loihi.training.data import Sequences, Sound, read_sequences, read_sound
@@ -192,7 +193,7 @@ class Answering:
         return 10 * torch.log10(power / error)
 
     def calibration(self) -> np.ndarray:
-        """Whole sequences; what is behind an end repeats the last token."""
+        """Whole sequences; behind their ends they begin again."""
         count = self.train.inputs.shape[1]
         chosen = np.random.default_rng(self.recipe.training.seed).permutation(count)
         wanted = max(8, CALIBRATION_TOKENS // len(self.train.inputs))
@@ -225,9 +226,8 @@ def _valid_tokens(output: Tensor, batch: Batch) -> Tensor:
 
 
 def _padded(data: Sequences, chosen: np.ndarray) -> np.ndarray:
-    last = data.lengths[chosen] - 1
-    rows = np.minimum(np.arange(len(data.inputs))[:, None], last)
-    return data.inputs[rows, chosen].astype(np.float64)
+    sequences = Data(data.inputs[:, chosen], data.lengths[chosen])
+    return sequences.padded_with_themselves().astype(np.float64)
 
 
 class Denoising:
@@ -249,9 +249,7 @@ class Denoising:
         """Random cuts, of each recording as many as it is long."""
         schedule = self.recipe.training
         random = np.random.default_rng([schedule.seed, epoch])
-        counts = [
-            min(MOST_CUTS, max(1, len(clip) // self.length)) for clip in self.train.noisy
-        ]
+        counts = [min(MOST_CUTS, max(1, len(clip) // self.length)) for clip in self.train.noisy]
         order = random.permutation(np.repeat(np.arange(len(counts)), counts))
         starts = random.random(len(order))
         cuts = list(zip(order.tolist(), starts.tolist(), strict=True))

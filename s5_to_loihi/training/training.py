@@ -165,9 +165,7 @@ def _float_phase(
         return module
     pruner = Pruner(module, recipe.sparsity) if recipe.sparsity.sparsity else None
     schedule = recipe.training
-    phase = loop.Phase(
-        "float", schedule.epochs, schedule.rate, schedule.decay, schedule.activity
-    )
+    phase = loop.Phase("float", schedule.epochs, schedule.rate, schedule.decay, schedule.activity)
     loop.fit(task, module, phase, folder, recipe.machine, pruner, on_progress)
     if pruner is not None:
         pruner.update(1.0)
