@@ -6,6 +6,7 @@ those that it would have had.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ class Answering:
             raise InputError("readout", what, "Use last or mean")
         self.score_name = "accuracy" if classifies else "signal to error"
         self.score_unit = "%" if classifies else "dB"
-        self.sequence_length = None
+        self.sequence_length: int | None = None
         if self.readout is Readout.MEAN:
             lengths = {int(n) for one in (train, test) for n in np.unique(one.lengths)}
             if len(lengths) > 1:
@@ -166,13 +167,13 @@ class Answering:
             return Batch(tokens, made.lengths, made.answers)
 
         parts = np.split(order, range(schedule.batch, len(order), schedule.batch))
-        return [lambda part=part, i=i: batch(part, i) for i, part in enumerate(parts)]
+        return [functools.partial(batch, part, index) for index, part in enumerate(parts)]
 
     def test_batches(self) -> list[Callable[[], Batch]]:
         """See ``Task``."""
         count = self.test.inputs.shape[1]
         parts = np.split(np.arange(count), range(256, count, 256))
-        return [lambda part=part: _sequence_batch(self.test, part) for part in parts]
+        return [functools.partial(_sequence_batch, self.test, part) for part in parts]
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Cross entropy, or the squared error of tokens that are no padding."""
@@ -236,7 +237,8 @@ class Denoising:
     def __init__(self, recipe: Recipe, train: Sound, test: Sound):
         self.recipe, self.train, self.test = recipe, train, test
         self.inputs = self.outputs = audio.BINS
-        self.readout, self.sequence_length = Readout.EACH_TOKEN, None
+        self.readout = Readout.EACH_TOKEN
+        self.sequence_length: int | None = None
         self.score_name, self.score_unit = "SI-SNR", "dB"
         self.length = round(recipe.data.seconds * audio.RATE / audio.HOP) * audio.HOP
 
@@ -254,15 +256,13 @@ class Denoising:
         starts = random.random(len(order))
         cuts = list(zip(order.tolist(), starts.tolist(), strict=True))
         parts = [cuts[i : i + schedule.batch] for i in range(0, len(cuts), schedule.batch)]
-        return [lambda part=part: self._batch(self.train, part, self.length) for part in parts]
+        return [functools.partial(self._batch, self.train, part, self.length) for part in parts]
 
     def test_batches(self) -> list[Callable[[], Batch]]:
         """Each recording whole, or its beginning."""
         longest = round(LONGEST_TEST * audio.RATE)
         return [
-            lambda index=index, clip=clip: self._batch(
-                self.test, [(index, 0.0)], min(len(clip), longest)
-            )
+            functools.partial(self._batch, self.test, [(index, 0.0)], min(len(clip), longest))
             for index, clip in enumerate(self.test.noisy)
         ]
 
