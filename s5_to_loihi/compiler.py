@@ -78,6 +78,7 @@ class Quantization:
         original: the checkpoint's float model.
         model: the float model that the integers stand for: pruned if that was asked for.
         held_out: (T, N, F) float64, the data that the report is about.
+        warnings: what speaks against it, for people.
     """
 
     bundle: Bundle
@@ -85,6 +86,7 @@ class Quantization:
     original: S5Model
     model: S5Model
     held_out: np.ndarray
+    warnings: tuple[str, ...] = ()
 
 
 def quantize(
@@ -127,6 +129,7 @@ def quantize(
     """
     # Compiled loops, which an export need not wait for.
     from s5_to_loihi.quantization.calibration import calibration_and_held_out
+    from s5_to_loihi.quantization.doubts import doubts
     from s5_to_loihi.quantization.folding import fold
     from s5_to_loihi.quantization.quantizer import quantize_folded
     from s5_to_loihi.quantization.report import report
@@ -161,7 +164,8 @@ def quantize(
         source=loaded.source,
         notes=(*notes, *quantized.notes),
     )
-    return Quantization(bundle, findings, original, model, measured)
+    warnings = doubts(findings, data, measured, where)
+    return Quantization(bundle, findings, original, model, measured, warnings)
 
 
 def _sequences(

@@ -287,6 +287,21 @@ def refuse_floats(network: Network, tokens: np.ndarray, where: str) -> None:
         )
 
 
+#: More than this share of values outside the input format is no accident.
+MOST_SATURATED = 0.01
+
+
+def saturated_said(saturated: int, of: int, where: str) -> tuple[str, ...]:
+    """Say that too many values were clipped to the input format; nothing if few were."""
+    if saturated <= MOST_SATURATED * of:
+        return ()
+    return (
+        f"{saturated / of:.1%} of the values of {where} are outside the input format and were"
+        f" clipped (more than {MOST_SATURATED:.0%}): the data are larger than the calibration's;"
+        " scale them, or quantize with data like them",
+    )
+
+
 def integers_said(data: np.ndarray, where: str, raw: bool) -> tuple[str, ...]:
     """Return what to say of how integers were understood; nothing for floats."""
     if np.asarray(data).dtype.kind == "f" or raw:

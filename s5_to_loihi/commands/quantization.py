@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.compiler import Quantization
 from s5_to_loihi.compiler import quantize as quantize_checkpoint
-from s5_to_loihi.denoising import Score, compare_denoising
+from s5_to_loihi.denoising import Score, compare_denoising, unrelated
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.float_model import Activation, Discretization
@@ -24,6 +25,7 @@ from s5_to_loihi.quantization.precision import Precision, read_precision
 from s5_to_loihi.reports import quantization_tables
 from s5_to_loihi.reports.network_tables import network_table, size_in_words
 from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.table import Mark
 from s5_to_loihi.simulation import read_data
 
 
@@ -113,6 +115,7 @@ def quantize(
     ),
     sequence_length: choices.LengthOption = None,
     layout: choices.LayoutOption = None,
+    strict: choices.StrictOption = False,
     force: bool = Option(False, "--force", help="Accept a network whose outputs never change."),
     details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
@@ -169,11 +172,9 @@ def quantize(
         scores = compare_denoising(
             made.model, made.bundle.network, audio.read_wav(noisy), audio.read_wav(clean)
         )
-    if picture is not None:
-        from s5_to_loihi.reports.ranges import draw_ranges
-
-        draw_ranges(made.report, picture)
-    finish(made, output, details, as_json, scores, picture)
+        apart = unrelated([score.noisy for score in scores], str(clean))
+        made = dataclasses.replace(made, warnings=(*made.warnings, *apart))
+    finish(made, output, details, as_json, strict, scores, picture)
 
 
 def finish(
@@ -181,10 +182,20 @@ def finish(
     output: Path,
     details: bool,
     as_json: bool,
+    strict: bool = False,
     scores: Sequence[Score] = (),
     picture: Path | None = None,
 ) -> None:
-    """Write the bundle and print the report."""
+    """Write the bundle and print the report.
+
+    Raises:
+        VerificationError: there are warnings, and ``strict``; nothing is written then.
+    """
+    console.require(f"{output}, not written", made.warnings, strict)
+    if picture is not None:
+        from s5_to_loihi.reports.ranges import draw_ranges
+
+        draw_ranges(made.report, picture)
     bundle.write(made.bundle, output)
     if as_json:
         console.print_json(
@@ -192,6 +203,7 @@ def finish(
                 "bundle": str(output),
                 "network": to_text(made.bundle.network).splitlines(),
                 "notes": made.bundle.notes,
+                "warnings": made.warnings,
                 "report": made.report,
                 "si_snr_db": scores or None,
             }
@@ -231,6 +243,8 @@ def _summary(
         f"Wrote {output}: output SQNR {quantization_tables.decibels(report.signal_to_noise)} dB"
         f" on {report.held_out_tokens:,} held-out tokens",
         facts,
+        Mark.NOTICE if made.warnings else Mark.GOOD,
+        warnings=made.warnings,
         notes=made.bundle.notes,
         next=f"s5-to-loihi verify {shlex.quote(str(output))}",
     )
