@@ -264,16 +264,17 @@ def read_array(path: str | os.PathLike[str], beside: str | None = None) -> np.nd
         InputError: missing, damaged, of another kind, or several arrays.
     """
     path = Path(path)
-    if path.suffix == ".wav":
+    suffix = path.suffix.lower()
+    if suffix == ".wav":
         recording = audio.resample(audio.read_wav(path))
         features = [audio.features(audio.analyse(channel)) for channel in recording.samples]
         return np.stack(features, axis=1)
-    if path.suffix not in (".npy", ".npz"):
+    if suffix not in (".npy", ".npz"):
         raise InputError(str(path), f"has the suffix '{path.suffix}'", "Give .npy, .npz or .wav")
     if not path.is_file():
         raise InputError(str(path), "is not a file" if path.exists() else "does not exist")
     try:
-        if path.suffix == ".npy":
+        if suffix == ".npy":
             return np.lib.format.open_memmap(path, mode="r")
         with path.open("rb") as stream, np.lib.npyio.NpzFile(stream) as archive:
             names = archive.files

@@ -138,7 +138,7 @@ def quantize(
     chosen = {name: value for name, value in bits.items() if value is not None}
     wanted = read_precision(precision, chosen) if precision else Precision(**chosen)
     noisy = held_out
-    if clean is not None and (noisy is None or noisy.suffix != ".wav"):
+    if clean is not None and (noisy is None or noisy.suffix.lower() != ".wav"):
         raise InputError(str(clean), "needs the noisy version", "Give --held-out NOISY.wav")
     with console.progress("Quantizing", "groups") as advance:
         made = quantize_checkpoint(

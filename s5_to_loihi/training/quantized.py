@@ -36,7 +36,7 @@ from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE
 from s5_to_loihi.network.ranges import program
 from s5_to_loihi.passes.pipeline import run_passes
-from s5_to_loihi.quantization.draft import RoundedMatrix
+from s5_to_loihi.quantization.draft import Unrounded
 from s5_to_loihi.quantization.quantizer import Quantized
 from s5_to_loihi.quantization.rounding import largest_weight_sum
 from s5_to_loihi.training.modules import read_out
@@ -69,15 +69,15 @@ class _Matrix(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, matrix: RoundedMatrix, integers: np.ndarray, largest_sum: int):
+    def __init__(self, matrix: Unrounded, integers: np.ndarray, largest_sum: int):
         super().__init__()
         self.matrix, self.largest_sum = matrix, largest_sum
-        self.highest = matrix.digits.largest(matrix.bits)
+        self.highest = matrix.digits.largest(matrix.matrix.bits)
         # The quantizer's integers, and as near as they allow to the float weights.
         within = 0.5 - MARGIN
-        latent = np.clip(matrix.unrounded, integers - within, integers + within)
+        latent = np.clip(matrix.weights, integers - within, integers + within)
         self.value = nn.Parameter(torch.tensor(latent / self.highest))
-        self.register_buffer("mask", torch.tensor((matrix.unrounded != 0).astype(np.float64)))
+        self.register_buffer("mask", torch.tensor((matrix.weights != 0).astype(np.float64)))
 
     def forward(self) -> Tensor:
         """Return the integers, float64."""
@@ -101,7 +101,7 @@ class _Matrix(nn.Module):
 
     @property
     def _one_port(self) -> bool:
-        return self.matrix.name.endswith(".C")
+        return self.matrix.matrix.name.endswith(".C")
 
     def digits(self) -> list[np.ndarray]:
         """Return the digits of the integers, the lowest first."""
@@ -219,7 +219,7 @@ class QuantizedNetwork(nn.Module):
         self.matrices = nn.ModuleDict()
         self.part_of: dict[str, tuple[str, int]] = {}
         edges = {edge.name: edge for edge in network.synapses}
-        for matrix in quantized.matrices:
+        for matrix in quantized.unrounded:
             integers = _integers(matrix, edges)
             bits = max(
                 (
@@ -229,7 +229,7 @@ class QuantizedNetwork(nn.Module):
                 ),
                 default=16,
             )
-            key = matrix.name.replace(".", "/")
+            key = matrix.matrix.name.replace(".", "/")
             self.matrices[key] = _Matrix(matrix, integers, largest_weight_sum(bits))
             for index, part in enumerate(matrix.parts):
                 self.part_of[part] = (key, index)
@@ -414,11 +414,15 @@ class QuantizedNetwork(nn.Module):
             left = int(np.count_nonzero(integers))
             own = module.matrix
             latent = module.value.detach().cpu().numpy() * module.highest
-            mask = module.mask.cpu().numpy()
+            zeroed = own.matrix.parameters - left
             matrices.append(
-                replace(own, zeroed=own.parameters - left, unrounded=np.where(mask, latent, 0))
+                replace(
+                    own,
+                    matrix=replace(own.matrix, zeroed=zeroed),
+                    weights=np.where(module.mask.cpu().numpy(), latent, 0),
+                )
             )
-        return replace(self.source, network=self.network(), matrices=tuple(matrices))
+        return replace(self.source, network=self.network(), unrounded=tuple(matrices))
 
 
 def _digit_of(name: str) -> str:
@@ -427,9 +431,9 @@ def _digit_of(name: str) -> str:
     return stem if digit.isdigit() else ""
 
 
-def _integers(matrix: RoundedMatrix, edges: Mapping[str, Synapses]) -> np.ndarray:
+def _integers(matrix: Unrounded, edges: Mapping[str, Synapses]) -> np.ndarray:
     """Return a matrix's integers (out, parts * in), put together from its digits."""
-    rows, columns = matrix.unrounded.shape
+    rows, columns = matrix.weights.shape
     parts = []
     for part in matrix.parts:
         total = np.zeros((rows, columns // len(matrix.parts)), dtype=np.int64)

@@ -45,7 +45,7 @@ SPECTRAL = 1.0
 TRAINING_SEED, HELD_OUT_SEED = 1, 1_000_003
 #: Learning rates: of the float models; of finetuning, by bits of the weights.
 RATE, DECAY = 4e-3, 0.01
-FINE_RATES = {8: 3e-4, 4: 1e-3, 3: 1.5e-3, 2: 2e-3}
+FINE_RATES = {8: 3e-4, 4: 1e-3, 3: 2e-3, 2: 4e-3}
 
 
 @dataclass(frozen=True)
