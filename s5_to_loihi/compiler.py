@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +20,13 @@ from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model
-from s5_to_loihi.inputs import Data, arranged, cut_for_mean
+from s5_to_loihi.inputs import Data, Layout, arranged, cut_for_mean
 from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.precision import Precision
+from s5_to_loihi.quantization.provenance import Choices, source_of
 from s5_to_loihi.simulators.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -100,6 +102,8 @@ def quantize(
     sequence_length: int | None = None,
     name: str | None = None,
     force: bool = False,
+    files: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
+    layout: Layout | None = None,
     where: tuple[str, str] = ("calibration data", "held-out data"),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     observe: Callable[[str, Network], None] = lambda step, network: None,
@@ -118,6 +122,9 @@ def quantize(
         sequence_length: tokens a sequence, for the readout ``mean``; by default those of the data.
         name: the network's name; by default the checkpoint's.
         force: accept a network all of whose outputs are constant.
+        files: role (``calibration``, ``held-out``) -> the file that the data come from: its name
+            and digest are kept in the bundle.
+        layout: that was said of the files, to be kept in the bundle.
         where: what to call the calibration data and the held-out ones in an error.
         on_progress: called with groups done and in all.
         observe: called after every pass with its name and the network.
@@ -147,7 +154,7 @@ def quantize(
     data, measured = calibration_and_held_out(
         folded, typical.values, None if rest is None else rest.values, where
     )
-    notes = (*notes, *typical.notes, *(() if rest is None else rest.notes))
+    notes = (*typical.notes, *(() if rest is None else rest.notes), *notes)
     quantized = quantize_folded(folded, data, precision, len(data), on_progress, observe)
     findings = report(model, quantized, data, measured)
     if findings.constant_outputs == findings.outputs and not force:
@@ -158,10 +165,21 @@ def quantize(
             "Give more bits, calibrate with typical data, or force it (--force)",
         )
     network = quantized.network
+    chosen = Choices(original.name, options, precision, sparsity, sequence_length, layout, force)
+    source = source_of(
+        loaded.source,
+        chosen,
+        {"calibration": data.shape, "held-out": measured.shape},
+        files,
+        {
+            "output SQNR on held-out data": findings.signal_to_noise,
+            "on calibration data": findings.calibration_signal_to_noise,
+        },
+    )
     bundle = Bundle(
         network=network,
         vectors=_own_vectors(network, measured),
-        source=loaded.source,
+        source=source,
         notes=(*notes, *quantized.notes),
     )
     warnings = doubts(findings, data, measured, where)
