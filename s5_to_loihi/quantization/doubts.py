@@ -30,12 +30,9 @@ def doubts(
     """
     low = report.signal_to_noise is not None and report.signal_to_noise < LEAST_RATIO
     limit = SUSPECTED if low else OUTLYING
-    outliers = [
-        found
-        for data, name in zip((calibration, held_out), where, strict=True)
-        if (found := outlier(data, name, limit))
-    ]
-    found = []
+    pairs = zip((calibration, held_out), where, strict=True)
+    outliers = [said for data, name in pairs if (said := outlier(data, name, limit))]
+    found: list[str] = []
     if low:
         reason = outliers[0] if outliers else _other_reason(report, calibration, held_out, where)
         found.append(
