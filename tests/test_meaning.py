@@ -1,7 +1,10 @@
 """What data mean: integers, axes, lengths, bad data; against an evaluation that is not ours."""
 
+import hashlib
+import inspect
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from numpy.testing import assert_array_equal
 import s5_to_loihi as s5
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.cli import COMMANDS
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import limits, to_floats
 from s5_to_loihi.float_model import evaluate
@@ -31,6 +35,8 @@ MODEL = DATA / "checkpoints" / "s5_flax_rescaled.msgpack"
 with np.load(DATA / "meaning.npz") as _loaded:
     COUNTS, COUNTS_EXPECTED, SEQUENCES, LAST_EXPECTED = (_loaded[one] for one in _loaded.files)
 FEATURES, OUTPUTS = 6, 3
+#: Commands that read no data.
+WITHOUT_DATA = {"doctor", "cache"}
 #: dB below which outputs are another model's.
 LEAST = 30
 
@@ -518,8 +524,6 @@ def test_a_bundle_says_what_it_was_made_from_and_is_made_again_to_the_same_bytes
     first = here / "first.bundle"
     assert call("quantize", here / "model.msgpack", *data, *options, "-o", first)[0] == 0
     source = bundle.read(first).source
-    import hashlib
-
     digest = hashlib.sha256((here / "x.npy").read_bytes()).hexdigest()
     assert source["calibration sha256"] == digest
     assert source["calibration file"] == "x.npy"
@@ -550,3 +554,50 @@ def test_a_bundle_that_does_not_say_its_options_is_not_made_again(call, compiled
     code, _, error = call(*command, "--again", compiled)
     assert code == 1
     assert "does not say what was chosen for it" in error
+
+
+# The table of the documentation
+
+
+def _documented() -> dict[str, str]:
+    """First cells of ``docs/data.md``'s table of commands -> the rest of their rows."""
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+    table = text.split("| command |", 1)[1].split("\n\n", 1)[0]
+    rows = (line.strip("| ").split(" | ", 1) for line in table.splitlines()[2:])
+    return {name.strip("`"): rest for name, rest in rows}
+
+
+def test_the_documentation_says_of_every_command_what_data_mean():
+    assert set(_documented()) == {name for name in COMMANDS if name not in WITHOUT_DATA}
+
+
+@pytest.mark.parametrize("name", sorted(_documented()))
+def test_the_options_that_the_documentation_names_are_those_of_the_code(name):
+    command = COMMANDS[name]
+    function = getattr(import_module(f"s5_to_loihi.commands.{command.module}"), command.function)
+    parameters, row = inspect.signature(function).parameters, _documented()[name]
+    for option, parameter in (
+        ("--raw", "raw"),
+        ("--layout", "layout"),
+        ("--length", "sequence_length"),
+        ("--hop", "hop"),
+        ("--calibration", "calibration"),
+        ("--held-out", "held_out"),
+        ("--data", "data"),
+        ("--noisy", "noisy"),
+        ("--pairs", "pairs"),
+    ):
+        assert (f"`{option}`" in row) == (parameter in parameters), option
+    integers = row.split(" | ")[1]
+    # What may be raw is a value otherwise; what is a value is not called a token.
+    assert integers.startswith("values") == ("calibration" in parameters or "raw" in parameters)
+
+
+@pytest.mark.parametrize("name", ["run", "profile", "simulate", "as_tokens"])
+def test_the_documentation_says_what_python_takes(name):
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` | `"))
+    parameters = inspect.signature(getattr(s5, name)).parameters
+    taken = row.split("|")[2].strip(" `")
+    assert taken in parameters
+    assert ("`raw=True`" in row) == ("raw" in parameters) == (taken == "inputs")
