@@ -41,6 +41,7 @@ def wrapping_notes(network: Network, vectors: Vectors) -> list[str]:
     beyond = of = largest = 0
     for name in limits:
         constants = network.group(name).constants
+        assert isinstance(constants, StateConstants)
         for part in ("x_re", "x_im"):
             states = vectors.expected.get(f"{name}.{part}")
             if states is None:
