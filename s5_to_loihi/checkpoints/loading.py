@@ -14,6 +14,9 @@ from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import LayerNorm, S5Model
 
+#: How notes begin that say which of several things was taken, though another may be meant.
+CHOICES = ("directory: ", "items: ", "model: ", "batch norm statistics: ", "step_rescale: ")
+
 
 def load(path: str | os.PathLike[str], options: LoadOptions = LoadOptions()) -> LoadedCheckpoint:
     """Load a float checkpoint.
