@@ -10,12 +10,12 @@ from typing import Any
 
 from typer import Argument, Option
 
-from s5_to_loihi import audio, bundle
+from s5_to_loihi import bundle
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.compiler import Quantization
 from s5_to_loihi.compiler import quantize as quantize_checkpoint
-from s5_to_loihi.denoising import Score, compare_denoising, unrelated
+from s5_to_loihi.denoising import Score, compare_denoising, read_pair, unrelated
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.digest import file_digest
 from s5_to_loihi.files.writing import check_target
@@ -175,9 +175,11 @@ def quantize(
     made = _quantized(checkpoint, calibration, held_out, settings)
     scores: Sequence[Score] = ()
     if clean is not None and noisy is not None:
-        scores = compare_denoising(
-            made.model, made.bundle.network, audio.read_wav(noisy), audio.read_wav(clean)
-        )
+        pair = read_pair(noisy, clean)
+        scores = compare_denoising(made.model, made.bundle.network, *pair)
+        if not as_json:
+            # Those of the noisy one are the data's.
+            console.say_notes(note for note in pair[0].notes if note.startswith("clean: "))
         made = _with_scores(made, scores, clean)
     if wanted is not None:
         require_same_files(wanted, made.bundle.source, str(again))
@@ -293,5 +295,6 @@ def _summary(
         Mark.NOTICE if made.warnings else Mark.GOOD,
         warnings=made.warnings,
         notes=made.bundle.notes,
+        choices=made.choices,
         next=f"s5-to-loihi verify {shlex.quote(str(output))}",
     )
