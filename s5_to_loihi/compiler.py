@@ -12,7 +12,7 @@ import numpy as np
 from s5_to_loihi import intel_export
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import Vectors
-from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi.checkpoints.loading import CHOICES, load
 from s5_to_loihi.checkpoints.magnitude_pruning import pruned
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
@@ -78,6 +78,8 @@ class Quantization:
         original: the checkpoint's float model.
         model: the float model that the integers stand for: pruned if that was asked for.
         held_out: (T, N, F) float64, the data that the report is about.
+        choices: those of the bundle's notes that say which of several models, steps or rates was
+            taken, and how the data were read: another answer would be another network.
     """
 
     bundle: Bundle
@@ -85,6 +87,7 @@ class Quantization:
     original: S5Model
     model: S5Model
     held_out: np.ndarray
+    choices: tuple[str, ...] = ()
 
 
 def quantize(
@@ -144,7 +147,9 @@ def quantize(
     data, measured = calibration_and_held_out(
         folded, typical.values, None if rest is None else rest.values, where
     )
-    notes = (*notes, *typical.notes, *(() if rest is None else rest.notes))
+    read = (*typical.notes, *(() if rest is None else rest.notes))
+    choices = (*(note for note in notes if note.startswith(CHOICES)), *dict.fromkeys(read))
+    notes = (*notes, *read)
     quantized = quantize_folded(folded, data, precision, len(data), on_progress, observe)
     findings = report(model, quantized, data, measured)
     if findings.constant_outputs == findings.outputs and not force:
@@ -161,7 +166,7 @@ def quantize(
         source=loaded.source,
         notes=(*notes, *quantized.notes),
     )
-    return Quantization(bundle, findings, original, model, measured)
+    return Quantization(bundle, findings, original, model, measured, choices)
 
 
 def _sequences(

@@ -59,7 +59,8 @@ Advance = Callable[[int, int], None]
 
 def network_name(path: Path) -> str:
     """Return the name of a network that is written to a path."""
-    return path.resolve().name.removesuffix(".bundle") or "network"
+    name = path.resolve().name.removesuffix(".bundle") or "network"
+    return "".join(char if char.isprintable() else "_" for char in name)
 
 
 def announce_compilation(network: Network, backends: Collection[Backend]) -> None:

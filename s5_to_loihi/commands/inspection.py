@@ -140,7 +140,7 @@ def _summary(path: Path, opened: Bundle, found: _Found, drawing: Path | None) ->
         notes=opened.notes,
         next=f"s5-to-loihi verify {shlex.quote(str(path))}"
         if is_bundle
-        else f"s5-to-loihi compile {shlex.quote(str(path))} -o {network.name}.bundle",
+        else f"s5-to-loihi compile {shlex.join([str(path), '-o', f'{network.name}.bundle'])}",
     )
 
 

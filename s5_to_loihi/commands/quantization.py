@@ -9,12 +9,12 @@ from typing import Any
 
 from typer import Argument, Option
 
-from s5_to_loihi import audio, bundle
+from s5_to_loihi import bundle
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.compiler import Quantization
 from s5_to_loihi.compiler import quantize as quantize_checkpoint
-from s5_to_loihi.denoising import Score, compare_denoising
+from s5_to_loihi.denoising import Score, compare_denoising, read_pair
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.float_model import Activation, Discretization
@@ -166,9 +166,11 @@ def quantize(
         )
     scores: Sequence[Score] = ()
     if clean is not None and noisy is not None:
-        scores = compare_denoising(
-            made.model, made.bundle.network, audio.read_wav(noisy), audio.read_wav(clean)
-        )
+        pair = read_pair(noisy, clean)
+        scores = compare_denoising(made.model, made.bundle.network, *pair)
+        if not as_json:
+            # Those of the noisy one are the data's.
+            console.say_notes(note for note in pair[0].notes if note.startswith("clean: "))
     if picture is not None:
         from s5_to_loihi.reports.ranges import draw_ranges
 
@@ -232,5 +234,6 @@ def _summary(
         f" on {report.held_out_tokens:,} held-out tokens",
         facts,
         notes=made.bundle.notes,
+        choices=made.choices,
         next=f"s5-to-loihi verify {shlex.quote(str(output))}",
     )
