@@ -157,9 +157,10 @@ class _Group(nn.Module):
                 wanted = [values[factor] for factor in factors]
                 *whole, values[shift] = _fitting(wanted, values[shift].tensor)
                 values.update(zip(factors, whole, strict=True))
-        return type(constants)(
-            *(Whole(one) if isinstance(one, Tensor) else one for one in values.values())
-        )
+        ready: list[Any] = [
+            Whole(value) if isinstance(value, Tensor) else value for value in values.values()
+        ]
+        return type(constants)(*ready)
 
     def _changed(self, name: str) -> Tensor:
         """Return a constant: a factor before it is rounded, anything else as an integer."""
@@ -193,8 +194,7 @@ def _fitting(factors: list[Tensor], shift: Tensor) -> list[Tensor]:
             grown = torch.round(largest * power(-fewer)) > limits(MULTIPLIER.bits)[1]
             fewer += grown & (fewer < shift)
     whole = [
-        rounded(torch.clamp(factor * power(-fewer), *limits(MULTIPLIER.bits)))
-        for factor in factors
+        rounded(torch.clamp(factor * power(-fewer), *limits(MULTIPLIER.bits))) for factor in factors
     ]
     return [*whole, shift - fewer]
 
