@@ -203,12 +203,21 @@ def read_data(
         InputError: missing, damaged, of another kind, or the axes are in doubt.
     """
     path = Path(path)
-    values = read_array(path)
-    if path.suffix.lower() == ".wav":
+    suffix = path.suffix.lower()
+    if suffix == ".wav":
         # The axes of its features are ours.
-        return Data(values)
-    lengths = read_array(path, LENGTHS) if path.suffix == ".npz" else None
+        return _read_sound(path)
+    values = read_array(path)
+    lengths = read_array(path, LENGTHS) if suffix == ".npz" else None
     return arranged(values, str(path), layout, lengths, length)
+
+
+def _read_sound(path: Path) -> Data:
+    """Return the features of a recording, a sequence for each channel, and what was done to it."""
+    recording = audio.resample(audio.read_wav(path))
+    features = [audio.features(audio.analyse(channel)) for channel in recording.samples]
+    notes = tuple(f"{path.name}: {note}" for note in recording.notes)
+    return Data(np.stack(features, axis=1), notes=notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,9 +278,7 @@ def read_array(path: str | os.PathLike[str], beside: str | None = None) -> np.nd
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".wav":
-        recording = audio.resample(audio.read_wav(path))
-        features = [audio.features(audio.analyse(channel)) for channel in recording.samples]
-        return np.stack(features, axis=1)
+        return _read_sound(path).values
     if suffix not in (".npy", ".npz"):
         raise InputError(str(path), f"has the suffix '{path.suffix}'", "Give .npy, .npz or .wav")
     if not path.is_file():

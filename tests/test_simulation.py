@@ -346,13 +346,13 @@ def test_pickled_objects_are_refused(tmp_path, name):
     refused(tmp_path, source, "cannot be read")
 
 
-@pytest.mark.parametrize("name", ["in.npy", "in.npz", "in.wav"])
+@pytest.mark.parametrize("name", ["in.npy", "in.npz", "in.wav", "IN.WAV"])
 def test_a_text_with_another_suffix_is_refused(tmp_path, name):
     (tmp_path / name).write_text("frames, some of them")
     refused(tmp_path, tmp_path / name, "cannot be read|not a wav file")
 
 
-@pytest.mark.parametrize("name", ["in.npy", "in.npz", "in.wav"])
+@pytest.mark.parametrize("name", ["in.npy", "in.npz", "in.wav", "IN.WAV"])
 def test_missing_and_empty_files_and_directories_are_refused(tmp_path, name):
     source = tmp_path / name
     refused(tmp_path, source, "does not exist|no such file")

@@ -17,6 +17,9 @@ from s5_to_loihi.files.arrays import ZIP_START, check_zip
 from s5_to_loihi.files.reading import opened
 from s5_to_loihi.float_model import LayerNorm, S5Model
 
+#: How notes begin that say which of several things was taken, though another may be meant.
+CHOICES = ("directory: ", "items: ", "model: ", "batch norm statistics: ", "step_rescale: ")
+
 
 def load(path: str | os.PathLike[str], options: LoadOptions = LoadOptions()) -> LoadedCheckpoint:
     """Load a float checkpoint.

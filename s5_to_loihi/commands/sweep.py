@@ -62,7 +62,7 @@ def sweep(
     from s5_to_loihi.reports import sweep_tables
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
     from s5_to_loihi.sweeping import cluster
-    from s5_to_loihi.sweeping.inputs import tasks_of
+    from s5_to_loihi.sweeping.inputs import notes_of, tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
     from s5_to_loihi.sweeping.point import compute
     from s5_to_loihi.sweeping.results import RESULTS, SWEEP, assembled, has_all
@@ -73,6 +73,9 @@ def sweep(
     plan = read_plan(file)
     with console.spinner("Reading checkpoints and data"):
         tasks = tasks_of(plan)
+        notes = notes_of(plan)
+    if not as_json:
+        console.say_notes(notes)
     execute: engine.Executor
     if scheduler is not None:
         execute = functools.partial(
