@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.progress import SpinnerColumn
 from typer import Option
 
 from s5_to_loihi import bundle
@@ -177,17 +176,16 @@ class _Screen:
     """Shows a deployment on stderr: checks, log, and a progress bar below them."""
 
     def __init__(self) -> None:
-        self._bar = console.bars(SpinnerColumn())
-        self._task = self._bar.add_task("Starting", total=None)
+        self._shown = console.working("Starting")
         self.preflight: list[Mapping[str, str]] = []
         self.submitted: str | None = None
 
     def __enter__(self) -> _Screen:
-        self._bar.start()
+        self._shown.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._shown.__exit__()
 
     def show(self, event: Mapping) -> None:
         """Show one event, see ``flow.Observer``."""
@@ -210,12 +208,8 @@ class _Screen:
 
     def _update(self, description: str, done, total) -> None:
         counted = isinstance(done, int) and isinstance(total, int)
-        self._bar.update(
-            self._task,
-            description=description,
-            completed=done if counted else 0,
-            total=total if counted else None,
-        )
+        self._shown.call(description)
+        self._shown.update(done if counted else 0, total if counted else None)
 
     def _print(self, text: str) -> None:
         console.stderr.print(text, highlight=False, soft_wrap=True)

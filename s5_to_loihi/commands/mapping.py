@@ -40,13 +40,14 @@ def map_command(
         " recorded tokens.",
     ),
     picture: Path | None = Option(None, help="Draw cores and links into this file (.png or .svg)."),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Map a network onto Loihi 2 cores, and write the mapping into the bundle.
 
-    Prints Intel's table of what each core holds, what limits the mapping, and what no mapping can
-    beat. Numbers are of a model; nothing was measured on a chip. Ends with exit code 2 if the
-    network does not fit. Example:
+    Prints what limits the mapping, and what no mapping can beat; --details adds Intel's table of
+    what each core holds. Numbers are of a model; nothing was measured on a chip. Ends with exit
+    code 2 if the network does not fit. Example:
 
         s5-to-loihi map denoiser.bundle --system oheogulch --picture cores.png
     """
@@ -55,6 +56,7 @@ def map_command(
     from s5_to_loihi.loihi2.mapper import map_network
     from s5_to_loihi.loihi2.rates import assumed_rates, measured_rates
     from s5_to_loihi.reports import mapping_tables
+    from s5_to_loihi.reports.summary import Summary, command
 
     check_target(picture, (".png", ".svg"))
     chosen = None if system is None else load_system(system)
@@ -76,9 +78,13 @@ def map_command(
     if as_json:
         console.print_json(mapping_tables.as_dictionary(mapping, evaluation))
         return
-    console.show(
-        mapping_tables.utilisation_table(evaluation), mapping_tables.timestep_table(evaluation)
+    drawn = () if picture is None else (("drew", str(picture)),)
+    console.summarise(
+        Summary(
+            f"Wrote the mapping into {path}: {mapping_tables.verdict(evaluation)}",
+            (*mapping_tables.facts(evaluation), *drawn),
+            next=command("profile", path),
+        ),
+        (mapping_tables.utilisation_table(evaluation), mapping_tables.timestep_table(evaluation)),
+        details,
     )
-    console.say(*mapping_tables.summary(evaluation))
-    console.say_whole(f"Wrote the mapping into {path}")
-    console.say_wrote(picture)

@@ -18,6 +18,7 @@ from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.programs import NeuronProgram, neuron_programs
 from s5_to_loihi.reports.microcode_tables import program_table, stock_table
+from s5_to_loihi.reports.summary import Summary
 
 
 def microcode(
@@ -53,7 +54,7 @@ def microcode(
     opened = bundle.read(path)
     network = opened.network
     if lowering is Lowering.EMBEDDED:
-        _write_c(network, ChipPlan(reset_interval), output)
+        _write_c(network, ChipPlan(reset_interval), output, as_json)
         return
     programs = neuron_programs(network)
     if lowering is Lowering.STOCK:
@@ -76,8 +77,18 @@ def microcode(
         for program, own in zip(programs, vectors, strict=True)
     }
     if output is not None:
-        _write(listings, output)
-        console.show(program_table(programs, f"listed in {output}"))
+        files = _write(listings, output)
+        if as_json:
+            console.print_json({"folder": str(output), "files": files})
+            return
+        console.summarise(
+            Summary(
+                f"Wrote {len(files)} listings into {output}",
+                next="docs/board.md says what to make of them",
+            ),
+            (program_table(programs, f"listed in {output}"),),
+            True,
+        )
     elif as_json:
         console.print_json(list(listings.values()))
     else:
@@ -94,21 +105,30 @@ def _make(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write(listings: dict, folder: Path) -> None:
+def _write(listings: dict, folder: Path) -> dict[str, str]:
+    """Write a file a listing; return their names by that of the program."""
     _make(folder)
+    files = {}
     for name, content in listings.items():
         text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
         suffix = "txt" if isinstance(content, str) else "json"
-        with replacing(folder / f"{name}.{suffix}") as temporary:
+        files[name] = f"{name}.{suffix}"
+        with replacing(folder / files[name]) as temporary:
             temporary.write_text(text, encoding="utf-8")
+    return files
 
 
-def _write_c(network: Network, plan: ChipPlan, folder: Path | None) -> None:
+def _write_c(network: Network, plan: ChipPlan, folder: Path | None, as_json: bool) -> None:
     source = write_source(network, plan.reset_interval)
     if folder is None:
-        print(source, end="")
+        if as_json:
+            console.print_json({"source": source})
+        else:
+            print(source, end="")
         return
     _make(folder)
     with replacing(folder / "network.c") as temporary:
         temporary.write_text(source, encoding="utf-8")
+    if as_json:
+        console.print_json({"folder": str(folder), "files": {network.name: "network.c"}})
     console.say_wrote(folder / "network.c")

@@ -30,6 +30,7 @@ def profile(
     seed: int = Option(
         0, min=0, max=LARGEST_SEED, help="Of the drawn constants, and of a mapping made here."
     ),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Estimate latency and energy of a network on Loihi 2, with ranges.
@@ -52,6 +53,7 @@ def profile(
     )
     from s5_to_loihi.profiling.profile_values import as_dictionary
     from s5_to_loihi.reports import profile_tables as tables
+    from s5_to_loihi.reports.summary import Summary, command
 
     run = None if measured is None else read_measured(measured)
     chosen = None if system is None else load_system(system)
@@ -78,18 +80,27 @@ def profile(
     if as_json:
         console.print_json(as_dictionary(result) | {"compared": compared, "saturated": saturated})
         return
-    if saturated:
-        console.stderr.print(f"Note: {saturated:,} input values were saturated", highlight=False)
-    console.say(*tables.summary(result))
     modes = tuple(result.modes.values())
-    console.show(
-        tables.cost_table(modes),
-        tables.energy_table(modes),
-        tables.spread_table(result),
-        tables.term_table(modes),
-        tables.group_table(modes),
-        tables.slowest_table(result.modes["pipelined"]),
-        tables.real_time_table(modes),
+    measurement = () if run is None else (tables.comparison_table(compared),)
+    clipped = (f"{saturated:,} input values were saturated",) if saturated else ()
+    console.summarise(
+        Summary(
+            tables.verdict(result),
+            tables.facts(result),
+            notes=clipped,
+            next=command("report", path, "-o", "report.html"),
+        ),
+        (
+            tables.cost_table(modes),
+            tables.energy_table(modes),
+            tables.spread_table(result),
+            tables.term_table(modes),
+            tables.group_table(modes),
+            tables.slowest_table(result.modes["pipelined"]),
+            tables.real_time_table(modes),
+            *measurement,
+        ),
+        details,
     )
-    if run is not None:
-        console.show(tables.comparison_table(compared))
+    if not details:
+        console.show(*measurement)

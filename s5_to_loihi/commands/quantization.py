@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from s5_to_loihi.network.text import to_text
 from s5_to_loihi.quantization.precision import Precision, read_precision
 from s5_to_loihi.reports import quantization_tables
 from s5_to_loihi.reports.network_tables import network_table, size_in_words
-from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.simulation import read_array
 
 
@@ -212,5 +211,5 @@ def _summary(
         f" on {report.held_out_tokens:,} held-out tokens",
         facts,
         notes=made.bundle.notes,
-        next=f"s5-to-loihi verify {shlex.quote(str(output))}",
+        next=command("verify", output),
     )

@@ -11,6 +11,7 @@ from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.reports.network_tables import activity_table
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.simulation import simulate_file
 
 
@@ -29,12 +30,13 @@ def run(
     threads: int | None = Option(
         None, min=1, help="Sequences at the same time. Default: all processors."
     ),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Run a network on data of any length with the fast simulator.
 
     Memory stays bounded: input and output are read and written in chunks. Prints throughput and
-    activity: messages, synaptic operations and neuron updates of each group. Example:
+    activity; --details has messages, synaptic operations and neuron updates of each group. Example:
 
         s5-to-loihi run denoiser.bundle frames.npy -o masks.npy
     """
@@ -67,13 +69,25 @@ def run(
             }
         )
         return
-    console.show(activity_table(totals))
-    console.say(
-        f"{totals.sequences} x {totals.tokens:,} tokens in {seconds:.2f} s"
-        f" ({seconds / count * 1e6:.1f} µs a token, starting included),"
-        f" {totals.saturated:,} inputs saturated"
+    sums = (totals.messages.sum(), totals.synops.sum())
+    messages, synops = (f"{total / count:,.1f}" for total in sums)
+    console.summarise(
+        Summary(
+            f"Wrote {output}: {totals.sequences} x {totals.tokens:,} tokens,"
+            f" integers of {network.output_format}",
+            (
+                (
+                    "time",
+                    f"{seconds:.2f} s, {seconds / count * 1e6:.1f} µs a token, starting included",
+                ),
+                ("activity", f"{messages} messages and {synops} synaptic operations a token"),
+                ("saturated", f"{totals.saturated:,} inputs"),
+            ),
+            next=command("profile", path, "--input", inputs),
+        ),
+        (activity_table(totals),),
+        details,
     )
-    console.say_whole(f"Wrote {output}: integers of {network.output_format}")
 
 
 def demo(

@@ -40,6 +40,21 @@ def _result(run: RunResult) -> Cell:
     return Cell(f"{differing:,} differ, first in {run.first.value}", Mark.BAD)
 
 
+def run_facts(results: Sequence[RunResult]) -> list[tuple[str, str]]:
+    """Return what a summary says of each run."""
+    facts = []
+    for run in results:
+        compared = sum(tensor.compared for tensor in run.tensors)
+        facts.append(
+            (
+                f"{_SHORT[run.backend]}, {run.mode.value}",
+                f"{run.sequences} x {run.tokens} tokens, {compared:,} integers,"
+                f" {_result(run).content!s}",
+            )
+        )
+    return facts
+
+
 def tensor_table(results: Sequence[RunResult]) -> Table:
     """One row a tensor, one column a run, numbered as in ``run_table``."""
     rows: dict[str, list[TensorResult | None]] = {}
