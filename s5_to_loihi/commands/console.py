@@ -137,7 +137,11 @@ def show(*tables: Table, narrow: bool = True) -> None:
 
 
 def summarise(
-    summary: Summary, details: Iterable[Table] = (), whole: bool = False, text: str = ""
+    summary: Summary,
+    details: Iterable[Table] = (),
+    whole: bool = False,
+    asked: Iterable[Table] = (),
+    text: str = "",
 ) -> None:
     """Print what a command found out.
 
@@ -147,19 +151,21 @@ def summarise(
         summary: first and last of all.
         details: tables that say more.
         whole: whether to print them.
-        text: what was asked for by name, printed before them.
+        asked: tables that are printed in any case.
+        text: what was asked for by name, printed before all tables.
     """
     if _silent():
         for warning in summary.warnings:
             warn(warning)
         return
     details = tuple(details)
+    shown = (*asked, *(details if whole else ()))
     for line in summary.head(width(), whole):
         stdout.print(line, soft_wrap=True)
     if text:
         stdout.print(f"\n{text}", highlight=False, soft_wrap=True)
-    if whole:
-        show(*details)
+    show(*shown)
+    if shown:
         stdout.print()
     for line in summary.foot(bool(details) and not whole):
         stdout.print(line, soft_wrap=True)

@@ -20,6 +20,7 @@ from s5_to_loihi.deployment.steps import LOG_FILE
 from s5_to_loihi.errors import InputError, printable
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Cell, Mark, Table, of_rows
 from s5_to_loihi.reports.terminal import rendered
 from s5_to_loihi.simulators.interpreter import Mode
@@ -140,19 +141,21 @@ def deploy(
         _print_commands(job, len(flow.pack(job, path, opened)), as_json)
     elif cancel:
         said = flow.cancel(job, results)
-        console.print_json(
-            {"job": job.name, "cancelled": said}
-        ) if as_json else console.stdout.print(said)
+        if as_json:
+            console.print_json({"job": job.name, "cancelled": said})
+        console.say(said)
     elif archive_file is not None:
         with replacing(archive_file) as temporary:
             temporary.write_bytes(flow.pack(job, path, opened))
+        if as_json:
+            console.print_json({"job": job.name, "archive": str(archive_file)})
         console.say_wrote(archive_file)
     else:
         with flow.alone(results), _Screen() as screen:
             if not resume:
                 flow.begin(job, results)
             outcome = flow.go_on(job, results, path, opened, screen.show)
-        _print_outcome(job, outcome, results, screen, as_json)
+        _print_outcome(path, job, outcome, results, screen, as_json)
         require_equal(outcome, job)
 
 
@@ -249,7 +252,9 @@ def _print_commands(job: Job, archive_bytes: int, as_json: bool) -> None:
         print(f"# {name}\n{shlex.join(job.host.command(line))} {redirection}".rstrip())
 
 
-def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as_json: bool):
+def _print_outcome(
+    path: Path, job: Job, outcome: Result, results: Path, screen: _Screen, as_json: bool
+) -> None:
     comparison = outcome.comparison
     if as_json:
         console.print_json(
@@ -266,9 +271,19 @@ def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as
         )
         return
     profile = outcome.profile
-    console.say(
-        f"{comparison.compared - comparison.differing:,} of {comparison.compared:,} outputs equal,"
-        f" {profile.tokens:,} tokens on {profile.target} in {profile.wall_seconds:.2f} s"
-    )
+    equal = comparison.differing == 0
     names = (FOLDER + "/" + OUTPUTS, FOLDER + "/" + PROFILE, LOG_FILE)
-    console.say_wrote(*(results / name for name in names))
+    measured = str(results / FOLDER / PROFILE)
+    console.summarise(
+        Summary(
+            f"{comparison.compared - comparison.differing:,} of {comparison.compared:,} outputs"
+            " equal",
+            (
+                ("ran", f"{profile.tokens:,} tokens on {profile.target}"),
+                ("time", f"{profile.wall_seconds:.2f} s"),
+                *(("wrote", str(results / name)) for name in names),
+            ),
+            Mark.GOOD if equal else Mark.BAD,
+            next=command("profile", path, "--measured", measured) if equal else "",
+        )
+    )

@@ -67,7 +67,7 @@ def map_command(
             rates = measured_rates(network, opened.vectors.tokens, advance)
     else:
         rates = assumed_rates(network, 1.0 if assumed_rate is None else assumed_rate)
-    with console.progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
+    with console.progress("Mapping (compiles at first)", "tries") as advance:
         mapping, evaluation = map_network(network, rates, chosen, objective, cores, seed, advance)
     rules.require(evaluation)
     bundle.write(dataclasses.replace(opened, mapping=mapping), path)

@@ -86,8 +86,7 @@ def microcode(
                 f"Wrote {len(files)} listings into {output}",
                 next="docs/board.md says what to make of them",
             ),
-            (program_table(programs, f"listed in {output}"),),
-            True,
+            asked=(program_table(programs, f"listed in {output}"),),
         )
     elif as_json:
         console.print_json(list(listings.values()))

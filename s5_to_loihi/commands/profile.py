@@ -68,9 +68,7 @@ def profile(
         recording = record(network, tokens, advance)
     made_here = placed is None
     if placed is None:
-        with console.progress(
-            "Mapping (the first time: compiling, up to 30 s)", "tries"
-        ) as advance:
+        with console.progress("Mapping (compiles at first)", "tries") as advance:
             placed = map_recording(network, recording, chosen, seed, advance)
     with console.spinner("Estimating"):
         result = profile_recording(
@@ -98,9 +96,7 @@ def profile(
             tables.group_table(modes),
             tables.slowest_table(result.modes["pipelined"]),
             tables.real_time_table(modes),
-            *measurement,
         ),
         details,
+        measurement,
     )
-    if not details:
-        console.show(*measurement)

@@ -142,7 +142,7 @@ def _columns(unit: str) -> tuple[ProgressColumn, ...]:
     return (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=12),
         _Counted(unit),
         _Left(),
     )

@@ -94,9 +94,10 @@ def demo(
     directory: Path = Argument(
         Path("demo_output"), help="Where to write the bundle, sound and pictures."
     ),
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording."""
     # Compiled loops and drawing, which other commands need not wait for.
     from s5_to_loihi.commands.demo_steps import run_demo
 
-    run_demo(directory)
+    run_demo(directory, as_json)

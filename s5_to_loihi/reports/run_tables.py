@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.backends.dispatch import ONE_MODE, Backend
 from s5_to_loihi.reports.table import Cell, Mark, Names, Table, of_rows, table
 from s5_to_loihi.verification import RunResult, TensorResult
 
@@ -45,12 +45,13 @@ def run_facts(results: Sequence[RunResult]) -> list[tuple[str, str]]:
     facts = []
     for run in results:
         compared = sum(tensor.compared for tensor in run.tensors)
+        differing = sum(tensor.differing for tensor in run.tensors)
+        said = f"{compared:,} integers equal"
+        if run.first is not None:
+            said = f"{differing:,} of {compared:,} integers differ, first in {run.first.value}"
+        mode = "" if run.backend in ONE_MODE else f", {run.mode.value}"
         facts.append(
-            (
-                f"{_SHORT[run.backend]}, {run.mode.value}",
-                f"{run.sequences} x {run.tokens} tokens, {compared:,} integers,"
-                f" {_result(run).content!s}",
-            )
+            (f"{_SHORT[run.backend]}{mode}", f"{run.sequences} x {run.tokens} tokens, {said}")
         )
     return facts
 
