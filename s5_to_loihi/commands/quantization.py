@@ -93,6 +93,20 @@ def quantize(
         max=1,
         help="Total sparsity of the pruning to apply again; 0: dense.",
     ),
+    step_rescale: float | None = Option(
+        None,
+        metavar="FACTOR",
+        help="What trained time steps are multiplied by, for data of another rate. Default: 1.",
+    ),
+    select: str | None = Option(
+        None, metavar="NAME", help="Which of several models: what names of its arrays begin with."
+    ),
+    encoder: str | None = Option(
+        None, metavar="NAME", help="The map before the blocks, in the file's words; or none."
+    ),
+    decoder: str | None = Option(
+        None, metavar="NAME", help="The map after the blocks, in the file's words; or none."
+    ),
     readout: Readout | None = Option(
         None, metavar="KIND", help="each_token: regression; last, mean: classification."
     ),
@@ -137,6 +151,10 @@ def quantize(
                 readout=readout,
                 clip_eigenvalues=clip_eigenvalues,
                 pruning_sparsity=sparsity,
+                step_rescale=step_rescale,
+                select=select,
+                encoder=encoder,
+                decoder=decoder,
             ),
             sequence_length=sequence_length,
             name=console.network_name(output),

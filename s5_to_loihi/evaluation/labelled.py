@@ -50,7 +50,7 @@ def read(path: str | os.PathLike, network: Network) -> Labelled:
         InputError: it is no such file, or an array does not suit the network or the others.
     """
     where = os.fspath(path)
-    arrays = _arrays(Path(path))
+    arrays = read_arrays(Path(path))
     inputs = arrays["inputs"]
     if inputs.dtype.kind not in "iuf" or inputs.ndim != 3 or 0 in inputs.shape:
         raise InputError(where, f"inputs are {inputs.dtype} of shape {inputs.shape}", FORM)
@@ -80,7 +80,8 @@ def read(path: str | os.PathLike, network: Network) -> Labelled:
     return Labelled(inputs, lengths, labels, targets, _classes(where, arrays, network))
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz with answers; refuse one without inputs or with others."""
     if not path.is_file():
         raise InputError(str(path), "is not a file" if path.exists() else "does not exist", FORM)
     try:

@@ -28,6 +28,7 @@ from s5_to_loihi.sweeping.checks import (
     one_of,
     optional,
     or_none,
+    positive,
     read_mapping,
     share,
     text,
@@ -193,4 +194,6 @@ _OPTIONS: dict[str, Check] = {
     "glu": choice(GluVariant),
     "readout": choice(Readout),
     **dict.fromkeys(("conjugate_symmetric", "prenorm", "rectified", "clip_eigenvalues"), flag),
+    "step_rescale": positive,
+    **dict.fromkeys(("select", "encoder", "decoder"), text),
 }
