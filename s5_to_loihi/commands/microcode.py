@@ -19,6 +19,10 @@ from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.programs import NeuronProgram, neuron_programs
 from s5_to_loihi.reports.microcode_tables import program_table, stock_table
 from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.table import first_of
+
+#: Programs that a summary names.
+_NAMED = 6
 
 
 def microcode(
@@ -41,6 +45,7 @@ def microcode(
     reset_interval: int = Option(
         1024, min=1, help="Timesteps a sequence, for embedded C: a power of two."
     ),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """List what the neurons have to compute, for whoever writes their microcode.
@@ -84,14 +89,21 @@ def microcode(
         console.summarise(
             Summary(
                 f"Wrote {len(files)} listings into {output}",
+                [("program", f"{one.name}: {_named(one)}") for one in programs[:_NAMED]],
                 next="docs/board.md says what to make of them",
             ),
-            asked=(program_table(programs, f"listed in {output}"),),
+            (program_table(programs, f"listed in {output}"),),
+            details,
         )
     elif as_json:
         console.print_json(list(listings.values()))
     else:
         print(*listings.values(), sep="\n", end="")
+
+
+def _named(program: NeuronProgram) -> str:
+    names = tuple(binding.group.name for binding in program.bindings)
+    return f"{program.instructions} instructions, {first_of(names)}"
 
 
 def _groups(program: NeuronProgram) -> set[str]:

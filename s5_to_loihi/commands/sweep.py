@@ -45,10 +45,10 @@ def sweep(
     held_out: noisy.wav
     clean: clean.wav                   # for SI-SNR
     axes:
-      checkpoint: \\[runs/h48, runs/h96]
-      sparsity: \\[null, 0.95]           # null: as the checkpoint is
+      checkpoint: [runs/h48, runs/h96]
+      sparsity: [null, 0.95]           # null: as the checkpoint is
       weights: [8, 4]
-      mode: \\[pipelined, fall-through]
+      mode: [pipelined, fall-through]
     """
     # Heavy imports, which other commands need not wait for.
     from s5_to_loihi.reports import sweep_tables
