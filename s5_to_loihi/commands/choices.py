@@ -10,6 +10,7 @@ import typer
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands.settings import settings
 from s5_to_loihi.float_model import GluVariant
+from s5_to_loihi.inputs import Layout
 from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.simulators.interpreter import Mode
@@ -60,7 +61,23 @@ ReadoutOption = Annotated[
 ]
 LengthOption = Annotated[
     int | None,
-    typer.Option("--length", metavar="N", min=1, help="Tokens a sequence, for --readout mean."),
+    typer.Option(
+        "--length",
+        metavar="N",
+        min=1,
+        help="Tokens a sequence, for --readout mean. Default: those of the data.",
+    ),
+]
+RawOption = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="Integers in the data are integers of the input format. Default: values, 3 is 3.0.",
+    ),
+]
+LayoutOption = Annotated[
+    Layout | None,
+    typer.Option(help="Which of three axes comes first. Default: tokens, or asked if in doubt."),
 ]
 BackendsOption = Annotated[
     list[Backend] | None,

@@ -21,7 +21,7 @@ from s5_to_loihi.reports.network_tables import network_table, size_in_words
 from s5_to_loihi.reports.run_tables import run_table
 from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Mark
-from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulation import read_data
 
 
 def compile_command(
@@ -41,6 +41,7 @@ def compile_command(
     conjugate_symmetry: choices.SymmetryOption = None,
     readout: choices.ReadoutOption = Readout.EACH_TOKEN,
     sequence_length: choices.LengthOption = None,
+    layout: choices.LayoutOption = None,
     vector_tokens: int = Option(
         128, "--tokens", metavar="N", min=1, help="Recorded tokens to keep, from the first."
     ),
@@ -84,7 +85,7 @@ def compile_command(
     with console.progress("Quantizing", "groups") as advance:
         made = quantize(
             export,
-            read_array(calibration),
+            read_data(calibration, layout, sequence_length),
             options=LoadOptions(glu=glu, conjugate_symmetric=conjugate_symmetry, readout=said),
             sequence_length=sequence_length,
             name=console.network_name(output),

@@ -189,11 +189,6 @@ def say_whole(text: str) -> None:
         stdout.print(text, highlight=False, soft_wrap=True)
 
 
-def say_notes(notes: Iterable[str]) -> None:
-    """Print what a reader or the compiler found out."""
-    say(*(f"Note: {note}" for note in notes))
-
-
 def say_wrote(*paths: Path | None) -> None:
     """Name the files that were written; None for one that was not asked for."""
     for path in paths:

@@ -15,6 +15,7 @@ from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
+from s5_to_loihi.inputs import Layout
 
 if TYPE_CHECKING:
     from s5_to_loihi.evaluation.neurobench import NeuroBench
@@ -93,6 +94,17 @@ def evaluate(
         help="inputs (tokens, sequences, features) with labels or targets, and lengths.",
         rich_help_panel=ANSWERS,
     ),
+    raw: bool = Option(
+        False,
+        "--raw",
+        help="Integers in inputs are integers of the input format. Default: values, 3 is 3.0.",
+        rich_help_panel=ANSWERS,
+    ),
+    layout: Layout | None = Option(
+        None,
+        help="Which axis of inputs comes first. Default: tokens.",
+        rich_help_panel=ANSWERS,
+    ),
     top_k: int = Option(
         5, "--top-k", min=1, help="Right if among so many.", rich_help_panel=ANSWERS
     ),
@@ -136,7 +148,7 @@ def evaluate(
         raise InputError("--clean", f"is given with {given[0]}", "It belongs to --noisy")
     if data is not None:
         _refuse_with_data(families, baselines, board, metricsboard, neurobench)
-        _answers(path, data, model, top_k, directory, jobs, details, as_json)
+        _answers(path, data, (raw, layout), model, top_k, directory, jobs, details, as_json)
         return
     from s5_to_loihi.evaluation import pairs as pairing
     from s5_to_loihi.evaluation.metrics import PERCEPTUAL
@@ -289,6 +301,7 @@ def _write_metricsboard(evaluated: Evaluated, path: Path, team: str, plan: Plan)
 def _answers(
     path: Path,
     data: Path,
+    meaning: tuple[bool, Layout | None],
     model: Path | None,
     top_k: int,
     directory: Path | None,
@@ -308,7 +321,8 @@ def _answers(
     from s5_to_loihi.tasks.workers import processors
 
     opened = bundle.read(path)
-    answers = labelled.read(data, opened.network)
+    raw, layout = meaning
+    answers = labelled.read(data, opened.network, layout)
     loaded = None if model is None else load(model)
     console.announce_compilation(opened.network, [Backend.FAST])
     with console.progress("Evaluating", "sequences") as advance:
@@ -321,6 +335,7 @@ def _answers(
             top_k=top_k,
             threads=jobs or processors(),
             notes=() if loaded is None else of_another(opened, loaded),
+            raw=raw,
             on_progress=advance,
         )
     written: list[Path] = []

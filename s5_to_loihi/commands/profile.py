@@ -10,9 +10,8 @@ from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import read_measured
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
 from s5_to_loihi.commands import choices, console
-from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.loihi2.facts import load_system
-from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulation import Typical, read_typical
 
 
 def profile(
@@ -21,9 +20,11 @@ def profile(
         None,
         "--input",
         metavar="INPUT",
-        help="What to count activity with: tokens (.npy, .npz) or a recording (.wav). Default:"
+        help="What to count activity with: values (.npy, .npz) or a recording (.wav). Default:"
         " the tokens recorded in the bundle.",
     ),
+    raw: choices.RawOption = False,
+    layout: choices.LayoutOption = None,
     system: choices.SystemOption = None,
     hop: float = Option(8.0, metavar="MS", min=1e-3, help="Milliseconds a token in real time."),
     measured: choices.MeasuredOption = None,
@@ -61,11 +62,12 @@ def profile(
     network = opened.network
     placed = fitting(opened.mapping, chosen)
     if inputs is None:
-        tokens, saturated = recorded_tokens(opened), 0
+        typical = Typical(recorded_tokens(opened), 0, ())
     else:
-        tokens, saturated = as_tokens(network, read_array(inputs), True, str(inputs))
+        typical = read_typical(network, inputs, raw, layout)
+    saturated = typical.saturated
     with console.progress("Counting activity", "tokens") as advance:
-        recording = record(network, tokens, advance)
+        recording = record(network, typical.tokens, advance)
     made_here = placed is None
     if placed is None:
         with console.progress("Mapping (compiles at first)", "tries") as advance:
@@ -76,7 +78,8 @@ def profile(
         )
     compared = () if run is None else compare(result, run, bundle.digest(path), str(measured))
     if as_json:
-        console.print_json(as_dictionary(result) | {"compared": compared, "saturated": saturated})
+        more = {"compared": compared, "saturated": saturated, "notes": typical.notes}
+        console.print_json(as_dictionary(result) | more)
         return
     modes = tuple(result.modes.values())
     measurement = () if run is None else (tables.comparison_table(compared),)
@@ -85,7 +88,7 @@ def profile(
         Summary(
             tables.verdict(result),
             tables.facts(result),
-            notes=clipped,
+            notes=(*typical.notes, *clipped),
             next=command("report", path, "-o", "report.html"),
         ),
         (

@@ -23,7 +23,7 @@ from s5_to_loihi.quantization.precision import Precision, read_precision
 from s5_to_loihi.reports import quantization_tables
 from s5_to_loihi.reports.network_tables import network_table, size_in_words
 from s5_to_loihi.reports.summary import Summary, command
-from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulation import read_data
 
 
 def quantize(
@@ -34,7 +34,7 @@ def quantize(
     ),
     calibration: Path = Option(
         ...,
-        help="(tokens, features) or (tokens, sequences, features) as .npy or .npz, or a"
+        help="(tokens, features) or (tokens, sequences, features) values as .npy or .npz, or a"
         " recording (.wav) for a denoiser. A few thousand tokens do.",
     ),
     output: Path = Option(..., "--output", "-o", help="The bundle to write."),
@@ -111,6 +111,7 @@ def quantize(
         None, metavar="KIND", help="each_token: regression; last, mean: classification."
     ),
     sequence_length: choices.LengthOption = None,
+    layout: choices.LayoutOption = None,
     force: bool = Option(False, "--force", help="Accept a network whose outputs never change."),
     details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
@@ -133,13 +134,14 @@ def quantize(
     chosen = {name: value for name, value in bits.items() if value is not None}
     wanted = read_precision(precision, chosen) if precision else Precision(**chosen)
     noisy = held_out
-    if clean is not None and (noisy is None or noisy.suffix != ".wav"):
+    if clean is not None and (noisy is None or noisy.suffix.lower() != ".wav"):
         raise InputError(str(clean), "needs the noisy version", "Give --held-out NOISY.wav")
     with console.progress("Quantizing", "groups") as advance:
         made = quantize_checkpoint(
             checkpoint,
-            read_array(calibration),
-            held_out=None if held_out is None else read_array(held_out),
+            read_data(calibration, layout, sequence_length),
+            held_out=None if held_out is None else read_data(held_out, layout, sequence_length),
+            where=(str(calibration), str(held_out or "held-out data")),
             precision=wanted,
             options=LoadOptions(
                 discretization=discretization,

@@ -25,6 +25,8 @@ def report(
         "--input",
         help="Data to count activity with (.npy, .npz, .wav). Default: the recorded tokens.",
     ),
+    raw: choices.RawOption = False,
+    layout: choices.LayoutOption = None,
     clean: Path | None = Option(
         None, help="The clean version of the recording in --input, for its SI-SNR."
     ),
@@ -79,6 +81,8 @@ def report(
         baselines=tuple(baselines or ()),
         measure=measure,
         seed=seed,
+        raw=raw,
+        layout=layout,
     )
     with console.stages() as begin:
         findings = gather(sources, begin)

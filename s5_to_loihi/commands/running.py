@@ -20,10 +20,12 @@ def run(
     inputs: Path = Argument(
         ...,
         metavar="INPUT",
-        help="(tokens, features) or (tokens, batch, features) as .npy or .npz, integers or"
-        " floats; or a recording (.wav).",
+        help="(tokens, features) or (tokens, sequences, features) values as .npy or .npz, or a"
+        " recording (.wav).",
     ),
     output: Path = Option(..., "--output", "-o", help="The .npy to write: integers, int32."),
+    raw: choices.RawOption = False,
+    layout: choices.LayoutOption = None,
     saturate: bool = Option(
         False, "--saturate", help="Clip values outside the input format, and count."
     ),
@@ -45,7 +47,14 @@ def run(
     started = time.perf_counter()
     with console.progress("Simulating", "tokens") as advance:
         totals = simulate_file(
-            network, inputs, output, saturate=saturate, threads=threads, on_progress=advance
+            network,
+            inputs,
+            output,
+            saturate=saturate,
+            raw=raw,
+            layout=layout,
+            threads=threads,
+            on_progress=advance,
         )
     seconds = time.perf_counter() - started
     count = totals.tokens * totals.sequences
@@ -58,6 +67,7 @@ def run(
                 "sequences": totals.sequences,
                 "seconds": seconds,
                 "saturated": totals.saturated,
+                "notes": totals.notes,
                 "activity_per_token": {
                     name: {
                         "messages": totals.messages[index] / count,
@@ -83,7 +93,8 @@ def run(
                 ("activity", f"{messages} messages and {synops} synaptic operations a token"),
                 ("saturated", f"{totals.saturated:,} inputs"),
             ),
-            next=command("profile", path, "--input", inputs),
+            notes=totals.notes,
+            next=command("profile", path, "--input", inputs, *(["--raw"] if raw else [])),
         ),
         (activity_table(totals),),
         details,

@@ -58,7 +58,7 @@ def quantize_model(
         model: see ``folding.fold`` for what it must be.
         tokens: (T, F) or (T, N, F) floats; each of the N sequences starts from a zero state.
         precision: bits of all tensors.
-        sequence_length: tokens a sequence, for the readout ``mean``.
+        sequence_length: tokens a sequence, for the readout ``mean``; by default those of the data.
 
     Raises:
         CheckpointError: the model has no integer form.
@@ -89,6 +89,7 @@ def quantize_folded(
         observe: called after every pass with its name and the network.
     """
     check_overrides(precision, _tensor_names(folded))
+    sequence_length = sequence_length or len(tokens)
     model, pooled = folded.model, folded.model.readout is Readout.MEAN
     total, done = 2 + 3 * len(folded.blocks) + pooled, itertools.count(1)
     notes: list[str] = []

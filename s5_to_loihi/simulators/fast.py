@@ -21,7 +21,7 @@ import numpy as np
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import TEMPORARY_PREFIX
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.simulators.activity import Activity
 from s5_to_loihi.simulators.fast_layout import Layout, lay_out
@@ -88,7 +88,7 @@ class FastSimulator:
         Raises:
             InputError: the tokens do not suit the network, or the state has another shape.
         """
-        tokens, _ = as_tokens(self.network, tokens, where="tokens")
+        tokens = check_tokens(self.network, tokens)
         count, batch, _ = tokens.shape
         state = self._start(state, self.initial_state(batch).shape)
         outputs = np.empty((count, batch, self.network.output_size), dtype=np.int32)
@@ -218,12 +218,12 @@ class Stream:
             or token.shape != (network.input_size,)
             or not token.flags.carray
         ):
-            token = as_tokens(network, token[None], where="token")[0][0, 0]
+            token = check_tokens(network, np.asarray(token)[None], where="token")[0, 0]
         out = np.empty(network.output_size, dtype=np.int32)
         if not self._simulator._kernels.step(
             token, self._messages, self._accumulators, self.state, *self._arguments, out
         ):
-            as_tokens(network, token[None], where="token")
+            check_tokens(network, token[None], where="token")
         return out
 
     def reset(self) -> None:
