@@ -84,22 +84,7 @@ def run_demo(directory: Path, as_json: bool) -> None:
     console.summarise(Summary(size_in_words(intel.network), notes=intel.notes))
 
     _step("3. Prove every integer" + ", under Lava too" * lava)
-    if not lava:
-        console.say_whole(
-            "Lava is not installed, so its part is left out. To install it: "
-            + "; ".join(lava_shim.pip_commands(sys.version_info[:2]))
-        )
-    runs = {}
-    for compiled, title, file in (
-        (own, "our network, against the interpreter", "denoiser_small.bundle"),
-        (intel, "Intel's export, against Intel's own integers", "intel_export.bundle"),
-    ):
-        console.announce_compilation(compiled.network, [Backend.FAST])
-        results = list(_verify(compiled, lava))
-        console.summarise(Summary(title, run_facts(results)))
-        require_equal(results)
-        runs[file] = results
-        bundle.write(compiled, directory / file)
+    runs = _prove(own, intel, directory, lava)
 
     _step("4. Denoise a recording of speech")
     score = _denoise(made, intel.network, directory, lava)
@@ -128,6 +113,28 @@ def run_demo(directory: Path, as_json: bool) -> None:
             next="s5-to-loihi quantize --help  # for your own model",
         )
     )
+
+
+def _prove(
+    own: bundle.Bundle, intel: bundle.Bundle, directory: Path, lava: bool
+) -> dict[str, list[RunResult]]:
+    """Compare both networks on every backend and write their bundles; return runs by file."""
+    if not lava:
+        console.say_whole(
+            "Lava is not installed, so its part is left out. To install it: "
+            + "; ".join(lava_shim.pip_commands(sys.version_info[:2]))
+        )
+    runs = {}
+    for compiled, title, file in (
+        (own, "Our network, against the interpreter", "denoiser_small.bundle"),
+        (intel, "Intel's export, against Intel's own integers", "intel_export.bundle"),
+    ):
+        console.announce_compilation(compiled.network, [Backend.FAST])
+        runs[file] = list(_verify(compiled, lava))
+        console.summarise(Summary(title, run_facts(runs[file])))
+        require_equal(runs[file])
+        bundle.write(compiled, directory / file)
+    return runs
 
 
 def _step(title: str) -> None:

@@ -88,7 +88,8 @@ def denoise(
     with console.progress(f"Denoising on {backend.value}") as advance:
         cleaned = _clean(network, noisy, reference, output, backend, mode, advance)
     if picture is not None:
-        _draw(picture, cleaned, reference)
+        with console.spinner("Drawing"):
+            _draw(picture, cleaned, reference)
     if as_json:
         console.print_json(_plain(output, backend, cleaned))
         return

@@ -50,7 +50,8 @@ def inspect(
     if drawing is not None:
         from s5_to_loihi.reports.drawing import draw_network
 
-        draw_network(opened.network, drawing)
+        with console.spinner("Drawing"):
+            draw_network(opened.network, drawing)
     listing = to_text(opened.network)
     if as_json:
         content = {"network": listing.splitlines(), "notes": opened.notes}

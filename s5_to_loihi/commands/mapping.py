@@ -74,7 +74,8 @@ def map_command(
     if picture is not None:
         from s5_to_loihi.reports.core_drawing import draw_mapping
 
-        draw_mapping(evaluation, picture)
+        with console.spinner("Drawing"):
+            draw_mapping(evaluation, picture)
     if as_json:
         console.print_json(mapping_tables.as_dictionary(mapping, evaluation))
         return

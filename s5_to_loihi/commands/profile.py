@@ -81,25 +81,13 @@ def profile(
         more = {"compared": compared, "saturated": saturated, "notes": typical.notes}
         console.print_json(as_dictionary(result) | more)
         return
-    modes = tuple(result.modes.values())
-    measurement = () if run is None else (tables.comparison_table(compared),)
-    clipped = (f"{saturated:,} input values were saturated",) if saturated else ()
+    notes = [*typical.notes]
+    if saturated:
+        notes.append(f"{saturated:,} input values were saturated")
+    after = command("report", path, "-o", "report.html")
     console.summarise(
-        Summary(
-            tables.verdict(result),
-            tables.facts(result),
-            notes=(*typical.notes, *clipped),
-            next=command("report", path, "-o", "report.html"),
-        ),
-        (
-            tables.cost_table(modes),
-            tables.energy_table(modes),
-            tables.spread_table(result),
-            tables.term_table(modes),
-            tables.group_table(modes),
-            tables.slowest_table(result.modes["pipelined"]),
-            tables.real_time_table(modes),
-        ),
+        Summary(tables.verdict(result), tables.facts(result), notes=notes, next=after),
+        tables.all_tables(result),
         details,
-        measurement,
+        () if run is None else (tables.comparison_table(compared),),
     )

@@ -171,7 +171,8 @@ def quantize(
     if picture is not None:
         from s5_to_loihi.reports.ranges import draw_ranges
 
-        draw_ranges(made.report, picture)
+        with console.spinner("Drawing"):
+            draw_ranges(made.report, picture)
     finish(made, output, details, as_json, scores, picture)
 
 

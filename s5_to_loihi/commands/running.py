@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from typer import Argument, Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
+from s5_to_loihi.network.network import Network
 from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.reports.summary import Summary, command
-from s5_to_loihi.simulation import simulate_file
+from s5_to_loihi.simulation import Totals, simulate_file
 
 
 def run(
@@ -57,47 +60,52 @@ def run(
             on_progress=advance,
         )
     seconds = time.perf_counter() - started
-    count = totals.tokens * totals.sequences
     if as_json:
-        console.print_json(
-            {
-                "output": str(output),
-                "format": network.output_format._asdict(),
-                "tokens": totals.tokens,
-                "sequences": totals.sequences,
-                "seconds": seconds,
-                "saturated": totals.saturated,
-                "notes": totals.notes,
-                "activity_per_token": {
-                    name: {
-                        "messages": totals.messages[index] / count,
-                        "synops": totals.synops[index] / count,
-                        "updates": int(totals.updates[index]),
-                    }
-                    for index, name in enumerate(totals.groups)
-                },
-            }
-        )
+        console.print_json(_plain(network, totals, output, seconds))
         return
-    sums = (totals.messages.sum(), totals.synops.sum())
-    messages, synops = (f"{total / count:,.1f}" for total in sums)
-    console.summarise(
-        Summary(
-            f"Wrote {output}: {totals.sequences} x {totals.tokens:,} tokens,"
-            f" integers of {network.output_format}",
+    summary = _summary(network, totals, output, seconds)
+    after = command("profile", path, "--input", inputs, *(["--raw"] if raw else []))
+    console.summarise(replace(summary, next=after), (activity_table(totals),), details)
+
+
+def _plain(network: Network, totals: Totals, output: Path, seconds: float) -> dict[str, Any]:
+    count = totals.tokens * totals.sequences
+    return {
+        "output": str(output),
+        "format": network.output_format._asdict(),
+        "tokens": totals.tokens,
+        "sequences": totals.sequences,
+        "seconds": seconds,
+        "saturated": totals.saturated,
+        "notes": totals.notes,
+        "activity_per_token": {
+            name: {
+                "messages": totals.messages[index] / count,
+                "synops": totals.synops[index] / count,
+                "updates": int(totals.updates[index]),
+            }
+            for index, name in enumerate(totals.groups)
+        },
+    }
+
+
+def _summary(network: Network, totals: Totals, output: Path, seconds: float) -> Summary:
+    count = totals.tokens * totals.sequences
+    messages, synops = (
+        f"{total / count:,.1f}" for total in (totals.messages.sum(), totals.synops.sum())
+    )
+    return Summary(
+        f"Wrote {output}: {totals.sequences} x {totals.tokens:,} tokens,"
+        f" integers of {network.output_format}",
+        (
             (
-                (
-                    "time",
-                    f"{seconds:.2f} s, {seconds / count * 1e6:.1f} µs a token, starting included",
-                ),
-                ("activity", f"{messages} messages and {synops} synaptic operations a token"),
-                ("saturated", f"{totals.saturated:,} inputs"),
+                "time",
+                f"{seconds:.2f} s, {seconds / count * 1e6:.1f} µs a token, starting included",
             ),
-            notes=totals.notes,
-            next=command("profile", path, "--input", inputs, *(["--raw"] if raw else [])),
+            ("activity", f"{messages} messages and {synops} synaptic operations a token"),
+            ("saturated", f"{totals.saturated:,} inputs"),
         ),
-        (activity_table(totals),),
-        details,
+        notes=totals.notes,
     )
 
 

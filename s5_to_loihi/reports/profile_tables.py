@@ -242,6 +242,20 @@ def _inside(inside: bool | None) -> Cell:
     return Cell("yes") if inside else Cell("no", Mark.BAD)
 
 
+def all_tables(profile: Profile) -> tuple[Table, ...]:
+    """Return what a terminal shows of a profile."""
+    modes = tuple(profile.modes.values())
+    return (
+        cost_table(modes),
+        energy_table(modes),
+        spread_table(profile),
+        term_table(modes),
+        group_table(modes),
+        slowest_table(profile.modes["pipelined"]),
+        real_time_table(modes),
+    )
+
+
 def verdict(profile: Profile) -> str:
     """Return what a token costs at least and at most, in a line."""
     modes = profile.modes.values()
