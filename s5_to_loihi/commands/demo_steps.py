@@ -105,7 +105,7 @@ def run_demo(directory: Path, as_json: bool) -> None:
                 "cost": cost,
             }
         )
-    console.say()
+    console.say("")
     console.summarise(
         Summary(
             f"All integers are equal. The demo took {time.perf_counter() - started:.0f} s",
