@@ -157,7 +157,7 @@ def quantize(
     network = quantized.network
     bundle = Bundle(
         network=network,
-        vectors=_own_vectors(network, measured),
+        vectors=own_vectors(network, measured),
         source=loaded.source,
         notes=(*notes, *quantized.notes),
     )
@@ -177,7 +177,8 @@ def _sequences(
     return Data(data.padded_with_themselves(), None, data.notes)
 
 
-def _own_vectors(network: Network, data: np.ndarray) -> Vectors:
+def own_vectors(network: Network, data: np.ndarray) -> Vectors:
+    """Return what the interpreter computes for the first of some data (T, N, F), as floats."""
     tokens, _ = to_integers(data[:VECTOR_TOKENS, :VECTOR_SEQUENCES], network.input_format)
     names = [
         f"{group.name}.{name}"

@@ -40,6 +40,7 @@ _PURPOSE = {
     "orbax": "Orbax checkpoints",
     "pesq": "PESQ",
     "rnnoise": "evaluate --baseline rnnoise",
+    "train": "train and synthesise",
 }
 #: Program -> what it is for, and where it comes from.
 _PROGRAMS = {

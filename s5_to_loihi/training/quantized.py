@@ -356,6 +356,18 @@ class QuantizedNetwork(nn.Module):
         graph.replay()
         return [result.clone() for result in results]
 
+    def fan_out(self) -> dict[str, Tensor]:
+        """Return how many synapses could read each neuron, by name of its message."""
+        counts: dict[str, Tensor] = {}
+        for edge in self.source.network.synapses:
+            if edge.name in self.part_of:
+                key, part = self.part_of[edge.name]
+                mask: Any = self.matrices[key].mask
+                size = edge.weights.shape[1]
+                own = mask[:, part * size : (part + 1) * size].sum(0)
+                counts[str(edge.source)] = counts.get(str(edge.source), 0) + own
+        return counts
+
     def fit(self) -> None:
         """Keep every sum of weights within its accumulator; call it after each step."""
         for matrix in self.matrices.values():
