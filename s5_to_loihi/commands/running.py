@@ -12,6 +12,7 @@ from typer import Argument, Option
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
+from s5_to_loihi.inputs import saturated_said
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.reports.summary import Summary, command
@@ -32,6 +33,7 @@ def run(
     saturate: bool = Option(
         False, "--saturate", help="Clip values outside the input format, and count."
     ),
+    strict: choices.StrictOption = False,
     threads: int | None = Option(
         None, min=1, help="Sequences at the same time. Default: all processors."
     ),
@@ -60,6 +62,8 @@ def run(
             on_progress=advance,
         )
     seconds = time.perf_counter() - started
+    values = totals.tokens * totals.sequences * network.input_size
+    console.doubt(str(output), saturated_said(totals.saturated, values, str(inputs)), strict)
     if as_json:
         console.print_json(_plain(network, totals, output, seconds))
         return

@@ -63,7 +63,7 @@ def sweep(
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
     from s5_to_loihi.reports.summary import Summary, command
     from s5_to_loihi.sweeping import cluster
-    from s5_to_loihi.sweeping.inputs import tasks_of
+    from s5_to_loihi.sweeping.inputs import notes_of, tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
     from s5_to_loihi.sweeping.point import compute
     from s5_to_loihi.sweeping.results import RESULTS, SWEEP, assembled, has_all
@@ -74,6 +74,7 @@ def sweep(
     plan = read_plan(file)
     with console.spinner("Reading checkpoints and data"):
         tasks = tasks_of(plan)
+        notes = notes_of(plan)
     execute: engine.Executor
     if scheduler is not None:
         execute = functools.partial(
@@ -114,6 +115,7 @@ def sweep(
         Summary(
             sweep_tables.verdict(results),
             facts,
+            choices=notes,
             next=command("sweep", file, "-o", directory, "--retry-failed") if failures else "",
         ),
         asked=(sweep_tables.point_table(results, varied), *([failures] if failures else [])),
