@@ -11,7 +11,7 @@ from s5_to_loihi.checkpoints.magnitude_pruning import densities
 from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, UnknownNames
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.float_model import LayerNorm, S5Model
+from s5_to_loihi.float_model import S5Model
 
 
 def load(path: str | os.PathLike[str], options: LoadOptions = LoadOptions()) -> LoadedCheckpoint:
@@ -67,11 +67,6 @@ def _looks_loadable(path: Path) -> bool:
 def _limitations(model: S5Model) -> tuple[str, ...]:
     """Say what of a model the chip cannot do."""
     notes = []
-    if any(isinstance(block.norm, LayerNorm) for block in model.blocks):
-        notes.append(
-            "layer norm: in floats only; it needs the mean over all features of a token, which"
-            " neurons that see only their own input cannot form, so it cannot be quantized"
-        )
     if any(block.ssm.bidirectional_c is not None for block in model.blocks):
         notes.append(
             "bidirectional: in floats only; no output is known before a sequence's last token"
