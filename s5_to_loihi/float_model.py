@@ -364,9 +364,7 @@ def _feed_forward_block(
     return total
 
 
-def _normalised(
-    hidden: np.ndarray, norm: BatchNorm | LayerNorm, observe: Observer
-) -> np.ndarray:
+def _normalised(hidden: np.ndarray, norm: BatchNorm | LayerNorm, observe: Observer) -> np.ndarray:
     if isinstance(norm, BatchNorm):
         return normalise(hidden, norm)
     standard = standardise(hidden, norm)

@@ -29,6 +29,7 @@ from s5_to_loihi.network.widths import (
 from s5_to_loihi.quantization.formats import channel_exponents, shared
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
+    Digits,
     Moments,
     RoundedRows,
     choose_digits,
@@ -121,8 +122,10 @@ class NormReader:
         Those with which the format ends at the root of epsilon: what is smaller is only multiplied
         by its inverse, and resolved as well as anything that is as large as the format.
         """
-        return LARGEST_EXPONENT if self.epsilon <= 0 else math.floor(
-            bits - 1 - math.log2(self.epsilon) / 2
+        return (
+            LARGEST_EXPONENT
+            if self.epsilon <= 0
+            else math.floor(bits - 1 - math.log2(self.epsilon) / 2)
         )
 
 
@@ -176,6 +179,24 @@ class RoundedMatrix:
 
 
 @dataclass(frozen=True, eq=False)
+class Unrounded:
+    """A weight matrix before it was rounded: what training goes on from.
+
+    Attributes:
+        matrix: what happened to it.
+        digits: how its integers are written.
+        parts: names of the synapses that its columns became, side by side.
+        weights: (out, parts * in) the float matrix in steps of its rows: what the integers are
+            nearest to, but for what makes up for errors.
+    """
+
+    matrix: RoundedMatrix
+    digits: Digits
+    parts: tuple[str, ...]
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Draft:
     """What all groups of a network in the making share.
 
@@ -185,7 +206,7 @@ class Draft:
         precision: bits of all tensors.
         on_group: called when a group is done.
         notes: what was capped or approximated, for people.
-        scales, matrices: for the report.
+        scales, matrices: for the report, and for training.
     """
 
     builder: NetworkBuilder
@@ -194,7 +215,7 @@ class Draft:
     on_group: Callable[[], None]
     notes: list[str]
     scales: list[TensorScale] = field(default_factory=list)
-    matrices: list[RoundedMatrix] = field(default_factory=list)
+    matrices: list[Unrounded] = field(default_factory=list)
 
     def message_format(
         self, tensor: str, values: np.ndarray, readers: Sequence[AnyReader]
@@ -229,7 +250,10 @@ class Draft:
         widest = max(source.format.bits for _, source, _ in parts)
         rows = round_rows(scaled, data, bits, largest_weight_sum(widest))
         parameters, kept = np.count_nonzero(scaled), np.count_nonzero(rows.integers)
-        self.matrices.append(RoundedMatrix(name, bits, int(parameters), int(parameters - kept)))
+        matrix = RoundedMatrix(name, bits, int(parameters), int(parameters - kept))
+        in_steps = scaled / np.where(rows.steps > 0, rows.steps, 1)[:, None]
+        names = tuple(part for part, _, _ in parts)
+        self.matrices.append(Unrounded(matrix, rows.digits, names, in_steps))
         columns = np.split(rows.integers, len(parts), axis=1)
         for (part, source, target), integers in zip(parts, columns, strict=True):
             split = rows.digits.split(integers)

@@ -1,8 +1,8 @@
 """Folding: what can be computed before the network runs is taken out of it.
 
 Batch norm before the state-space model is an affine map of each feature, ``u = s * h + t``; it goes
-into B, into D, and into biases, exactly. So do the scale and the bias of a layer norm. The gain of the discretization stays apart from B, so that
-B keeps the zeros that pruning has made.
+into B, into D, and into biases, exactly. So do the scale and the bias of a layer norm. The gain of
+the discretization stays apart from B, so that B keeps the zeros that pruning has made.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from s5_to_loihi.quantization.draft import (
     Reader,
     RoundedMatrix,
     TensorScale,
+    Unrounded,
 )
 from s5_to_loihi.quantization.folding import FoldedModel, fold
 from s5_to_loihi.quantization.groups.block import (
@@ -42,14 +43,19 @@ class Quantized:
     Attributes:
         network: verified, with aligned delays.
         scales: of all values that the float model has as well.
-        matrices: what happened to the weights.
+        unrounded: the weights before they were rounded.
         notes: what was capped or approximated, for people.
     """
 
     network: Network
     scales: tuple[TensorScale, ...]
-    matrices: tuple[RoundedMatrix, ...]
+    unrounded: tuple[Unrounded, ...]
     notes: tuple[str, ...]
+
+    @property
+    def matrices(self) -> tuple[RoundedMatrix, ...]:
+        """What happened to the weights."""
+        return tuple(one.matrix for one in self.unrounded)
 
 
 def quantize_model(
@@ -64,7 +70,7 @@ def quantize_model(
         model: see ``folding.fold`` for what it must be.
         tokens: (T, F) or (T, N, F) floats; each of the N sequences starts from a zero state.
         precision: bits of all tensors.
-        sequence_length: tokens a sequence, for the readout ``mean``.
+        sequence_length: tokens a sequence, for the readout ``mean``; by default those of the data.
 
     Raises:
         CheckpointError: the model has no integer form.
@@ -95,6 +101,7 @@ def quantize_folded(
         observe: called after every pass with its name and the network.
     """
     check_overrides(precision, _tensor_names(folded))
+    sequence_length = sequence_length or len(tokens)
     model, pooled = folded.model, folded.model.readout is Readout.MEAN
     total, done = _group_count(folded), itertools.count(1)
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""Tables for the sigmoid and for activations: piecewise-linear functions with the least squared error."""
+"""Tables for the sigmoid and activations: piecewise linear, with the least squared error."""
 
 from __future__ import annotations
 

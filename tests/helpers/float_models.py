@@ -64,7 +64,8 @@ class FloatCase:
             f"{self.glu.value}-{self.activation.value}-{self.discretization.value}"
             f"-{'half' if self.conjugate_symmetric else 'all'}"
             f"-{'relu' if self.rectified else 'linear'}-{self.readout.value}"
-            f"-{self.norm}-{'pre' if self.prenorm else 'post'}-{self.feed_forward or ''}-{self.ends}"
+            f"-{self.norm}-{'pre' if self.prenorm else 'post'}-{self.feed_forward or ''}"
+            f"-{self.ends}"
             f"-w{self.precision.weights}a{self.precision.activations}-{self.seed}"
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 
 import numpy as np
 
@@ -54,14 +56,14 @@ def inverse_root(radicand: Integers) -> tuple[Integers, Integers]:
     Args:
         radicand: integers of any shape, from 1 to ``2**RADICAND_BITS - 1``.
     """
-    doublings: Integers | int = 0
+    doublings: list[Integers] = []
     for step in (16, 8, 4, 2, 1):
         room = RADICAND_BITS - 2 * step
         small = radicand < (1 << room)
         # The minimum changes nothing where it counts; it says how large what is shifted can be.
         moved = np.minimum(radicand, (1 << room) - 1) << (2 * step)
         radicand = np.where(small, moved, radicand)
-        doublings = doublings + np.where(small, step, 0)
+        doublings.append(np.where(small, step, 0))
     fraction = radicand >> (RADICAND_BITS - 2 - FRACTION_BITS)
     beyond_one = np.maximum(fraction, 1 << FRACTION_BITS) - (1 << FRACTION_BITS)
-    return interpolate(beyond_one, TABLE), doublings
+    return interpolate(beyond_one, TABLE), functools.reduce(operator.add, doublings)

@@ -95,9 +95,7 @@ def update_statistics(
     return (), (mean, mantissa, rectify(c.exponent - doublings)), ()
 
 
-def update_layer_norm(
-    accumulators: Values, state: Values, constants: LayerNormConstants
-) -> Update:
+def update_layer_norm(accumulators: Values, state: Values, constants: LayerNormConstants) -> Update:
     """u = (h - mean) / sqrt(variance + epsilon) * scale + bias, rectified or not."""
     hidden, mean, mantissa, exponent = accumulators
     c = constants

@@ -81,9 +81,7 @@ def update_output(accumulators: Values, state: Values, constants: ScaledOutputCo
     return (), (y, rectify(y)), (total,)
 
 
-def tabulated(
-    accumulators: Values, c: TableOutputConstants
-) -> tuple[Integers, Integers, Integers]:
+def tabulated(accumulators: Values, c: TableOutputConstants) -> tuple[Integers, Integers, Integers]:
     """Return y before it saturates, y, and its activation."""
     total = _total(accumulators, c.output)
     y = saturate(total, c.output.y.bits)

@@ -97,9 +97,7 @@ def _add_decode(
     bits, bias = draft.precision.bits("activation", f"{name}.hidden"), rows.bias(data)
     exponents = limited(channel_exponents(wanted, bits), bits, bias, rows.steps)
     affine = affine_constants(matrix, rows, bias, bits, exponents)
-    end, summed = residual_sum(
-        draft, name, False, exponents, middle, reader, "hidden", "total"
-    )
+    end, summed = residual_sum(draft, name, False, exponents, middle, reader, "hidden", "total")
     draft.builder.hand_on(f"{name}.residual", middle.endpoint, Endpoint(group, "residual"))
     constants = ResidualDenseConstants(affine, end)
     formats = {"hidden": end.hidden, "total": end.hidden, "affine": affine.result}

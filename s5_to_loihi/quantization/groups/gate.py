@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.float_model import Affine, GluVariant
+from s5_to_loihi.float_model import Affine, GluVariant, S5Block
 from s5_to_loihi.network.network import Endpoint
 from s5_to_loihi.network.neurons import NeuronKind
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants
@@ -54,6 +54,7 @@ def add_gate(
         reader: what the result enters.
     """
     block, group = folded.block, f"{name}.gate"
+    assert isinstance(block, S5Block)
     y, activation = output
     value_exponents = activation.exponents
     if block.value is not None:

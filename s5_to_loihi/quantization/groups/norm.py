@@ -112,9 +112,7 @@ def add_layer_norm(
     formats |= {"centred": Format(mean.bits + 1, mean.exponent), "normalised": normalised}
     draft.scales.append(TensorScale(f"{name}.total", reference, exponents))
     sources = (source, *statistics)
-    return draft.add(
-        name, LAYER_NORM, constants, formats, sources, exponents, rectified, reader
-    )[0]
+    return draft.add(name, LAYER_NORM, constants, formats, sources, exponents, rectified, reader)[0]
 
 
 def _mean_format(source: Message) -> tuple[int, Format]:

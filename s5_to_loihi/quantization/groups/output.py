@@ -60,9 +60,7 @@ def add_residual_output(
     group = f"{name}.output"
     constants, exponents = _projection(draft, name, folded, source, states)
     table = _table(draft, name, folded.activation, constants.y)
-    end, summed = residual_sum(
-        draft, name, False, exponents, source, reader, "middle_sum", "sum"
-    )
+    end, summed = residual_sum(draft, name, False, exponents, source, reader, "middle_sum", "sum")
     formats = dict.fromkeys(("y", "activation"), constants.y)
     formats |= {"hidden": end.hidden, "total": end.hidden}
     draft.builder.hand_on(f"{name}.middle_residual", source.endpoint, Endpoint(group, "residual"))
