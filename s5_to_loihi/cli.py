@@ -44,6 +44,16 @@ COMMANDS = {
         "quantize",
         "Turn a float checkpoint into a bundle of integers, and say what that costs.",
     ),
+    "train": Command(
+        "training",
+        "train",
+        "Train an S5 model in PyTorch, sparse and as integers, to a verified bundle.",
+    ),
+    "synthesise": Command(
+        "training",
+        "synthesise",
+        "Make a training set of synthetic noisy speech, of any size, from nobody's recordings.",
+    ),
     "verify": Command("checking", "verify", "Run the recorded vectors and compare every integer."),
     "inspect": Command(
         "inspection",

@@ -196,6 +196,30 @@ def test_denoise_resamples_and_says_so(call, short_clip, tmp_path):
     np.testing.assert_array_equal(cleaned.samples[0], cleaned.samples[1])
 
 
+def test_every_command_says_what_it_does_to_a_recording(call, compiled, short_clip, tmp_path):
+    recording = audio.read_wav(short_clip[0])
+    stereo = np.repeat(audio.resample(recording, 44_100).samples, 2, axis=0)
+    audio.write_wav(tmp_path / "REC.WAV", stereo, 44_100)
+    written = (tmp_path / "REC.WAV").read_bytes()
+    (tmp_path / "REC.WAV").write_bytes(written[:40] + b"\xff\xff\xff\xff" + written[44:])
+    own = Path(__file__).parent / "data" / "checkpoints" / "denoiser_small_masked.npz"
+    for command in (
+        ("denoise", tmp_path / "REC.WAV", tmp_path / "out.wav"),
+        ("run", compiled, tmp_path / "REC.WAV", "-o", tmp_path / "out.npy"),
+        ("profile", compiled, "--input", tmp_path / "REC.WAV"),
+        ("quantize", own, "--calibration", tmp_path / "REC.WAV", "-o", tmp_path / "q.bundle"),
+    ):
+        code, output, error = call(*command)
+        assert code == 0, (command, error)
+        said = " ".join(output.split())
+        for note in (
+            "resampled from 44100 Hz to 16000 Hz",
+            "2 channels: each is a sequence of its own",
+            "the header does not say how long it is",
+        ):
+            assert note in said, (command[0], note)
+
+
 def test_denoise_refuses_what_is_no_recording(call, tmp_path):
     (tmp_path / "text.wav").write_text("not sound")
     code, _, error = call("denoise", tmp_path / "text.wav", tmp_path / "out.wav")

@@ -25,7 +25,7 @@ from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.checkpoints.parameters import Parameters, affine, batch_norm, stable
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.files.reading import read_yaml
+from s5_to_loihi.files.reading import opened, read_yaml
 from s5_to_loihi.float_model import (
     Activation,
     BatchNorm,
@@ -157,9 +157,9 @@ def _description_of(path: Path) -> Path | None:
     description = path.with_suffix(".yaml") if path.suffix == ".safetensors" else path
     try:
         # It need not be whole: what begins as one is read as one.
-        with description.open("rb") as file:
+        with opened(description, CheckpointError) as file:
             return description if SCHEMA.encode() in file.read(4096) else None
-    except OSError:
+    except CheckpointError:
         return None
 
 

@@ -43,6 +43,7 @@ def compile_command(
     readout: choices.ReadoutOption = Readout.EACH_TOKEN,
     sequence_length: choices.LengthOption = None,
     layout: choices.LayoutOption = None,
+    strict: choices.StrictOption = False,
     vector_tokens: int = Option(
         128, "--tokens", metavar="N", min=1, help="Recorded tokens to keep, from the first."
     ),
@@ -89,11 +90,14 @@ def compile_command(
             read_data(calibration, layout, sequence_length),
             options=LoadOptions(glu=glu, conjugate_symmetric=conjugate_symmetry, readout=said),
             sequence_length=sequence_length,
+            files={"calibration": calibration},
+            layout=layout,
+            where=(str(calibration), "held-out data"),
             name=console.network_name(output),
             on_progress=advance,
             observe=observe,
         )
-    quantization.finish(made, output, details, as_json)
+    quantization.finish(made, output, details, as_json, strict)
 
 
 def _print_network(step: str, network: Network) -> None:

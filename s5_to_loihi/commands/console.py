@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.segment import Segment
 
 from s5_to_loihi.commands.settings import settings
-from s5_to_loihi.errors import printable
+from s5_to_loihi.errors import VerificationError, printable
 from s5_to_loihi.reports.summary import Summary
 from s5_to_loihi.reports.terminal import rendered
 
@@ -59,7 +59,8 @@ Advance = Callable[[int, int], None]
 
 def network_name(path: Path) -> str:
     """Return the name of a network that is written to a path."""
-    return path.resolve().name.removesuffix(".bundle") or "network"
+    name = path.resolve().name.removesuffix(".bundle") or "network"
+    return "".join(char if char.isprintable() else "_" for char in name)
 
 
 def announce_compilation(network: Network, backends: Collection[Backend]) -> None:
@@ -205,6 +206,20 @@ def summarise(
 def warn(text: str) -> None:
     """Print a warning on stderr."""
     stderr.print(f"Warning: {text}", style="yellow", highlight=False, soft_wrap=True)
+
+
+def require(where: str, warnings: Sequence[str], strict: bool) -> None:
+    """Raise the first of some warnings as an error with exit code 3, if that is asked for."""
+    if strict and warnings:
+        what = warnings[0] + (f"; and {len(warnings) - 1} more" if len(warnings) > 1 else "")
+        raise VerificationError(where, what, "Leave out --strict to accept it")
+
+
+def doubt(where: str, warnings: Sequence[str], strict: bool) -> None:
+    """Print warnings on stderr, or raise them as an error with exit code 3."""
+    require(where, warnings, strict)
+    for warning in warnings:
+        warn(warning)
 
 
 def say(*lines: str, style: str | None = None) -> None:

@@ -14,10 +14,11 @@ from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
-from s5_to_loihi.denoising import Denoised, read_pair
+from s5_to_loihi.denoising import Denoised, read_pair, unrelated
 from s5_to_loihi.denoising import denoise as denoise_samples
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
+from s5_to_loihi.inputs import saturated_said
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.reports.table import counted, table
 from s5_to_loihi.simulators.interpreter import Mode
@@ -60,6 +61,7 @@ def denoise(
     picture: Path | None = Option(
         None, help="Draw the spectrograms into this file (.png or .svg)."
     ),
+    strict: choices.StrictOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Denoise a recording, or all of a folder, with a compiled network.
@@ -88,6 +90,7 @@ def denoise(
         cleaned = _clean(network, noisy, reference, output, backend, mode, advance)
     if picture is not None:
         _draw(picture, cleaned, reference)
+    console.doubt(str(output), _doubts(cleaned, recording, clean), strict)
     if as_json:
         console.print_json(_plain(output, backend, cleaned))
         return
@@ -127,6 +130,16 @@ def _clean(
     channels = zip(noisy.samples, result.samples, reference.samples, strict=True)
     ratios = [[audio.si_snr(one, target) for one in pair] for *pair, target in channels]
     return Cleaned(noisy, result, clipped, ratios)
+
+
+def _doubts(cleaned: Cleaned, recording: Path, clean: Path | None) -> tuple[str, ...]:
+    result = cleaned.result
+    values = result.tokens * len(result.samples) * audio.BINS
+    before = [ratios[0] for ratios in cleaned.si_snr or ()]
+    return (
+        *saturated_said(result.clipped_inputs, values, str(recording)),
+        *unrelated(before, str(clean)),
+    )
 
 
 def _draw(picture: Path, cleaned: Cleaned, reference: Audio | None) -> None:

@@ -14,9 +14,10 @@ from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
-from s5_to_loihi.inputs import Layout
+from s5_to_loihi.inputs import Layout, saturated_said
 
 if TYPE_CHECKING:
+    from s5_to_loihi.evaluation.classification import Answered
     from s5_to_loihi.evaluation.neurobench import NeuroBench
     from s5_to_loihi.evaluation.plan import Plan
     from s5_to_loihi.evaluation.result import Evaluated
@@ -104,6 +105,12 @@ def evaluate(
         help="Which axis of inputs comes first. Default: tokens.",
         rich_help_panel=ANSWERS,
     ),
+    strict: bool = Option(
+        False,
+        "--strict",
+        help="Make warnings an error (exit code 3).",
+        rich_help_panel=ANSWERS,
+    ),
     top_k: int = Option(
         5, "--top-k", min=1, help="Right if among so many.", rich_help_panel=ANSWERS
     ),
@@ -146,7 +153,7 @@ def evaluate(
         raise InputError("--clean", f"is given with {given[0]}", "It belongs to --noisy")
     if data is not None:
         _refuse_with_data(families, baselines, board, metricsboard, neurobench)
-        _answers(path, data, (raw, layout), model, top_k, directory, jobs, as_json)
+        _answers(path, data, (raw, layout), strict, model, top_k, directory, jobs, as_json)
         return
     from s5_to_loihi.evaluation import pairs as pairing
     from s5_to_loihi.evaluation.metrics import PERCEPTUAL
@@ -268,10 +275,20 @@ def _write_metricsboard(evaluated: Evaluated, path: Path, team: str, plan: Plan)
     write_metricsboard(path, [row])
 
 
+def _doubts(found: Answered) -> tuple[str, ...]:
+    from s5_to_loihi.quantization.doubts import low_ratio_said
+
+    return (
+        *saturated_said(found.saturated, found.values, found.data),
+        *low_ratio_said(found.signal_to_noise, found.data),
+    )
+
+
 def _answers(
     path: Path,
     data: Path,
     meaning: tuple[bool, Layout | None],
+    strict: bool,
     model: Path | None,
     top_k: int,
     directory: Path | None,
@@ -313,6 +330,7 @@ def _answers(
             picture = directory / "confusion.png"
             drawn = draw_confusion(picture, found)
         written = [directory / RESULTS, picture if drawn else None]
+    console.doubt(str(data), _doubts(found), strict)
     if as_json:
         console.print_json(found)
         return

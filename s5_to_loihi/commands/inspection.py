@@ -54,7 +54,11 @@ def inspect(
         draw_network(opened.network, drawing)
     listing = to_text(opened.network)
     if as_json:
-        content = {"network": listing.splitlines(), "notes": opened.notes}
+        content = {
+            "network": listing.splitlines(),
+            "source": dict(opened.source),
+            "notes": opened.notes,
+        }
         parts = ("weights", "constants", "ports", "values")
         console.print_json(content | {part: getattr(found, part) for part in parts})
         return
@@ -122,6 +126,7 @@ def _summary(path: Path, opened: Bundle, found: _Found, drawing: Path | None) ->
         )
     made = opened.source.get("format", "unknown")
     facts.append(("made from", f"{made}, {opened.source.get('name', '')}".rstrip(", ")))
+    facts += [(what, opened.source[what]) for what in ("scores",) if opened.source.get(what)]
     if opened.mapping is not None:
         low, nominal, high = (one / 1e3 for one in opened.mapping.timestep)
         facts.append(
@@ -140,7 +145,7 @@ def _summary(path: Path, opened: Bundle, found: _Found, drawing: Path | None) ->
         notes=opened.notes,
         next=f"s5-to-loihi verify {shlex.quote(str(path))}"
         if is_bundle
-        else f"s5-to-loihi compile {shlex.quote(str(path))} -o {network.name}.bundle",
+        else f"s5-to-loihi compile {shlex.join([str(path), '-o', f'{network.name}.bundle'])}",
     )
 
 
@@ -151,6 +156,8 @@ def _tables(opened: Bundle, found: _Found) -> list[Table]:
         network_tables.constant_table(found.constants),
         network_tables.port_table(found.ports),
     ]
+    if opened.source:
+        tables.insert(0, network_tables.source_table(opened.source))
     if found.values:
         tables.append(network_tables.value_table(found.values, found.over))
     return tables

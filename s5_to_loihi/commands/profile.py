@@ -10,6 +10,7 @@ from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import read_measured
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
 from s5_to_loihi.commands import choices, console
+from s5_to_loihi.inputs import saturated_said
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.simulation import Typical, read_typical
 
@@ -25,6 +26,7 @@ def profile(
     ),
     raw: choices.RawOption = False,
     layout: choices.LayoutOption = None,
+    strict: choices.StrictOption = False,
     system: choices.SystemOption = None,
     hop: float = Option(8.0, metavar="MS", min=1e-3, help="Milliseconds a token in real time."),
     measured: choices.MeasuredOption = None,
@@ -64,6 +66,7 @@ def profile(
     else:
         typical = read_typical(network, inputs, raw, layout)
     saturated = typical.saturated
+    console.doubt(str(path), saturated_said(saturated, typical.tokens.size, str(inputs)), strict)
     with console.progress("Counting activity", "tokens") as advance:
         recording = record(network, typical.tokens, advance)
     made_here = placed is None

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
+from s5_to_loihi.inputs import saturated_said
 from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.simulation import simulate_file
 
@@ -28,6 +29,7 @@ def run(
     saturate: bool = Option(
         False, "--saturate", help="Clip values outside the input format, and count."
     ),
+    strict: choices.StrictOption = False,
     threads: int | None = Option(
         None, min=1, help="Sequences at the same time. Default: all processors."
     ),
@@ -56,6 +58,8 @@ def run(
         )
     seconds = time.perf_counter() - started
     count = totals.tokens * totals.sequences
+    clipped = saturated_said(totals.saturated, count * network.input_size, str(inputs))
+    console.doubt(str(output), clipped, strict)
     if as_json:
         console.print_json(
             {

@@ -13,6 +13,8 @@ from s5_to_loihi.files.writing import write_json
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
+#: That a point may take by default: far more than any that was measured, and less than for ever.
+POINT_SECONDS = 4 * 3600.0
 
 
 def sweep(
@@ -26,6 +28,12 @@ def sweep(
     ),
     retry_failed: bool = Option(
         False, "--retry-failed", help="Compute those points again that failed."
+    ),
+    timeout: float = Option(
+        POINT_SECONDS,
+        metavar="SECONDS",
+        min=1,
+        help="That a point may take; one that takes longer is ended and listed as failed.",
     ),
     as_json: choices.JsonOption = False,
 ) -> None:
@@ -54,7 +62,7 @@ def sweep(
     from s5_to_loihi.reports import sweep_tables
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
     from s5_to_loihi.sweeping import cluster
-    from s5_to_loihi.sweeping.inputs import tasks_of
+    from s5_to_loihi.sweeping.inputs import notes_of, tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
     from s5_to_loihi.sweeping.point import compute
     from s5_to_loihi.sweeping.results import RESULTS, SWEEP, assembled, has_all
@@ -65,12 +73,20 @@ def sweep(
     plan = read_plan(file)
     with console.spinner("Reading checkpoints and data"):
         tasks = tasks_of(plan)
+        notes = notes_of(plan)
+    if not as_json:
+        console.say_notes(notes)
     execute: engine.Executor
     if scheduler is not None:
-        execute = functools.partial(cluster.execute, compute=compute, address=scheduler)
+        execute = functools.partial(
+            cluster.execute, compute=compute, address=scheduler, timeout=timeout, say=console.warn
+        )
     else:
         execute = functools.partial(
-            workers.execute, compute=compute, jobs=jobs or workers.processors()
+            workers.execute,
+            compute=compute,
+            jobs=jobs or workers.processors(),
+            timeout=timeout,
         )
     pictures = [directory / "pareto.png", directory / "pareto.html"]
     with store.opened(directory, plan.name, SWEEP) as opened:

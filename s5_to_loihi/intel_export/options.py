@@ -29,6 +29,10 @@ class ExportOptions:
     sequence_length: int | None = None
 
 
+#: What notes of answers begin with that no file gives.
+GLU_GUESSED, SYMMETRY_GUESSED = "GLU variant: half1, a guess", "conjugate symmetry: on, a guess"
+
+
 def refuse_arguments(export: IntelExport) -> None:
     """Refuse what the training arguments say the chip cannot do (CheckpointError)."""
     where = f"{export.name}/{ARGUMENTS_FILE}"
@@ -60,7 +64,7 @@ def find_glu(export: IntelExport, entries: Entries, notes: list[str]) -> GluVari
         # half1 multiplies relu(y) by a sigmoid: never negative; half2 multiplies y itself.
         negative = any((data < 0).any() for data in products)
         return GluVariant.HALF2 if negative else GluVariant.HALF1
-    notes.append("GLU variant: half1, a guess (no file says half1 or half2; choose with --glu)")
+    notes.append(f"{GLU_GUESSED} (no file says half1 or half2; choose with --glu)")
     return GluVariant.HALF1
 
 
@@ -70,5 +74,5 @@ def find_symmetry(export: IntelExport, notes: list[str]) -> bool:
         return export.arguments["conj_sym"]
     if export.has_activations:
         return any(name.endswith("mixer/2Cxs") for name in export.recorded)
-    notes.append("conjugate symmetry: on, a guess (no file says; choose with --symmetric)")
+    notes.append(f"{SYMMETRY_GUESSED} (no file says; choose with --symmetric)")
     return True
