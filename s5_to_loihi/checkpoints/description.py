@@ -129,8 +129,11 @@ def _describe(part: Any, prefix: str, tensors: dict[str, np.ndarray]) -> dict[st
         if isinstance(value, np.ndarray):
             tensors[path] = value
         elif isinstance(value, (BatchNorm, LayerNorm)):
-            kind = "layer" if isinstance(value, LayerNorm) else "batch"
-            entries[field.name] = {"kind": kind, **_describe(value, path, tensors)}
+            entry = _describe(value, path, tensors)
+            kind = "batch"
+            if isinstance(value, LayerNorm):
+                kind = "layer" if entry.pop("centred") else "rms"
+            entries[field.name] = {"kind": kind, **entry}
         elif is_dataclass(value):
             entries |= _describe(value, path, tensors)
         elif value is not None:
@@ -356,9 +359,9 @@ def _norm(parameters: Parameters, prefix: str, entry: _Entry, width: int) -> Bat
 
     scale = parameters.vector(f"{prefix}.scale", width, missing=1.0)
     bias = parameters.vector(f"{prefix}.bias", width, missing=0.0)
-    if kind == "layer":
-        return LayerNorm(scale, bias, epsilon)
+    if kind in ("layer", "rms"):
+        return LayerNorm(scale, bias, epsilon, centred=kind == "layer")
     if kind != "batch":
-        raise entry.error("kind", f"is {kind!r:.50} (known: batch, layer)")
+        raise entry.error("kind", f"is {kind!r:.50} (known: batch, layer, rms)")
     mean, variance = f"{prefix}.mean", f"{prefix}.variance"
     return batch_norm(parameters, mean, variance, scale, bias, epsilon)
