@@ -37,7 +37,7 @@ with np.load(DATA / "meaning.npz") as _loaded:
     COUNTS, COUNTS_EXPECTED, SEQUENCES, LAST_EXPECTED = (_loaded[one] for one in _loaded.files)
 FEATURES, OUTPUTS = 6, 3
 #: Commands that read no data.
-WITHOUT_DATA = {"doctor", "cache"}
+WITHOUT_DATA = {"doctor", "cache", "synthesise"}
 #: dB below which outputs are another model's.
 LEAST = 30
 
@@ -590,7 +590,7 @@ def test_the_options_that_the_documentation_names_are_those_of_the_code(name):
         assert (f"`{option}`" in row) == (parameter in parameters), option
     integers = row.split(" | ")[1]
     # What may be raw is a value otherwise; what is a value is not called a token.
-    takes_values = name == "sweep" or "calibration" in parameters or "raw" in parameters
+    takes_values = name in ("sweep", "train") or "calibration" in parameters or "raw" in parameters
     assert integers.startswith("values") == takes_values
 
 
