@@ -713,7 +713,10 @@ def test_fused_batch_norm(tmp_path):
     ("arguments", "part"),
     [
         ({"bidirectional": True}, "bidirectional is True: a bidirectional model reads"),
-        ({"batchnorm": False}, "batchnorm is False: layer norm needs the mean over all"),
+        (
+            {"batchnorm": False},
+            "batchnorm is False: Intel's fixed-point model exists with batch norm",
+        ),
         ({"prenorm": False}, "prenorm is False: Intel's fixed-point model exists for norm before"),
         ({"relufication": False}, "relufication is False: Intel's fixed-point model exists"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 
 from typer import Argument, Option
@@ -20,7 +19,7 @@ from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.reports.network_tables import network_table, size_in_words
 from s5_to_loihi.reports.run_tables import run_table
-from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Mark
 from s5_to_loihi.simulation import read_data
 
@@ -151,5 +150,5 @@ def _summary(compiled: Bundle, result: verification.RunResult, output: Path) -> 
         f"Wrote {output}: {compared:,} recorded integers, all equal",
         facts,
         notes=compiled.notes,
-        next=f"s5-to-loihi verify {shlex.quote(str(output))}",
+        next=command("verify", output),
     )

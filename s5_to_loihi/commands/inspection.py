@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS
 from s5_to_loihi.reports import network_tables
-from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Table
 
 
@@ -51,7 +50,8 @@ def inspect(
     if drawing is not None:
         from s5_to_loihi.reports.drawing import draw_network
 
-        draw_network(opened.network, drawing)
+        with console.spinner("Drawing"):
+            draw_network(opened.network, drawing)
     listing = to_text(opened.network)
     if as_json:
         content = {
@@ -143,9 +143,9 @@ def _summary(path: Path, opened: Bundle, found: _Found, drawing: Path | None) ->
         verdict=f"{network.name}: sound; no input can overflow an accumulator",
         facts=facts,
         notes=opened.notes,
-        next=f"s5-to-loihi verify {shlex.quote(str(path))}"
+        next=command("verify", path)
         if is_bundle
-        else f"s5-to-loihi compile {shlex.join([str(path), '-o', f'{network.name}.bundle'])}",
+        else command("compile", path, "-o", f"{network.name}.bundle"),
     )
 
 

@@ -39,8 +39,7 @@ def refuse_arguments(export: IntelExport) -> None:
     refusals = (
         ("bidirectional", True, "a bidirectional model reads the sequence backwards as well, so no"
          " output is known before the last token; the chip runs token by token"),
-        ("batchnorm", False, "layer norm needs the mean over all features at every token, which"
-         " neurons that see only their own input cannot form"),
+        ("batchnorm", False, "Intel's fixed-point model exists with batch norm only"),
         ("prenorm", False, "Intel's fixed-point model exists for norm before the block only"),
         ("relufication", False, "Intel's fixed-point model exists with ReLU only"),
     )  # fmt: skip
