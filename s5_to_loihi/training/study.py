@@ -258,6 +258,9 @@ def finetune(
     steps_of = optimiser(network, FINE_RATES.get(bits, 1e-3))
     rates = [group["lr"] for group in steps_of.param_groups]
     batches, curve = sounds.batches(scale.fine_batch, 5000 + bits), []
+    check = [next(sounds.batches(scale.fine_batch, 9000 + index)) for index in range(4)]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    reached = _loss(network, check)
     steps, step, first = scale.fine_steps, 0, time.monotonic()
     left = seconds - 2 * (first - began)
     while step < steps:
@@ -277,6 +280,9 @@ def finetune(
         step += 1
         if step in PACE:
             steps = _affordable(scale.fine_steps, step, first, left)
+    if _loss(network, check) > reached:
+        network.load_state_dict(before)
+        facts["kept"] = "rounded"
     facts |= {
         "steps": steps,
         "curve": curve,
@@ -284,6 +290,18 @@ def finetune(
         "seconds": round(time.monotonic() - began, 1),
     }
     return network.quantized(), facts
+
+
+def _loss(network: QuantizedNetwork, batches: list[synthetic.Clips]) -> float:
+    """Return the mean loss on training sounds that finetuning does not see."""
+    found = []
+    with torch.no_grad():
+        for clips in batches:
+            spectrum = spectra.analyse(clips.noisy.double())
+            mask = network(spectra.features(spectrum))
+            loss = losses.denoising_loss(spectrum, mask, clips.clean.double(), SPECTRAL)
+            found.append(float(loss))
+    return sum(found) / len(found)
 
 
 # --- many at once --------------------------------------------------------------------------------
