@@ -1,8 +1,7 @@
 """A network in the making: the groups so far, and what they send for the calibration data.
 
 Each group is quantized on the integers that the groups before it really send, against what the
-float model has there: what was lost before is compensated as far as the group's own weights and
-biases can.
+float model has there: what was lost before is compensated as far as the group's own biases can.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Endpoint
 from s5_to_loihi.network.neurons import NeuronKind
 from s5_to_loihi.network.neurons.rescaling import digit_ports
-from s5_to_loihi.quantization.formats import channel_exponents
+from s5_to_loihi.quantization.balancing import balanced_exponents
+from s5_to_loihi.quantization.formats import channel_exponents, shared
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
     Moments,
@@ -39,6 +39,8 @@ class Message:
         integers: (T, N, n) int64.
         exponents: (n,) fractional bits of each neuron's integers.
         rectified: whether a ReLU leaves nothing below zero.
+        digits: of the weights that read it, where rows whose sums would not fit get coarser steps
+            instead of more digits; None for as many digits as the sums need.
     """
 
     endpoint: Endpoint
@@ -46,6 +48,7 @@ class Message:
     integers: np.ndarray
     exponents: np.ndarray
     rectified: bool = False
+    digits: int | None = None
 
     @property
     def steps(self) -> np.ndarray:
@@ -130,12 +133,27 @@ class Draft:
     matrices: list[RoundedMatrix] = field(default_factory=list)
 
     def message_format(
-        self, tensor: str, values: np.ndarray, readers: Sequence[Reader]
+        self, tensor: str, values: np.ndarray, readers: Sequence[Reader], alike: bool = False
     ) -> tuple[int, np.ndarray]:
-        """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,)."""
+        """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,).
+
+        All exponents are the same if the neurons are to send ``alike``.
+        """
         bits = self.precision.bits("activation", tensor)
         bits = affordable_bits(tensor, bits, readers, self.precision, self.notes)
-        return bits, channel_exponents(values, bits, readers[0].expected if readers else 0.0)
+        finest = channel_exponents(values, bits, readers[0].expected if readers else 0.0)
+        return bits, shared(finest) if alike else self.balanced(finest, values, readers)
+
+    def balanced(
+        self, finest: np.ndarray, values: np.ndarray, readers: Sequence[Reader]
+    ) -> np.ndarray:
+        """Return exponents (n,) up to ``finest`` of messages ``values`` (..., n) for readers."""
+        if not readers:
+            return finest
+        largest = [limits(self.precision.bits("weight", one.name))[1] for one in readers]
+        weights = [(one.weight, top) for one, top in zip(readers, largest, strict=True)]
+        variances = values.reshape(-1, values.shape[-1]).var(axis=0)
+        return balanced_exponents(finest, variances, weights)
 
     def weigh(
         self,
@@ -144,18 +162,19 @@ class Draft:
         data: Moments,
         parts: Sequence[tuple[str, Message, Endpoint]],
     ) -> RoundedRows:
-        """Round a matrix so that its messages give what is wanted of them, and add its synapses.
+        """Round a matrix so that its sums change the least, and add its synapses.
 
         Args:
             name: of the tensor.
             weight: (out, in) floats; the columns of its parts, side by side.
-            data: of the messages and what is wanted.
+            data: of the messages.
             parts: name of the synapses, message and port; each digit has synapses of its own.
         """
         bits = self.precision.bits("weight", name)
         scaled = weight * np.concatenate([source.steps for _, source, _ in parts])
         widest = max(source.format.bits for _, source, _ in parts)
-        rows = round_rows(scaled, data, bits, largest_weight_sum(widest))
+        digits = parts[0][1].digits
+        rows = round_rows(scaled, data.covariance, bits, largest_weight_sum(widest), digits)
         parameters, kept = np.count_nonzero(scaled), np.count_nonzero(rows.integers)
         self.matrices.append(RoundedMatrix(name, bits, int(parameters), int(parameters - kept)))
         columns = np.split(rows.integers, len(parts), axis=1)

@@ -26,7 +26,7 @@ def add_output(
     """Quantize the projection of both parts of a block's states; return y and activation."""
     block, group = folded.block, f"{name}.output"
     bits, exponents = _format(draft, name, folded)
-    # The feedthrough has a factor of 16 bits of its own; C compensates what that leaves.
+    # The feedthrough has a factor of 16 bits of its own; the bias makes up for what that leaves.
     through, through_shift = multipliers(folded.d, f"{name}.D")
     fed = hidden.integers * (through * np.exp2(-through_shift) * hidden.steps)
     integers = np.concatenate([state.integers for state in states], axis=-1)
@@ -38,7 +38,6 @@ def add_output(
     bias = rows.bias(data)
     exponents = limited(exponents, bits, bias, rows.steps, folded.d * hidden.steps)
     if block.activation is not Activation.RELU:
-        # One table serves all neurons.
         exponents = shared(exponents)
     affine = affine_constants(f"{name}.C", rows, bias, bits, exponents, floors=2)
     through, through_shift = multipliers(
@@ -84,4 +83,6 @@ def _format(draft: Draft, name: str, folded: FoldedBlock) -> tuple[int, np.ndarr
         kept = y
     elif block.activation is Activation.RELU:
         kept = activation
-    return draft.message_format(f"{name}.y", kept, readers)
+    # One table serves all neurons.
+    alike = block.activation is not Activation.RELU
+    return draft.message_format(f"{name}.y", kept, readers, alike)
