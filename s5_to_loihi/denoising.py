@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -129,12 +129,16 @@ def read_pair(
 ) -> tuple[audio.Audio, audio.Audio]:
     """Read a noisy recording and its clean version, resampled to ``audio.RATE`` if need be.
 
+    Notes of the clean one are among those of the noisy one, too, behind ``clean:``.
+
     Raises:
         InputError: one cannot be read, or they do not match.
     """
     pair = audio.resample(audio.read_wav(noisy)), audio.resample(audio.read_wav(clean))
     _check_pair(*pair, str(noisy), str(clean))
-    return pair
+    before, after = pair
+    notes = (*before.notes, *(f"clean: {note}" for note in after.notes))
+    return replace(before, notes=notes), after
 
 
 def _check_pair(noisy: audio.Audio, clean: audio.Audio, noisy_name: str, clean_name: str) -> None:

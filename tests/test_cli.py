@@ -138,7 +138,7 @@ def test_inspect_an_export_and_a_bundle(call, compiled, tmp_path):
     assert code == 0
     assert "synapses block0.residual: encoder.activation -> block0.gate.residual" in of_export
     drawing = tmp_path / "network.svg"
-    code, of_bundle, _ = call("inspect", compiled, "--drawing", drawing)
+    code, of_bundle, _ = call("inspect", compiled, "--drawing", drawing, "--details")
     assert code == 0
     assert "Accumulators" in of_bundle
     assert "block0.gate" in drawing.read_text()
@@ -194,6 +194,30 @@ def test_denoise_resamples_and_says_so(call, short_clip, tmp_path):
     cleaned = audio.read_wav(tmp_path / "out.wav")
     assert cleaned.rate == 16_000
     np.testing.assert_array_equal(cleaned.samples[0], cleaned.samples[1])
+
+
+def test_every_command_says_what_it_does_to_a_recording(call, compiled, short_clip, tmp_path):
+    recording = audio.read_wav(short_clip[0])
+    stereo = np.repeat(audio.resample(recording, 44_100).samples, 2, axis=0)
+    audio.write_wav(tmp_path / "REC.WAV", stereo, 44_100)
+    written = (tmp_path / "REC.WAV").read_bytes()
+    (tmp_path / "REC.WAV").write_bytes(written[:40] + b"\xff\xff\xff\xff" + written[44:])
+    own = Path(__file__).parent / "data" / "checkpoints" / "denoiser_small_masked.npz"
+    for command in (
+        ("denoise", tmp_path / "REC.WAV", tmp_path / "out.wav"),
+        ("run", compiled, tmp_path / "REC.WAV", "-o", tmp_path / "out.npy"),
+        ("profile", compiled, "--input", tmp_path / "REC.WAV"),
+        ("quantize", own, "--calibration", tmp_path / "REC.WAV", "-o", tmp_path / "q.bundle"),
+    ):
+        code, output, error = call(*command)
+        assert code == 0, (command, error)
+        said = " ".join(output.split())
+        for note in (
+            "resampled from 44100 Hz to 16000 Hz",
+            "2 channels: each is a sequence of its own",
+            "the header does not say how long it is",
+        ):
+            assert note in said, (command[0], note)
 
 
 def test_denoise_refuses_what_is_no_recording(call, tmp_path):
@@ -290,9 +314,7 @@ def test_an_interrupt_says_so_and_leaves_nothing(compiled):
     assert supervisor.session_processes(worker) == []
 
 
-@pytest.mark.parametrize(
-    "command", [one.name or one.callback.__name__ for one in cli.app.registered_commands]
-)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_shows_every_option_in_full(call, command, monkeypatch):
     # The options of `quantize` are too long for 80 columns.
     monkeypatch.setenv("COLUMNS", "100" if command == "quantize" else "80")

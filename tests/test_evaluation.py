@@ -153,7 +153,12 @@ def test_what_one_has_to_know_of_a_clip_is_noted(tmp_path):
     )
     stereo = [np.stack([one, one], axis=1) for one in (NOISY, CLEAN)]
     assert recordings.read(written(tmp_path, *stereo)).notes == tuple(
-        f"{part}: 2 channels, evaluated one by one and averaged" for part in ("noisy", "clean")
+        f"{part}: {note}"
+        for part in ("noisy", "clean")
+        for note in (
+            "2 channels: each is a sequence of its own",
+            "scores are means over its channels",
+        )
     )
     fast = [np.repeat(one, 3) for one in (NOISY, CLEAN)]
     heard = recordings.read(written(tmp_path, *fast, rate=48000))
@@ -415,7 +420,7 @@ def test_resources_add_up():
 def test_denoise_takes_folders(call, compiled, clips, tmp_path):
     noisy = tmp_path / "noisy"
     shutil.copytree(clips / "noisy", noisy)
-    (noisy / "broken.wav").write_bytes(b"RIFX")
+    (noisy / "broken.wav").write_bytes(b"RIFA")
     code, out, err = call("denoise", noisy, tmp_path / "out", "--bundle", compiled)
     assert code == 1
     assert "3 recordings (6.0 s)" in out

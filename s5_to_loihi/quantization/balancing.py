@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
+
+from s5_to_loihi.machine_code import compiled
 
 #: How many fractional bits of a message may be given up, and how often all of them are tried.
 BITS_GIVEN_UP, SWEEPS = 7, 6
@@ -53,7 +54,7 @@ def balanced_exponents(
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _balance(weight, cost_of_step, own_cost, variances, finest):
     """Change exponents one by one while that helps; weight: (n, rows) magnitudes."""
     messages, rows = weight.shape
@@ -99,7 +100,7 @@ def _balance(weight, cost_of_step, own_cost, variances, finest):
     return exponents
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _enter(first, second, owner, row, message, value):
     if value > first[row]:
         first[row], second[row], owner[row] = value, first[row], message
@@ -107,7 +108,7 @@ def _enter(first, second, owner, row, message, value):
         second[row] = value
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _find(weight, exponents, first, second, owner, row, changed):
     """Find a row's largest weights again, if the changed one is among them or may be now."""
     value = weight[changed, row] * 2.0 ** -exponents[changed]

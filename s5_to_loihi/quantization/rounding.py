@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from s5_to_loihi.machine_code import compiled
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS, MOST_DIGITS, WIDEST_DIGIT
 
 #: By how much the sums of the final integers may exceed those of plainly rounded ones.
@@ -203,7 +203,7 @@ def _ridge(covariance: np.ndarray) -> np.ndarray:
     return DAMPING * variances + 1e-6 * variances.mean() + np.finfo(float).tiny
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _round_all(weight, pointers, columns, covariance, ridge, highest, fractions):
     integers = np.zeros(weight.shape)
     steps = np.zeros(len(weight))
@@ -231,7 +231,7 @@ def _round_all(weight, pointers, columns, covariance, ridge, highest, fractions)
     return integers, steps
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _factor(support, covariance, ridge):
     """Return what rows with the same entries share.
 
@@ -256,7 +256,7 @@ def _factor(support, covariance, ridge):
     return order, matrix, ratios
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _nearest(matrix, ratios, target, step, highest):
     """Return a row's integers and their quadratic error."""
     size = len(target)
@@ -277,7 +277,7 @@ def _nearest(matrix, ratios, target, step, highest):
     return q, error
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _descend(matrix, target, step, highest, q):
     """Change integers one by one while that helps; return their quadratic error."""
     gradient = matrix @ (step * q - target)

@@ -24,6 +24,11 @@ METADATA = {
 _STYLE = {"svg.hashsalt": "s5_to_loihi", "svg.fonttype": "none"}
 
 
+def plain(name: str) -> str:
+    """Return a name as it is to be written: what matplotlib would take for a formula is none."""
+    return name.replace("$", r"\$")
+
+
 @contextmanager
 def drawn(
     path: str | os.PathLike,

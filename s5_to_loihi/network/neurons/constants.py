@@ -72,12 +72,19 @@ class Field(NamedTuple):
     @property
     def is_array(self) -> bool:
         """Whether the field is one integer a neuron."""
-        return (typing.get_origin(self.type) or self.type) is np.ndarray
+        return _class_of(self.type) is np.ndarray
 
     @property
     def is_nested(self) -> bool:
         """Whether the field is a named tuple of constants."""
         return hasattr(self.type, "_fields") and self.type is not Format
+
+
+def _class_of(hint: Any) -> Any:
+    origin = typing.get_origin(hint) or hint
+    # From numpy 2.5 on NDArray is an alias with a value of its own.
+    value = getattr(origin, "__value__", None)
+    return origin if value is None else _class_of(value)
 
 
 @functools.cache
