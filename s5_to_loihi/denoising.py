@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -122,6 +122,26 @@ class Score:
     noisy: float
     floats: float
     integers: float
+
+
+#: A noisy recording below this ratio to its clean version, in dB, is of something else.
+UNRELATED = -20.0
+
+
+def unrelated(ratios: Sequence[float], clean: str) -> tuple[str, ...]:
+    """Say that a clean recording does not seem to belong to the noisy one.
+
+    Args:
+        ratios: SI-SNR of the noisy recording to the clean one, dB, one a channel.
+        clean: what to call the clean one.
+    """
+    return tuple(
+        f"{clean}: SI-SNR of the noisy recording to it is {ratio:.1f} dB in channel {channel}"
+        f" (below {UNRELATED:.0f}): the two do not seem to belong together, or are shifted; give"
+        " the clean version of the same recording"
+        for channel, ratio in enumerate(ratios)
+        if ratio < UNRELATED
+    )
 
 
 def read_pair(

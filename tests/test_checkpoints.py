@@ -359,7 +359,6 @@ def test_rectification_is_recognised():
 
 def test_limitations_are_noted():
     notes = load_recorded("s5_flax_bidirectional").notes
-    assert any(note.startswith("layer norm: in floats only") for note in notes)
     assert any(note.startswith("bidirectional: in floats only") for note in notes)
     assert not any("floats only" in note for note in load_recorded("denoiser_small").notes)
 
@@ -834,7 +833,7 @@ def test_numbers_without_a_point_are_numbers(tmp_path):
         ("prenorm: true", "prenorm: 3", "prenorm: is 3, not of type bool"),
         ("prenorm: true", "prenorn: true", "prenorn: is an unknown key"),
         ("kind: s5", "kind: s4", "kind: is 's4' (known: s5, feed_forward)"),
-        ("kind: batch", "kind: group", "kind: is 'group' (known: batch, layer)"),
+        ("kind: batch", "kind: group", "kind: is 'group' (known: batch, layer, rms)"),
         ("kind: batch", "kind: layer", "unknown parameters: blocks.0.norm.mean"),
         ("epsilon: 1.0e-05", "epsilon: small", "epsilon: is 'small', not a number"),
         ("epsilon: 1.0e-05", "epsilon: .nan", "epsilon: is nan"),

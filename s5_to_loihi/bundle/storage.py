@@ -341,7 +341,7 @@ def _read_manifest(path: Path) -> dict:
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise BundleError(
             str(file),
-            f"has schema version {version} (this program reads up to {SCHEMA_VERSION})",
+            f"has schema version {version!r:.20} (this program reads up to {SCHEMA_VERSION})",
             "Update s5_to_loihi",
         )
     if manifest.get("digest") != _manifest_digest(manifest):

@@ -22,7 +22,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, Integers
+from s5_to_loihi.fixed_point import Format, Integers, limits
 from s5_to_loihi.network.widths import LARGEST_SHIFT, MULTIPLIER_BITS
 
 
@@ -44,6 +44,7 @@ _RIGHT_SHIFT = Allowed(0, LARGEST_SHIFT, "shifts right by {} bits")
 MULTIPLIER = Format(MULTIPLIER_BITS, 0)
 #: Of amounts of right shifts, one for each neuron.
 SHIFT = Format(LARGEST_SHIFT.bit_length() + 1, 0)
+MULTIPLIER_RANGE = Allowed(*limits(MULTIPLIER_BITS))
 Multipliers = Annotated[Integers, MULTIPLIER]
 Shift = Annotated[int, _RIGHT_SHIFT]
 Shifts = Annotated[Integers, SHIFT, _RIGHT_SHIFT]
