@@ -76,25 +76,24 @@ def _balance(weight, cost_of_step, own_cost, variances, finest):
             if len(entries) == 0:
                 continue
             before = variances[j] * 4.0 ** exponents[j]
-            chosen, least = exponents[j], np.inf
+            chosen, least = 0, np.inf
             for given_up in range(BITS_GIVEN_UP + 1):
-                exponent = finest[j] - given_up
-                step = 2.0**-exponent
+                step = 2.0 ** (given_up - finest[j])
                 after = variances[j] / step**2
                 cost = own_cost[j] * step**2
-                for i in entries:
-                    other = second[i] if owner[i] == j else first[i]
-                    widest = max(other, weight[j, i] * step)
-                    cost += widest**2 * (spread[i] - before + after) * cost_of_step[i]
+                for row in entries:
+                    other = second[row] if owner[row] == j else first[row]
+                    widest = max(other, weight[j, row] * step)
+                    cost += widest**2 * (spread[row] - before + after) * cost_of_step[row]
                 # The sums are rounded: what is as good as another is no reason to move.
                 if cost < least * (1 - 1e-9):
-                    chosen, least = exponent, cost
-            if chosen != exponents[j]:
+                    chosen, least = given_up, cost
+            if finest[j] - chosen != exponents[j]:
                 moved = True
-                exponents[j] = chosen
-                for i in entries:
-                    spread[i] += variances[j] * 4.0**chosen - before
-                    _find(weight, exponents, first, second, owner, i, j)
+                exponents[j] = finest[j] - chosen
+                for row in entries:
+                    spread[row] += variances[j] * 4.0 ** exponents[j] - before
+                    _find(weight, exponents, first, second, owner, row, j)
         if not moved:
             break
     return exponents
