@@ -14,7 +14,9 @@ from s5_to_loihi.network.widths import (
     LONGEST_TABLE,
     MESSAGE_BITS,
     STATE_BITS,
+    MOST_EARLY,
     WIDEST,
+    WORD_BITS,
 )
 
 
@@ -38,7 +40,7 @@ def verify(network: Network) -> None:
         _check_synapses(network, synapses)
     for group in network.groups:
         for synapses in network.incoming(group.name):
-            if synapses.source.group not in known:
+            if synapses.source.group not in known and not synapses.recurrent:
                 raise NetworkError(
                     synapses.name,
                     f"comes from {synapses.source.group}, which is not before {group.name}",
@@ -71,9 +73,10 @@ def _check_group(group: NeuronGroup) -> None:
         raise NetworkError(group.name, f"formats are given for {sorted(group.formats)}")
     if set(group.port_exponents) != set(group.kind.ports):
         raise NetworkError(group.name, f"exponents are given for {sorted(group.port_exponents)}")
+    wraps = group.kind.wraps
     for name, limit in (
-        *((name, STATE_BITS) for name in group.kind.state),
-        *((name, MESSAGE_BITS) for name in group.kind.messages),
+        *((name, WORD_BITS if wraps else STATE_BITS) for name in group.kind.state),
+        *((name, WORD_BITS if wraps else MESSAGE_BITS) for name in group.kind.messages),
     ):
         if not 1 < group.formats[name].bits <= limit:
             raise NetworkError(
@@ -82,7 +85,8 @@ def _check_group(group: NeuronGroup) -> None:
     constants = tuple(constant_fields(group.constants))
     for field, value in constants:
         if field.type is Format:
-            _check_format(f"{group.name}.{field.name}", value)
+            _check_format(f"{group.name}.{field.name}", value, WORD_BITS if wraps else WIDEST)
+    _check_times(group)
     for field, value in constants:
         where = f"{group.name}.{field.name}"
         if isinstance(field.format, Format):
@@ -93,9 +97,24 @@ def _check_group(group: NeuronGroup) -> None:
             _check_table(where, value)
 
 
-def _check_format(where: str, value: Format) -> None:
-    if not 1 < value.bits <= WIDEST:
-        raise NetworkError(where, f"is {value.bits} bits wide (limit {WIDEST})")
+def _check_times(group: NeuronGroup) -> None:
+    """Check what a group does before its tokens, and what waits for them."""
+    if not 0 <= group.early <= MOST_EARLY:
+        raise NetworkError(
+            group.name, f"updates {group.early} times before its tokens (allowed 0..{MOST_EARLY})"
+        )
+    for port, waits in group.waits.items():
+        where = f"{group.name}.{port}"
+        if port not in group.kind.ports:
+            raise NetworkError(where, "waits, but is no port")
+        if waits.shape != (group.size,) or waits.dtype != np.int64:
+            raise NetworkError(where, f"waits {waits.dtype}{waits.shape}, not int64({group.size},)")
+        _check_allowed(where, waits, Allowed(0, LONGEST_DELAY, "waits {} tokens"))
+
+
+def _check_format(where: str, value: Format, widest: int) -> None:
+    if not 1 < value.bits <= widest:
+        raise NetworkError(where, f"is {value.bits} bits wide (limit {widest})")
     if abs(value.exponent) > LARGEST_EXPONENT:
         raise NetworkError(where, f"has exponent {value.exponent} (limit ±{LARGEST_EXPONENT})")
 
@@ -152,6 +171,17 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
         raise NetworkError(synapses.name, f"weights are {weights.dtype} (limit int8)")
     if not storage_is_sound(weights.data, weights.indices, weights.indptr, weights.shape):
         raise NetworkError(synapses.name, "sparse storage is damaged (indices out of order)")
+    if synapses.product_bits is not None:
+        if not target.kind.wraps:
+            raise NetworkError(synapses.name, f"has products that wrap; those of {target.kind.name} do not")
+        if {edge.product_bits for edge in network.incoming(synapses.target)} != {synapses.product_bits}:
+            raise NetworkError(synapses.name, "shares a port with synapses that wrap otherwise")
+        if not 1 < synapses.product_bits <= WORD_BITS:
+            raise NetworkError(
+                synapses.name, f"wraps to {synapses.product_bits} bits (allowed 2..{WORD_BITS})"
+            )
+    if synapses.recurrent:
+        _check_recurrent(network, synapses, target)
     exponent = network.message_format(synapses.source).exponent + synapses.exponent
     if exponent != target.port_exponents[synapses.target.name]:
         raise NetworkError(
@@ -163,7 +193,7 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
         raise NetworkError(
             synapses.name, f"has a delay of {synapses.delay} timesteps (allowed 0..{LONGEST_DELAY})"
         )
-    if target.phase is not None:
+    if target.phase is not None and not synapses.recurrent:
         sent = 0 if synapses.source.group == INPUT else network.group(synapses.source.group).phase
         if sent is None or sent + 1 + synapses.delay != target.phase:
             raise NetworkError(
@@ -172,6 +202,20 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
                 f" {target.phase} of {target.name}",
                 "Align the delays again",
             )
+
+
+def _check_recurrent(network: Network, synapses: Synapses, group: NeuronGroup) -> None:
+    """Check synapses from a group to itself: what they carry has to be a register as well."""
+    if group.kind.kept(synapses.source.name) not in group.kind.state:
+        raise NetworkError(
+            synapses.name,
+            f"leads {synapses.source} back, which no register of {group.kind.name} keeps",
+            "Use a kind that keeps what it sends",
+        )
+    if len(network.incoming(synapses.target)) > 1 or synapses.delay:
+        raise NetworkError(
+            synapses.name, f"shares the port {synapses.target} with other synapses, or is delayed"
+        )
 
 
 def storage_is_sound(

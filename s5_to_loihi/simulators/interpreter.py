@@ -15,6 +15,7 @@ from enum import Enum
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from s5_to_loihi.fixed_point import wrap
 from s5_to_loihi.network.network import (
     INPUT,
     TOKEN,
@@ -25,7 +26,8 @@ from s5_to_loihi.network.network import (
     is_identity,
 )
 
-#: The state of a network: for each group that has one, its registers, each (batch, neurons).
+#: The state of a network: for each group that has one, its registers, each (batch, neurons), and
+#: for each port that waits its sums, see ``waiting``.
 State = Mapping[str, tuple[np.ndarray, ...]]
 
 
@@ -53,7 +55,7 @@ class Evaluation:
     Attributes:
         outputs: (tokens, batch, output features) int64.
         values: ``group.value`` -> (tokens, batch, neurons) int64, for the values asked for.
-        state: the state after the last token; empty after ``evaluate_timesteps`` (pipelined groups
+        state: the state after the last token, waiting sums included; empty after ``evaluate_timesteps`` (pipelined groups
             go on updating behind the last token) and after Lava (it stays in its processes).
     """
 
@@ -71,9 +73,16 @@ class Interpreter:
     def __init__(self, network: Network):
         """Prepare a verified network."""
         self.network = network
-        self._edges = {
-            group.name: _edges(group, network.incoming(group.name)) for group in network.groups
-        }
+        self._started: State | None = None
+        self._edges, self._back = (
+            {
+                group.name: _edges(
+                    group, [e for e in network.incoming(group.name) if e.recurrent is recurrent]
+                )
+                for group in network.groups
+            }
+            for recurrent in (False, True)
+        )
         self._results = {
             group.name: tuple(
                 (str(endpoint), endpoint if endpoint in network.sent else None)
@@ -83,12 +92,39 @@ class Interpreter:
         }
 
     def initial_state(self, batch: int = 1) -> State:
-        """Return the state before the first token: all zero."""
+        """Return the state before the first token: zero, or what early updates leave."""
+        if self._started is None:
+            self._started = self._zero_state()
+            if any(group.early for group in self.network.groups):
+                self._started = self.evaluate_early().state
         return {
-            group.name: _zero_registers(group, batch)
-            for group in self.network.groups
-            if group.kind.state
+            name: tuple(np.repeat(array, batch, axis=array.ndim - 2) for array in arrays)
+            for name, arrays in self._started.items()
         }
+
+    def evaluate_early(self, keep: Collection[str] | None = ()) -> Evaluation:
+        """Evaluate the updates before the first token.
+
+        Args:
+            keep: names ``group.value`` to return; None for all.
+
+        Returns:
+            The state that they leave; outputs and values of the last of ``early`` updates of each
+            group last, rows before a group's first one are missing from its values.
+        """
+        early = max((group.early for group in self.network.groups), default=0)
+        nothing = np.zeros((early, 1, self.network.input_size), dtype=np.int64)
+        return self._evaluate(nothing, self._zero_state(), keep, None, early)
+
+    def _zero_state(self) -> State:
+        state = {}
+        for group in self.network.groups:
+            if group.kind.state:
+                state[group.name] = _zero_registers(group, 1)
+            for port, waits in group.waits.items():
+                shape = (int(waits.max()), 1, group.size)
+                state[waiting(group, port)] = (np.zeros(shape, dtype=np.int64),)
+        return state
 
     def evaluate(
         self,
@@ -107,7 +143,7 @@ class Interpreter:
         Returns:
             Outputs, the kept values, and the state to go on from.
         """
-        return self._evaluate(tokens, state or self.initial_state(tokens.shape[1]), keep, None)
+        return self._evaluate(tokens, state or self.initial_state(tokens.shape[1]), keep, None, 0)
 
     def evaluate_timesteps(
         self, tokens: np.ndarray, mode: Mode, keep: Collection[str] | None = ()
@@ -116,9 +152,9 @@ class Interpreter:
 
         Equal to ``evaluate`` exactly when the delays are aligned. The network must have phases.
         """
-        return self._evaluate(tokens, self.initial_state(tokens.shape[1]), keep, mode)
+        return self._evaluate(tokens, self.initial_state(tokens.shape[1]), keep, mode, 0)
 
-    def _evaluate(self, tokens, state, keep, mode) -> Evaluation:
+    def _evaluate(self, tokens, state, keep, mode, early) -> Evaluation:
         count, batch, _ = tokens.shape
         step = 1 if mode is None else period(self.network, mode)
         rows = count if mode is None else timestep_count(self.network, mode, count)
@@ -127,24 +163,54 @@ class Interpreter:
         sent = {Endpoint(INPUT, TOKEN): arrivals}
         values, next_state = {}, {}
         for group in self.network.groups:
-            active = slice(0, None) if mode is None else slice(group.phase, None, step)
+            # Of early rows a group only takes its own.
+            first = early - min(early, group.early) if mode is None else group.phase
+            if early and not group.early:
+                next_state |= _state_of(group, state)
+                sent |= {
+                    source: np.zeros((rows, batch, group.size), dtype=np.int64)
+                    for _, source in self._results[group.name]
+                    if source is not None
+                }
+                continue
+            active = slice(first, None, 1 if mode is None else step)
             accumulators = self.accumulate(group, sent, timed=mode is not None)
-            if mode is not None:
-                accumulators = tuple(accumulator[active] for accumulator in accumulators)
-            registers, results = update_sequence(group, accumulators, state.get(group.name, ()))
+            accumulators = tuple(accumulator[active] for accumulator in accumulators)
+            accumulators, left = _wait(group, accumulators, state)
+            next_state |= left
+            registers, results = self._update(group, accumulators, state.get(group.name, ()))
             if group.kind.state:
                 next_state[group.name] = registers
             for (name, endpoint), result in zip(self._results[group.name], results, strict=True):
                 if endpoint is not None:
                     sent[endpoint] = result
-                    if mode is not None:
+                    if mode is not None or first:
                         sent[endpoint] = np.zeros((rows, batch, group.size), dtype=np.int64)
                         sent[endpoint][active] = result
                 if keep is None or name in keep:
-                    values[name] = np.broadcast_to(result[:count], (count, batch, group.size))
+                    kept = result[:count]
+                    values[name] = np.broadcast_to(kept, (len(kept), batch, group.size))
         outputs = sent[self.network.output]
         first = 0 if mode is None else self.network.latency
         return Evaluation(outputs[first::step][:count], values, next_state if mode is None else {})
+
+    def _update(self, group, accumulators, registers):
+        if not any(edge.recurrent for edge in self.network.incoming(group.name)):
+            return update_sequence(group, accumulators, registers)
+        rows = []
+        for row in zip(*accumulators, strict=True):
+            # What a group sent to itself is in a register of its own.
+            kept = dict(zip(group.kind.state, registers, strict=True))
+            sent = {
+                edge.source: kept[group.kind.kept(edge.source.name)][None]
+                for edge in self.network.incoming(group.name)
+                if edge.recurrent
+            }
+            back = _accumulate(self._back[group.name], group.size, sent, timed=False)
+            row = tuple(one[None] + other for one, other in zip(row, back, strict=True))
+            registers, results = update_sequence(group, row, registers)
+            rows.append(results)
+        return registers, tuple(np.concatenate(column) for column in zip(*rows, strict=True))
 
     def accumulate(
         self, group: NeuronGroup, sent: Mapping[Endpoint, np.ndarray], timed: bool = False
@@ -181,14 +247,45 @@ def evaluate_group(
     return update_sequence(group, accumulators, registers)[1]
 
 
-#: For each port, the synapses that end there: source, weights, timesteps until arrival.
-_Edges = tuple[tuple[tuple[Endpoint, "csr_matrix | None", int], ...], ...]
+#: For each port, the synapses that end there: source, weights, bits that products wrap to,
+#: timesteps until arrival.
+_Edges = tuple[tuple[tuple[Endpoint, "csr_matrix | None", "int | None", int], ...], ...]
+
+
+def waiting(group: NeuronGroup, port: str) -> str:
+    """Return the name under which a state holds the sums that wait at a port.
+
+    They are (most tokens that any waits, batch, neurons), the last ones that were added up.
+    """
+    return f"{group.name}.{port} waiting"
+
+
+def _state_of(group: NeuronGroup, state: State) -> dict[str, tuple[np.ndarray, ...]]:
+    names = (group.name, *(waiting(group, port) for port in group.waits))
+    return {name: state[name] for name in names if name in state}
+
+
+def _wait(
+    group: NeuronGroup, accumulators: tuple[np.ndarray, ...], state: State
+) -> tuple[tuple[np.ndarray, ...], dict[str, tuple[np.ndarray, ...]]]:
+    """Return the sums that are due, and those that go on waiting."""
+    due, left = [], {}
+    for port, sums in zip(group.kind.ports, accumulators, strict=True):
+        if port in group.waits:
+            name, waits = waiting(group, port), group.waits[port]
+            (before,) = state[name]
+            together = np.concatenate([before, sums])
+            rows = len(before) + np.arange(len(sums))[:, None] - waits
+            sums = together[rows, :, np.arange(group.size)].swapaxes(1, 2)
+            left[name] = (together[len(together) - len(before) :],)
+        due.append(sums)
+    return tuple(due), left
 
 
 def _edges(group: NeuronGroup, synapses: Iterable[Synapses]) -> _Edges:
     return tuple(
         tuple(
-            (edge.source, _matrix(edge.weights), 1 + edge.delay)
+            (edge.source, _matrix(edge.weights), edge.product_bits, 1 + edge.delay)
             for edge in synapses
             if edge.target == Endpoint(group.name, port)
         )
@@ -207,8 +304,8 @@ def _accumulate(
     totals = []
     for edges in ports:
         total = None
-        for source, weights, travel in edges:
-            products = _products(weights, sent[source])
+        for source, weights, bits, travel in edges:
+            products = _products(weights, sent[source], bits)
             if timed:
                 late = min(travel, rows)
                 products = np.concatenate([np.zeros_like(products[:late]), products[: rows - late]])
@@ -224,15 +321,33 @@ def _matrix(weights: csr_matrix) -> csr_matrix | None:
     return None if is_identity(weights) else weights.astype(np.int64)
 
 
-def _products(weights: csr_matrix | None, messages: np.ndarray) -> np.ndarray:
+def _products(
+    weights: csr_matrix | None, messages: np.ndarray, bits: int | None = None
+) -> np.ndarray:
     """Multiply messages (rows, batch, sources) by weights; return (rows, batch, targets)."""
     if weights is None:
-        return messages
+        return messages if bits is None else wrap(messages, bits)
     rows, batch, sources = messages.shape
+    if bits is not None and messages.size:
+        if int(np.abs(weights.data).max(initial=0)) * int(np.abs(messages).max()) >= 1 << (bits - 1):
+            return _wrapped_products(weights, messages, bits)
     if rows * batch == 1:
         return (weights @ messages.reshape(sources)).reshape(1, 1, -1)
     products = weights @ messages.reshape(rows * batch, sources).T
     return products.T.reshape(rows, batch, -1)
+
+
+def _wrapped_products(weights: csr_matrix, messages: np.ndarray, bits: int) -> np.ndarray:
+    """Add up products that wrap one by one; return (rows, batch, targets)."""
+    rows, batch, sources = messages.shape
+    entries = weights.tocoo()
+    summing = csr_matrix(
+        (np.ones(weights.nnz, dtype=np.int64), (entries.row, np.arange(weights.nnz))),
+        shape=(weights.shape[0], weights.nnz),
+    )
+    flat = messages.reshape(rows * batch, sources)
+    sums = [summing @ wrap(entries.data * one[entries.col], bits) for one in flat]
+    return np.array(sums).reshape(rows, batch, -1)
 
 
 def update_sequence(
@@ -257,8 +372,9 @@ def update_sequence(
     inputs = kind.recurrence.drive(accumulators, constants)
     states = []
     for row in zip(*inputs, strict=True):
-        registers = kind.recurrence.advance(row, registers, constants)
-        states.append(registers)
+        advanced = kind.recurrence.advance(row, registers, constants)
+        registers = advanced[: len(kind.state)]
+        states.append(advanced)
     state = tuple(np.array(column) for column in zip(*states, strict=True))
     messages, probes = kind.recurrence.emit(inputs, state, constants)
-    return registers, state + messages + probes
+    return registers, state[: len(kind.state)] + messages + probes
