@@ -26,12 +26,19 @@ from lava.proc.graded.process import GradedReluVec, GradedVec  # noqa: E402
 from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
 
+from s5_to_loihi.fixed_point import wrap  # noqa: E402
 from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
 from s5_to_loihi.lava_runtime.chip_plan import Lowering, message_width  # noqa: E402
 from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
 from s5_to_loihi.network.programs import program_of  # noqa: E402
-from s5_to_loihi.network.widths import MESSAGE_BITS, RETURNED_BITS, STATE_BITS, WEIGHT_BITS  # noqa: E402
+from s5_to_loihi.network.widths import (  # noqa: E402
+    MESSAGE_BITS,
+    RETURNED_BITS,
+    STATE_BITS,
+    WEIGHT_BITS,
+    WORD_BITS,
+)
 from s5_to_loihi.process_models.process import (  # noqa: E402
     NEURON_PROCESSES,
     ChipInput,
@@ -39,9 +46,16 @@ from s5_to_loihi.process_models.process import (  # noqa: E402
     DelayLine,
     S5Network,
     TokenStream,
+    WrappingSynapses,
 )
 from s5_to_loihi.simulators.fast import FastSimulator  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Interpreter, period  # noqa: E402
+from s5_to_loihi.simulators.sums import (  # noqa: E402
+    FromItself,
+    matrix_of,
+    multiplied,
+    wait,
+)
 
 IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=MESSAGE_BITS)
 #: How often progress is reported: a report costs a file opened and closed.
@@ -93,6 +107,8 @@ class PyNeuronModel(PyLoihiProcessModel):
         self.plan = proc_params["plan"]
         self.recording = open_recording(proc_params["job"], self.group)
         self.idle = np.zeros(self.group.size, dtype=np.int32)
+        self.back = FromItself(self.group, proc_params["back"])
+        self.waiting = dict(proc_params["begun"])
 
     def run_spk(self):
         """Receive all accumulators; in phase, update and send; else send zeros."""
@@ -106,6 +122,7 @@ class PyNeuronModel(PyLoihiProcessModel):
         registers = tuple(getattr(self, name).astype(np.int64) for name in kind.state)
         if self._starts_on_chip():
             registers = tuple(np.zeros_like(register) for register in registers)
+        accumulators = self._due(accumulators, registers)
         registers, messages, probes = kind.update(accumulators, registers, self.group.constants)
         for name, value in zip(kind.state, registers, strict=True):
             setattr(self, name, value.astype(np.int32))
@@ -113,6 +130,15 @@ class PyNeuronModel(PyLoihiProcessModel):
             getattr(self, name).send(value.astype(np.int32))
         if self.recording is not None and update < len(self.recording):
             self.recording[update] = registers + messages + probes
+
+    def _due(self, accumulators, registers):
+        """Return the sums of this update: those that have waited, and what the group sent itself."""
+        if not self.group.waits and not self.back.there:
+            return accumulators
+        sums = tuple(one[None, None] for one in accumulators)
+        sums, self.waiting = wait(self.group, sums, self.waiting)
+        sums = self.back.add(sums, tuple(one[None] for one in registers))
+        return tuple(one[0, 0] for one in sums)
 
     def _starts_on_chip(self):
         if self.plan is None:
@@ -158,6 +184,27 @@ class PyQueue(PyLoihiProcessModel):
 @_cpu_model(DelayLine)
 class PyDelayLine(PyQueue):
     """The delay of synapses."""
+
+
+@_cpu_model(WrappingSynapses)
+class PyWrappingSynapses(PyLoihiProcessModel):
+    """Synapses with the arithmetic of the interpreter."""
+
+    s_in: PyInPort = IN
+    a_out: PyOutPort = OUT
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        synapses = proc_params["synapses"]
+        self.weights, self.product_bits = matrix_of(synapses.weights), synapses.product_bits
+        self.sums = np.zeros(synapses.weights.shape[0], dtype=np.int32)
+
+    def run_spk(self):
+        """Send the sums of the timestep before, then make those of this one."""
+        self.a_out.send(self.sums)
+        messages = self.s_in.recv().astype(np.int64)
+        sums = multiplied(self.weights, messages[None, None], self.product_bits)
+        self.sums = wrap(sums[0, 0], WORD_BITS).astype(np.int32)
 
 
 @_cpu_model(ChipInput)
@@ -265,6 +312,7 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         """Build the processes and connect them to each other and to the network's ports."""
         network, job = proc.proc_params["network"], proc.proc_params["job"]
         step, plan = period(network, proc.proc_params["mode"]), proc.proc_params["plan"]
+        begun = Interpreter(network).initial_state()
         self.groups, self.stock = {}, {}
         for group in network.groups:
             if plan is not None and plan.lowering is Lowering.STOCK:
@@ -278,17 +326,25 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
                 job=job,
                 plan=plan,
                 program=None if plan is None else program_of(network, group),
+                back=tuple(edge for edge in network.incoming(group.name) if edge.recurrent),
+                begun=begun,
             )
         self.synapses = {}
         self.delays = {}
         on_chip = plan is not None
         for synapses in network.synapses:
+            if synapses.recurrent:
+                continue
             if synapses.source.group == INPUT:
                 bits, source = MESSAGE_BITS, proc.in_ports.inp
             else:
                 bits = message_width(network.message_format(synapses.source).bits)
                 source = self._end(synapses.source, "s_out")
-            sparse = self._sparse(synapses, bits, synapses.delay if on_chip else 0)
+            if network.group(synapses.target.group).kind.wraps and not on_chip:
+                sparse = WrappingSynapses(synapses=synapses, job=job)
+                self.synapses[synapses.name] = sparse
+            else:
+                sparse = self._sparse(synapses, bits, synapses.delay if on_chip else 0)
             source.connect(sparse.s_in)
             port = self._end(synapses.target, "a_in")
             sparse.a_out.connect(port if on_chip else self._delayed(synapses, port, job))

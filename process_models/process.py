@@ -16,10 +16,14 @@ from lava.magma.core.process.process import AbstractProcess  # noqa: E402
 from lava.magma.core.process.variable import Var  # noqa: E402
 
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan  # noqa: E402
-from s5_to_loihi.network.network import Network, NeuronGroup  # noqa: E402
+from s5_to_loihi.network.network import Network, NeuronGroup, Synapses  # noqa: E402
 from s5_to_loihi.network.neurons import NeuronKind, known_kinds  # noqa: E402
 from s5_to_loihi.network.programs import NeuronProgram  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Mode  # noqa: E402
+from s5_to_loihi.simulators.sums import State  # noqa: E402
+
+#: The state of a network that begins at zero.
+NOTHING: State = {}
 
 
 class S5Network(AbstractProcess):
@@ -76,6 +80,8 @@ class NeuronProcess(AbstractProcess):
         job: str | None = None,
         plan: ChipPlan | None = None,
         program: NeuronProgram | None = None,
+        back: tuple[Synapses, ...] = (),
+        begun: State = NOTHING,
     ):
         """Create the Process.
 
@@ -84,15 +90,26 @@ class NeuronProcess(AbstractProcess):
             period: timesteps from one update to the next; the first is in the group's phase.
             job, plan: see ``S5Network``.
             program: of the group, where there is a plan.
+            back: synapses from the group to itself, which are a part of it.
+            begun: the network's state before the first token; where it is not given, zero.
         """
         super().__init__(
-            group=group, period=period, job=job, plan=plan, program=program, name=group.name
+            group=group,
+            period=period,
+            job=job,
+            plan=plan,
+            program=program,
+            back=back,
+            begun=begun,
+            name=group.name,
         )
         shape = (group.size,)
+        registers = dict(zip(self.kind.state, begun.get(group.name, ()), strict=False))
         for port in self.kind.ports:
             setattr(self, port, InPort(shape=shape))
         for register in self.kind.state:
-            setattr(self, register, Var(shape=shape, init=0))
+            init = registers[register][0] if register in registers else 0
+            setattr(self, register, Var(shape=shape, init=init))
         for message in self.kind.messages:
             setattr(self, message, OutPort(shape=shape))
 
@@ -108,6 +125,20 @@ def _neuron_process(kind: NeuronKind) -> type[NeuronProcess]:
 NEURON_PROCESSES = {name: _neuron_process(kind) for name, kind in known_kinds().items()}
 # Lava and pickle look for classes by their names in this module.
 globals().update({process.__name__: process for process in NEURON_PROCESSES.values()})
+
+
+class WrappingSynapses(AbstractProcess):
+    """Synapses whose sums wrap to 32 bits, and whose products may.
+
+    What arrives leaves a timestep later, multiplied. Lava's Sparse would lose a sum's highest bit.
+    """
+
+    def __init__(self, *, synapses: Synapses, job: str | None = None):
+        """Create the Process."""
+        super().__init__(synapses=synapses, job=job, name=synapses.name)
+        targets, sources = synapses.weights.shape
+        self.s_in = InPort(shape=(sources,))
+        self.a_out = OutPort(shape=(targets,))
 
 
 class DelayLine(AbstractProcess):

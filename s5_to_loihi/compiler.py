@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from s5_to_loihi import intel_export
+from s5_to_loihi import intel_export, netx
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.checkpoints.loading import load
@@ -20,7 +21,10 @@ from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model
 from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.lower import lower
+from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.netx import NetxOptions
+from s5_to_loihi.netx.lower import lower as lower_netx
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.calibration import calibration_and_held_out
 from s5_to_loihi.quantization.folding import fold
@@ -31,6 +35,8 @@ from s5_to_loihi.simulators.interpreter import Interpreter
 
 #: Held-out tokens and sequences whose integers a bundle of our own keeps to verify with.
 VECTOR_TOKENS, VECTOR_SEQUENCES = 128, 2
+#: Of a netx network: at least so many tokens, and about so many values of each kind.
+FEWEST_TOKENS, MOST_VECTOR_VALUES = 16, 1 << 18
 
 
 def compile_export(
@@ -65,6 +71,51 @@ def compile_export(
         "sha256": source_digest(export.files),
     }
     return Bundle(network, vectors, source, tuple(notes + more_notes))
+
+
+def compile_netx(
+    path: str | os.PathLike[str],
+    options: NetxOptions = NetxOptions(),
+    name: str | None = None,
+    tokens: np.ndarray | None = None,
+    observe: Callable[[str, Network], None] = lambda step, network: None,
+) -> Bundle:
+    """Compile a network of lava-dl's netx (``.net``).
+
+    Args:
+        path: the HDF5 file.
+        options: what the file does not say: the arguments of ``netx.hdf5.Network``.
+        name: the network's name; by default the file's.
+        tokens: (T, features) or (T, N, features), what the vectors are computed for, the first
+            ``VECTOR_TOKENS`` of the first ``VECTOR_SEQUENCES`` sequences; by default made up.
+        observe: called after every pass with its name and the network.
+
+    Returns:
+        A bundle whose vectors are what our interpreter computes.
+
+    Raises:
+        CheckpointError: the file cannot be read, or has parts that there are no integers for.
+        InputError: h5py is missing, or the tokens do not suit the network.
+    """
+    path = Path(path)
+    file = netx.read(path, options)
+    network, notes = lower_netx(file, options, name or path.stem)
+    network = run_passes(network, observe=observe)
+    if tokens is None:
+        neurons = sum(group.size for group in network.groups)
+        count = max(FEWEST_TOKENS, min(VECTOR_TOKENS, MOST_VECTOR_VALUES // neurons))
+        tokens = netx.sample_tokens(network, count)
+    else:
+        tokens, _ = as_tokens(network, tokens, where="tokens")
+        tokens = tokens[:VECTOR_TOKENS, :VECTOR_SEQUENCES].astype(np.int64)
+    source = {
+        "format": "netx HDF5 of lava-dl",
+        "name": path.name,
+        "files": path.name,
+        "sha256": source_digest([path]),
+    }
+    vectors = _interpreted(network, tokens)
+    return Bundle(network, vectors, source, tuple(dict.fromkeys((*file.notes, *notes))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +203,10 @@ def quantize(
 
 def _own_vectors(network: Network, data: np.ndarray) -> Vectors:
     tokens, _ = to_integers(data[:VECTOR_TOKENS, :VECTOR_SEQUENCES], network.input_format)
+    return _interpreted(network, tokens)
+
+
+def _interpreted(network: Network, tokens: np.ndarray) -> Vectors:
     names = [
         f"{group.name}.{name}"
         for group in network.groups

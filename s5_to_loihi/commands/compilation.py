@@ -14,7 +14,7 @@ from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.commands import console
 from s5_to_loihi.commands.checking import require_equal, result_json
-from s5_to_loihi.compiler import Quantization, compile_export
+from s5_to_loihi.compiler import Quantization, compile_export, compile_netx
 from s5_to_loihi.compiler import quantize as quantize_checkpoint
 from s5_to_loihi.denoising import Score, compare_denoising
 from s5_to_loihi.errors import InputError
@@ -23,6 +23,8 @@ from s5_to_loihi.float_model import Activation, Discretization
 from s5_to_loihi.intel_export import MODEL_FILE, ExportOptions
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
+from s5_to_loihi.netx import is_netx
+from s5_to_loihi.netx.options import read_netx_options
 from s5_to_loihi.quantization.precision import Precision, read_precision
 from s5_to_loihi.reports import quantization_tables
 from s5_to_loihi.reports.network_tables import network_table
@@ -34,14 +36,14 @@ def compile_command(
     export: Path = Argument(
         ...,
         metavar="CHECKPOINT",
-        help="Directory of Intel's fixed-point export (five .pkl files); or, with"
-        " --calibration, a float checkpoint.",
+        help="Directory of Intel's fixed-point export (five .pkl files); a network of lava-dl's"
+        " netx (.net); or, with --calibration, a float checkpoint.",
     ),
     output: Path = Option(..., "--output", "-o", help="The bundle to write."),
     calibration: Path | None = Option(
         None,
         help="Data for a float checkpoint, which is quantized on the way with the defaults of"
-        " 's5-to-loihi quantize'.",
+        " 's5-to-loihi quantize'; for a .net file integers to compute the vectors for.",
     ),
     glu: console.GluOption = None,
     conjugate_symmetry: console.SymmetryOption = None,
@@ -53,12 +55,21 @@ def compile_command(
     vector_sequences: int = Option(
         2, "--sequences", metavar="N", min=1, help="Recorded sequences to keep."
     ),
+    netx_arguments: list[str] | None = Option(
+        None,
+        "--netx",
+        metavar="NAME=VALUE",
+        help="For a .net file, an argument of netx.hdf5.Network (skip_layers, num_layers,"
+        " input_message_bits, input_shape, reset_interval, reset_offset, spike_exp), or of ours"
+        " (corrected=1: no drift; drop_unknown=1: leave unknown layers out, as netx does). May be"
+        " repeated.",
+    ),
     print_between_passes: bool = Option(
         False, "--passes", help="Print the network's text form after every pass."
     ),
     as_json: console.JsonOption = False,
 ) -> None:
-    """Turn an export of IntelLabs/SparseRNNs, or a float checkpoint, into a verified bundle.
+    """Turn an export of IntelLabs/SparseRNNs, a .net file, or a float checkpoint into a bundle.
 
     Reads the pickles without running code, freezes the exponents that depend on the data, lowers
     the model to neuron groups and synapses, and compares the interpreter with EVERY recorded
@@ -68,6 +79,18 @@ def compile_command(
     """
 
     observe = _print_network if print_between_passes else _print_nothing
+    if is_netx(export) or netx_arguments:
+        options = read_netx_options(netx_arguments or ())
+        with console.spinner("Compiling the network"):
+            compiled = compile_netx(
+                export,
+                options,
+                console.network_name(output),
+                None if calibration is None else read_array(calibration),
+                observe,
+            )
+        _finish_netx(compiled, output, as_json)
+        return
     if (export / MODEL_FILE).exists() or (calibration is None and not export.exists()):
         options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
         with console.spinner("Reading the export"):
@@ -102,6 +125,22 @@ def _print_network(step: str, network: Network) -> None:
 
 def _print_nothing(step: str, network: Network) -> None:
     pass
+
+
+def _finish_netx(compiled: Bundle, output: Path, as_json: bool) -> None:
+    bundle.write(compiled, output)
+    if as_json:
+        console.print_json(
+            {
+                "bundle": str(output),
+                "network": to_text(compiled.network).splitlines(),
+                "notes": compiled.notes,
+            }
+        )
+        return
+    console.say_notes(compiled.notes)
+    console.show(network_table(compiled.network))
+    console.say_wrote(output)
 
 
 def _finish_export(

@@ -279,9 +279,9 @@ class _Lowering:
         if not binary and delay is None:
             return
         before, size = f"{name}.before", self.builder.size(position.message)
-        self.builder.hand_on(f"{before}.input", position.message, Endpoint(before, "message"))
+        self.builder.hand_on(f"{before}.input", position.message, Endpoint(before, "received"))
         sent = Format(2, 0) if binary else self.builder.format(position.message)
-        waits = {} if delay is None else {"message": delay}
+        waits = {} if delay is None else {"received": delay}
         self.builder.group(
             before, RELAY, RelayConstants(int(binary)), {"message": sent}, waits,
             position.updates if self.early else 0,
@@ -325,8 +325,10 @@ class _Lowering:
                 delta_formats(exponent + e + cut, cut),
             )
         if neuron.sigma_output:
-            if bias.any():
-                self.notes.append(f"layer {layer.number}: the bias of a sum is ignored, as in netx")
+            if layer.bias is not None:
+                raise CheckpointError(
+                    self.where(layer), "is a sum with a bias, which netx fails on", "Leave it out"
+                )
             return SIGMA, SigmaConstants(synaptic[0]), sigma_formats(exponent)
         constants = SigmaDeltaConstants(
             synaptic[0], wrap(bias << (e + cut), WORD_BITS), encoder, rectified=1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -56,3 +59,39 @@ class NetxOptions:
             value = getattr(self, name)
             if value is not None and not lowest <= value <= highest:
                 raise InputError(name, f"is {value} (allowed {lowest}..{highest})")
+        shape = self.input_shape
+        if shape is not None and (len(shape) not in (1, 3) or min(shape) < 1):
+            raise InputError("input_shape", f"is {shape} (expected width, height, channels)")
+
+
+def read_netx_options(arguments: Iterable[str]) -> NetxOptions:
+    """Return the options that texts ``NAME=VALUE`` give.
+
+    Args:
+        arguments: values are integers; of ``input_shape`` several, with commas between them.
+
+    Raises:
+        InputError: there is no such argument, or the value is no number.
+    """
+    fields = {field.name for field in dataclasses.fields(NetxOptions)} - {"input_bias"}
+    given: dict[str, Any] = {}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        name = name.strip().replace("-", "_")
+        if name not in fields or not equals:
+            raise InputError(
+                f"--netx {argument:.80}",
+                "is no argument of a netx network",
+                f"Give NAME=VALUE with one of {', '.join(sorted(fields))}",
+            )
+        try:
+            numbers = tuple(int(part) for part in text.split(","))
+        except ValueError:
+            raise InputError(f"--netx {argument:.80}", "has no integer", "Give a number") from None
+        if name == "input_shape":
+            given[name] = numbers
+        elif name in ("corrected", "drop_unknown"):
+            given[name] = bool(numbers[0])
+        else:
+            given[name] = numbers[0]
+    return NetxOptions(**given)

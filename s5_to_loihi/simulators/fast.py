@@ -30,7 +30,8 @@ from s5_to_loihi.network.widths import WORD_BITS
 from s5_to_loihi.simulators.activity import Activity
 from s5_to_loihi.simulators.fast_layout import Layout, lay_out
 from s5_to_loihi.simulators.fast_source import BLOCK, write_source
-from s5_to_loihi.simulators.interpreter import Interpreter, waiting
+from s5_to_loihi.simulators.interpreter import Interpreter
+from s5_to_loihi.simulators.sums import waiting
 
 #: Where compiled kernels are kept; by default below the user's cache directory.
 CACHE_VARIABLE = "S5_TO_LOIHI_CACHE"

@@ -13,22 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
-from s5_to_loihi.fixed_point import wrap
-from s5_to_loihi.network.network import (
-    INPUT,
-    TOKEN,
-    Endpoint,
-    Network,
-    NeuronGroup,
-    Synapses,
-    is_identity,
-)
-
-#: The state of a network: for each group that has one, its registers, each (batch, neurons), and
-#: for each port that waits its sums, see ``waiting``.
-State = Mapping[str, tuple[np.ndarray, ...]]
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
+from s5_to_loihi.simulators.sums import FromItself, State, accumulate, edges_of, wait, waiting
 
 
 class Mode(str, Enum):
@@ -74,15 +61,12 @@ class Interpreter:
         """Prepare a verified network."""
         self.network = network
         self._started: State | None = None
-        self._edges, self._back = (
-            {
-                group.name: _edges(
-                    group, [e for e in network.incoming(group.name) if e.recurrent is recurrent]
-                )
-                for group in network.groups
-            }
-            for recurrent in (False, True)
-        )
+        self._edges = {
+            group.name: edges_of(group, network.incoming(group.name)) for group in network.groups
+        }
+        self._back = {
+            group.name: FromItself(group, network.incoming(group.name)) for group in network.groups
+        }
         self._results = {
             group.name: tuple(
                 (str(endpoint), endpoint if endpoint in network.sent else None)
@@ -143,7 +127,7 @@ class Interpreter:
         Returns:
             Outputs, the kept values, and the state to go on from.
         """
-        return self._evaluate(tokens, state or self.initial_state(tokens.shape[1]), keep, None, 0)
+        return self._evaluate(tokens, state or self.initial_state(tokens.shape[1]), keep, None)
 
     def evaluate_timesteps(
         self, tokens: np.ndarray, mode: Mode, keep: Collection[str] | None = ()
@@ -152,9 +136,9 @@ class Interpreter:
 
         Equal to ``evaluate`` exactly when the delays are aligned. The network must have phases.
         """
-        return self._evaluate(tokens, self.initial_state(tokens.shape[1]), keep, mode, 0)
+        return self._evaluate(tokens, self.initial_state(tokens.shape[1]), keep, mode)
 
-    def _evaluate(self, tokens, state, keep, mode, early) -> Evaluation:
+    def _evaluate(self, tokens, state, keep, mode, early=None) -> Evaluation:
         count, batch, _ = tokens.shape
         step = 1 if mode is None else period(self.network, mode)
         rows = count if mode is None else timestep_count(self.network, mode, count)
@@ -164,8 +148,10 @@ class Interpreter:
         values, next_state = {}, {}
         for group in self.network.groups:
             # Of early rows a group only takes its own.
-            first = early - min(early, group.early) if mode is None else group.phase
-            if early and not group.early:
+            first = 0 if mode is None else group.phase
+            if early is not None:
+                first = early - group.early
+            if early == first:
                 next_state |= _state_of(group, state)
                 sent |= {
                     source: np.zeros((rows, batch, group.size), dtype=np.int64)
@@ -176,7 +162,7 @@ class Interpreter:
             active = slice(first, None, 1 if mode is None else step)
             accumulators = self.accumulate(group, sent, timed=mode is not None)
             accumulators = tuple(accumulator[active] for accumulator in accumulators)
-            accumulators, left = _wait(group, accumulators, state)
+            accumulators, left = wait(group, accumulators, state)
             next_state |= left
             registers, results = self._update(group, accumulators, state.get(group.name, ()))
             if group.kind.state:
@@ -195,19 +181,12 @@ class Interpreter:
         return Evaluation(outputs[first::step][:count], values, next_state if mode is None else {})
 
     def _update(self, group, accumulators, registers):
-        if not any(edge.recurrent for edge in self.network.incoming(group.name)):
+        back = self._back[group.name]
+        if not back.there:
             return update_sequence(group, accumulators, registers)
         rows = []
         for row in zip(*accumulators, strict=True):
-            # What a group sent to itself is in a register of its own.
-            kept = dict(zip(group.kind.state, registers, strict=True))
-            sent = {
-                edge.source: kept[group.kind.kept(edge.source.name)][None]
-                for edge in self.network.incoming(group.name)
-                if edge.recurrent
-            }
-            back = _accumulate(self._back[group.name], group.size, sent, timed=False)
-            row = tuple(one[None] + other for one, other in zip(row, back, strict=True))
+            row = back.add(tuple(one[None] for one in row), registers)
             registers, results = update_sequence(group, row, registers)
             rows.append(results)
         return registers, tuple(np.concatenate(column) for column in zip(*rows, strict=True))
@@ -226,7 +205,7 @@ class Interpreter:
         Returns:
             For each port, (rows, batch, neurons of the group) int64.
         """
-        return _accumulate(self._edges[group.name], group.size, sent, timed)
+        return accumulate(self._edges[group.name], group.size, sent, timed)
 
 
 def evaluate_group(
@@ -242,22 +221,9 @@ def evaluate_group(
     Returns:
         For each of ``kind.values``, (tokens, batch, neurons) int64.
     """
-    accumulators = _accumulate(_edges(group, synapses), group.size, sent, timed=False)
+    accumulators = accumulate(edges_of(group, synapses), group.size, sent, timed=False)
     registers = _zero_registers(group, accumulators[0].shape[1])
     return update_sequence(group, accumulators, registers)[1]
-
-
-#: For each port, the synapses that end there: source, weights, bits that products wrap to,
-#: timesteps until arrival.
-_Edges = tuple[tuple[tuple[Endpoint, "csr_matrix | None", "int | None", int], ...], ...]
-
-
-def waiting(group: NeuronGroup, port: str) -> str:
-    """Return the name under which a state holds the sums that wait at a port.
-
-    They are (most tokens that any waits, batch, neurons), the last ones that were added up.
-    """
-    return f"{group.name}.{port} waiting"
 
 
 def _state_of(group: NeuronGroup, state: State) -> dict[str, tuple[np.ndarray, ...]]:
@@ -265,89 +231,8 @@ def _state_of(group: NeuronGroup, state: State) -> dict[str, tuple[np.ndarray, .
     return {name: state[name] for name in names if name in state}
 
 
-def _wait(
-    group: NeuronGroup, accumulators: tuple[np.ndarray, ...], state: State
-) -> tuple[tuple[np.ndarray, ...], dict[str, tuple[np.ndarray, ...]]]:
-    """Return the sums that are due, and those that go on waiting."""
-    due, left = [], {}
-    for port, sums in zip(group.kind.ports, accumulators, strict=True):
-        if port in group.waits:
-            name, waits = waiting(group, port), group.waits[port]
-            (before,) = state[name]
-            together = np.concatenate([before, sums])
-            rows = len(before) + np.arange(len(sums))[:, None] - waits
-            sums = together[rows, :, np.arange(group.size)].swapaxes(1, 2)
-            left[name] = (together[len(together) - len(before) :],)
-        due.append(sums)
-    return tuple(due), left
-
-
-def _edges(group: NeuronGroup, synapses: Iterable[Synapses]) -> _Edges:
-    return tuple(
-        tuple(
-            (edge.source, _matrix(edge.weights), edge.product_bits, 1 + edge.delay)
-            for edge in synapses
-            if edge.target == Endpoint(group.name, port)
-        )
-        for port in group.kind.ports
-    )
-
-
 def _zero_registers(group: NeuronGroup, batch: int) -> tuple[np.ndarray, ...]:
     return tuple(np.zeros((batch, group.size), dtype=np.int64) for _ in group.kind.state)
-
-
-def _accumulate(
-    ports: _Edges, size: int, sent: Mapping[Endpoint, np.ndarray], timed: bool
-) -> tuple[np.ndarray, ...]:
-    rows, batch, _ = next(iter(sent.values())).shape
-    totals = []
-    for edges in ports:
-        total = None
-        for source, weights, bits, travel in edges:
-            products = _products(weights, sent[source], bits)
-            if timed:
-                late = min(travel, rows)
-                products = np.concatenate([np.zeros_like(products[:late]), products[: rows - late]])
-            total = products if total is None else total + products
-        if total is None:
-            total = np.zeros((rows, batch, size), dtype=np.int64)
-        totals.append(total)
-    return tuple(totals)
-
-
-def _matrix(weights: csr_matrix) -> csr_matrix | None:
-    """Return the weights as int64, or None for the identity, which needs no multiplication."""
-    return None if is_identity(weights) else weights.astype(np.int64)
-
-
-def _products(
-    weights: csr_matrix | None, messages: np.ndarray, bits: int | None = None
-) -> np.ndarray:
-    """Multiply messages (rows, batch, sources) by weights; return (rows, batch, targets)."""
-    if weights is None:
-        return messages if bits is None else wrap(messages, bits)
-    rows, batch, sources = messages.shape
-    if bits is not None and messages.size:
-        if int(np.abs(weights.data).max(initial=0)) * int(np.abs(messages).max()) >= 1 << (bits - 1):
-            return _wrapped_products(weights, messages, bits)
-    if rows * batch == 1:
-        return (weights @ messages.reshape(sources)).reshape(1, 1, -1)
-    products = weights @ messages.reshape(rows * batch, sources).T
-    return products.T.reshape(rows, batch, -1)
-
-
-def _wrapped_products(weights: csr_matrix, messages: np.ndarray, bits: int) -> np.ndarray:
-    """Add up products that wrap one by one; return (rows, batch, targets)."""
-    rows, batch, sources = messages.shape
-    entries = weights.tocoo()
-    summing = csr_matrix(
-        (np.ones(weights.nnz, dtype=np.int64), (entries.row, np.arange(weights.nnz))),
-        shape=(weights.shape[0], weights.nnz),
-    )
-    flat = messages.reshape(rows * batch, sources)
-    sums = [summing @ wrap(entries.data * one[entries.col], bits) for one in flat]
-    return np.array(sums).reshape(rows, batch, -1)
 
 
 def update_sequence(
