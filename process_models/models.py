@@ -132,7 +132,7 @@ class PyNeuronModel(PyLoihiProcessModel):
             self.recording[update] = registers + messages + probes
 
     def _due(self, accumulators, registers):
-        """Return the sums of this update: those that have waited, and what the group sent itself."""
+        """Return the sums that are due: those that have waited, with what the group sent itself."""
         if not self.group.waits and not self.back.there:
             return accumulators
         sums = tuple(one[None, None] for one in accumulators)

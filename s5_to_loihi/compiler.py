@@ -19,9 +19,9 @@ from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model
+from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.lower import lower
-from s5_to_loihi.inputs import as_tokens
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.netx import NetxOptions
 from s5_to_loihi.netx.lower import lower as lower_netx

@@ -21,7 +21,7 @@ from s5_to_loihi.backends.board import BoardOptions
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.backends.measured import CoreActivity, read_measured, write_measured
 from s5_to_loihi.errors import InputError, LavaError
-from s5_to_loihi.fixed_point import wrap, limits
+from s5_to_loihi.fixed_point import limits, wrap
 from s5_to_loihi.lava_runtime import chip_plan, extension
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network

@@ -17,12 +17,9 @@ from numpy.testing import assert_array_equal
 
 from s5_to_loihi import bundle, netx
 from s5_to_loihi.backends import lava
-from s5_to_loihi.compiler import compile_netx
-from s5_to_loihi.errors import CheckpointError, InputError
 from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.rates import assumed_rates
-from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.programs import neuron_programs
 from s5_to_loihi.netx import NetxOptions
 from s5_to_loihi.netx.lower import lower

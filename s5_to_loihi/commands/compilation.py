@@ -80,11 +80,10 @@ def compile_command(
 
     observe = _print_network if print_between_passes else _print_nothing
     if is_netx(export) or netx_arguments:
-        options = read_netx_options(netx_arguments or ())
         with console.spinner("Compiling the network"):
             compiled = compile_netx(
                 export,
-                options,
+                read_netx_options(netx_arguments or ()),
                 console.network_name(output),
                 None if calibration is None else read_array(calibration),
                 observe,

@@ -100,7 +100,7 @@ class Synapses:
 
     @property
     def recurrent(self) -> bool:
-        """Whether they end at the group that they come from: what it sends arrives a token later."""
+        """Whether they end where they come from: what is sent arrives with the next token."""
         return self.source.group == self.target.group
 
     @property

@@ -13,8 +13,8 @@ from s5_to_loihi.network.widths import (
     LONGEST_DELAY,
     LONGEST_TABLE,
     MESSAGE_BITS,
-    STATE_BITS,
     MOST_EARLY,
+    STATE_BITS,
     WIDEST,
     WORD_BITS,
 )
@@ -173,8 +173,12 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
         raise NetworkError(synapses.name, "sparse storage is damaged (indices out of order)")
     if synapses.product_bits is not None:
         if not target.kind.wraps:
-            raise NetworkError(synapses.name, f"has products that wrap; those of {target.kind.name} do not")
-        if {edge.product_bits for edge in network.incoming(synapses.target)} != {synapses.product_bits}:
+            raise NetworkError(
+                synapses.name, f"has products that wrap; those of {target.kind.name} do not"
+            )
+        if {edge.product_bits for edge in network.incoming(synapses.target)} != {
+            synapses.product_bits
+        }:
             raise NetworkError(synapses.name, "shares a port with synapses that wrap otherwise")
         if not 1 < synapses.product_bits <= WORD_BITS:
             raise NetworkError(

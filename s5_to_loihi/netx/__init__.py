@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from s5_to_loihi.network.network import Network
 from s5_to_loihi.netx import container
 from s5_to_loihi.netx.layers import LayerType, NetxFile, layers_of
 from s5_to_loihi.netx.options import NetxOptions
-from s5_to_loihi.network.network import Network
 
 #: What an HDF5 file begins with.
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

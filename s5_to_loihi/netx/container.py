@@ -2,8 +2,7 @@
 
 Everything is looked up by name and copied into memory at once, so that the file is closed again.
 Refused are links out of the file or within it, data that lie in other files, virtual data sets,
-filters of plug-ins, types that are no numbers or texts, and more data than ``LARGEST_DATA``. Objects
-that this format does not have are never opened.
+filters of plug-ins, types that are no numbers or texts, and more data than ``LARGEST_DATA``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a netx file says, layer by layer, checked; and what netx would not do about it, said aloud."""
+"""What a netx file says, layer by layer, checked; what netx does in silence is noted."""
 
 from __future__ import annotations
 
@@ -215,7 +215,10 @@ class _Reader:
             raise self.fail(f"{name} holds numbers beyond 32 bits")
         integers = found.astype(np.int64)
         if (cut := np.count_nonzero(integers != found)) and name != "delay":
-            self.note(f"{cut} of {found.size} entries of {name} are no integers; netx cuts off their fractions")
+            self.note(
+                f"{cut} of {found.size} entries of {name} are no integers; netx cuts off their"
+                " fractions"
+            )
         return integers
 
     def needed(self, name: str, axes: tuple[int, ...]) -> np.ndarray:
@@ -356,9 +359,7 @@ def _say_ignored(reader: _Reader, spiking: Spiking, kind: LayerType) -> None:
         reader.note(f"{', '.join(meaning)} of the neurons are not read, by netx either")
 
 
-def _input(
-    reader: _Reader, number: int, shape: tuple[int, ...], neuron: Neuron | None
-) -> Layer:
+def _input(reader: _Reader, number: int, shape: tuple[int, ...], neuron: Neuron | None) -> Layer:
     for name in ("weight", "bias"):
         if (value := reader.array(name, (0, 1))) is not None and value.size:
             reader.note(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.fixed_point import Format, wrap
-from s5_to_loihi.netx.layers import Layer, LayerType, Neuron, NetxFile, Spiking
-from s5_to_loihi.netx.options import NetxOptions
-from s5_to_loihi.netx.weights import Scaled, convolution, digits, scaled
 from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Endpoint, Network
 from s5_to_loihi.network.neurons.constants import Constants
@@ -44,6 +41,9 @@ from s5_to_loihi.network.neurons.sigma_delta import (
 )
 from s5_to_loihi.network.neurons.words import DIGIT_BITS, Synaptic
 from s5_to_loihi.network.widths import MESSAGE_BITS, WORD_BITS
+from s5_to_loihi.netx.layers import Layer, LayerType, NetxFile, Neuron, Spiking
+from s5_to_loihi.netx.options import NetxOptions
+from s5_to_loihi.netx.weights import Scaled, convolution, digits, scaled
 
 #: Fractional bits of sigma-delta networks: of inputs, and of weights.
 INPUT_EXPONENT, WEIGHT_EXPONENT = 6, 6
@@ -126,7 +126,9 @@ class _Lowering:
             outlet = first.outlet
         if first is None or outlet is None:
             what = "has no layers" if first is None else "does not say the shape of its input"
-            raise CheckpointError(self.file.name, what, "Give input_shape (width, height, channels)")
+            raise CheckpointError(
+                self.file.name, what, "Give input_shape (width, height, channels)"
+            )
         spiking = any(one.neuron and one.neuron.spiking is Spiking.LEAKY for one in self.layers)
         has_inputs = first.type is LayerType.INPUT and first.neuron is not None
         exponent = 0 if spiking else INPUT_EXPONENT
@@ -158,7 +160,7 @@ class _Lowering:
         assert neuron is not None  # every other layer has
         if layer.type is LayerType.INPUT:
             self.builder.hand_on(f"{name}.input", position.message, Endpoint(name, "low"))
-            synaptic = (WHOLE,)
+            synaptic: tuple[Synaptic, ...] = (WHOLE,)
             waits: dict[str, np.ndarray] = {}
         else:
             synaptic, waits = self._connect(layer, name, flatten)
@@ -182,16 +184,15 @@ class _Lowering:
         if layer.type is LayerType.CONVOLUTION:
             if len(inlet) != 3:
                 raise CheckpointError(
-                    self.where(layer), f"is a convolution of {inlet}, not of (width, height, channels)"
+                    self.where(layer),
+                    f"is a convolution of {inlet}, not of (width, height, channels)",
                 )
             assert layer.kernel is not None
             self._as_bits(layer, name, None)
-            matrix = convolution(
-                layer.weight, layer.kernel, inlet, layer.outlet, self.where(layer)
-            )
+            matrix = convolution(layer.weight, layer.kernel, inlet, layer.outlet, self.where(layer))
             left = self._synapses(name, "", matrix, None, 0)
             return (Synaptic(left, CONVOLUTION_BITS, 0),), {}
-        weight, parts = layer.weight, (slice(None),)
+        weight, parts = layer.weight, [slice(None)]
         columns = weight.shape[1]
         if columns != int(np.prod(inlet)) or (len(inlet) == 3) > flatten:
             do = "Put a flatten layer before it" if len(inlet) == 3 else ""
@@ -200,8 +201,8 @@ class _Lowering:
             )
         if layer.back is not None:
             weight = np.hstack([weight, layer.back])
-            parts = (slice(columns), slice(columns, None))
-        made = scaled(weight, parts)
+            parts = [slice(columns), slice(columns, None)]
+        made = scaled(weight, tuple(parts))
         self._say(layer, weight, made)
         return self._dense(layer, name, made)
 

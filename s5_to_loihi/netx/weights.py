@@ -13,8 +13,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.netx.layers import MOST_SYNAPSES, Kernel
 from s5_to_loihi.network.neurons.words import DIGIT_BITS
+from s5_to_loihi.netx.layers import MOST_SYNAPSES, Kernel
 
 #: Bits of a weight, and what netx clips mixed signs to.
 BITS, MIXED = 8, (-256, 254)

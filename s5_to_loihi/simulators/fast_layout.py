@@ -207,9 +207,7 @@ def _place_synapses(network: Network, messages, ports, registers):
                 place = pointer if adds else None
                 register = group.kind.kept(source.name) if source.group == group.name else None
                 kept = None if register is None else registers[group.name, register]
-                pushes.append(
-                    Push(source, target, first, count, fan, handed_on, place, bits, kept)
-                )
+                pushes.append(Push(source, target, first, count, fan, handed_on, place, bits, kept))
                 fans.append((np.diff(pointers) + handed_on).astype(np.int32))
                 if adds:
                     columns.append((pointers, targets, weights))

@@ -538,6 +538,7 @@ def _token_pushes(layout: Layout, index: int, group: str) -> list[str]:
 
 
 def _columns(push: Push) -> str:
+    assert push.pointer is not None  # it adds something up
     return f"column_pointers[{push.pointer}:{push.pointer + push.count + 1}]"
 
 
@@ -617,9 +618,8 @@ def _pulls(network: Network, layout: Layout, port: Endpoint, size: int) -> list[
         return []
     last = first + size
     bits = {edge.product_bits for edge in network.incoming(port)} or {None}
-    arguments = (
-        f"pointers[{first}:{last + 1}], sources, row_weights, messages, accumulators[{first}:{last}]"
-    )
+    rows = f"accumulators[{first}:{last}]"
+    arguments = f"pointers[{first}:{last + 1}], sources, row_weights, messages, {rows}"
     (wraps,) = bits
     if wraps is None:
         return [f"    pull({arguments})"]

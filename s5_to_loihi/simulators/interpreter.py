@@ -42,8 +42,9 @@ class Evaluation:
     Attributes:
         outputs: (tokens, batch, output features) int64.
         values: ``group.value`` -> (tokens, batch, neurons) int64, for the values asked for.
-        state: the state after the last token, waiting sums included; empty after ``evaluate_timesteps`` (pipelined groups
-            go on updating behind the last token) and after Lava (it stays in its processes).
+        state: the state after the last token, waiting sums included; empty after
+            ``evaluate_timesteps`` (pipelined groups go on updating behind the last token) and after
+            Lava (it stays in its processes).
     """
 
     outputs: np.ndarray
@@ -145,7 +146,8 @@ class Interpreter:
         arrivals = np.zeros((rows, *tokens.shape[1:]), dtype=np.int64)
         arrivals[: count * step : step] = tokens
         sent = {Endpoint(INPUT, TOKEN): arrivals}
-        values, next_state = {}, {}
+        values: dict[str, np.ndarray] = {}
+        next_state: dict[str, tuple[np.ndarray, ...]] = {}
         for group in self.network.groups:
             # Of early rows a group only takes its own.
             first = 0 if mode is None else group.phase

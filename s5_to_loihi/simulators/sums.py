@@ -40,7 +40,8 @@ def wait(
         accumulators: for each port, (rows, batch, neurons).
         state: the sums that wait, see ``waiting``.
     """
-    due, left = [], {}
+    due: list[np.ndarray] = []
+    left: dict[str, tuple[np.ndarray, ...]] = {}
     for port, sums in zip(group.kind.ports, accumulators, strict=True):
         if port in group.waits:
             name, waits = waiting(group, port), group.waits[port]
@@ -133,7 +134,9 @@ def multiplied(
         return messages if bits is None else wrap(messages, bits)
     rows, batch, sources = messages.shape
     if bits is not None and messages.size:
-        if int(np.abs(weights.data).max(initial=0)) * int(np.abs(messages).max()) >= 1 << (bits - 1):
+        if int(np.abs(weights.data).max(initial=0)) * int(np.abs(messages).max()) >= 1 << (
+            bits - 1
+        ):
             return _wrapped_products(weights, messages, bits)
     if rows * batch == 1:
         return (weights @ messages.reshape(sources)).reshape(1, 1, -1)

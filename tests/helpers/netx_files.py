@@ -148,7 +148,8 @@ def sdnn_wrapping() -> Case:
     layers = (
         inputs(10, sdnn(1)),
         dense(even(rng, 14, 10, spread=60), sdnn(2)),
-        dense(even(rng, 14, 14, spread=60), sdnn(1), delay=rng.integers(0, 4, 14).astype(np.float32)),
+        dense(even(rng, 14, 14, spread=60), sdnn(1),
+              delay=rng.integers(0, 4, 14).astype(np.float32)),
         dense(even(rng, 5, 14, spread=9), sdnn(1, sigma_output=True)),
     )  # fmt: skip
     return Case(layers, rng.integers(-(2**23), 2**23, (40, 10)))

@@ -16,7 +16,7 @@ from unittest.mock import MagicMock
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
-import netx_files  # noqa: E402
+import netx_files
 
 STATES = ("u", "v", "sigma", "act", "residue")
 
@@ -63,9 +63,9 @@ def record(
             for name in STATES:
                 if hasattr(layer.neuron, name):
                     state = np.asarray(getattr(layer.neuron, name).get())
-                    found[f"layer{index}_{name}"] = np.broadcast_to(
-                        state, layer.out.shape
-                    ).astype(np.int64)
+                    found[f"layer{index}_{name}"] = np.broadcast_to(state, layer.out.shape).astype(
+                        np.int64
+                    )
     finally:
         source.stop()
     return found

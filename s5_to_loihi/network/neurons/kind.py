@@ -23,7 +23,8 @@ class Recurrence:
         drive: ``(accumulators, constants) -> inputs``, what comes before the state.
         advance: ``(inputs, state, constants) -> state``; what ``emit`` needs of the old state
             besides may follow.
-        emit: ``(inputs, state, constants) -> (messages, probes)`` from all that ``advance`` returns.
+        emit: ``(inputs, state, constants) -> (messages, probes)`` from all that ``advance``
+            returns.
     """
 
     drive: Callable[[Values, Any], Values]

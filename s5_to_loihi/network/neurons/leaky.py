@@ -127,7 +127,7 @@ def counted(state: Values, reset: Reset) -> tuple[Values, Integers]:
 
 def drive(accumulators: Values, c: LeakyConstants) -> Values:
     """Return what is received."""
-    return (received(accumulators[0], accumulators[1], c.synaptic),)
+    return (received(accumulators[:2], c.synaptic),)
 
 
 def advance(inputs: Values, state: Values, c: LeakyConstants) -> Values:
@@ -154,10 +154,7 @@ def resetting_advance(inputs: Values, state: Values, c: ResettingConstants) -> V
 
 def recurrent_drive(accumulators: Values, c: RecurrentConstants) -> Values:
     """Return what is received from outside and from the layer itself."""
-    return (
-        received(accumulators[0], accumulators[1], c.leaky.synaptic)
-        + received(accumulators[2], accumulators[3], c.recurrent),
-    )
+    return (received(accumulators[:2], c.leaky.synaptic) + received(accumulators[2:], c.recurrent),)
 
 
 def recurrent_advance(inputs: Values, state: Values, c: RecurrentConstants) -> Values:

@@ -1,4 +1,4 @@
-"""RELAY: hands a message on, whole or as a bit: where netx cuts messages to bits, or delays them."""
+"""RELAY: hands a message on, whole or as a bit: where netx cuts messages to bits, or delays."""
 
 from __future__ import annotations
 

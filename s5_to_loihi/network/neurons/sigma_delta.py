@@ -61,7 +61,7 @@ class DeltaConstants(NamedTuple):
 
 def delta_drive(accumulators: Values, constants: DeltaConstants) -> Values:
     """Return the value to encode."""
-    return (word(shift(received(*accumulators, constants.synaptic), constants.lift)),)
+    return (word(shift(received(accumulators, constants.synaptic), constants.lift)),)
 
 
 def delta_advance(inputs: Values, state: Values, constants: DeltaConstants) -> Values:
@@ -109,7 +109,7 @@ def received_only(
     accumulators: Values, constants: SigmaDeltaConstants | SigmaConstants | TokensConstants
 ) -> Values:
     """Return what is received."""
-    return (received(*accumulators, constants.synaptic),)
+    return (received(accumulators, constants.synaptic),)
 
 
 def sigma_delta_advance(inputs: Values, state: Values, constants: SigmaDeltaConstants) -> Values:
@@ -214,9 +214,7 @@ class TokensConstants(NamedTuple):
     token: Format
 
 
-def tokens_emit(
-    inputs: Values, state: Values, constants: TokensConstants
-) -> tuple[Values, Values]:
+def tokens_emit(inputs: Values, state: Values, constants: TokensConstants) -> tuple[Values, Values]:
     """Send the sum in the format of a token."""
     return (saturate(shift(state[0], constants.lift), constants.token.bits),), ()
 

@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 
 from s5_to_loihi.fixed_point import Format, Integers, shift_right, wrap
 from s5_to_loihi.network.neurons.constants import Allowed, Shift
+from s5_to_loihi.network.neurons.kind import Values
 from s5_to_loihi.network.widths import WORD_BITS
 
 WORD = Format(WORD_BITS, 0)
@@ -33,8 +34,14 @@ class Synaptic(NamedTuple):
     right: Shift
 
 
-def received(low: Integers, high: Integers, synaptic: Synaptic) -> Integers:
-    """Return what a neuron receives: ``wrap(sum << left, bits) >> right``, any shape."""
+def received(digits: Values, synaptic: Synaptic) -> Integers:
+    """Return what a neuron receives: ``wrap(sum << left, bits) >> right``, any shape.
+
+    Args:
+        digits: the sums at the ports of the lower and the higher digit.
+        synaptic: how.
+    """
+    low, high = digits
     total = low + (high << DIGIT_BITS)
     return shift_right(wrap(total << synaptic.left, synaptic.bits), synaptic.right)
 
