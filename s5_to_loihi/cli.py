@@ -16,6 +16,7 @@ from s5_to_loihi.commands import (
     evaluate,
     mapping,
     microcode,
+    netx_files,
     profile,
     report,
     running,
@@ -62,6 +63,8 @@ app.command()(running.run)
 app.command()(evaluate.evaluate)
 app.command("map")(mapping.map_command)
 app.command()(microcode.microcode)
+app.command()(netx_files.join)
+app.command()(netx_files.export)
 app.command()(deploy.deploy)
 app.command()(sweep.sweep)
 app.command()(profile.profile)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.errors import CheckpointError, NetworkError
 from s5_to_loihi.fixed_point import Format, wrap
+from s5_to_loihi.network.block import as_block, join
 from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Endpoint, Network
 from s5_to_loihi.network.neurons.constants import Constants
@@ -39,11 +40,13 @@ from s5_to_loihi.network.neurons.sigma_delta import (
     sigma_delta_formats,
     sigma_formats,
 )
-from s5_to_loihi.network.neurons.words import DIGIT_BITS, Synaptic
+from s5_to_loihi.network.neurons.words import DIGIT_BITS, WHOLE, Synaptic
 from s5_to_loihi.network.widths import MESSAGE_BITS, WORD_BITS
 from s5_to_loihi.netx.layers import Layer, LayerType, NetxFile, Neuron, Spiking
 from s5_to_loihi.netx.options import NetxOptions
+from s5_to_loihi.netx.s5_layers import unpacked
 from s5_to_loihi.netx.weights import Scaled, convolution, digits, scaled
+from s5_to_loihi.passes.pipeline import run_passes
 
 #: Fractional bits of sigma-delta networks: of inputs, and of weights.
 INPUT_EXPONENT, WEIGHT_EXPONENT = 6, 6
@@ -51,8 +54,6 @@ INPUT_EXPONENT, WEIGHT_EXPONENT = 6, 6
 STATE_EXP = 6
 #: To which the sums of a convolution wrap.
 CONVOLUTION_BITS = 24
-#: Of an input layer, which has no weights, and of what is handed on.
-WHOLE = Synaptic(left=0, bits=WORD_BITS, right=0)
 
 
 @dataclass
@@ -122,8 +123,8 @@ class _Lowering:
             outlet = first.outlet
         elif first is not None and outlet is None and first.weight is not None:
             outlet = (first.weight.shape[1],) if first.weight.ndim == 2 else None
-        elif first is not None and outlet is None and first.type is LayerType.S5:
-            outlet = first.outlet
+        elif first is not None and first.bundle is not None:
+            outlet = (unpacked(first.bundle, self.where(first)).input_size,)
         if first is None or outlet is None:
             what = "has no layers" if first is None else "does not say the shape of its input"
             raise CheckpointError(
@@ -154,9 +155,10 @@ class _Lowering:
 
     def _add(self, layer: Layer, flatten: bool) -> None:
         name, position = f"layer{layer.number}", self.position
-        if layer.type is LayerType.S5:
-            raise CheckpointError(self.where(layer), "is an S5 layer", "")
         neuron = layer.neuron
+        if layer.type is LayerType.S5:
+            self._join(layer, name)
+            return
         assert neuron is not None  # every other layer has
         if layer.type is LayerType.INPUT:
             self.builder.hand_on(f"{name}.input", position.message, Endpoint(name, "low"))
@@ -171,6 +173,37 @@ class _Lowering:
         position.message = Endpoint(name, kind.messages[0])
         position.outlet, position.bits = layer.outlet, neuron.message_bits
         position.updates += 1
+        position.index += 1
+
+    def _join(self, layer: Layer, name: str) -> None:
+        """Add the network of an S5 layer."""
+        position, where = self.position, self.where(layer)
+        assert layer.bundle is not None
+        assert layer.neuron is not None
+        if self.options.reset_interval is not None:
+            raise CheckpointError(
+                where, "is an S5 layer, and reset_interval is given", "Give sequences instead"
+            )
+        opened = unpacked(layer.bundle, where)
+        if position.bits == 0 or not self._graded():
+            raise CheckpointError(
+                where,
+                "adds up differences, and what comes before it sends bits",
+                "Give input_message_bits, or sigma-delta neurons",
+            )
+        if opened.output_size != layer.size:
+            raise CheckpointError(
+                where, f"has the shape {layer.shape}, its network {opened.output_size} outputs"
+            )
+        early = position.updates if self.early else 0
+        threshold = layer.neuron.threshold
+        try:
+            position.message = join(self.builder, opened, position.message, name, threshold, early)
+        except NetworkError as error:
+            raise CheckpointError(where, str(error)) from None
+        block = run_passes(as_block(opened, threshold))
+        position.outlet, position.bits = layer.outlet, layer.neuron.message_bits
+        position.updates += block.latency
         position.index += 1
 
     # --- synapses --------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ import numpy as np
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import wrap
 from s5_to_loihi.inputs import as_tokens
-from s5_to_loihi.network.network import Network
+from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.widths import WORD_BITS
 from s5_to_loihi.simulators.activity import Activity
 from s5_to_loihi.simulators.fast_layout import Layout, lay_out
@@ -265,6 +266,20 @@ class Stream:
     def reset(self) -> None:
         """Go back to the state before the first token."""
         self.state[:] = self._simulator._initial
+
+    def begin(self, keep: Callable[[NeuronGroup], bool]) -> None:
+        """Go back to the state before the first token, but of some groups leave it as it is."""
+        layout, first = self._simulator._layout, self._simulator._initial
+        network = self._simulator.network
+        for (name, _), start in layout.registers.items():
+            if not keep(network.group(name)):
+                rows = slice(start, start + network.group(name).size)
+                self.state[rows] = first[rows]
+        for one in layout.waits:
+            group = network.group(one.port.group)
+            if not keep(group):
+                rows = slice(one.ring, one.positions + group.size)
+                self.state[rows] = first[rows]
 
     def fork(self) -> Stream:
         """Return a stream that goes on from here on its own."""

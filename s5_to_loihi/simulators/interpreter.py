@@ -8,7 +8,7 @@ groups update in their phase), which is what happens on the chip and under Lava.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -87,6 +87,15 @@ class Interpreter:
             for name, arrays in self._started.items()
         }
 
+    def begun(self, state: State, keep: Callable[[NeuronGroup], bool]) -> State:
+        """Return the state before the first token, but of some groups as it is."""
+        batch = next(arrays[0].shape[-2] for arrays in state.values())
+        kept = {name for group in self.network.groups if keep(group) for name in _names(group)}
+        return {
+            name: state[name] if name in kept else arrays
+            for name, arrays in self.initial_state(batch).items()
+        }
+
     def evaluate_early(self, keep: Collection[str] | None = ()) -> Evaluation:
         """Evaluate the updates before the first token.
 
@@ -154,7 +163,7 @@ class Interpreter:
             if early is not None:
                 first = early - group.early
             if early == first:
-                next_state |= _state_of(group, state)
+                next_state |= {name: state[name] for name in _names(group) if name in state}
                 sent |= {
                     source: np.zeros((rows, batch, group.size), dtype=np.int64)
                     for _, source in self._results[group.name]
@@ -228,9 +237,8 @@ def evaluate_group(
     return update_sequence(group, accumulators, registers)[1]
 
 
-def _state_of(group: NeuronGroup, state: State) -> dict[str, tuple[np.ndarray, ...]]:
-    names = (group.name, *(waiting(group, port) for port in group.waits))
-    return {name: state[name] for name in names if name in state}
+def _names(group: NeuronGroup) -> tuple[str, ...]:
+    return (group.name, *(waiting(group, port) for port in group.waits))
 
 
 def _zero_registers(group: NeuronGroup, batch: int) -> tuple[np.ndarray, ...]:

@@ -62,6 +62,8 @@ class NeuronKind:
         wraps: whether sums, registers and messages are words of 32 bits that wrap around, as those
             of Lava's neurons do, instead of narrower ones that are proven not to overflow. Of
             a sum, ``update`` may use no more than the lowest 32 bits.
+        lasting: whether registers stand for what others have sent or been told, so that they go on
+            over the end of a sequence: none of theirs are reset.
         keeps: pairs (message, register that it is kept in): synapses may lead such a message back
             to the group that sends it.
     """
@@ -76,6 +78,7 @@ class NeuronKind:
     constants: type[Constants]
     update: Callable[[Values, Values, Any], Update]
     wraps: bool = False
+    lasting: bool = False
     keeps: tuple[tuple[str, str], ...] = ()
 
     def kept(self, message: str) -> str | None:

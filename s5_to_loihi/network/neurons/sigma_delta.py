@@ -86,6 +86,7 @@ DELTA = NeuronKind(
     constants=DeltaConstants,
     update=Recurrence(delta_drive, delta_advance, delta_emit),
     wraps=True,
+    lasting=True,
 )
 
 
@@ -141,6 +142,7 @@ SIGMA_DELTA = NeuronKind(
     constants=SigmaDeltaConstants,
     update=Recurrence(received_only, sigma_delta_advance, sigma_delta_emit),
     wraps=True,
+    lasting=True,
 )
 
 
@@ -176,6 +178,7 @@ SIGMA = NeuronKind(
     constants=SigmaConstants,
     update=Recurrence(received_only, sigma_advance, sigma_emit),
     wraps=True,
+    lasting=True,
 )
 
 
@@ -229,4 +232,5 @@ TOKENS = NeuronKind(
     constants=TokensConstants,
     update=Recurrence(received_only, sigma_advance, tokens_emit),
     wraps=True,
+    lasting=True,
 )

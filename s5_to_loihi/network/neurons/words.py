@@ -34,6 +34,10 @@ class Synaptic(NamedTuple):
     right: Shift
 
 
+#: Of what is handed on, and of inputs.
+WHOLE = Synaptic(left=0, bits=WORD_BITS, right=0)
+
+
 def received(digits: Values, synaptic: Synaptic) -> Integers:
     """Return what a neuron receives: ``wrap(sum << left, bits) >> right``, any shape.
 
