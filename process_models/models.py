@@ -27,6 +27,7 @@ from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
 
 from s5_to_loihi.fixed_point import wrap  # noqa: E402
+from s5_to_loihi.inputs import refuse_floats  # noqa: E402
 from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
 from s5_to_loihi.lava_runtime.chip_plan import Lowering, message_width  # noqa: E402
 from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
@@ -80,6 +81,7 @@ def _reported(method):
             if job is None:
                 print(f"Lava process '{name}' failed:", file=sys.stderr)
                 traceback.print_exc()
+                print("Lava waits for it without end: stop the run (Ctrl-C)", file=sys.stderr)
             else:
                 supervisor.report_error(Path(job), name)
             raise
@@ -97,6 +99,16 @@ def _cpu_model(process):
         return tag("fixed_pt")(requires(CPU)(decorated))
 
     return decorate
+
+
+def _integers(token, network):
+    """Return a token that Lava carried as floats, which it does where no tag is selected."""
+    if token.dtype.kind != "f":
+        return token
+    whole = token.astype(np.int32)
+    if (whole != token).any():
+        refuse_floats(network, token, "token")
+    return whole
 
 
 class PyNeuronModel(PyLoihiProcessModel):
@@ -301,7 +313,7 @@ class PyFused(PyLoihiProcessModel):
     def run_spk(self):
         """Send the output that is due; evaluate the token that arrives, if one is due."""
         self.out.send(self.waiting.popleft())
-        token = self.inp.recv()
+        token = _integers(self.inp.recv(), self.network)
         arrived = self.time_step - 1
         index, offset = divmod(arrived - self.times.start, self.period)
         if index < 0:

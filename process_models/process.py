@@ -29,14 +29,35 @@ from s5_to_loihi.simulators.sums import State  # noqa: E402
 
 #: The state of a network that begins at zero.
 NOTHING: State = {}
-
-
 #: Processes of Lava's whose messages are differences.
 DIFFERENCES = ("Delta", "SigmaDelta")
 
 
-class TokenPort(InPort):
-    """A port that takes whole values: it refuses to be connected to what sends differences."""
+TOKENS_WANTED = (
+    "Convert values first: tokens, _ = s5_to_loihi.as_tokens(network, values), which are int32"
+)
+
+
+class WholePort(InPort):
+    """Takes integers from whatever is connected.
+
+    A source of floats is refused when it is connected: with the tag ``fixed_pt`` Lava would cut
+    them to integers without a word, which are other tokens.
+    """
+
+    def _add_inputs(self, inputs):
+        for port in inputs:
+            data = getattr(getattr(port, "process", None), "data", None)
+            sent = getattr(data, "init", None)
+            if isinstance(sent, np.ndarray) and sent.dtype.kind == "f":
+                raise InputError(
+                    f"input of {self.process.name}", f"gets {sent.dtype}", TOKENS_WANTED
+                )
+        super()._add_inputs(inputs)
+
+
+class TokenPort(WholePort):
+    """Takes tokens: it refuses to be connected to what sends differences."""
 
     def _add_inputs(self, inputs):
         for port in inputs:
@@ -64,7 +85,8 @@ class S5Network(AbstractProcess):
     kernels are compiled the first time that a network runs, for some seconds.
 
     Ports:
-        inp: (input features,) integers of ``network.input_format``.
+        inp: (input features,) integers of ``network.input_format``, which
+            ``s5_to_loihi.as_tokens`` makes of values; a source of floats is refused (InputError).
         out: (output features,) integers of ``network.output_format``; zero while there is none.
     """
 
@@ -128,7 +150,7 @@ class S5Block(S5Network):
         out: (output features,) likewise.
     """
 
-    _in_port = InPort
+    _in_port = WholePort
 
     def __init__(
         self,
@@ -313,16 +335,22 @@ class TokenStream(AbstractProcess):
         """Create the Process.
 
         Args:
-            tokens: (tokens, features) integers.
+            tokens: (tokens, features) integers of the input format.
             file: an int32 .npy file of shape (tokens, output_size) that exists already.
             output_size: features of an output.
             latency: timesteps from a token to its output.
             period: timesteps from one token to the next.
             job: a folder in which progress and exceptions are reported, if given.
             name: of the Process.
+
+        Raises:
+            InputError: the tokens are floats.
         """
         super().__init__(
             tokens=tokens, file=file, latency=latency, period=period, job=job, name=name
         )
+        # After it, since Lava's own destructor needs what it sets.
+        if tokens.dtype.kind not in "iu":
+            raise InputError(name, f"got {tokens.dtype}", TOKENS_WANTED)
         self.out = OutPort(shape=tokens.shape[1:])
         self.inp = InPort(shape=(output_size,))

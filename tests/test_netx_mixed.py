@@ -14,6 +14,7 @@ from random_networks import Case
 from s5_to_loihi import netx
 from s5_to_loihi.compiler import compile_netx
 from s5_to_loihi.errors import CheckpointError, InputError
+from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.network.block import as_block
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.netx import NetxOptions
@@ -322,6 +323,7 @@ def test_a_block_between_layers_under_lava(fine_grained, tmp_path):
 
 @needs_lava
 def test_differences_are_no_tokens():
+    lava_shim.install()
     from lava.proc.sdn.process import Delta, Sigma
 
     from s5_to_loihi.process_models.process import S5Block, S5Network

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from s5_to_loihi import bundle
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime import supervisor
 from s5_to_loihi.lava_runtime.recording import create_recordings, read_recordings
@@ -56,15 +54,14 @@ def run(
         LavaError: Lava is not installed, failed or did not answer; nothing of it is left running.
         InputError: the tokens do not suit the network, or are more than one sequence.
     """
-    tokens, _ = as_tokens(network, tokens)
+    tokens = check_tokens(network, tokens)
     if tokens.shape[1] != 1:
         raise InputError(
             "tokens", f"hold {tokens.shape[1]} sequences (limit 1 a Lava run)", "Run them in turn"
         )
     lava_shim.install()
     steps = timestep_count(network, mode, len(tokens))
-    with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
-        job = Path(folder)
+    with supervisor.job_folder("Lava run") as job:
         bundle.write(bundle.Bundle(network, None), job / "network")
         np.save(job / "tokens.npy", tokens[:, 0])
         outputs = np.zeros((len(tokens), network.output_size), dtype=np.int32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import shutil
 import tempfile
@@ -20,14 +21,18 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi.bundle import core_mapping
 from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.bundle.vectors import Vectors
+from s5_to_loihi.bundle.vectors import check as check_vectors
 from s5_to_loihi.errors import BundleError, CapacityError, NetworkError
+from s5_to_loihi.files.names import is_text
 from s5_to_loihi.files.reading import read_json
+from s5_to_loihi.files.tensors import read_safetensors
+from s5_to_loihi.files.writing import exchange
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.network.network import (
     Endpoint,
@@ -49,10 +54,26 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 VECTORS = "vectors.safetensors"
 MAPPING = "mapping.safetensors"
+#: What a bundle that is being replaced is called meanwhile, where two names cannot be exchanged.
+_OLD = "old"
 #: What the manifest says of a mapping.
 _MAPPING_FIELDS = ("system", "cores_per_chip", "objective", "seed", "rates", "timestep")
 #: A manifest is text about a graph; more than this is no manifest.
 LARGEST_MANIFEST = 64 << 20
+#: Bytes of a file of tensors.
+LARGEST_TENSORS = 4 << 30
+#: Characters of a note, or of what a bundle says of its source.
+LONGEST_TEXT = 100_000
+#: What a manifest that is not as it was written makes its reader raise.
+_DAMAGE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +103,13 @@ class Bundle:
 def write(bundle: Bundle, path: str | os.PathLike[str]) -> None:
     """Write a bundle directory, whole or not at all.
 
-    A bundle that is already there is replaced; anything else is left alone.
+    A bundle that is already there is replaced, where a link leads to it too; anything else is left
+    alone.
 
     Raises:
         BundleError: the path is taken by something else, or cannot be written.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     if path.exists() and not _is_bundle(path):
         raise BundleError(
             str(path), "exists and is not a bundle", "Choose another name or remove it"
@@ -99,9 +121,11 @@ def write(bundle: Bundle, path: str | os.PathLike[str]) -> None:
         raise BundleError(str(path), f"cannot be written ({error.strerror})") from None
     try:
         _write_files(bundle, temporary / "new")
-        if path.exists():
-            os.rename(path, temporary / "old")
-        os.rename(temporary / "new", path)
+        if not path.exists():
+            os.rename(temporary / "new", path)
+        elif not exchange(temporary / "new", path):
+            os.rename(path, temporary / _OLD)
+            os.rename(temporary / "new", path)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BundleError(
@@ -109,8 +133,8 @@ def write(bundle: Bundle, path: str | os.PathLike[str]) -> None:
         ) from None
     finally:
         # Also after an interrupt between the two renames.
-        if (temporary / "old").exists() and not path.exists():
-            os.rename(temporary / "old", path)
+        if (temporary / _OLD).exists() and not path.exists():
+            os.rename(temporary / _OLD, path)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -280,6 +304,9 @@ def read(path: str | os.PathLike[str], lenient: bool = False) -> Bundle:
         network = _network_from_json(graph, weights)
         verify(network)
         CheckRanges()(network)
+        vectors = _vectors_from_json(manifest["vectors"], vector_tensors)
+        if vectors is not None:
+            check_vectors(network, vectors)
         mapping = None
         if "mapping" in manifest:
             cores, changed_cores = _read_tensors(path, MAPPING, manifest, lenient)
@@ -288,18 +315,17 @@ def read(path: str | os.PathLike[str], lenient: bool = False) -> Bundle:
             changed += changed_cores
         return Bundle(
             network=network,
-            vectors=_vectors_from_json(manifest["vectors"], vector_tensors),
-            source=dict(manifest["source"]),
-            notes=tuple(manifest["notes"]),
+            vectors=vectors,
+            source={_text(name): _text(value) for name, value in manifest["source"].items()},
+            notes=tuple(map(_text, manifest["notes"])),
             mapping=mapping,
             changed=changed + changed_vectors,
         )
     except (NetworkError, CapacityError) as error:
         raise BundleError(str(path), f"is damaged ({error})", "Compile it again") from None
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise BundleError(
-            str(path), f"is damaged ({type(error).__name__}: {error})", "Compile it again"
-        ) from None
+    except _DAMAGE as error:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise BundleError(str(path), f"is damaged ({reason})", "Compile it again") from None
 
 
 def digest(path: str | os.PathLike[str]) -> str:
@@ -313,12 +339,12 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 def _read_manifest(path: Path) -> dict:
     file = path / MANIFEST
-    if not file.is_file():
-        raise BundleError(
-            str(path),
-            "does not exist" if not path.exists() else f"is not a bundle: it has no {MANIFEST}",
-            "Make one with 's5-to-loihi compile EXPORT_DIR -o BUNDLE'",
-        )
+    if not file.exists():
+        what = "does not exist" if not path.exists() else f"is not a bundle: it has no {MANIFEST}"
+        do = "Make one with 's5-to-loihi compile EXPORT_DIR -o BUNDLE'"
+        for old in () if path.exists() else path.parent.glob(f".{path.name}.*/{_OLD}/{MANIFEST}"):
+            do = f"It was being replaced when that was killed: rename {old.parent} to it"
+        raise BundleError(str(path), what, do)
     manifest = read_json(
         file, largest=LARGEST_MANIFEST, error=BundleError, if_damaged="Compile it again"
     )
@@ -328,7 +354,7 @@ def _read_manifest(path: Path) -> dict:
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise BundleError(
             str(file),
-            f"has schema version {version} (this program reads up to {SCHEMA_VERSION})",
+            f"has schema version {version!r:.20} (this program reads up to {SCHEMA_VERSION})",
             "Update s5_to_loihi",
         )
     if manifest.get("digest") != _manifest_digest(manifest):
@@ -342,13 +368,9 @@ def _read_tensors(
     path: Path, name: str, manifest: Mapping, lenient: bool
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     file = path / name
-    try:
-        tensors = load_file(file)
-    except FileNotFoundError:
-        raise BundleError(str(file), "is missing", "Compile it again") from None
-    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
-        # The last two: a type that numpy does not have.
-        raise BundleError(str(file), f"is damaged ({error})", "Compile it again") from None
+    if not file.exists():
+        raise BundleError(str(file), "is missing", "Compile it again")
+    tensors = read_safetensors(file, LARGEST_TENSORS, BundleError, "Compile it again")
     for key, tensor in tensors.items():
         if tensor.dtype.kind != "i":
             what = f"is damaged ({key} holds {tensor.dtype}, not signed integers)"
@@ -369,6 +391,12 @@ def _read_tensors(
             "Run 's5-to-loihi verify' to see what it changes, or compile it again",
         )
     return tensors, changed
+
+
+def _text(value: object) -> str:
+    if not is_text(value, LONGEST_TEXT):
+        raise ValueError(f"{value!r:.60} is no text")
+    return str(value)
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -438,9 +466,9 @@ def _constants_from_json(
         elif declared.type is Format:
             values[name] = Format(*encoded[name])
         elif declared.type is int:
-            values[name] = int(encoded[name])
+            values[name] = encoded[name]
         elif declared.type == Table:
-            values[name] = tuple(int(entry) for entry in encoded[name])
+            values[name] = tuple(map(operator.index, encoded[name]))
         else:
             values[name] = _constants_from_json(declared.type, encoded[name], key, tensors)
     return cls(**values)
@@ -449,7 +477,8 @@ def _constants_from_json(
 def _synapses_from_json(entry: Mapping, tensors: Mapping[str, np.ndarray]) -> Synapses:
     name = entry["name"]
     data, indices, indptr = (tensors[f"{name}/{part}"] for part in ("data", "indices", "indptr"))
-    shape = tuple(entry["shape"])
+    rows, columns = map(operator.index, entry["shape"])
+    shape = (rows, columns)
     if not storage_is_sound(data, indices, indptr, shape):
         raise NetworkError(name, "sparse storage is damaged (indices out of order)")
     weights = frozen_weights(csr_matrix((data, indices, indptr), shape=shape))
@@ -473,8 +502,10 @@ def _vectors_from_json(entry: Mapping | None, tensors: Mapping[str, np.ndarray])
         expected={
             name[len(prefix) :]: array for name, array in tensors.items() if name.startswith(prefix)
         },
-        recorded_as={name: tuple(names) for name, names in entry["recorded_as"].items()},
-        origin=entry["origin"],
+        recorded_as={
+            name: tuple(map(_text, names)) for name, names in entry["recorded_as"].items()
+        },
+        origin=_text(entry["origin"]),
     )
 
 

@@ -1,152 +1,83 @@
-"""What all commands print with, and the options that several share."""
+"""What all commands print with."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.segment import Segment
 
-from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.float_model import GluVariant
-from s5_to_loihi.loihi2.facts import LISTED
-from s5_to_loihi.network.network import Network, Readout
-from s5_to_loihi.reports.table import Table
+from s5_to_loihi.commands.progress import Shown
+from s5_to_loihi.commands.settings import settings
+from s5_to_loihi.errors import VerificationError, printable
+from s5_to_loihi.reports.summary import Summary
 from s5_to_loihi.reports.terminal import rendered
-from s5_to_loihi.simulators import fast
-from s5_to_loihi.simulators.interpreter import Mode
-from s5_to_loihi.tasks import engine
 
-#: A file or a pipe has no width of its own; tables need about this much. Names come from files of
-#: users: brackets in them are no markup.
-stdout = Console(width=None if sys.stdout.isatty() else 100, markup=False)
+if TYPE_CHECKING:
+    from s5_to_loihi.backends.dispatch import Backend
+    from s5_to_loihi.network.network import Network
+    from s5_to_loihi.reports.table import Table
+    from s5_to_loihi.tasks import engine
+
+
+class PlainConsole(Console):
+    """A console for texts that others wrote: nothing in them is markup, or steers the terminal."""
+
+    def __init__(self, **options):
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render(self, *arguments, **options) -> Iterator[Segment]:
+        """Yield what a renderable consists of, with its texts made printable."""
+        for segment in super().render(*arguments, **options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
+
+stdout = PlainConsole()
 #: Progress bars, notes and errors go where they do not disturb output that a program reads.
-stderr = Console(stderr=True, markup=False)
+stderr = PlainConsole(stderr=True)
 #: What work that takes long tells how far it is: (done, total).
 Advance = Callable[[int, int], None]
-
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")]
-JobsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        "-j",
-        min=1,
-        max=1024,
-        help="Processes, one thread each. Default: as many as processors.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-GluOption = Annotated[
-    GluVariant | None,
-    typer.Option(
-        metavar="KIND",
-        help="half1, half2, full or none; found out or guessed (and said) if not given.",
-    ),
-]
-SymmetryOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--symmetric/--not-symmetric",
-        help="Whether the other half of the conjugate state pairs is implied.",
-    ),
-]
-ReadoutOption = Annotated[
-    Readout,
-    typer.Option(
-        help="each_token: regression; last, mean: classification (last token, mean over tokens)."
-    ),
-]
-LengthOption = Annotated[
-    int | None,
-    typer.Option("--length", metavar="N", min=1, help="Tokens a sequence, for --readout mean."),
-]
-BackendsOption = Annotated[
-    list[Backend] | None,
-    typer.Option(
-        "--backend",
-        "-b",
-        help="What to run on; may be repeated. Default: all there is but the board.",
-    ),
-]
-ModeOption = Annotated[Mode, typer.Option(help="How tokens follow one another.")]
-TimeoutOption = Annotated[
-    float | None, typer.Option(min=1, help="Seconds that one Lava run may take in all.")
-]
-SystemOption = Annotated[
-    str | None,
-    typer.Option(
-        help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: that of the"
-        " bundle's mapping, or the smallest that the network fits."
-    ),
-]
-MeasuredOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="RESULT.json", help="What a board run measured of this bundle: shown beside it."
-    ),
-]
 
 
 def network_name(path: Path) -> str:
     """Return the name of a network that is written to a path."""
-    return path.resolve().name.removesuffix(".bundle") or "network"
+    name = path.resolve().name.removesuffix(".bundle") or "network"
+    return "".join(char if char.isprintable() else "_" for char in name)
 
 
 def announce_compilation(network: Network, backends: Collection[Backend]) -> None:
     """Say why the first run on the fast simulator takes seconds."""
+    from s5_to_loihi.backends.dispatch import Backend
+    from s5_to_loihi.simulators import fast
+
     if {Backend.FAST, Backend.LAVA_FUSED} & set(backends) and not fast.is_cached(network):
         stderr.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 
 
-@contextmanager
-def spinner(title: str) -> Iterator[None]:
+def working(title: str, unit: str = "", speed_seconds: float = 30.0) -> Shown:
+    """Return a context that shows on stderr how far work is."""
+    return Shown(stderr, title, unit, speed_seconds)
+
+
+def spinner(title: str) -> Shown:
     """Show on stderr that something of unknown length goes on."""
-    with stderr.status(f"{title} ..."):
-        yield
-
-
-def bars(*more: ProgressColumn, speed_seconds: float = 30.0) -> Progress:
-    """Return progress bars on stderr that go away in the end.
-
-    Args:
-        more: columns, after what goes on, the bar, and how many of how many.
-        speed_seconds: over which the speed is averaged that the time left is told from.
-    """
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *more,
-        console=stderr,
-        transient=True,
-        speed_estimate_period=speed_seconds,
-    )
+    return working(title)
 
 
 @contextmanager
 def progress(title: str, unit: str = "timesteps") -> Iterator[Advance]:
-    """Show a progress bar; yields a function of (done, total)."""
-    with bars(TextColumn(unit), TimeRemainingColumn()) as shown:
-        task = shown.add_task(title, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    """Show how far work is; yields a function of (done, total)."""
+    with working(title, unit) as shown:
+        yield shown.update
 
 
 @contextmanager
@@ -155,12 +86,11 @@ def stages() -> Iterator[Callable[[str], Advance]]:
 
     Yields a function that takes the name of a step and returns one of (done, total).
     """
-    with bars() as shown:
-        task = shown.add_task("", total=None)
+    with working("") as shown:
 
         def begin(name: str) -> Advance:
-            shown.reset(task, total=None, description=name)
-            return lambda done, total: shown.update(task, completed=done, total=total)
+            shown.begin(name)
+            return shown.update
 
         yield begin
 
@@ -169,58 +99,109 @@ def stages() -> Iterator[Callable[[str], Advance]]:
 def batch_progress(
     unit: str, speed_seconds: float = 30.0
 ) -> Iterator[Callable[[engine.Progress], None]]:
-    """Show how far a batch of tasks is that earlier runs may have begun, which tells no speed.
+    """Show how far a batch of tasks is that earlier runs may have begun.
 
     Args:
         unit: what is computed, in the plural.
-        speed_seconds: see ``bars``.
+        speed_seconds: over which the speed is averaged that the time left is told from.
 
     Yields:
         A function of ``tasks.engine.Progress``.
     """
-    columns = (
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with bars(*columns, speed_seconds=speed_seconds) as shown:
-        task: TaskID | None = None
+    with working(unit.capitalize(), unit, speed_seconds) as shown:
 
         def update(progress: engine.Progress) -> None:
-            nonlocal task
             text = f"{progress.done:,} done, {progress.failed:,} failed"
             if progress.resumed:
                 text += f", {progress.resumed:,} of them before"
-            completed = progress.done + progress.failed
-            if task is None:
-                task = shown.add_task(text, total=progress.total, completed=completed)
-            else:
-                shown.update(task, description=text, completed=completed)
+            shown.call(text)
+            shown.update(progress.done + progress.failed, progress.total)
 
         yield update
 
 
-def show(*tables: Table) -> None:
+def width(console: Console = stdout) -> int | None:
+    """Return the columns of a terminal; a file or a pipe has no such limit."""
+    return console.width if console.is_terminal else None
+
+
+def _silent() -> bool:
+    return settings.quiet or settings.json
+
+
+def show(*tables: Table, narrow: bool = True) -> None:
     """Print tables."""
+    if _silent():
+        return
     for table in tables:
-        stdout.print(rendered(table))
+        stdout.print(rendered(table, width(), narrow), soft_wrap=True)
+
+
+def summarise(
+    summary: Summary,
+    details: Iterable[Table] = (),
+    whole: bool = False,
+    asked: Iterable[Table] = (),
+    text: str = "",
+) -> None:
+    """Print what a command found out.
+
+    With --quiet or --json only warnings are printed, on stderr.
+
+    Args:
+        summary: first and last of all.
+        details: tables that say more.
+        whole: whether to print them.
+        asked: tables that are printed in any case.
+        text: what was asked for by name, printed before all tables.
+    """
+    if _silent():
+        for warning in summary.warnings:
+            warn(warning)
+        return
+    details = tuple(details)
+    shown = (*asked, *(details if whole else ()))
+    for line in summary.head(width(), whole):
+        stdout.print(line, soft_wrap=True)
+    if text:
+        stdout.print(f"\n{text}", highlight=False, soft_wrap=True)
+    show(*shown)
+    if shown:
+        stdout.print()
+    for line in summary.foot(bool(details) and not whole):
+        stdout.print(line, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    stderr.print(f"Warning: {text}", style="yellow", highlight=False, soft_wrap=True)
+
+
+def require(where: str, warnings: Sequence[str], strict: bool) -> None:
+    """Raise the first of some warnings as an error with exit code 3, if that is asked for."""
+    if strict and warnings:
+        what = warnings[0] + (f"; and {len(warnings) - 1} more" if len(warnings) > 1 else "")
+        raise VerificationError(where, what, "Leave out --strict to accept it")
+
+
+def doubt(where: str, warnings: Sequence[str], strict: bool) -> None:
+    """Print warnings on stderr, or raise them as an error with exit code 3."""
+    require(where, warnings, strict)
+    for warning in warnings:
+        warn(warning)
 
 
 def say(*lines: str, style: str | None = None) -> None:
     """Print lines; numbers and names in them are not coloured."""
-    for line in lines:
-        stdout.print(line, highlight=False, style=style)
+    if not _silent():
+        for line in lines:
+            stdout.print(line, highlight=False, style=style, soft_wrap=not stdout.is_terminal)
 
 
 def say_whole(text: str) -> None:
     """Print what somebody may want to copy: it is not broken where the terminal ends."""
-    stdout.print(text, highlight=False, soft_wrap=True)
-
-
-def say_notes(notes: Iterable[str]) -> None:
-    """Print what a reader or the compiler found out."""
-    say(*(f"Note: {note}" for note in notes))
+    if not _silent():
+        stdout.print(text, highlight=False, soft_wrap=True)
 
 
 def say_wrote(*paths: Path | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typer import Argument, Option
 
 from s5_to_loihi import bundle
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.netx import is_netx
 from s5_to_loihi.netx.options import read_netx_options
 from s5_to_loihi.netx.writing import export as export_network
@@ -39,7 +39,7 @@ def join(
 
 
 def export(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     like: Path = Option(..., help="The netx file that the bundle was compiled from."),
     output: Path = Option(..., "--output", "-o", help="The netx file to write."),
     netx_arguments: list[str] | None = Option(

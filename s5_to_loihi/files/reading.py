@@ -12,8 +12,9 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
 
 import yaml
 
@@ -24,10 +25,42 @@ LARGEST_TEXT = 1 << 20
 #: Values of a YAML file, with its aliases written out, and how deep they may lie in one another: a
 #: large one has some thousands and a handful.
 MOST_VALUES, MOST_LEVELS = 100_000, 100
+#: Values of a JSON file: each takes up to some hundred bytes of memory.
+MOST_JSON_VALUES = 2_000_000
 #: PyYAML multiplies out numbers such as 1:59:59 digit by digit.
 LONGEST_SEXAGESIMAL = 100
 
 _MERGE = "tag:yaml.org,2002:merge"
+
+
+@contextmanager
+def opened(
+    path: str | os.PathLike[str],
+    error: type[S5ToLoihiError] = InputError,
+    if_unreadable: str = "",
+) -> Iterator[BinaryIO]:
+    """Open a regular file for reading: pipes and devices might never end.
+
+    Args:
+        path: of the file.
+        error: what to raise.
+        if_unreadable: what to do if the file cannot be read.
+
+    Raises:
+        S5ToLoihiError: of the kind ``error``: it cannot be read, or is no regular file.
+    """
+    try:
+        # Opening a pipe waits for who writes into it, unless told not to.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is a pipe or a device")
+            yield stream
+    except MemoryError:
+        raise error(os.fspath(path), "does not fit into memory", "Use a larger machine") from None
+    except (OSError, ValueError) as failure:  # ValueError: no file can have its name
+        reason = getattr(failure, "strerror", None) or failure
+        raise error(os.fspath(path), f"cannot be read ({reason})", if_unreadable) from None
 
 
 def read_bytes(
@@ -36,7 +69,7 @@ def read_bytes(
     error: type[S5ToLoihiError] = InputError,
     if_unreadable: str = "",
 ) -> bytes:
-    """Read a regular file whole: pipes and devices might never end.
+    """Read a regular file whole.
 
     Args:
         path: of the file.
@@ -45,18 +78,12 @@ def read_bytes(
         if_unreadable: what to do if the file cannot be read.
 
     Raises:
-        S5ToLoihiError: of the kind ``error``: it cannot be read, is no regular file or too large.
+        S5ToLoihiError: of the kind ``error``: see ``opened``, or the file is too large.
     """
-    try:
-        # Opening a pipe waits for who writes into it, unless told not to.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "it is a pipe or a device")
-            content = stream.read(largest + 1)
-    except (OSError, ValueError) as failure:  # ValueError: no file can have its name
-        reason = getattr(failure, "strerror", None) or failure
-        raise error(os.fspath(path), f"cannot be read ({reason})", if_unreadable) from None
+    with opened(path, error, if_unreadable) as stream:
+        # No more memory is asked for than the file says to need.
+        size = os.fstat(stream.fileno()).st_size
+        content = stream.read(min(largest, max(size, LARGEST_TEXT)) + 1)
     if len(content) > largest:
         raise error(os.fspath(path), f"is larger than {largest >> 20} MiB", if_unreadable)
     return content
@@ -99,7 +126,7 @@ def read_json(
     if_damaged: str = "",
 ) -> object:
     """Read a JSON file as ``read_yaml`` reads YAML; a key that is there twice is refused too."""
-    return _parsed(_json, path, largest, error, if_unreadable, if_damaged, "is not JSON")
+    return _parsed(parse_json, path, largest, error, if_unreadable, if_damaged, "is not JSON")
 
 
 def _parsed(
@@ -122,7 +149,15 @@ def _parsed(
 # --- JSON ----------------------------------------------------------------------------------------
 
 
-def _json(content: bytes) -> object:
+def parse_json(content: bytes) -> object:
+    """Return what a text says in JSON; a key that is there twice is refused.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError, MemoryError: it is too much.
+    """
+    if content.count(b"{") + content.count(b"[") + content.count(b",") > MOST_JSON_VALUES:
+        raise ValueError(f"more than {MOST_JSON_VALUES:,} values")
     return json.loads(content, object_pairs_hook=_object)
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import typing
+from collections import Counter
+
 import numpy as np
 
 from s5_to_loihi.errors import NetworkError
+from s5_to_loihi.files.names import RULE, is_name, is_title
 from s5_to_loihi.fixed_point import Format, Integers, limits
-from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
+from s5_to_loihi.network.network import (
+    INPUT,
+    TOKEN,
+    Endpoint,
+    Network,
+    NeuronGroup,
+    Synapses,
+)
 from s5_to_loihi.network.neurons.constants import Allowed, Table, constant_fields
 from s5_to_loihi.network.widths import (
+    ARITHMETIC_BITS,
     LARGEST_EXPONENT,
+    LARGEST_GROUP,
     LONGEST_DELAY,
     LONGEST_TABLE,
     MESSAGE_BITS,
@@ -19,6 +32,9 @@ from s5_to_loihi.network.widths import (
     WORD_BITS,
 )
 
+#: Tokens of a sequence, timesteps before a group's first token: more are a mistake.
+LONGEST_SEQUENCE, LARGEST_PHASE = (1 << 31) - 1, 1 << 20
+
 
 def verify(network: Network) -> None:
     """Check a network against the rules of the intermediate representation.
@@ -27,12 +43,10 @@ def verify(network: Network) -> None:
         NetworkError: naming the group or synapses, what was found and what the rule is.
     """
     _check_names(network)
-    if network.input_size < 1 or not 1 < network.input_format.bits <= MESSAGE_BITS:
-        raise NetworkError(
-            "input",
-            f"has {network.input_size} features of {network.input_format.bits} bits"
-            f" (at least 1; limit {MESSAGE_BITS} bits)",
-        )
+    _check_whole("input", network.input_size, Allowed(1, LARGEST_GROUP, "has {} features"))
+    _check_format("input", network.input_format, MESSAGE_BITS)
+    if network.sequence_length is not None:
+        _check_whole("sequence length", network.sequence_length, Allowed(1, LONGEST_SEQUENCE))
     for group in network.groups:
         _check_group(group)
     known = {INPUT}
@@ -59,14 +73,30 @@ def _check_names(network: Network) -> None:
         ("groups", [group.name for group in network.groups] + [INPUT]),
         ("synapses", [synapses.name for synapses in network.synapses]),
     ):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise NetworkError(network.name, f"two {label} are called {twice[0]}")
+        for name, count in Counter(names).items():
+            if not is_name(name):
+                raise NetworkError(network.name, f"{label} are called {name!r:.60}", RULE)
+            if count > 1:
+                raise NetworkError(network.name, f"two {label} are called {name}")
+    if not is_title(network.name):
+        raise NetworkError(
+            "network",
+            f"is called {network.name!r:.60}",
+            "Give it a short name of printable characters",
+        )
+
+
+def _check_whole(where: str, value: object, allowed: Allowed) -> None:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not allowed.lowest <= typing.cast(int, value) <= allowed.highest:
+        what = allowed.found.format(repr(value)[:60])
+        raise NetworkError(where, f"{what} (allowed {allowed.lowest}..{allowed.highest})")
 
 
 def _check_group(group: NeuronGroup) -> None:
-    if group.size < 1:
-        raise NetworkError(group.name, f"has {group.size} neurons")
+    _check_whole(group.name, group.size, Allowed(1, LARGEST_GROUP, "has {} neurons"))
+    if group.phase is not None:
+        _check_whole(group.name, group.phase, Allowed(0, LARGEST_PHASE, "has phase {}"))
     if not isinstance(group.constants, group.kind.constants):
         raise NetworkError(group.name, f"constants are not {group.kind.constants.__name__}")
     if set(group.formats) != set(group.kind.values):
@@ -74,18 +104,20 @@ def _check_group(group: NeuronGroup) -> None:
     if set(group.port_exponents) != set(group.kind.ports):
         raise NetworkError(group.name, f"exponents are given for {sorted(group.port_exponents)}")
     wraps = group.kind.wraps
+    for port, exponent in group.port_exponents.items():
+        _check_exponent(f"{group.name}.{port}", exponent)
     for name, limit in (
         *((name, WORD_BITS if wraps else STATE_BITS) for name in group.kind.state),
         *((name, WORD_BITS if wraps else MESSAGE_BITS) for name in group.kind.messages),
+        *((name, ARITHMETIC_BITS) for name in group.kind.probes),
     ):
-        if not 1 < group.formats[name].bits <= limit:
-            raise NetworkError(
-                f"{group.name}.{name}", f"is {group.formats[name].bits} bits wide (limit {limit})"
-            )
+        _check_format(f"{group.name}.{name}", group.formats[name], limit)
     constants = tuple(constant_fields(group.constants))
     for field, value in constants:
         if field.type is Format:
             _check_format(f"{group.name}.{field.name}", value, WORD_BITS if wraps else WIDEST)
+        elif field.type is int:
+            _check_whole(f"{group.name}.{field.name}", value, Allowed(*limits(ARITHMETIC_BITS)))
     _check_times(group)
     for field, value in constants:
         where = f"{group.name}.{field.name}"
@@ -99,10 +131,8 @@ def _check_group(group: NeuronGroup) -> None:
 
 def _check_times(group: NeuronGroup) -> None:
     """Check what a group does before its tokens, and what waits for them."""
-    if not 0 <= group.early <= MOST_EARLY:
-        raise NetworkError(
-            group.name, f"updates {group.early} times before its tokens (allowed 0..{MOST_EARLY})"
-        )
+    early = Allowed(0, MOST_EARLY, "updates {} times before its tokens")
+    _check_whole(group.name, group.early, early)
     for port, waits in group.waits.items():
         where = f"{group.name}.{port}"
         if port not in group.kind.ports:
@@ -113,10 +143,12 @@ def _check_times(group: NeuronGroup) -> None:
 
 
 def _check_format(where: str, value: Format, widest: int) -> None:
-    if not 1 < value.bits <= widest:
-        raise NetworkError(where, f"is {value.bits} bits wide (limit {widest})")
-    if abs(value.exponent) > LARGEST_EXPONENT:
-        raise NetworkError(where, f"has exponent {value.exponent} (limit ±{LARGEST_EXPONENT})")
+    _check_whole(where, value.bits, Allowed(2, widest, "is {} bits wide"))
+    _check_exponent(where, value.exponent)
+
+
+def _check_exponent(where: str, exponent: int) -> None:
+    _check_whole(where, exponent, Allowed(-LARGEST_EXPONENT, LARGEST_EXPONENT, "has exponent {}"))
 
 
 def _check_allowed(where: str, value: int | Integers, allowed: Allowed) -> None:
@@ -180,12 +212,12 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
             synapses.product_bits
         }:
             raise NetworkError(synapses.name, "shares a port with synapses that wrap otherwise")
-        if not 1 < synapses.product_bits <= WORD_BITS:
-            raise NetworkError(
-                synapses.name, f"wraps to {synapses.product_bits} bits (allowed 2..{WORD_BITS})"
-            )
+        _check_whole(
+            synapses.name, synapses.product_bits, Allowed(2, WORD_BITS, "wraps to {} bits")
+        )
     if synapses.recurrent:
         _check_recurrent(network, synapses, target)
+    _check_exponent(synapses.name, synapses.exponent)
     exponent = network.message_format(synapses.source).exponent + synapses.exponent
     if exponent != target.port_exponents[synapses.target.name]:
         raise NetworkError(
@@ -193,10 +225,8 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
             f"delivers products of exponent {exponent} to {synapses.target}, which expects"
             f" {target.port_exponents[synapses.target.name]}",
         )
-    if not 0 <= synapses.delay <= LONGEST_DELAY:
-        raise NetworkError(
-            synapses.name, f"has a delay of {synapses.delay} timesteps (allowed 0..{LONGEST_DELAY})"
-        )
+    delays = Allowed(0, LONGEST_DELAY, "has a delay of {} timesteps")
+    _check_whole(synapses.name, synapses.delay, delays)
     if target.phase is not None and not synapses.recurrent:
         sent = 0 if synapses.source.group == INPUT else network.group(synapses.source.group).phase
         if sent is None or sent + 1 + synapses.delay != target.phase:

@@ -54,7 +54,10 @@ def lava_parts(
     parts: list[Any] = []
     bits, start, index = input_message_bits, 0, 0
     for run in _runs(layers):
-        times = {"reset_interval": reset_interval, "reset_offset": reset_offset + index}
+        times: dict[str, Any] = {
+            "reset_interval": reset_interval,
+            "reset_offset": reset_offset + index,
+        }
         first = run[0]
         if first.bundle is not None and first.neuron is not None:
             part = S5Block(

@@ -176,7 +176,7 @@ def _check_said(layers: list[Content], network: Network, options: NetxOptions, w
     again = run_passes(lower(file, options, network.name)[0])
     for group, other in zip(network.groups, again.groups, strict=True):
         same = str(_plain(group.constants)) == str(_plain(other.constants)) and all(
-            (matrix != one).nnz == 0
+            _same(matrix, one)
             for matrix, one in zip(_matrices(network, group), _matrices(again, other), strict=True)
         )
         if not same:
@@ -196,14 +196,20 @@ def _plain(constants: Any) -> Any:
     return constants.tolist() if isinstance(constants, np.ndarray) else constants
 
 
+def _same(matrix: csr_matrix, other: csr_matrix) -> bool:
+    difference: Any = matrix - other
+    return bool(difference.count_nonzero() == 0)
+
+
 def _matrices(network: Network, group: NeuronGroup) -> list[csr_matrix]:
     """Return the integers that a group's inputs are multiplied by, forward and back."""
     if group.kind is RELAY:
         return []
-    leaky = getattr(group.constants, "leaky", group.constants)
+    leaky: Any = getattr(group.constants, "leaky", group.constants)
     found = [_weights(network, group.name, "", leaky.synaptic)]
-    if hasattr(group.constants, "recurrent"):
-        found.append(_weights(network, group.name, "back_", group.constants.recurrent))
+    recurrent = getattr(group.constants, "recurrent", None)
+    if recurrent is not None:
+        found.append(_weights(network, group.name, "back_", recurrent))
     return found
 
 
@@ -212,7 +218,7 @@ def _changed(
 ) -> Content:
     """Return the data sets of a layer that say what its group computes."""
     name = f"layer{layer.number}"
-    constants = network.group(name).constants
+    constants: Any = network.group(name).constants
     found: Content = {}
     leaky = getattr(constants, "leaky", constants)
     lift = options.spike_exp + STATE_EXP

@@ -8,7 +8,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi import audio
+from s5_to_loihi.checkpoints.loading import CHOICES, load
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.digest import source_digest
@@ -41,7 +42,7 @@ class Point:
     Attributes:
         settings: its own.
         checkpoint, calibration, held_out, clean, system: what its settings and its sweep name.
-        options, sequence_length, seed: of its sweep.
+        options, sequence_length, layout, seed: of its sweep.
         tool: name and version of what computes it.
     """
 
@@ -53,6 +54,7 @@ class Point:
     system: Input | None
     options: LoadOptions
     sequence_length: int | None
+    layout: str | None
     seed: int
     tool: tuple[tuple[str, str], ...]
 
@@ -106,12 +108,33 @@ def tasks_of(plan: Plan) -> tuple[Task, ...]:
                 **data,
                 options=plan.options,
                 sequence_length=plan.sequence_length,
+                layout=plan.layout,
                 seed=plan.seed,
                 tool=tool(),
             ),
         )
         for settings in plan.points()
     )
+
+
+def notes_of(plan: Plan) -> tuple[str, ...]:
+    """Return what is taken of checkpoints, and what becomes of recordings, before anything else.
+
+    Raises:
+        InputError: a recording cannot be read.
+        CheckpointError: a checkpoint cannot be read.
+    """
+    notes = [
+        f"{name}: {note}"
+        for name in plan.axes["checkpoint"]
+        for note in load(_absolute(plan.directory, name), plan.options).notes
+        if note.startswith(CHOICES)
+    ]
+    for name in dict.fromkeys(getattr(plan, role) for role in DATA):
+        if name is not None and Path(name).suffix.lower() == ".wav":
+            recording = audio.resample(audio.read_wav(_absolute(plan.directory, name)))
+            notes += [f"{Path(name).name}: {note}" for note in recording.notes]
+    return tuple(notes)
 
 
 def _task(point: Point) -> Task:
@@ -121,6 +144,7 @@ def _task(point: Point) -> Task:
             "inputs": {role: found and found.digest for role, found in point.inputs.items()},
             "options": point.options.as_json(),
             "sequence_length": point.sequence_length,
+            "layout": point.layout,
             "seed": point.seed,
             "tool": dict(point.tool),
         },
