@@ -23,7 +23,7 @@ from s5_to_loihi.errors import CapacityError, CheckpointError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import GluVariant, S5Model
-from s5_to_loihi.inputs import Data, Layout, arranged, as_tokens, cut_for_mean
+from s5_to_loihi.inputs import REACHES, Data, Layout, arranged, as_tokens, cut_for_mean
 from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.export import IntelExport
 from s5_to_loihi.intel_export.lower import lower
@@ -284,6 +284,7 @@ def quantize(
             "on calibration data": findings.calibration_signal_to_noise,
         },
     )
+    source[REACHES] = f"{np.abs(data).max():.9g}"
     bundle = Bundle(
         network=network,
         vectors=own_vectors(network, measured),
