@@ -218,7 +218,9 @@ def _fact(where: str, name: str, entry) -> Fact:
             raise InputError(where, f"has no {key}", f"Give {', '.join(required)}")
     for key in entry:
         if key not in (*required, *optional):
-            raise InputError(where, f"has an unknown part {key!r:.60}", "Use low and high for a range")
+            raise InputError(
+                where, f"has an unknown part {key!r:.60}", "Use low and high for a range"
+            )
     if entry["unit"] != UNITS[name]:
         raise InputError(where, f"is in {str(entry['unit']):.60}", f"Give it in {UNITS[name]}")
     if entry["confidence"] not in CONFIDENCES:
@@ -230,7 +232,9 @@ def _fact(where: str, name: str, entry) -> Fact:
     for key, number in numbers.items():
         whole = isinstance(number, int) and not isinstance(number, bool)
         if not whole and (UNITS[name] in _WHOLE or not isinstance(number, float)):
-            raise InputError(where, f"{key} is {number!r:.60}", "Give a number (a whole one of things)")
+            raise InputError(
+                where, f"{key} is {number!r:.60}", "Give a number (a whole one of things)"
+            )
         if not 0 <= number < 1e12 or (number == 0 and MAY_BE_ZERO not in _FACTS[name]):
             raise InputError(where, f"{key} is {number}", "Give a positive, finite number")
     if not numbers["low"] <= numbers["value"] <= numbers["high"]:
