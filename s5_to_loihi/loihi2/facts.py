@@ -222,7 +222,7 @@ def _fact(where: str, name: str, entry) -> Fact:
                 where, f"has an unknown part {key!r:.60}", "Use low and high for a range"
             )
     if entry["unit"] != UNITS[name]:
-        raise InputError(where, f"is in {str(entry['unit']):.60}", f"Give it in {UNITS[name]}")
+        raise InputError(where, f"is in {entry['unit']!s:.60}", f"Give it in {UNITS[name]}")
     if entry["confidence"] not in CONFIDENCES:
         what = f"has confidence {entry['confidence']!r:.60}"
         raise InputError(where, what, f"Use one of {', '.join(CONFIDENCES)}")
