@@ -233,9 +233,9 @@ def test_an_interrupt_while_a_worker_starts_waits_until_the_worker_is_known(tmp_
     monkeypatch.setattr(workers, "_start", start_interrupted)
     # A shell's background job ignores interrupts, and so would this one.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    tasks = tasks_of(tmp_path, {"long": "sleep 600"})
     try:
         with pytest.raises(KeyboardInterrupt):
-            tasks = tasks_of(tmp_path, {"long": "sleep 600"})
             list(workers.execute(tasks, sweep_points.compute, 1))
     finally:
         signal.signal(signal.SIGINT, before)
