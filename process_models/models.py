@@ -26,6 +26,7 @@ from lava.proc.graded.process import GradedReluVec, GradedVec  # noqa: E402
 from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
 
+from s5_to_loihi.inputs import refuse_floats  # noqa: E402
 from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
 from s5_to_loihi.lava_runtime.chip_plan import Lowering, message_width  # noqa: E402
 from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
@@ -64,6 +65,7 @@ def _reported(method):
             if job is None:
                 print(f"Lava process '{name}' failed:", file=sys.stderr)
                 traceback.print_exc()
+                print("Lava waits for it without end: stop the run (Ctrl-C)", file=sys.stderr)
             else:
                 supervisor.report_error(Path(job), name)
             raise
@@ -81,6 +83,16 @@ def _cpu_model(process):
         return tag("fixed_pt")(requires(CPU)(decorated))
 
     return decorate
+
+
+def _integers(token, network):
+    """Return a token that Lava carried as floats, which it does where no tag is selected."""
+    if token.dtype.kind != "f":
+        return token
+    whole = token.astype(np.int32)
+    if (whole != token).any():
+        refuse_floats(network, token, "token")
+    return whole
 
 
 class PyNeuronModel(PyLoihiProcessModel):
@@ -236,7 +248,7 @@ class PyS5NetworkFused(PyLoihiProcessModel):
     def run_spk(self):
         """Send the output that is due; evaluate the token that arrives, if one is due."""
         self.out.send(self.waiting.popleft())
-        token = self.inp.recv()
+        token = _integers(self.inp.recv(), self.network)
         index, offset = divmod(self.time_step - 1, self.period)
         if offset != 0:
             self.waiting.append(self.idle)

@@ -15,11 +15,34 @@ from lava.magma.core.process.ports.ports import InPort, OutPort  # noqa: E402
 from lava.magma.core.process.process import AbstractProcess  # noqa: E402
 from lava.magma.core.process.variable import Var  # noqa: E402
 
+from s5_to_loihi.errors import InputError  # noqa: E402
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan  # noqa: E402
 from s5_to_loihi.network.network import Network, NeuronGroup  # noqa: E402
 from s5_to_loihi.network.neurons import NeuronKind, known_kinds  # noqa: E402
 from s5_to_loihi.network.programs import NeuronProgram  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Mode  # noqa: E402
+
+TOKENS_WANTED = (
+    "Convert values first: tokens, _ = s5_to_loihi.as_tokens(network, values), which are int32"
+)
+
+
+class TokenPort(InPort):
+    """Takes tokens, integers of the input format, from whatever is connected.
+
+    A source of floats is refused when it is connected: with the tag ``fixed_pt`` Lava would cut
+    them to integers without a word, which are other tokens.
+    """
+
+    def _add_inputs(self, inputs):
+        for port in inputs:
+            data = getattr(getattr(port, "process", None), "data", None)
+            sent = getattr(data, "init", None)
+            if isinstance(sent, np.ndarray) and sent.dtype.kind == "f":
+                raise InputError(
+                    f"input of {self.process.name}", f"gets {sent.dtype}", TOKENS_WANTED
+                )
+        super()._add_inputs(inputs)
 
 
 class S5Network(AbstractProcess):
@@ -31,7 +54,8 @@ class S5Network(AbstractProcess):
     kernels are compiled the first time that a network runs, for some seconds.
 
     Ports:
-        inp: (input features,) integers of ``network.input_format``.
+        inp: (input features,) integers of ``network.input_format``, which
+            ``s5_to_loihi.as_tokens`` makes of values; a source of floats is refused (InputError).
         out: (output features,) integers of ``network.output_format``; zero while there is none.
     """
 
@@ -55,7 +79,7 @@ class S5Network(AbstractProcess):
             name: of the Process.
         """
         super().__init__(network=network, mode=Mode(mode), job=job, plan=plan, name=name)
-        self.inp = InPort(shape=(network.input_size,))
+        self.inp = TokenPort(shape=(network.input_size,))
         self.out = OutPort(shape=(network.output_size,))
 
 
@@ -167,14 +191,19 @@ class TokenStream(AbstractProcess):
         """Create the Process.
 
         Args:
-            tokens: (tokens, features) integers.
+            tokens: (tokens, features) integers of the input format.
             file: an int32 .npy file of shape (tokens, output_size) that exists already.
             output_size: features of an output.
             latency: timesteps from a token to its output.
             period: timesteps from one token to the next.
             job: a folder in which progress and exceptions are reported, if given.
             name: of the Process.
+
+        Raises:
+            InputError: the tokens are floats.
         """
+        if tokens.dtype.kind not in "iu":
+            raise InputError(name, f"got {tokens.dtype}", TOKENS_WANTED)
         super().__init__(
             tokens=tokens, file=file, latency=latency, period=period, job=job, name=name
         )

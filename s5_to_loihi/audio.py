@@ -11,11 +11,12 @@ The transform is the one IntelLabs/SparseRNNs trains with (Apache-2.0, commit b6
 of features to a token's format belongs to ``fixed_point``.
 """
 
+import io
 import os
-import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ import scipy.fft
 from scipy.io import wavfile
 
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.riff import WavHeader, read_wav_header
 from s5_to_loihi.files.writing import replacing
 
 Samples = npt.NDArray[np.float64]
@@ -40,7 +42,7 @@ MAGNITUDE_OFFSET = 0.0007
 MIN_RATE, MAX_RATE = 8_000, 384_000  # Hz
 MAX_CHANNELS = 8
 MAX_SECONDS = 1800.0  # the spectrum of more would not fit in the memory of a small machine
-MAX_FILE_BYTES = 2**32  # of a RIFF file: its size field has 32 bits
+MAX_FILE_BYTES = 2**32  # of a RIFF file: its size field has 32 bits; RF64 may have more
 
 _FULL_SCALE = 32768.0  # of 16-bit PCM
 
@@ -61,114 +63,99 @@ class Audio:
 
 
 def read_wav(path: str | os.PathLike, max_seconds: float = MAX_SECONDS) -> Audio:
-    """Read a wav file: PCM of 8, 16, 24 or 32 bits, or float.
+    """Read a wav file: PCM of 8, 16, 24 or 32 bits, float, A-law or mu-law; RIFF, RIFX or RF64.
 
     Integers are divided by their full scale, so every sample is in [-1, 1]. Float samples beyond
-    that range are all divided by the peak, which loses nothing, and a note says so.
+    that range are all divided by the peak, which loses nothing, and a note says so. So do notes
+    of more than one channel, and of a header that does not cover the file or does not know its end.
 
     Args:
         path: the file.
         max_seconds: longest recording accepted.
 
     Raises:
-        InputError: the file is missing, empty, damaged or not a wav file; it holds no samples,
-            NaN or infinity; or its rate, channels or length are out of range.
+        InputError: the file is missing, empty, damaged, contradicts itself or is no wav file; it
+            holds no samples, NaN or infinity; or its rate, channels or length are out of range.
     """
     path = Path(path)
-    _check_file(path)
-    rate, data = _decode(path)
-    data = data[:, np.newaxis] if data.ndim == 1 else data
-    length, channels = data.shape
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise InputError(
-            str(path),
-            f"the sample rate is {rate} Hz, outside {MIN_RATE} to {MAX_RATE} Hz",
-            "Check the file's header, or resample the file",
-        )
-    if channels > MAX_CHANNELS:
-        raise InputError(
-            str(path), f"got {channels} channels, limit {MAX_CHANNELS}", "Split the file"
-        )
-    if length == 0:
-        raise InputError(str(path), "the file holds no samples", "Record or export it again")
-    if length > max_seconds * rate:
-        raise InputError(
-            str(path),
-            f"the recording lasts {length / rate:.1f} s, limit {max_seconds:g} s",
-            "Cut it into shorter files",
-        )
-    return _full_scale_audio(path, data.T, rate)
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what is not a whole RIFF/WAVE file, before anything is decoded."""
     try:
         if not path.exists():
             raise InputError(str(path), "no such file", "Check the path")
         if not path.is_file():
             raise InputError(str(path), "is a directory or a device", "Give a wav file")
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(12)
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                what = f"got {size} bytes, limit {MAX_FILE_BYTES}"
+                raise InputError(str(path), what, "Cut it into shorter files")
+            header = read_wav_header(path, file, size)
+            _check_header(path, header, max_seconds)
+            samples = _decoded(path, file, header)
     except OSError as error:
         raise InputError(
             str(path), f"cannot be read ({error.strerror})", "Check the path and its rights"
         ) from error
-    if size == 0:
-        raise InputError(str(path), "the file is empty", "Record or export it again")
-    if head[:4] != b"RIFF" or (len(head) == 12 and head[8:] != b"WAVE"):
-        raise InputError(
-            str(path),
-            f"not a wav file: it begins with {head!r}, not with RIFF....WAVE",
-            "Convert it to wav; a new suffix is not enough",
-        )
-    if size > MAX_FILE_BYTES:
-        raise InputError(
-            str(path), f"got {size} bytes, limit {MAX_FILE_BYTES}", "Cut it into shorter files"
-        )
-    announced = 8 + int.from_bytes(head[4:8], "little")
-    if len(head) < 12 or announced > size:
-        # Checked here because scipy only warns, or silently returns the samples that are left.
-        raise InputError(
-            str(path),
-            f"truncated: the header announces {announced} bytes, the file has {size}",
-            "Copy or export it again",
-        )
-
-
-def _decode(path: Path) -> tuple[int, npt.NDArray]:
-    """The rate (Hz) and the raw samples, (samples,) or (samples, channels)."""
-    try:
-        with warnings.catch_warnings():
-            # Chunks that scipy does not know (tags, cue points) carry no sound.
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)
-            return wavfile.read(path)
-    except Exception as error:  # a broken header surfaces as almost any exception
-        raise InputError(
-            str(path),
-            f"the wav file is damaged or of an unsupported kind ({error})",
-            "Export it again as 16-bit PCM",
-        ) from error
-
-
-def _full_scale_audio(path: Path, data: npt.NDArray, rate: int) -> Audio:
-    """Scale raw samples (channels, samples) to [-1, 1]."""
-    if data.dtype == np.uint8:
-        return Audio((data.astype(np.float64) - 128.0) / 128.0, rate)
-    if data.dtype in (np.int16, np.int32):  # 24 bit arrives left-justified in int32
-        return Audio(data / -float(np.iinfo(data.dtype).min), rate)
-    if data.dtype not in (np.float32, np.float64):
-        raise InputError(
-            str(path),
-            f"samples of type {data.dtype} are not supported",
-            "Export it again as PCM of 8, 16, 24 or 32 bits, or as float",
-        )
-    _check_finite(str(path), data)
-    samples = data.astype(np.float64)
+    _check_finite(str(path), samples)
+    notes = header.notes
     peak = float(np.max(np.abs(samples)))
-    if peak <= 1.0:
-        return Audio(samples, rate)
-    return Audio(samples / peak, rate, (f"peak {peak:g} beyond full scale: all divided by it",))
+    if peak > 1.0:
+        samples = samples / peak
+        notes += (f"peak {peak:g} beyond full scale: all divided by it",)
+    if header.channels > 1:
+        notes += (f"{header.channels} channels: each is a sequence of its own",)
+    return Audio(samples, header.rate, notes)
+
+
+def _check_header(path: Path, header: WavHeader, max_seconds: float) -> None:
+    if not MIN_RATE <= header.rate <= MAX_RATE:
+        raise InputError(
+            str(path),
+            f"the sample rate is {header.rate} Hz, outside {MIN_RATE} to {MAX_RATE} Hz",
+            "Check the file's header, or resample the file",
+        )
+    if header.channels > MAX_CHANNELS:
+        raise InputError(
+            str(path), f"got {header.channels} channels, limit {MAX_CHANNELS}", "Split the file"
+        )
+    if header.frames == 0:
+        raise InputError(str(path), "the file holds no samples", "Record or export it again")
+    if header.frames > max_seconds * header.rate:
+        raise InputError(
+            str(path),
+            f"the recording lasts {header.frames / header.rate:.1f} s, limit {max_seconds:g} s",
+            "Cut it into shorter files",
+        )
+
+
+def _decoded(path: Path, file: BinaryIO, header: WavHeader) -> Samples:
+    """Return all samples (channels, samples), integers divided by their full scale."""
+    import soundfile  # loads libsndfile; only sound needs it
+
+    file.seek(0)
+    # By its descriptor: what was checked is what is read, whatever the file is called.
+    source: int | io.BytesIO = file.fileno()
+    if header.zero_size is not None:
+        # libsndfile reads to the end what it knows as an unknown size, which 0 is not.
+        content = bytearray(file.read())
+        content[header.zero_size : header.zero_size + 4] = b"\xff\xff\xff\xff"
+        source = io.BytesIO(content)
+    try:
+        with soundfile.SoundFile(source, closefd=False) as sound:
+            found = sound.samplerate, sound.channels
+            samples = sound.read(dtype="float64", always_2d=True)
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:
+        raise InputError(
+            str(path), f"the wav file is damaged ({error})", "Export it again as 16-bit PCM"
+        ) from error
+    if (*found, len(samples)) != (header.rate, header.channels, header.frames):
+        raise InputError(
+            str(path),
+            f"the wav file is damaged: it decodes to {len(samples)} frames of {found[1]} channels"
+            f" at {found[0]} Hz, and its header says {header.frames}, {header.channels} and"
+            f" {header.rate}",
+            "Export it again as 16-bit PCM",
+        )
+    return np.ascontiguousarray(samples.T)
 
 
 def resample(audio: Audio, rate: int = RATE) -> Audio:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,16 +19,16 @@ from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model
+from s5_to_loihi.inputs import Data, arranged, cut_for_mean
 from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.lower import lower
-from s5_to_loihi.network.network import Network
+from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_passes
-from s5_to_loihi.quantization.calibration import calibration_and_held_out
-from s5_to_loihi.quantization.folding import fold
 from s5_to_loihi.quantization.precision import Precision
-from s5_to_loihi.quantization.quantizer import quantize_folded
-from s5_to_loihi.quantization.report import QuantizationReport, report
 from s5_to_loihi.simulators.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from s5_to_loihi.quantization.report import QuantizationReport
 
 #: Held-out tokens and sequences whose integers a bundle of our own keeps to verify with.
 VECTOR_TOKENS, VECTOR_SEQUENCES = 128, 2
@@ -88,9 +89,9 @@ class Quantization:
 
 def quantize(
     checkpoint: str | os.PathLike[str],
-    calibration: np.ndarray,
+    calibration: np.ndarray | Data,
     *,
-    held_out: np.ndarray | None = None,
+    held_out: np.ndarray | Data | None = None,
     precision: Precision = Precision(),
     options: LoadOptions = LoadOptions(),
     sparsity: float | None = None,
@@ -105,13 +106,14 @@ def quantize(
 
     Args:
         checkpoint: a file or directory, see ``docs/checkpoints.md``.
-        calibration: (T, F) or (T, N, F) floats; sequences start from a zero state.
+        calibration: (T, F) or (T, N, F) values, floats or integers (3 is 3.0); sequences start from
+            a zero state.
         held_out: the same, to measure with; by default the last fifth of ``calibration``.
         precision: bits of all tensors.
         options: what the checkpoint does not say.
         sparsity: share of zeros in all weights to prune the model to first, by magnitude and
             without training; None leaves it as it is.
-        sequence_length: tokens a sequence, for the readout ``mean``.
+        sequence_length: tokens a sequence, for the readout ``mean``; by default those of the data.
         name: the network's name; by default the checkpoint's.
         force: accept a network all of whose outputs are constant.
         where: what to call the calibration data and the held-out ones in an error.
@@ -123,6 +125,12 @@ def quantize(
         InputError: the data are not fit to calibrate with, or bits are not allowed.
         CapacityError: something does not fit its register.
     """
+    # Compiled loops, which an export need not wait for.
+    from s5_to_loihi.quantization.calibration import calibration_and_held_out
+    from s5_to_loihi.quantization.folding import fold
+    from s5_to_loihi.quantization.quantizer import quantize_folded
+    from s5_to_loihi.quantization.report import report
+
     loaded = load(checkpoint, options)
     original = replace(loaded.model, name=name or loaded.model.name)
     model, notes = original, loaded.notes
@@ -130,8 +138,14 @@ def quantize(
         model = pruned(model, sparsity)
         notes = (*notes, f"pruned by magnitude to a total sparsity of {sparsity:g}")
     folded = fold(model)
-    data, measured = calibration_and_held_out(folded, calibration, held_out, where)
-    quantized = quantize_folded(folded, data, precision, sequence_length, on_progress, observe)
+    typical = _sequences(model, calibration, where[0], sequence_length)
+    length = sequence_length or len(typical.values)
+    rest = None if held_out is None else _sequences(model, held_out, where[1], length)
+    data, measured = calibration_and_held_out(
+        folded, typical.values, None if rest is None else rest.values, where
+    )
+    notes = (*notes, *typical.notes, *(() if rest is None else rest.notes))
+    quantized = quantize_folded(folded, data, precision, len(data), on_progress, observe)
     findings = report(model, quantized, data, measured)
     if findings.constant_outputs == findings.outputs and not force:
         raise CheckpointError(
@@ -148,6 +162,19 @@ def quantize(
         notes=(*notes, *quantized.notes),
     )
     return Quantization(bundle, findings, original, model, measured)
+
+
+def _sequences(
+    model: S5Model, data: np.ndarray | Data, where: str, sequence_length: int | None
+) -> Data:
+    """Return data as (T, N, F), sequences of the length that a mean is of."""
+    if not isinstance(data, Data):
+        # The axes of an array are documented; only a mean's length can speak against them.
+        length = sequence_length if model.readout is Readout.MEAN else None
+        data = replace(arranged(data, where, length=length), notes=())
+    if model.readout is Readout.MEAN and data.values.size:
+        return cut_for_mean(data, where, sequence_length)
+    return Data(data.padded_with_themselves(), None, data.notes)
 
 
 def _own_vectors(network: Network, data: np.ndarray) -> Vectors:

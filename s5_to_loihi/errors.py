@@ -4,6 +4,14 @@ A message says where, what (got, limit) and what to do: it can be shown to the u
 """
 
 
+def printable(text: str) -> str:
+    """Return text that others wrote without characters that steer a terminal."""
+    if text.isprintable():
+        return text
+    unknown = "\N{REPLACEMENT CHARACTER}"
+    return "".join(char if char.isprintable() or char in "\n\t" else unknown for char in text)
+
+
 class S5ToLoihiError(Exception):
     """Base of every error that the package raises on purpose.
 
@@ -20,7 +28,7 @@ class S5ToLoihiError(Exception):
             what: what is wrong, with the value found and the limit.
             do: what the user can do about it; empty if nothing can be said.
         """
-        super().__init__(f"{where}: {what.rstrip('.')}." + (f" {do}." if do else ""))
+        super().__init__(printable(f"{where}: {what.rstrip('.')}." + (f" {do}." if do else "")))
 
 
 class CheckpointError(S5ToLoihiError):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -13,13 +14,22 @@ from s5_to_loihi import audio
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import replacing
-from s5_to_loihi.inputs import as_tokens
-from s5_to_loihi.network.network import Network
+from s5_to_loihi.inputs import (
+    Data,
+    Layout,
+    arranged,
+    as_tokens,
+    check_length,
+    integers_said,
+)
+from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.simulators.activity import Activity
 from s5_to_loihi.simulators.fast import FastSimulator
 
 #: Tokens of all sequences together that are in memory at a time.
 CHUNK_TOKENS = 16_384
+#: Arrays of an .npz with sequences of unequal lengths.
+INPUTS, LENGTHS = "inputs", "lengths"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +57,7 @@ class Totals:
         groups: ``input`` and the names of the groups.
         messages, synops: (groups,) totals over all tokens and sequences.
         updates: (groups,) neuron updates of one token.
+        notes: how the data were understood.
     """
 
     tokens: int
@@ -56,6 +67,7 @@ class Totals:
     messages: np.ndarray
     synops: np.ndarray
     updates: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 def simulate(
@@ -65,24 +77,48 @@ def simulate(
     saturate: bool = False,
     threads: int | None = None,
     counting: bool = False,
+    raw: bool = False,
+    layout: Layout = Layout.TOKENS_FIRST,
+    lengths: np.ndarray | None = None,
 ) -> Simulation:
     """Simulate sequences that fit in memory, from a zero state, on the fast simulator.
 
     Args:
         bundle: whose network to simulate.
-        inputs: (tokens, features) or (tokens, batch, features); see ``inputs.as_tokens``.
+        inputs: (tokens, features) or (tokens, batch, features) values; see ``inputs.as_tokens``.
         saturate: clip values outside the input format instead of refusing them.
         threads: sequences at the same time; by default as many as there are processors.
         counting: count activity, for each token and group.
+        raw: take integers as they are, as integers of the input format.
+        layout: of inputs with three axes.
+        lengths: (batch,) tokens of each sequence, where there is padding behind the shorter ones;
+            see ``behind_the_ends``.
 
     Raises:
         InputError: the data does not suit the network.
     """
-    tokens, saturated = as_tokens(bundle.network, inputs, saturate)
+    data = arranged(inputs, "input", Layout(layout), lengths)
+    check_length(bundle.network, data, "input")
+    values = data.padded_with_zeros(0, len(data.values))
+    tokens, saturated = as_tokens(bundle.network, values, saturate, raw=raw)
     run = FastSimulator(bundle.network).run(
         tokens, threads=threads or os.cpu_count() or 1, counting=counting
     )
+    behind_the_ends(bundle.network, data, run.outputs)
     return Simulation(run.outputs, saturated, run.activity)
+
+
+def behind_the_ends(network: Network, data: Data, outputs: np.ndarray) -> None:
+    """Overwrite outputs (tokens, batch, features) of padding in place.
+
+    With zeros; where only a sequence's last token counts with its answer, so that the last row
+    holds all answers.
+    """
+    if data.lengths is None:
+        return
+    for sequence, length in enumerate(data.lengths):
+        each = network.readout is Readout.EACH_TOKEN
+        outputs[length:, sequence] = 0 if each else outputs[length - 1, sequence]
 
 
 def simulate_file(
@@ -91,6 +127,8 @@ def simulate_file(
     target: str | os.PathLike[str],
     *,
     saturate: bool = False,
+    raw: bool = False,
+    layout: Layout | None = None,
     threads: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Totals:
@@ -98,29 +136,34 @@ def simulate_file(
 
     Args:
         network: of a bundle.
-        source: .npy, .npz (one array) or .wav (16 kHz STFT magnitudes of each channel).
+        source: see ``read_data``.
         target: the .npy to write, (tokens, batch, output features) int32; whole or not at all.
         saturate: clip values outside the input format instead of refusing them.
+        raw: take integers as they are, as integers of the input format.
+        layout: of three axes; None: tokens first, unless something speaks against it.
         threads: sequences at the same time.
         on_progress: called with tokens done and in all.
 
     Raises:
         InputError: the data does not suit the network, or a file cannot be read or written.
     """
-    data, target = read_array(source), Path(target)
+    target = Path(target)
+    data = read_data(source, layout, network.sequence_length)
     if target.suffix != ".npy":
         raise InputError(str(target), f"has the suffix '{target.suffix}'", "Name it *.npy")
-    as_tokens(network, data[:1] if data.ndim else data, saturate=True, where=str(source))
-    batch = data.shape[1] if data.ndim == 3 else 1
+    count, batch = data.values.shape[:2]
+    as_tokens(network, data.padded_with_zeros(0, 1), saturate=True, where=str(source), raw=raw)
+    check_length(network, data, str(source))
     simulator = FastSimulator(network)
     state, saturated = simulator.initial_state(batch), 0
     messages, synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
-    shape = (len(data), batch, network.output_size)
+    shape = (count, batch, network.output_size)
     with replacing(target) as temporary:
         outputs = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int32, shape=shape)
-        for start, stop in _chunks(len(data), batch):
+        for start, stop in _chunks(count, batch):
             where = f"{source}, tokens {start} to {stop - 1}"
-            tokens, clipped = as_tokens(network, data[start:stop], saturate, where)
+            values = data.padded_with_zeros(start, stop)
+            tokens, clipped = as_tokens(network, values, saturate, where, raw)
             run = simulator.run(tokens, state, threads or os.cpu_count() or 1, counting=True)
             outputs[start:stop], state = run.outputs, run.state
             saturated += clipped
@@ -128,10 +171,12 @@ def simulate_file(
             activity = run.activity
             messages += activity.messages.sum(axis=(0, 1))
             synops += activity.synops.sum(axis=(0, 1))
-            on_progress(stop, len(data))
+            on_progress(stop, count)
+        behind_the_ends(network, data, outputs)
         outputs.flush()
     groups, updates = simulator.groups, activity.updates
-    return Totals(len(data), batch, saturated, groups, messages, synops, updates)
+    notes = (*data.notes, *integers_said(data.values, str(source), raw))
+    return Totals(count, batch, saturated, groups, messages, synops, updates, notes)
 
 
 def _chunks(tokens: int, batch: int) -> Iterator[tuple[int, int]]:
@@ -140,34 +185,109 @@ def _chunks(tokens: int, batch: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, tokens)
 
 
-def read_array(path: str | os.PathLike[str]) -> np.ndarray:
+def read_data(
+    path: str | os.PathLike[str], layout: Layout | None = None, length: int | None = None
+) -> Data:
+    """Open a file's data, with its axes in order.
+
+    Args:
+        path: .npy; .npz with one array, or with ``inputs`` and ``lengths`` (sequences,) for
+            sequences of unequal lengths; .wav (16 kHz STFT magnitudes of each channel).
+        layout: of three axes; None: tokens first, unless something speaks against it.
+        length: tokens a sequence, where that is known otherwise.
+
+    Raises:
+        InputError: missing, damaged, of another kind, or the axes are in doubt.
+    """
+    path = Path(path)
+    values = read_array(path)
+    if path.suffix.lower() == ".wav":
+        # The axes of its features are ours.
+        return Data(values)
+    lengths = read_array(path, LENGTHS) if path.suffix == ".npz" else None
+    return arranged(values, str(path), layout, lengths, length)
+
+
+@dataclass(frozen=True, eq=False)
+class Typical:
+    """Tokens to count activity with.
+
+    Attributes:
+        tokens: (tokens, batch, features) int32; where sequences have ended they begin again.
+        saturated: input values that were clipped.
+        notes: how the data were understood.
+    """
+
+    tokens: np.ndarray
+    saturated: int
+    notes: tuple[str, ...]
+
+
+def read_typical(
+    network: Network,
+    path: str | os.PathLike[str],
+    raw: bool = False,
+    layout: Layout | None = None,
+) -> Typical:
+    """Open a file's data as tokens to count activity with; see ``read_data`` and ``as_tokens``.
+
+    Raises:
+        InputError: the data does not suit the network, or the file cannot be read.
+    """
+    data = read_data(path, layout, network.sequence_length)
+    check_length(network, data, str(path))
+    values = data.padded_with_themselves()
+    tokens, saturated = as_tokens(network, values, True, str(path), raw)
+    return Typical(tokens, saturated, (*data.notes, *integers_said(values, str(path), raw)))
+
+
+@overload
+def read_array(path: str | os.PathLike[str]) -> np.ndarray: ...
+
+
+@overload
+def read_array(path: str | os.PathLike[str], beside: str) -> np.ndarray | None: ...
+
+
+def read_array(path: str | os.PathLike[str], beside: str | None = None) -> np.ndarray | None:
     """Open a file's data without loading all of it, where its format allows.
 
+    Args:
+        path: of the file.
+        beside: the name of another array of an .npz, to be opened instead; None if it has none.
+
     Returns:
-        The array of an .npy (memory-mapped) or of an .npz with one array, or the features of a
-        .wav: (tokens, channels, 257) floats.
+        The array of an .npy (memory-mapped), of an .npz with one array or with ``inputs`` and
+        ``lengths``, or the features of a .wav: (tokens, channels, 257) floats.
 
     Raises:
         InputError: missing, damaged, of another kind, or several arrays.
     """
     path = Path(path)
-    if path.suffix == ".wav":
+    suffix = path.suffix.lower()
+    if suffix == ".wav":
         recording = audio.resample(audio.read_wav(path))
         features = [audio.features(audio.analyse(channel)) for channel in recording.samples]
         return np.stack(features, axis=1)
-    if path.suffix not in (".npy", ".npz"):
+    if suffix not in (".npy", ".npz"):
         raise InputError(str(path), f"has the suffix '{path.suffix}'", "Give .npy, .npz or .wav")
     if not path.is_file():
         raise InputError(str(path), "is not a file" if path.exists() else "does not exist")
     try:
-        if path.suffix == ".npy":
+        if suffix == ".npy":
             return np.lib.format.open_memmap(path, mode="r")
         with path.open("rb") as stream, np.lib.npyio.NpzFile(stream) as archive:
             names = archive.files
+            if beside is not None:
+                return np.asarray(archive[beside]) if beside in names else None
             if len(names) == 1:
                 return np.asarray(archive[names[0]])
+            if set(names) == {INPUTS, LENGTHS}:
+                return np.asarray(archive[INPUTS])
     except Exception as error:  # a broken header surfaces as almost any exception
         raise InputError(str(path), f"cannot be read ({error})", "Save it with numpy") from None
     raise InputError(
-        str(path), f"holds {', '.join(names) or 'nothing'}", "Give a file with one array"
+        str(path),
+        f"holds {', '.join(names) or 'nothing'}",
+        f"Give a file with one array, or with {INPUTS} and {LENGTHS}",
     )

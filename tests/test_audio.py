@@ -98,8 +98,8 @@ def test_unknown_chunks_are_skipped(tmp_path):
         (riff(bytes(90), rate=7999), "7999 Hz"),
         (riff(bytes(90), rate=384001), "384001 Hz"),
         (riff(bytes(90), channels=0), "damaged"),
-        (riff(bytes(80), tag=6, bits=8), "unsupported"),
-        (riff(bytes(80), bits=64), "int64"),
+        (riff(bytes(80), tag=2, bits=8), "unsupported kind .format 0x2"),
+        (riff(bytes(80), bits=64), "samples of 64 bits"),
         (b"RIFF\x04\0\0\0WAVE", "damaged"),
     ],
 )
@@ -108,6 +108,99 @@ def test_read_refuses(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         audio.read_wav(path)
     assert str(error.value).startswith(str(path))
+
+
+def changed(content: bytes, *changes: tuple[int, bytes]) -> bytes:
+    for position, new in changes:
+        content = content[:position] + new + content[position + len(new) :]
+    return content
+
+
+SOUND = struct.pack("<6h", 0, 100, -32768, 32767, 7, -7)
+SAMPLES = np.array([[0, 100, -32768, 32767, 7, -7]]) / 32768
+UNKNOWN = b"\xff\xff\xff\xff"
+
+
+def tagged(data: bytes) -> bytes:
+    """What ffmpeg writes: tags before the samples."""
+    content = riff(data)
+    return content[:36] + b"LIST" + struct.pack("<I", 4) + b"INFO" + content[36:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        changed(riff(SOUND), (4, UNKNOWN), (40, UNKNOWN)),
+        changed(tagged(SOUND), (4, UNKNOWN), (52, UNKNOWN)),
+        # sox; a recorder that never came to write its sizes; one that wrote the first of them.
+        changed(riff(SOUND), (4, struct.pack("<I", 0x7FFFF024)), (40, b"\0\xf0\xff\x7f")),
+        changed(riff(SOUND), (4, bytes(4)), (40, bytes(4))),
+        changed(riff(SOUND), (40, UNKNOWN)),
+    ],
+)
+def test_sound_from_a_pipe_is_read_to_its_end(tmp_path, content):
+    recording = audio.read_wav(wav_file(tmp_path, content))
+    np.testing.assert_array_equal(recording.samples, SAMPLES)
+    (note,) = recording.notes
+    assert "the header does not say how long it is" in note
+    assert "read to the end" in note
+
+
+def test_big_endian_and_64_bit_headers(tmp_path):
+    form = struct.pack(">HHIIHH", 1, 1, 16000, 32000, 2, 16)
+    data = np.frombuffer(SOUND, "<i2").astype(">i2").tobytes()
+    rifx = b"WAVEfmt " + struct.pack(">I", 16) + form + b"data" + struct.pack(">I", 12) + data
+    rifx = b"RIFX" + struct.pack(">I", len(rifx)) + rifx
+    sizes = struct.pack("<QQQI", 0, len(SOUND), 6, 0)
+    rf64 = b"WAVEds64" + struct.pack("<I", len(sizes)) + sizes + riff(SOUND)[12:40] + UNKNOWN
+    rf64 = b"RF64" + UNKNOWN + rf64 + SOUND
+    for content in (rifx, rf64):
+        recording = audio.read_wav(wav_file(tmp_path, content))
+        np.testing.assert_array_equal(recording.samples, SAMPLES)
+        assert recording.notes == ()
+    with pytest.raises(InputError, match="truncated"):
+        audio.read_wav(wav_file(tmp_path, rf64[:-1]))
+
+
+def test_a_header_that_covers_less_than_the_file_is_told(tmp_path):
+    content = riff(SOUND)
+    longer = content + SOUND * 2
+    recording = audio.read_wav(wav_file(tmp_path, longer))
+    np.testing.assert_array_equal(recording.samples, SAMPLES)
+    (note,) = recording.notes
+    assert note == "the header covers 12 bytes of samples; 24 bytes that follow are left out"
+    # Tags behind the samples are no sound, whether or not the first size covers them.
+    tags = content + b"id3 " + struct.pack("<I", 3) + b"abc\0"
+    assert audio.read_wav(wav_file(tmp_path, tags)).notes == ()
+    odd = audio.read_wav(wav_file(tmp_path, riff(SOUND + b"\1")))
+    assert odd.notes == ("the last 1 bytes are no whole frame and are left out",)
+
+
+@pytest.mark.parametrize("byte_rate", [32000, 64000])
+def test_a_header_that_contradicts_itself(tmp_path, byte_rate):
+    """The second case is consistent in itself: what block size and byte rate say is 2 channels."""
+    lie = changed(riff(SOUND), (28, struct.pack("<IH", byte_rate, 4)))
+    with pytest.raises(InputError, match=r"1 channel\(s\) of 16 bits take 2 bytes, and it says 4"):
+        audio.read_wav(wav_file(tmp_path, lie))
+
+
+def test_companded_samples(tmp_path):
+    """ITU-T G.711: the loudest code of A-law is 32256 of 32768, of mu-law 32124."""
+    for tag, code, loudest in ((6, 0xAA, 32256), (7, 0x80, 32124)):
+        recording = audio.read_wav(wav_file(tmp_path, riff(bytes([code]), bits=8, tag=tag)))
+        np.testing.assert_array_equal(recording.samples, [[loudest / 32768]])
+
+
+def test_a_file_may_be_called_anything(tmp_path):
+    for name in ("REC0001.WAV", "a.raw", "sound", "ä\udcff.wav"):
+        (tmp_path / name).write_bytes(riff(SOUND))
+        np.testing.assert_array_equal(audio.read_wav(tmp_path / name).samples, SAMPLES)
+
+
+def test_channels_are_told(tmp_path):
+    recording = audio.read_wav(wav_file(tmp_path, riff(SOUND, channels=2)))
+    np.testing.assert_array_equal(recording.samples, SAMPLES.reshape(3, 2).T)
+    assert recording.notes == ("2 channels: each is a sequence of its own",)
 
 
 def test_read_refuses_missing_directory_and_long(tmp_path):

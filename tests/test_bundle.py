@@ -472,7 +472,7 @@ def test_tensor_file_missing(written, file):
     (written / file).unlink()
     assert f"{written / file}: is missing. Compile it again" in refusal(written)
     (written / file).mkdir()
-    assert f"{written / file}: is damaged" in refusal(written)
+    assert f"{written / file}: cannot be read (Is a directory). Comp" in refusal(written)
 
 
 @pytest.mark.parametrize("lenient", [False, True])

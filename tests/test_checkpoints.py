@@ -298,7 +298,7 @@ def test_conversion_without_statistics(tmp_path):
 
 def test_every_guess_is_noted_with_its_option():
     notes = load_recorded("s5_flax_prenorm").notes
-    for option in ("discretization", "conjugate_symmetric", "glu", "prenorm", "readout"):
+    for option in ("discretization", "conjugate_symmetric", "glu", "prenorm", "step_rescale"):
         assert any(note.endswith(f"(option {option})") for note in notes), option
     said = load(
         RECORDED / "s5_flax_prenorm.msgpack",
@@ -309,6 +309,7 @@ def test_every_guess_is_noted_with_its_option():
             prenorm=True,
             readout=Readout.MEAN,
             activation=Activation.GELU_TANH,
+            step_rescale=1.0,
         ),
     )
     assert not any("guessed" in note for note in said.notes)
@@ -530,7 +531,7 @@ def test_layer_norm_of_flax_is_read_with_its_own_epsilon():
         ({"9.weight": lambda _: np.ones((3, 3), np.float32)}, "9.weight: has shape (3, 3)"),
         ({"1.extra": lambda _: np.ones(3, np.float32)}, "unknown parameters: 1.extra"),
         ({"1.s5.seq.Lambda": lambda v: -v}, "8 of 8 eigenvalues have a real part of 0 or more"),
-        ({"x.s5.seq.Lambda": lambda _: np.ones(3, np.complex64)}, "S5Blocks in different places"),
+        ({"x.s5.seq.Lambda": lambda _: np.ones(3, np.complex64)}, "blocks in different places"),
     ],
 )
 def test_unsuitable_state_dict(tmp_path, change, what):

@@ -138,7 +138,7 @@ def test_inspect_an_export_and_a_bundle(call, compiled, tmp_path):
     assert code == 0
     assert "synapses block0.residual: encoder.activation -> block0.gate.residual" in of_export
     drawing = tmp_path / "network.svg"
-    code, of_bundle, _ = call("inspect", compiled, "--drawing", drawing)
+    code, of_bundle, _ = call("inspect", compiled, "--drawing", drawing, "--details")
     assert code == 0
     assert "Accumulators" in of_bundle
     assert "block0.gate" in drawing.read_text()
@@ -290,9 +290,7 @@ def test_an_interrupt_says_so_and_leaves_nothing(compiled):
     assert supervisor.session_processes(worker) == []
 
 
-@pytest.mark.parametrize(
-    "command", [one.name or one.callback.__name__ for one in cli.app.registered_commands]
-)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_shows_every_option_in_full(call, command, monkeypatch):
     # The options of `quantize` are too long for 80 columns.
     monkeypatch.setenv("COLUMNS", "100" if command == "quantize" else "80")

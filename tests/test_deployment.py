@@ -24,10 +24,16 @@ from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.deployment import commands, flow, job, remote, result, slurm, steps
 from s5_to_loihi.deployment.job import Job, Stage, Target
-from s5_to_loihi.deployment.remote import Host, printable
+from s5_to_loihi.deployment.remote import Host
 from s5_to_loihi.deployment.slurm import HOST_SCRIPTS, Placement, Submission
 from s5_to_loihi.deployment.unpacking import UnpackingError, unpack
-from s5_to_loihi.errors import CapacityError, DeploymentError, InputError, VerificationError
+from s5_to_loihi.errors import (
+    CapacityError,
+    DeploymentError,
+    InputError,
+    VerificationError,
+    printable,
+)
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
 from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 

@@ -1,5 +1,6 @@
 """The fast simulator computes the interpreter's integers, streaming and in sequences."""
 
+import errno
 import functools
 import itertools
 import sys
@@ -16,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from s5_to_loihi import machine_code
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.writing import TEMPORARY_PREFIX
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.intel_export import to_vectors
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
@@ -579,6 +582,67 @@ def test_a_file_with_other_content_is_rewritten(cache, content):
     assert file.read_bytes() == source
     assert set(vars(again._kernels)) >= {"step", "block"}
     assert [one.name for one in cache.glob("*.tmp")] == []
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0x10]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, flipped, lambda content: b""], ids=["cut", "flip", "empty"]
+)
+def test_damaged_machine_code_is_made_again(cache, damage):
+    simulator = FastSimulator(dense_network(SMALL))
+    assert_works(simulator)
+    files = list(cache.glob("__pycache__/*.nb?"))
+    assert {file.suffix for file in files} == {".nbi", ".nbc"}
+    for file in files:
+        file.write_bytes(damage(file.read_bytes()))
+    forget(simulator)
+    again = FastSimulator(dense_network(SMALL))
+    assert_works(again)
+    assert again._kernels.block.stats.cache_misses
+    forget(again)
+    third = FastSimulator(dense_network(SMALL))
+    assert_works(third)
+    assert third._kernels.block.stats.cache_hits
+
+
+def test_machine_code_that_numba_wrote_by_itself_is_not_trusted(cache):
+    simulator = FastSimulator(dense_network(SMALL))
+    assert_works(simulator)
+    for file in cache.glob("__pycache__/*.nbc"):
+        file.write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
+    forget(simulator)
+    assert_works(FastSimulator(dense_network(SMALL)))
+
+
+def test_a_full_disk_under_the_cache(cache, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(machine_code._Files, "_open_for_write", full)
+    assert_works(FastSimulator(dense_network(SMALL)))
+    assert list(cache.glob("__pycache__/*.nb?")) == []
+    monkeypatch.setattr(fast.os, "replace", full)
+    assert_works(FastSimulator(dense_network(SMALL.T)))
+    assert len(list(cache.glob("*.py"))) == 1
+    assert list(cache.glob(f"{TEMPORARY_PREFIX}*")) == []
+
+
+def test_an_empty_variable_is_none(monkeypatch):
+    before = fast.cache_directory()
+    monkeypatch.setenv(CACHE_VARIABLE, "")
+    assert fast.cache_directory() != Path()
+    monkeypatch.delenv(CACHE_VARIABLE)
+    assert before.is_absolute()
+    monkeypatch.setenv(CACHE_VARIABLE, "~/kernels")
+    assert fast.cache_directory() == Path.home() / "kernels"
 
 
 def test_a_cache_that_is_a_file(monkeypatch, tmp_path, nothing_loaded):

@@ -213,15 +213,15 @@ BROKEN = {
     ),
     "a wide state register": (
         with_format(TINY, "block0.state", "x_im", Format(25, 12)),
-        "block0.state.x_im: is 25 bits wide (limit 24)",
+        "block0.state.x_im: is 25 bits wide (allowed 2..24)",
     ),
     "a wide message": (
         with_format(TINY, "block0.output", "activation", Format(25, 11)),
-        "block0.output.activation: is 25 bits wide (limit 24)",
+        "block0.output.activation: is 25 bits wide (allowed 2..24)",
     ),
     "a message of one bit": (
         with_format(TINY, "block0.gate", "hidden", Format(1, 11)),
-        "block0.gate.hidden: is 1 bits wide (limit 24)",
+        "block0.gate.hidden: is 1 bits wide (allowed 2..24)",
     ),
     "a constant of the wrong shape": (
         with_constants(TINY, "block0.state", a_im=np.zeros(2, dtype=np.int64)),

@@ -633,7 +633,7 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
 def test_the_command_prints_json(written, call, tmp_path, denoiser):
     np.save(tmp_path / "frames.npy", np.full((9, 257), 40_000))
     code, output, _ = call(
-        "profile", written, "--input", tmp_path / "frames.npy", "--json", "--seed", 4
+        "profile", written, "--input", tmp_path / "frames.npy", "--raw", "--json", "--seed", 4
     )
     content = json.loads(output)
     assert code == 0
@@ -648,7 +648,7 @@ def test_a_bundle_without_mapping_is_mapped_and_left_alone(call, tmp_path):
     bundle.write(bundle.Bundle(SMALL, None), path)
     np.save(tmp_path / "tokens.npy", TOKENS)
     before = {file.name: file.read_bytes() for file in path.iterdir()}
-    code, output, _ = call("profile", path, "--input", tmp_path / "tokens.npy")
+    code, output, _ = call("profile", path, "--input", tmp_path / "tokens.npy", "--raw")
     assert code == 0
     assert "Mapping made here, not written, for balanced" in output
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before

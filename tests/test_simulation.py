@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import fast_networks
@@ -17,12 +18,13 @@ from s5_to_loihi import Bundle, audio, bundle, simulate, simulation
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.inputs import as_tokens
-from s5_to_loihi.network.network import Network
+from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.simulation import CHUNK_TOKENS, Totals, simulate_file
 from s5_to_loihi.simulators import activity
 from s5_to_loihi.simulators.interpreter import Interpreter
 
-NETWORK = fast_networks.network(RICH)
+#: With a group MEAN, but read at each token: a mean would want its number of tokens.
+NETWORK = replace(fast_networks.network(RICH), readout=Readout.EACH_TOKEN, sequence_length=None)
 FEATURES = NETWORK.input_size
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
 TOKENS, BATCH = 50, 3
@@ -43,16 +45,21 @@ def expected(tokens: np.ndarray) -> np.ndarray:
 
 
 def simulated(inputs: np.ndarray, **options) -> simulation.Simulation:
-    return simulate(Bundle(NETWORK, None), inputs, **options)
+    """Simulate; integers are raw here unless said otherwise."""
+    return simulate(Bundle(NETWORK, None), inputs, **{"raw": is_raw(inputs)} | options)
+
+
+def is_raw(inputs: np.ndarray) -> bool:
+    return np.asarray(inputs).dtype.kind in "iu"
 
 
 # Arrays
 
 
 @pytest.mark.parametrize("threads", [None, 1, 2])
-def test_integers_are_taken_as_they_are(threads):
+def test_raw_integers_are_taken_as_they_are(threads):
     tokens = integers()
-    result = simulated(tokens, threads=threads)
+    result = simulated(tokens, threads=threads, raw=True)
     assert result.outputs.dtype == np.int32
     assert_array_equal(result.outputs, expected(tokens))
     assert (result.saturated, result.activity) == (0, None)
@@ -153,7 +160,7 @@ def test_unsuitable_data_is_refused(data, message, saturate):
     with pytest.raises(InputError, match=message):
         simulated(data, saturate=saturate)
     with pytest.raises(InputError, match=r"^the data: "):
-        as_tokens(NETWORK, data, saturate, where="the data")
+        as_tokens(NETWORK, data, saturate, where="the data", raw=is_raw(data))
 
 
 #: Values outside the format -> what they saturate to
@@ -178,7 +185,7 @@ def test_values_outside_the_format(value, limit):
     with pytest.raises(InputError, match="input: has 2 values outside the input format") as raised:
         simulated(array)
     assert "--saturate" in str(raised.value)
-    tokens, clipped = as_tokens(NETWORK, array, saturate=True)
+    tokens, clipped = as_tokens(NETWORK, array, saturate=True, raw=is_raw(array))
     assert clipped == 2
     assert tokens[1, 0, 0] == tokens[3, 1, FEATURES - 1] == limit
     assert np.count_nonzero(tokens) == 2
@@ -191,7 +198,7 @@ def test_the_ends_of_the_format_are_inside():
     exponent = NETWORK.input_format.exponent
     array = np.resize(np.array([LOWEST, HIGHEST]), (4, FEATURES))
     for inside in (array, np.ldexp(array.astype(np.float64), -exponent)):
-        tokens, clipped = as_tokens(NETWORK, inside)
+        tokens, clipped = as_tokens(NETWORK, inside, raw=is_raw(inside))
         assert clipped == 0
         assert_array_equal(tokens[:, 0], array)
 
@@ -209,6 +216,7 @@ def test_errors_count_with_separators_and_name_the_extremes():
 
 def from_file(source: Path, network: Network = NETWORK, **options) -> tuple[np.ndarray, Totals]:
     target = source.with_name("outputs.npy")
+    options = {"raw": is_raw(simulation.read_array(source))} | options
     totals = simulate_file(network, source, target, **options)
     outputs = np.load(target)
     assert outputs.dtype == np.int32
@@ -282,7 +290,7 @@ def test_saturated_values_are_counted_over_all_chunks(tmp_path, small_chunks):
 
 def test_the_output_may_take_the_place_of_the_input(tmp_path, small_chunks):
     source = saved(tmp_path / "in.npy", integers())
-    simulate_file(NETWORK, source, source)
+    simulate_file(NETWORK, source, source, raw=True)
     assert_array_equal(np.load(source), expected(integers()))
 
 
@@ -433,7 +441,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, small_chunks):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate_file(NETWORK, source, tmp_path / "out.npy", on_progress=interrupt)
+        simulate_file(NETWORK, source, tmp_path / "out.npy", raw=True, on_progress=interrupt)
     assert list(tmp_path.iterdir()) == [source]
 
 
@@ -451,7 +459,7 @@ def test_targets_that_cannot_be_written(tmp_path, target, message):
     (tmp_path / "directory.npy").mkdir()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=message):
-        simulate_file(NETWORK, source, tmp_path / target)
+        simulate_file(NETWORK, source, tmp_path / target, raw=True)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -467,7 +475,7 @@ def compiled(tmp_path_factory):
 
 def test_run_says_what_it_did(call, compiled, tmp_path):
     source = saved(tmp_path / "in.npy", integers())
-    code, output, _ = call("run", compiled, source, "-o", tmp_path / "out.npy")
+    code, output, _ = call("run", compiled, source, "-o", tmp_path / "out.npy", "--raw")
     assert code == 0
     assert f"{BATCH} x {TOKENS} tokens in" in output
     assert "0 inputs saturated" in output
@@ -499,13 +507,14 @@ def test_run_saturates_where_asked_to(call, compiled, tmp_path):
     array = integers()
     array[3, 0, :2] = 10**6
     source = saved(tmp_path / "in.npy", array)
-    code, output, error = call("run", compiled, source, "-o", tmp_path / "out.npy")
+    command = ("run", compiled, source, "-o", tmp_path / "out.npy", "--raw")
+    code, output, error = call(*command)
     assert code == 1
     assert "has 2 values outside the input format" in error
     assert "--saturate" in error
     assert output == ""
     assert list(tmp_path.iterdir()) == [source]
-    code, output, _ = call("run", compiled, source, "-o", tmp_path / "out.npy", "--saturate")
+    code, output, _ = call(*command, "--saturate")
     assert code == 0
     assert "2 inputs saturated" in output
     assert_array_equal(np.load(tmp_path / "out.npy"), expected(np.minimum(array, HIGHEST)))

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 from report_bundles import mapped_denoiser
-from rich.console import Console
 
 from s5_to_loihi import bundle
 from s5_to_loihi.profiling.activity import record
@@ -20,10 +19,7 @@ TIME = Quantity(0.02661, 0.0111, 0.0408, "us", "a test", Origin.MODELLED, "a tes
 
 
 def printed(shown, width=200):
-    console = Console(width=width, color_system=None, force_terminal=False)
-    with console.capture() as capture:
-        console.print(on_terminal(shown))
-    return [line.rstrip() for line in capture.get().splitlines()]
+    return on_terminal(shown, width).plain.split("\n")
 
 
 def page_of(shown):

@@ -25,7 +25,7 @@ from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import CoreActivity, MeasuredProfile, Power, StepTimes
 from s5_to_loihi.backends.probes import PROBES
 from s5_to_loihi.errors import InputError, LavaError
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.lava_runtime import chip_plan, extension, microcode_files, stock, supervisor
 from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime.c_source import write_source
@@ -135,7 +135,7 @@ def run(
         options = dataclasses.replace(options, measure=())
     else:
         _require_board(network, plan, options)
-    tokens, _ = as_tokens(network, tokens)
+    tokens = check_tokens(network, tokens)
     rows = chip_plan.stream(tokens, plan)
     steps = len(rows) + plan.latency(network)
     with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
@@ -186,7 +186,7 @@ def _plan(network: Network, tokens: np.ndarray, mode: Mode, options: BoardOption
     if mode is not Mode.PIPELINED:
         what = f"is {mode.value}: on the board every group updates every timestep"
         raise InputError("mode", what, "Use pipelined")
-    count = len(as_tokens(network, tokens)[0])
+    count = len(check_tokens(network, tokens))
     plan = ChipPlan(
         options.reset_interval or chip_plan.power_of_two(count),
         options.input_latency,

@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from s5_to_loihi.backends import board, lava
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.simulators.fast import FastSimulator
 from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter, Mode
@@ -61,7 +61,7 @@ def run(
         InputError: the tokens do not suit the network.
         LavaError: Lava is missing, or what the board needs, or it failed or did not answer.
     """
-    tokens, _ = as_tokens(network, tokens)
+    tokens = check_tokens(network, tokens)
     if backend is Backend.FAST:
         result = FastSimulator(network).run(tokens, threads=os.cpu_count() or 1, record=record)
         return Evaluation(result.outputs.astype(np.int64), result.messages, {})

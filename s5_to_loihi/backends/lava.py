@@ -11,7 +11,7 @@ import numpy as np
 
 from s5_to_loihi import bundle
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime import supervisor
 from s5_to_loihi.lava_runtime.recording import create_recordings, read_recordings
@@ -56,7 +56,7 @@ def run(
         LavaError: Lava is not installed, failed or did not answer; nothing of it is left running.
         InputError: the tokens do not suit the network, or are more than one sequence.
     """
-    tokens, _ = as_tokens(network, tokens)
+    tokens = check_tokens(network, tokens)
     if tokens.shape[1] != 1:
         raise InputError(
             "tokens", f"hold {tokens.shape[1]} sequences (limit 1 a Lava run)", "Run them in turn"

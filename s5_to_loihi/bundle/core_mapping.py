@@ -9,10 +9,17 @@ from enum import Enum
 import numpy as np
 
 from s5_to_loihi.errors import NetworkError
+from s5_to_loihi.files.names import is_text
 from s5_to_loihi.network.network import Network
 
 #: Of what is drawn at random: what numpy and compiled loops both take.
 LARGEST_SEED = (1 << 32) - 1
+
+
+#: Characters of a text, nanoseconds of a timestep: more are a mistake.
+LONGEST_TEXT, LONGEST_TIME = 1000, 1e15
+#: Cores that a mapping may name: five times those of the largest system.
+MOST_CORES = 1 << 20
 
 
 class Objective(str, Enum):
@@ -56,17 +63,40 @@ def check(network: Network, mapping: CoreMapping) -> None:
     """Check that a mapping places every neuron of a network once.
 
     Raises:
-        NetworkError: a group is missing, unknown, or has another size.
+        NetworkError: a group is missing, unknown, or has another size, or what is said of the
+            mapping is not what it should be.
     """
+    _check_facts(mapping)
     sizes = {group.name: group.size for group in network.groups}
     for name in sorted(set(sizes) ^ set(mapping.cores)):
         what = "is not placed" if name in sizes else "is placed, but is no group"
         raise NetworkError(f"mapping, {name}", what, "Map the network again")
     for name, cores in mapping.cores.items():
-        if cores.shape != (sizes[name],) or cores.min() < 0:
+        lowest, highest = cores.min(initial=0), cores.max(initial=0)
+        if cores.shape != (sizes[name],) or lowest < 0 or highest >= MOST_CORES:
             raise NetworkError(
                 f"mapping, {name}",
-                f"places {cores.shape} neurons (limit {sizes[name]}), the lowest core is"
-                f" {cores.min(initial=0)}",
+                f"places {cores.shape} neurons (limit {sizes[name]}) on cores {lowest}..{highest}",
                 "Map the network again",
             )
+
+
+def _check_facts(mapping: CoreMapping) -> None:
+    known = [objective.value for objective in Objective]
+    whole = {"cores_per_chip": (1, MOST_CORES), "seed": (0, LARGEST_SEED)}
+    times = mapping.timestep
+    sound = {
+        "system": is_text(mapping.system, LONGEST_TEXT),
+        "rates": is_text(mapping.rates, LONGEST_TEXT),
+        "objective": mapping.objective in known,
+        "timestep": len(times) == 3
+        and all(type(time) in (int, float) and 0 <= time < LONGEST_TIME for time in times),
+        **{
+            name: type(getattr(mapping, name)) is int and low <= getattr(mapping, name) <= high
+            for name, (low, high) in whole.items()
+        },
+    }
+    for name, is_sound in sound.items():
+        if not is_sound:
+            what = f"is {getattr(mapping, name)!r:.60}"
+            raise NetworkError(f"mapping, {name}", what, "Map the network again")

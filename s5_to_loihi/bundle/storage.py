@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import shutil
 import tempfile
@@ -20,14 +21,17 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi.bundle import core_mapping
 from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.bundle.vectors import Vectors
+from s5_to_loihi.bundle.vectors import check as check_vectors
 from s5_to_loihi.errors import BundleError, CapacityError, NetworkError
+from s5_to_loihi.files.names import is_text
 from s5_to_loihi.files.reading import read_json
+from s5_to_loihi.files.tensors import read_safetensors
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.network.network import (
     Endpoint,
@@ -53,6 +57,20 @@ MAPPING = "mapping.safetensors"
 _MAPPING_FIELDS = ("system", "cores_per_chip", "objective", "seed", "rates", "timestep")
 #: A manifest is text about a graph; more than this is no manifest.
 LARGEST_MANIFEST = 64 << 20
+#: Bytes of a file of tensors.
+LARGEST_TENSORS = 4 << 30
+#: Characters of a note, or of what a bundle says of its source.
+LONGEST_TEXT = 100_000
+#: What a manifest that is not as it was written makes its reader raise.
+_DAMAGE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,6 +285,9 @@ def read(path: str | os.PathLike[str], lenient: bool = False) -> Bundle:
         network = _network_from_json(graph, weights)
         verify(network)
         CheckRanges()(network)
+        vectors = _vectors_from_json(manifest["vectors"], vector_tensors)
+        if vectors is not None:
+            check_vectors(network, vectors)
         mapping = None
         if "mapping" in manifest:
             cores, changed_cores = _read_tensors(path, MAPPING, manifest, lenient)
@@ -275,18 +296,17 @@ def read(path: str | os.PathLike[str], lenient: bool = False) -> Bundle:
             changed += changed_cores
         return Bundle(
             network=network,
-            vectors=_vectors_from_json(manifest["vectors"], vector_tensors),
-            source=dict(manifest["source"]),
-            notes=tuple(manifest["notes"]),
+            vectors=vectors,
+            source={_text(name): _text(value) for name, value in manifest["source"].items()},
+            notes=tuple(map(_text, manifest["notes"])),
             mapping=mapping,
             changed=changed + changed_vectors,
         )
     except (NetworkError, CapacityError) as error:
         raise BundleError(str(path), f"is damaged ({error})", "Compile it again") from None
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise BundleError(
-            str(path), f"is damaged ({type(error).__name__}: {error})", "Compile it again"
-        ) from None
+    except _DAMAGE as error:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise BundleError(str(path), f"is damaged ({reason})", "Compile it again") from None
 
 
 def digest(path: str | os.PathLike[str]) -> str:
@@ -329,13 +349,9 @@ def _read_tensors(
     path: Path, name: str, manifest: Mapping, lenient: bool
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     file = path / name
-    try:
-        tensors = load_file(file)
-    except FileNotFoundError:
-        raise BundleError(str(file), "is missing", "Compile it again") from None
-    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
-        # The last two: a type that numpy does not have.
-        raise BundleError(str(file), f"is damaged ({error})", "Compile it again") from None
+    if not file.exists():
+        raise BundleError(str(file), "is missing", "Compile it again")
+    tensors = read_safetensors(file, LARGEST_TENSORS, BundleError, "Compile it again")
     for key, tensor in tensors.items():
         if tensor.dtype.kind != "i":
             what = f"is damaged ({key} holds {tensor.dtype}, not signed integers)"
@@ -356,6 +372,12 @@ def _read_tensors(
             "Run 's5-to-loihi verify' to see what it changes, or compile it again",
         )
     return tensors, changed
+
+
+def _text(value: object) -> str:
+    if not is_text(value, LONGEST_TEXT):
+        raise ValueError(f"{value!r:.60} is no text")
+    return str(value)
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -420,9 +442,9 @@ def _constants_from_json(
         elif declared.type is Format:
             values[name] = Format(*encoded[name])
         elif declared.type is int:
-            values[name] = int(encoded[name])
+            values[name] = encoded[name]
         elif declared.type == Table:
-            values[name] = tuple(int(entry) for entry in encoded[name])
+            values[name] = tuple(map(operator.index, encoded[name]))
         else:
             values[name] = _constants_from_json(declared.type, encoded[name], key, tensors)
     return cls(**values)
@@ -431,7 +453,8 @@ def _constants_from_json(
 def _synapses_from_json(entry: Mapping, tensors: Mapping[str, np.ndarray]) -> Synapses:
     name = entry["name"]
     data, indices, indptr = (tensors[f"{name}/{part}"] for part in ("data", "indices", "indptr"))
-    shape = tuple(entry["shape"])
+    rows, columns = map(operator.index, entry["shape"])
+    shape = (rows, columns)
     if not storage_is_sound(data, indices, indptr, shape):
         raise NetworkError(name, "sparse storage is damaged (indices out of order)")
     weights = frozen_weights(csr_matrix((data, indices, indptr), shape=shape))
@@ -454,8 +477,10 @@ def _vectors_from_json(entry: Mapping | None, tensors: Mapping[str, np.ndarray])
         expected={
             name[len(prefix) :]: array for name, array in tensors.items() if name.startswith(prefix)
         },
-        recorded_as={name: tuple(names) for name, names in entry["recorded_as"].items()},
-        origin=entry["origin"],
+        recorded_as={
+            name: tuple(map(_text, names)) for name, names in entry["recorded_as"].items()
+        },
+        origin=_text(entry["origin"]),
     )
 
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from s5_to_loihi.errors import NetworkError
+from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.network.network import Network
+
 #: The name under which the tokens themselves are listed among the values.
 TOKEN_VALUE = "input.token"
 
@@ -38,3 +42,31 @@ class Vectors:
             self.recorded_as,
             self.origin,
         )
+
+
+def check(network: Network, vectors: Vectors) -> None:
+    """Check that vectors are of a network: their names, shapes, and the range of the tokens.
+
+    Raises:
+        NetworkError: naming the tensor, with what was found.
+    """
+    tokens = vectors.tokens
+    if tokens.ndim != 3 or 0 in tokens.shape or tokens.shape[2] != network.input_size:
+        raise NetworkError(
+            "vectors, tokens",
+            f"have the shape {tokens.shape} (limit tokens, sequences, {network.input_size})",
+        )
+    lowest, highest = limits(network.input_format.bits)
+    if tokens.min() < lowest or tokens.max() > highest:
+        what = f"lie in {tokens.min()}..{tokens.max()} (limit {network.input_format})"
+        raise NetworkError("vectors, tokens", what)
+    sizes = {TOKEN_VALUE: network.input_size}
+    for group in network.groups:
+        sizes |= {f"{group.name}.{name}": group.size for name in group.kind.values}
+    for name, array in vectors.expected.items():
+        if name not in sizes:
+            raise NetworkError(f"vectors, {name:.60}", "is no value of the network")
+        expected = (*tokens.shape[:2], sizes[name])
+        if array.shape != expected:
+            what = f"has the shape {array.shape}, the network's has {expected}"
+            raise NetworkError(f"vectors, {name}", what)

@@ -8,12 +8,21 @@ Both name parameters alike; Intel calls the state-space model of a block ``mixer
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import partial
 
 import numpy as np
 
+from s5_to_loihi.checkpoints.flax_places import (
+    PARAMETERS,
+    SPARSITIES,
+    STATISTICS,
+    Located,
+    holds_blocks,
+    locate,
+    map_name,
+)
 from s5_to_loihi.checkpoints.magnitude_pruning import (
     CLEAR_GAP,
     erdos_renyi_sparsities,
@@ -21,18 +30,21 @@ from s5_to_loihi.checkpoints.magnitude_pruning import (
     gap,
     masked,
 )
-from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
+from s5_to_loihi.checkpoints.options import NO_MAP, Chooser, LoadOptions
 from s5_to_loihi.checkpoints.parameters import (
     LARGEST_REAL_PART,
     Parameters,
     affine,
     batch_norm,
     output_matrices,
+    time_step,
     trained_state_space,
 )
+from s5_to_loihi.checkpoints.which import listed
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
     Activation,
+    Affine,
     BatchNorm,
     Discretization,
     GluVariant,
@@ -43,17 +55,18 @@ from s5_to_loihi.float_model import (
 )
 from s5_to_loihi.network.network import Readout
 
-PARAMETERS, STATISTICS, SPARSITIES = "params/", "batch_stats/", "opt_state/target_sparsities/"
-
 #: Flax's own default epsilons, which neither project changes.
 BATCH_NORM_EPSILON, LAYER_NORM_EPSILON = 1e-5, 1e-6
 
-_READS = "encoder/encoder, encoder/layers_N/{norm, mixer or seq, out1, out2} and decoder"
+_READS = (
+    "encoder/encoder, encoder/layers_N/{norm, mixer or seq, out1, out2} and decoder; options"
+    " encoder and decoder name other maps"
+)
 
 
-def is_tree(names) -> bool:
+def is_tree(names: Iterable[str]) -> bool:
     """Tell whether names of arrays are those of such a model."""
-    return any(re.search(r"(^|/)encoder/layers_0/(mixer|seq)/", name) for name in names)
+    return holds_blocks(names)
 
 
 def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: Chooser) -> S5Model:
@@ -69,32 +82,93 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         chooser: answers what the tree does not say.
 
     Raises:
-        CheckpointError: missing, unknown or unsuitable parameters.
+        CheckpointError: missing, unknown or unsuitable parameters, or several models.
     """
-    arrays = _rooted(arrays)
+    located = locate(where, arrays, chooser)
+    arrays, stack = located.arrays, located.stack
     parameters = Parameters(where, _of_the_model(arrays))
-    intel = any("/layers_0/mixer/" in path for path in arrays)
+    intel = any(f"{stack}layers_0/mixer/" in path for path in arrays)
     if intel:
         # After the check above: ordering by magnitude relies on finite numbers.
         parameters = Parameters(where, _pruned(where, arrays, chooser))
     else:
         known = {field.name for field in fields(LoadOptions)}
         chooser.options.refuse_all_but(where, *known - {"rectified", "pruning_sparsity"})
-    count = _count_blocks(where, arrays)
-    _check_statistics(parameters, chooser, count, intel)
-    encoder = affine(parameters, "params/encoder/encoder", None, None, flax=True)
-    width = len(encoder.bias)
-    rectified = intel and _is_rectified(parameters, chooser, count)
+    paths = [f"{stack}layers_{index}" for index in range(_count_blocks(where, arrays, stack))]
+    _check_statistics(parameters, chooser, paths, intel)
+    ssm = "mixer" if intel else "seq"
+    encoder = _encoder(parameters, located, chooser)
+    feedthrough = parameters.real(f"params/{paths[0]}/{ssm}/D", (None,))
+    width = len(feedthrough if encoder is None else encoder.bias)
+    rectified = intel and _is_rectified(parameters, chooser, paths)
     model = S5Model(
         name=name,
         encoder=encoder,
         rectified_encoder=rectified,
-        blocks=_blocks(parameters, chooser, count, width, rectified, "mixer" if intel else "seq"),
-        decoder=affine(parameters, "params/decoder", None, width, flax=True),
+        blocks=_blocks(parameters, chooser, paths, width, rectified, ssm),
+        decoder=_decoder(parameters, located, chooser, width),
         readout=_readout(chooser, intel),
     )
     parameters.refuse_unread(_READS)
     return model
+
+
+def _encoder(parameters: Parameters, located: Located, chooser: Chooser) -> Affine | None:
+    """Read the map before the blocks; an embedding is one, of tokens that are one-hot."""
+    said = chooser.options.encoder
+    if said == NO_MAP:
+        return None
+    path = PARAMETERS + map_name(located.arrays, located, said, f"{located.stack}encoder")
+    if f"{path}/embedding" in parameters:
+        table = parameters.real(f"{path}/embedding", (None, None))
+        chooser.notes.append(
+            f"encoder: {path} is an embedding of {len(table)} numbers: tokens are one-hot vectors"
+            f" of {len(table)} features, 1 at the number"
+        )
+        return Affine(np.ascontiguousarray(table.T), np.zeros(table.shape[1]))
+    _check_map(parameters, located, path, "encoder")
+    return affine(parameters, path, None, None, flax=True)
+
+
+def _decoder(
+    parameters: Parameters, located: Located, chooser: Chooser, width: int
+) -> Affine | None:
+    said = chooser.options.decoder
+    if said == NO_MAP:
+        return None
+    path = PARAMETERS + map_name(located.arrays, located, said, "decoder")
+    if (
+        said is None
+        and f"{path}/layer1/kernel" in parameters
+        and f"{path}/kernel" not in parameters
+    ):
+        raise CheckpointError(
+            parameters.where,
+            f"has two layers in {path}, as lindermanlab/S5's retrieval models do, which compare two"
+            " sequences: a network of one sequence is no such model",
+            "Take a model of one sequence",
+        )
+    _check_map(parameters, located, path, "decoder")
+    return affine(parameters, path, None, width, flax=True)
+
+
+def _check_map(parameters: Parameters, located: Located, path: str, option: str) -> None:
+    """Ask for the name of a map that is not there, and say which there are."""
+    if f"{path}/kernel" in parameters:
+        return
+    blocks = f"{PARAMETERS}{located.stack}layers_"
+    maps = [
+        f"{name.removeprefix(PARAMETERS).removesuffix('/kernel')} {array.shape[0]} to"
+        f" {array.shape[1]}"
+        for name, array in located.arrays.items()
+        if name.endswith("/kernel") and array.ndim == 2 and not name.startswith(blocks)
+    ]
+    raise CheckpointError(
+        parameters.where,
+        f"has no parameter '{path}/kernel'; maps beside the blocks are {listed(maps)}",
+        f"Name the {option} with the option {option}, or say {NO_MAP}. What stands between maps and"
+        " blocks besides, such as another non-linearity, is not known from a file",
+    )
 
 
 def _of_the_model(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -103,28 +177,9 @@ def _of_the_model(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def _rooted(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return arrays with ``params/`` on top."""
-    tops = {
-        top
-        for path in arrays
-        if PARAMETERS in path and "opt_state/" not in (top := path.split(PARAMETERS)[0])
-    }
-    if not tops:
-        return {
-            path if path.startswith(STATISTICS) else PARAMETERS + path: array
-            for path, array in arrays.items()
-        }
-    top = min(tops)
-    return {path.removeprefix(top): array for path, array in arrays.items() if path.startswith(top)}
-
-
-def _count_blocks(where: str, arrays: Mapping) -> int:
-    numbers = {
-        int(match[1])
-        for path in arrays
-        if (match := re.match(r"params/encoder/layers_(\d+)/", path))
-    }
+def _count_blocks(where: str, arrays: Mapping, stack: str) -> int:
+    pattern = re.compile(rf"{PARAMETERS}{re.escape(stack)}layers_(\d{{1,9}})/")
+    numbers = {int(match[1]) for path in arrays if (match := pattern.match(path))}
     if not numbers or numbers != set(range(len(numbers))):
         raise CheckpointError(
             where, f"has blocks {sorted(numbers)}, not 0 to n - 1", "Save it again"
@@ -132,11 +187,12 @@ def _count_blocks(where: str, arrays: Mapping) -> int:
     return len(numbers)
 
 
-def _check_statistics(parameters: Parameters, chooser: Chooser, count: int, intel: bool) -> None:
+def _check_statistics(
+    parameters: Parameters, chooser: Chooser, paths: list[str], intel: bool
+) -> None:
     """Refuse a lack of batch norm statistics, or note that it is taken for layer norm."""
-    present = sum(
-        f"batch_stats/encoder/layers_{index}/norm/mean" in parameters for index in range(count)
-    )
+    count = len(paths)
+    present = sum(f"{STATISTICS}{path}/norm/mean" in parameters for path in paths)
     if present == count:
         return
     if intel or present:
@@ -219,12 +275,9 @@ def _sparsities(
 # --- the parts -----------------------------------------------------------------------------------
 
 
-def _is_rectified(parameters: Parameters, chooser: Chooser, count: int) -> bool:
+def _is_rectified(parameters: Parameters, chooser: Chooser, blocks: list[str]) -> bool:
     """Find out whether a ReLU stands before every block, by the means that batch norm saw."""
-    means = [
-        parameters.real(f"batch_stats/encoder/layers_{index}/norm/mean", (None,))
-        for index in range(count)
-    ]
+    means = [parameters.real(f"{STATISTICS}{block}/norm/mean", (None,)) for block in blocks]
     lowest, highest = min(map(np.min, means)), max(map(np.max, means))
     # A tenth leaves room for rounding; GELU gives about as much below zero as above.
     if lowest > -0.1 * highest:
@@ -241,9 +294,14 @@ def _readout(chooser: Chooser, intel: bool) -> Readout:
 
 
 def _blocks(
-    parameters: Parameters, chooser: Chooser, count: int, width: int, rectified: bool, ssm: str
+    parameters: Parameters,
+    chooser: Chooser,
+    blocks: list[str],
+    width: int,
+    rectified: bool,
+    ssm: str,
 ) -> tuple[S5Block, ...]:
-    paths = [f"params/encoder/layers_{index}" for index in range(count)]
+    paths = [PARAMETERS + block for block in blocks]
     default = "both code bases use it unless told otherwise"
     discretization = chooser.choose("discretization", Discretization.ZERO_ORDER_HOLD, default)
     symmetric = _is_symmetric(parameters, chooser, [f"{path}/{ssm}" for path in paths])
@@ -251,11 +309,14 @@ def _blocks(
     activation = _activation(chooser, rectified, ssm == "mixer")
     glu = _glu_variant(parameters, chooser, paths[0])
     prenorm = chooser.choose("prenorm", True, default)
+    rescale = chooser.step_rescale("1 is the default of both code bases")
     square = partial(affine, parameters, outputs=width, inputs=width, flax=True)
     return tuple(
         S5Block(
-            norm=_norm(parameters, f"encoder/layers_{index}/norm", width),
-            ssm=_state_space(parameters, f"{path}/{ssm}", width, discretization, symmetric, clip),
+            norm=_norm(parameters, f"{block}/norm", width),
+            ssm=_state_space(
+                parameters, f"{path}/{ssm}", width, discretization, symmetric, clip, rescale
+            ),
             activation=activation,
             glu=glu,
             value=square(f"{path}/out1") if glu is GluVariant.FULL else None,
@@ -263,7 +324,7 @@ def _blocks(
             prenorm=prenorm,
             rectified=rectified,
         )
-        for index, path in enumerate(paths)
+        for block, path in zip(blocks, paths, strict=True)
     )
 
 
@@ -320,14 +381,15 @@ def _state_space(
     discretization: Discretization,
     symmetric: bool,
     clip: bool,
+    rescale: float,
 ) -> StateSpaceModel:
     real = parameters.real(f"{path}/Lambda_re", (None,))
     states = len(real)
     eigenvalues = real + 1j * parameters.real(f"{path}/Lambda_im", (states,))
-    log_step = parameters.real(f"{path}/log_step", (states, 1))[:, 0]
+    step = time_step(parameters.real(f"{path}/log_step", (states, 1))[:, 0], rescale)
     outputs = _output_matrices(parameters, path, width, states)
     return trained_state_space(
-        parameters, f"{path}/", eigenvalues, log_step, outputs, discretization, symmetric, clip
+        parameters, f"{path}/", eigenvalues, step, outputs, discretization, symmetric, clip
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +62,10 @@ def _looks_loadable(path: Path) -> bool:
     """Tell by names alone whether something in a directory may be what the user meant."""
     if path.is_dir():
         return any(known.sniff(path, b"") for known in formats.FORMATS)
-    return any(path.suffix in known.suffixes for known in formats.FORMATS)
+    if any(path.suffix in known.suffixes for known in formats.FORMATS):
+        return True
+    # Flax's older files have no suffix.
+    return re.fullmatch(r"checkpoint_\d+", path.name) is not None
 
 
 def _limitations(model: S5Model) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from s5_to_loihi.checkpoints.training_arguments import (
     known_options,
     read_arguments,
 )
+from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.float_model import S5Model
 
@@ -59,6 +61,21 @@ class Convention(NamedTuple):
 CONVENTIONS = (
     Convention("Flax parameters", flax_model.is_tree, flax_model.to_model),
     Convention("s5-pytorch state_dict", s5_pytorch.is_state_dict, s5_pytorch.to_model),
+)
+
+
+#: Other projects' models, which look alike and compute something else.
+_OTHERS = (
+    (
+        re.compile(r"SequenceLayer_\d+/S5SSM_\d+/"),
+        "is a model of event-ssm, whose time steps depend on when events come: a network for"
+        " Loihi 2 has one step a token",
+    ),
+    (
+        re.compile(r"(^|/)Lambda_(re|im)$"),
+        "holds state-space models of S5, but not in layers_N/seq (lindermanlab/S5) or"
+        " layers_N/mixer (IntelLabs/SparseRNNs)",
+    ),
 )
 
 
@@ -107,6 +124,10 @@ def load_arrays(
     """
     convention = next((known for known in CONVENTIONS if known.follows(arrays)), None)
     if convention is None:
+        for name in arrays:
+            if other := next((what for pattern, what in _OTHERS if pattern.search(name)), None):
+                raise CheckpointError(str(path), f"{other} ({name})", "Train one of the models that"
+                                      " docs/checkpoints.md lists")  # fmt: skip
         first = ", ".join(sorted(arrays)[:3]) or "none"
         what = f"holds arrays that are not those of a known S5 model (first: {first})"
         raise UnknownNames(str(path), what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any
@@ -26,6 +27,11 @@ class LoadOptions:
         readout: what the output stands for.
         clip_eigenvalues: whether real parts above -1e-4 are set to it, as in training.
         pruning_sparsity: total sparsity of the magnitude pruning to apply again, 0 for none.
+        step_rescale: what trained time steps are multiplied by, for data of another rate than that
+            of training: ``step_rescale`` of lindermanlab/S5, ``step_scale`` of s5-pytorch.
+        select: which of several models in a file: what names of its arrays begin with.
+        encoder: what the map before the blocks is called in the file, or ``none``.
+        decoder: what the map after the blocks is called in the file, or ``none``.
     """
 
     discretization: Discretization | None = None
@@ -37,6 +43,10 @@ class LoadOptions:
     readout: Readout | None = None
     clip_eigenvalues: bool | None = None
     pruning_sparsity: float | None = None
+    step_rescale: float | None = None
+    select: str | None = None
+    encoder: str | None = None
+    decoder: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return what was said, as JSON can say it."""
@@ -60,6 +70,9 @@ class LoadOptions:
                     "Leave the option out",
                 )
 
+
+#: What the options ``encoder`` and ``decoder`` say of a model that has no such map.
+NO_MAP = "none"
 
 #: Nothing said: what a checkpoint is, is found out.
 AS_IT_IS = LoadOptions()
@@ -92,9 +105,22 @@ class Chooser:
         self.notes.append(f"{name}: guessed {shown(guess)} because {reason} (option {name})")
         return guess
 
+    def step_rescale(self, reason: str) -> float:
+        """Return what time steps are multiplied by: 1 if nobody says, for the ``reason``.
+
+        Raises:
+            CheckpointError: no positive number.
+        """
+        factor = self.choose("step_rescale", 1.0, f"no file says it, and {reason}")
+        if not 0 < factor < math.inf:
+            raise CheckpointError("option step_rescale", f"is {factor} (any above 0 is allowed)")
+        return float(factor)
+
 
 def shown(value: object) -> str:
     """Return the text of an option's value."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
     return str(value.value if isinstance(value, Enum) else value)

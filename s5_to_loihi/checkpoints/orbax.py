@@ -10,23 +10,48 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from s5_to_loihi.checkpoints import flax_model
 from s5_to_loihi.checkpoints.containers import LARGEST_BYTES, MOST_ARRAYS
+from s5_to_loihi.checkpoints.flax_places import SPARSITIES
 from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, load_arrays
 from s5_to_loihi.checkpoints.options import LoadOptions
+from s5_to_loihi.checkpoints.which import is_optimizers, listed
 from s5_to_loihi.errors import CheckpointError
 
 DATABASE = "manifest.ocdbt"
-#: What Orbax calls the tree of arrays inside of one step's directory.
-ITEMS = ("state", "default")
+#: What Orbax writes into the directory of a step, with the items in it.
+STEP_FILE = "_CHECKPOINT_METADATA"
 _ARRAY_FILES = {".zarray": "zarr", "zarr.json": "zarr3"}
+_STEP = re.compile(r"(?:(?:checkpoint|ckpt|step|epoch|iteration|iter)s?[_-]?)?(\d{1,18})", re.I)
+#: Of a manager with another prefix of its own; it counts for directories with a ``STEP_FILE`` only.
+_PREFIXED_STEP = re.compile(r".*\D(\d{1,18})", re.DOTALL)
+_UNFINISHED = ".orbax-checkpoint-tmp"
 _SAVE_AGAIN = "Copy the whole directory again; Orbax writes it in one piece"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the arrays of one step lie.
+
+    Attributes:
+        directory: of the step, or of the arrays if they are in no item.
+        items: name of an item -> directory of its arrays; the only one of no name may be
+            ``directory`` itself.
+        asked: the item that the user gave, of which others are only a complement; or None.
+        notes: which step was chosen, of which.
+    """
+
+    directory: Path
+    items: Mapping[str, Path]
+    asked: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def sniff(path: Path, start: bytes) -> bool:
@@ -39,60 +64,147 @@ def load(path: Path, options: LoadOptions) -> LoadedCheckpoint:
     found = find(path)
     if found is None:
         raise CheckpointError(str(path), "holds no Orbax checkpoint")
-    wanted = (flax_model.PARAMETERS, flax_model.STATISTICS, flax_model.SPARSITIES)
-    # Optimizer states are the larger part; a tree without "params" on top is one of parameters.
-    arrays = read(found, lambda name: name.startswith(wanted)) or read(
-        found, lambda name: not name.startswith("opt_state/")
-    )
+    arrays, used = _join(found)
+    used = used or dict(found.items)
     # Up to the run's directory, which holds the arguments, and no further.
-    levels = [found, *found.parents][: len(found.parts) - len(path.parts) + 1]
-    notes = [] if found == path else [f"directory: {found.relative_to(path)}, the newest"]
-    files = tuple(sorted(file for file in found.rglob("*") if file.is_file()))
-    return load_arrays(path, _run_name(found), arrays, files, options, "Orbax, ", levels, notes)
+    deepest = next(iter(used.values())) if len(used) == 1 else found.directory
+    levels = [deepest, *deepest.parents][: max(1, len(deepest.parts) - len(path.parts) + 1)]
+    notes = list(found.notes)
+    if len(used) > 1:
+        notes.append(f"items: joined {listed(sorted(used))}")
+    files = sorted(file for item in used.values() for file in item.rglob("*") if file.is_file())
+    name = _run_name(found)
+    return load_arrays(path, name, arrays, tuple(files), options, "Orbax, ", levels, notes)
 
 
-def _run_name(directory: Path) -> str:
-    """Return the name of the run that a directory of arrays belongs to."""
-    directory = directory.resolve()
-    while directory.name in ITEMS or directory.name.isdigit():
-        directory = directory.parent
-    return directory.name
+def _join(found: Found) -> tuple[dict[str, np.ndarray], dict[str, Path]]:
+    """Read the items of a step: arrays, each named after its item first; and which have any."""
+    if found.asked is None:
+        return _read_items(found.items, _is_wanted)
+    others = dict(found.items)
+    arrays, used = _read_items({found.asked: others.pop(found.asked)}, _is_wanted)
+    if not any(name.endswith("/norm/mean") for name in arrays):
+        # Parameters without the statistics of batch norm: an item of its own may hold them.
+        more, beside = _read_items(others, _is_statistic)
+        arrays, used = arrays | more, used | beside
+    return arrays, used
 
 
-def find(path: Path, levels: int = 2) -> Path | None:
-    """Find the directory of arrays, from any level of a checkpoint.
+def _read_items(
+    items: Mapping[str, Path], wanted: Callable[[str], bool]
+) -> tuple[dict[str, np.ndarray], dict[str, Path]]:
+    joined: dict[str, np.ndarray] = {}
+    used: dict[str, Path] = {}
+    for item, directory in items.items():
+        start = f"{item}/" if item else ""
+        arrays = read(directory, partial(_below, wanted, start))
+        if arrays:
+            joined |= {start + name: array for name, array in arrays.items()}
+            used[item] = directory
+    return joined, used
+
+
+def _below(wanted: Callable[[str], bool], start: str, name: str) -> bool:
+    return wanted(start + name)
+
+
+def _is_wanted(name: str) -> bool:
+    """Tell whether an array is no optimizer's: those are the larger part of a checkpoint."""
+    return SPARSITIES in name or not is_optimizers(name)
+
+
+def _is_statistic(name: str) -> bool:
+    return _is_wanted(name) and name.endswith(("/norm/mean", "/norm/var"))
+
+
+def _run_name(found: Found) -> str:
+    """Return the name of the run of a step; of arrays in no step, of their directory."""
+    step = found.directory.resolve()
+    if found.asked is not None:
+        step = step.parent
+    while step.name.isdigit() or ("" not in found.items and _is_step(step)):
+        step = step.parent
+    return step.name
+
+
+def find(path: Path) -> Found | None:
+    """Find the arrays of one step, from any level of a checkpoint.
 
     Args:
         path: the directory of a run (with one directory a step, of which the newest is taken), of a
-            step, or of the arrays themselves.
-        levels: how far down to look; more than a checkpoint has could be a loop of links.
+            step, of an item of a step, or of arrays.
 
     Returns:
-        The directory of arrays; None if there is no Orbax checkpoint.
+        None if there is no Orbax checkpoint.
     """
-    if (path / DATABASE).is_file() or next(path.glob("*/.zarray"), None):
-        return path
-    if not levels:
-        return None
-    for item in ITEMS:
-        if (path / item).is_dir() and (found := find(path / item, levels - 1)):
-            return found
-    steps = {
-        int(match[1]): child
-        for child in path.iterdir()
-        if child.is_dir() and (match := re.fullmatch(r"(?:checkpoint_)?(\d{1,18})", child.name))
-    }
+    if _is_tree(path):
+        item = path.resolve()
+        if (item.parent / STEP_FILE).is_file() or _STEP.fullmatch(item.parent.name):
+            return Found(path, _items(item.parent) | {item.name: path}, item.name)
+        return Found(path, {"": path})
+    steps = {} if (path / STEP_FILE).is_file() else _steps(path)
+    items = {name: item for name, item in _items(path).items() if item not in steps.values()}
+    empty: list[str] = []
     for number in sorted(steps, reverse=True):
-        if found := find(steps[number], levels - 1):
-            return found
-    return None
+        step = steps[number]
+        found = Found(step, {"": step}) if _is_tree(step) else Found(step, _items(step))
+        if not found.items:
+            empty.append(step.name)
+            continue
+        others = [steps[other].name for other in sorted(steps, reverse=True) if other != number]
+        others = [name for name in (*others, *items) if name not in empty]
+        place = step if len(found.items) > 1 else next(iter(found.items.values()))
+        note = f"directory: {place.relative_to(path)}, the newest"
+        if others:
+            note += f"; there are also {listed(others)} (give the directory of one to take it)"
+        if empty:
+            note += f"; {listed(empty)} without arrays"
+        return replace(found, notes=(note,))
+    return Found(path, items) if items else None
+
+
+def _is_tree(path: Path) -> bool:
+    """Tell whether a directory holds arrays itself: in a database, or a directory each."""
+    if (path / DATABASE).is_file():
+        return True
+    return any(next(path.glob(f"*/{file}"), None) for file in _ARRAY_FILES)
+
+
+def _items(path: Path) -> dict[str, Path]:
+    """Return the items of a step that hold arrays."""
+    return {child.name: child for child in _directories(path) if _is_tree(child)}
+
+
+def _steps(path: Path) -> dict[int, Path]:
+    """Return the directories of steps below that of a run, by their numbers."""
+    steps = {}
+    for child in _directories(path):
+        if (number := _step_number(child)) is not None:
+            steps[number] = child
+    return steps
+
+
+def _step_number(path: Path) -> int | None:
+    match = _STEP.fullmatch(path.name)
+    if not match and (path / STEP_FILE).is_file():
+        match = _PREFIXED_STEP.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def _is_step(path: Path) -> bool:
+    return _step_number(path) is not None
+
+
+def _directories(path: Path) -> list[Path]:
+    return sorted(child for child in path.iterdir()
+                  if _UNFINISHED not in child.name and child.is_dir())  # fmt: skip
 
 
 def read(directory: Path, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
     """Read arrays.
 
     Args:
-        directory: from ``find``.
+        directory: of an item, from ``find``.
         wanted: tells by name, as in ``params/encoder/encoder/kernel``, whether to read an array.
 
     Returns:

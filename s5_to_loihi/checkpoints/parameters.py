@@ -218,11 +218,17 @@ def output_matrices(
     return c[:, :states], c[:, states:] if bidirectional else None
 
 
+def time_step(logarithm: np.ndarray, rescale: float) -> np.ndarray:
+    """Return time steps of any shape: the trained ones, times what sets another rate of tokens."""
+    with np.errstate(over="ignore"):
+        return rescale * np.exp(logarithm)
+
+
 def trained_state_space(
     parameters: Parameters,
     prefix: str,
     eigenvalues: np.ndarray,
-    log_step: np.ndarray,
+    step: np.ndarray,
     outputs: tuple[np.ndarray, np.ndarray | None],
     discretization: Discretization,
     conjugate_symmetric: bool,
@@ -234,7 +240,7 @@ def trained_state_space(
         parameters: where from.
         prefix: of the names ``B`` (P, H) and ``D`` (H,), with what separates them.
         eigenvalues: (P,) complex.
-        log_step: (P,) the logarithm of the time step.
+        step: (P,) from ``time_step``.
         outputs: from ``output_matrices``.
         discretization, conjugate_symmetric: as in ``StateSpaceModel``.
         clip: whether the eigenvalues are clipped, as in training.
@@ -243,8 +249,6 @@ def trained_state_space(
         CheckpointError: missing, of another shape, or not stable.
     """
     c, backward = outputs
-    with np.errstate(over="ignore"):
-        step = np.exp(log_step)
     ssm = StateSpaceModel(
         eigenvalues=clipped(eigenvalues) if clip else eigenvalues,
         step=step,

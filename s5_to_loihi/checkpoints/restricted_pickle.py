@@ -550,6 +550,11 @@ _CLASSES: _Callables = {
     "sparseRNNs.fxparray.ComplexFxpArray": (lambda: _Unfinished(_complex_fxp_array), 0),
 }
 
+#: What scalars of numpy are made with, which training programs keep beside tensors.
+NUMPY_SCALARS: _Callables = {
+    name: _FUNCTIONS[name] for name in ("numpy.core.multiarray.scalar", "numpy.dtype")
+}
+
 #: The pickles of IntelLabs/SparseRNNs: numpy and jax arrays, and its fixed-point arrays.
 INTEL = Dialect(
     headers=(b"\x80\x04", b"\x80\x05"),

@@ -24,7 +24,14 @@ from s5_to_loihi.checkpoints.containers import (
     flat,
     refusing_damage,
 )
-from s5_to_loihi.checkpoints.restricted_pickle import Dialect, Part, Refused, Source, run
+from s5_to_loihi.checkpoints.restricted_pickle import (
+    NUMPY_SCALARS,
+    Dialect,
+    Part,
+    Refused,
+    Source,
+    run,
+)
 from s5_to_loihi.errors import CheckpointError
 
 _STORAGES = {
@@ -40,8 +47,20 @@ _STORAGES = {
     "torch.ByteStorage": "<u1",
     "torch.BoolStorage": "|b1",
 }
-#: Under which training programs keep the parameters beside the optimizer's state.
-_PARAMETERS = ("state_dict", "model_state_dict", "model")
+#: What training programs (PyTorch Lightning among them) keep settings in beside the parameters:
+#: their names stand for empty dictionaries, or for nothing, and no such object is made.
+_SETTINGS = (
+    "argparse.Namespace",
+    "lightning.fabric.utilities.data.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+)
+_NOTHING = (
+    *(f"pathlib.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath")),
+    *("pathlib._local.PosixPath", "pathlib._local.WindowsPath"),
+    *("torch.Size", "torch.device", "__builtin__.set", "datetime.datetime", "datetime.timedelta"),
+)
+_FACTORIES = tuple(f"__builtin__.{name}" for name in ("int", "float", "list", "dict"))
 _DO = "Nothing of it was run. Save the parameters only: torch.save(model.state_dict(), PATH)"
 
 
@@ -71,12 +90,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Read the tensors of a ``.pt`` file.
 
     Args:
-        path: the file, with a ``state_dict``, or a dictionary that has it as ``state_dict``,
-            ``model_state_dict`` or ``model``; the rest of that dictionary is left out.
+        path: the file, with a ``state_dict`` or a dictionary that has some beside other things.
 
     Returns:
-        Name -> array; names of nested dictionaries are joined with dots. Numbers and texts beside
-        the tensors are left out.
+        Name -> array; keys of nested dictionaries are joined with slashes. Numbers, texts, lists
+        and settings beside the tensors are left out.
 
     Raises:
         CheckpointError: damaged, too large, or anything but tensors in dictionaries, such as a
@@ -94,9 +112,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
             tree = _read_archive(path, archive)
         except Refused as refusal:
             raise CheckpointError(str(path), refusal.args[0], _DO) from None
-    if isinstance(tree, dict):
-        tree = next((tree[key] for key in _PARAMETERS if isinstance(tree.get(key), dict)), tree)
-    tensors = dict(flat(tree, "."))
+    tensors = dict(flat(tree, "/"))
     if not tensors:
         raise CheckpointError(str(path), "holds no tensors", "Save model.state_dict()")
     return tensors
@@ -150,11 +166,22 @@ def _dialect(read_storage: Callable[[str], bytes]) -> Dialect:
             "collections.OrderedDict": (dict, 0),
             "torch._utils._rebuild_tensor_v2": (_tensor, None),
             "torch._utils._rebuild_parameter": (lambda tensor, *_: tensor, 3),
+            "collections.defaultdict": (lambda *_: {}, None),
+            # How protocol 2 writes bytes.
+            "_codecs.encode": (_encoded, 2),
+            **dict.fromkeys(_NOTHING, (lambda *_: None, None)),
+            **NUMPY_SCALARS,
         },
-        classes={},
-        names=frozenset(_STORAGES),
+        classes=dict.fromkeys(_SETTINGS, (dict, 0)),
+        names=frozenset((*_STORAGES, *_FACTORIES)),
         persistent=storage,
     )
+
+
+def _encoded(text: object, encoding: object) -> bytes:
+    if not isinstance(text, str) or encoding != "latin1":
+        raise Refused("bytes are not written as protocol 2 writes them")
+    return text.encode("latin1")
 
 
 def _tensor(*parts: Any) -> np.ndarray:

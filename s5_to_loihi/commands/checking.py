@@ -1,4 +1,4 @@
-"""``verify`` and ``inspect``: what a bundle holds, and whether its integers are right."""
+"""``verify``: whether the integers of a bundle are right."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ from pathlib import Path
 from rich.text import Text
 from typer import Argument, Option
 
-from s5_to_loihi import bundle, inspection, verification
+from s5_to_loihi import bundle, verification
 from s5_to_loihi.backends.dispatch import ONE_MODE, WITHOUT_BOARD, Backend
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import TOKEN_VALUE, Vectors
-from s5_to_loihi.commands import console
-from s5_to_loihi.compiler import compile_export
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError, LavaError, VerificationError
-from s5_to_loihi.files.writing import check_target
-from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.lava_runtime import shim as lava_shim
-from s5_to_loihi.network.network import Readout
-from s5_to_loihi.network.text import to_text
-from s5_to_loihi.reports import network_tables
 from s5_to_loihi.reports.run_tables import run_table, tensor_table
 from s5_to_loihi.simulators.interpreter import Mode
 
@@ -47,7 +41,7 @@ class ModeChoice(str, Enum):
 
 def verify(
     path: Path = Argument(..., metavar="BUNDLE", help="The bundle to verify."),
-    backend: console.BackendsOption = None,
+    backend: choices.BackendsOption = None,
     mode: ModeChoice = Option(ModeChoice.BOTH, help="How tokens follow one another."),
     tokens: int | None = Option(
         None,
@@ -55,8 +49,8 @@ def verify(
         help="Tokens to run. Default: all, and for 'lava' (slow: one process a group and"
         f" synapses) the first {FINE_GRAINED_TOKENS} of the first sequence.",
     ),
-    timeout: console.TimeoutOption = None,
-    as_json: console.JsonOption = False,
+    timeout: choices.TimeoutOption = None,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Run the recorded vectors and compare every integer.
 
@@ -97,64 +91,6 @@ def _show_runs(opened: Bundle, results: Sequence[verification.RunResult]) -> Non
             Text.assemble(("Changed since it was written:", "bold red"), " ", name)
         )
     console.show(tensor_table(results), run_table(results))
-
-
-def inspect(
-    path: Path = Argument(..., metavar="EXPORT|BUNDLE", help="An export directory or a bundle."),
-    drawing: Path | None = Option(
-        None, help="Draw the network into this file (.svg, .png or .pdf)."
-    ),
-    text: bool = Option(False, "--text", help="Print the network's text form."),
-    glu: console.GluOption = None,
-    conjugate_symmetry: console.SymmetryOption = None,
-    readout: console.ReadoutOption = Readout.EACH_TOKEN,
-    sequence_length: console.LengthOption = None,
-    as_json: console.JsonOption = False,
-) -> None:
-    """Show what is inside: tensors, densities, ranges used, saturated, zero and dead neurons.
-
-    The options on what an export does not say (--glu ...) are used for exports only.
-    """
-    check_target(drawing, (".svg", ".png", ".pdf"))
-    if (path / bundle.MANIFEST).exists():
-        opened = bundle.read(path)
-    else:
-        options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
-        with console.spinner("Reading the export"):
-            opened = compile_export(path, options)
-    network = opened.network
-    found: dict[str, Sequence] = {
-        "weights": inspection.weights(network),
-        "constants": inspection.constants(network),
-        "ports": inspection.ports(network),
-        "values": (),
-    }
-    over = ""
-    if opened.vectors is not None:
-        shown = opened.vectors.first(verification.CHUNK)
-        found["values"] = inspection.values(network, shown.tokens)
-        over = f"{shown.tokens.shape[1]} x {shown.tokens.shape[0]} tokens"
-    if drawing is not None:
-        from s5_to_loihi.reports.drawing import draw_network
-
-        draw_network(network, drawing)
-    if as_json:
-        console.print_json(
-            {"network": to_text(network).splitlines(), "notes": opened.notes, **found}
-        )
-        return
-    console.say_notes(opened.notes)
-    if text:
-        console.say_whole(to_text(network))
-    console.show(
-        network_tables.network_table(network),
-        network_tables.weight_table(found["weights"]),
-        network_tables.constant_table(found["constants"]),
-        network_tables.port_table(found["ports"]),
-    )
-    if found["values"]:
-        console.show(network_tables.value_table(found["values"], over))
-    console.say_wrote(drawing)
 
 
 def _available_backends() -> list[Backend]:

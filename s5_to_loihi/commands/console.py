@@ -1,17 +1,15 @@
-"""What all commands print with, and the options that several share."""
+"""What all commands print with."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,86 +21,40 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
-from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.float_model import GluVariant
-from s5_to_loihi.loihi2.facts import LISTED
-from s5_to_loihi.network.network import Network, Readout
-from s5_to_loihi.reports.table import Table
+from s5_to_loihi.commands.settings import settings
+from s5_to_loihi.errors import printable
+from s5_to_loihi.reports.summary import Summary
 from s5_to_loihi.reports.terminal import rendered
-from s5_to_loihi.simulators import fast
-from s5_to_loihi.simulators.interpreter import Mode
-from s5_to_loihi.tasks import engine
 
-#: A file or a pipe has no width of its own; tables need about this much. Names come from files of
-#: users: brackets in them are no markup.
-stdout = Console(width=None if sys.stdout.isatty() else 100, markup=False)
+if TYPE_CHECKING:
+    from s5_to_loihi.backends.dispatch import Backend
+    from s5_to_loihi.network.network import Network
+    from s5_to_loihi.reports.table import Table
+    from s5_to_loihi.tasks import engine
+
+
+class PlainConsole(Console):
+    """A console for texts that others wrote: nothing in them is markup, or steers the terminal."""
+
+    def __init__(self, **options):
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render(self, *arguments, **options) -> Iterator[Segment]:
+        """Yield what a renderable consists of, with its texts made printable."""
+        for segment in super().render(*arguments, **options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
+
+stdout = PlainConsole()
 #: Progress bars, notes and errors go where they do not disturb output that a program reads.
-stderr = Console(stderr=True, markup=False)
+stderr = PlainConsole(stderr=True)
 #: What work that takes long tells how far it is: (done, total).
 Advance = Callable[[int, int], None]
-
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")]
-JobsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        "-j",
-        min=1,
-        max=1024,
-        help="Processes, one thread each. Default: as many as processors.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-GluOption = Annotated[
-    GluVariant | None,
-    typer.Option(
-        metavar="KIND",
-        help="half1, half2, full or none; found out or guessed (and said) if not given.",
-    ),
-]
-SymmetryOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--symmetric/--not-symmetric",
-        help="Whether the other half of the conjugate state pairs is implied.",
-    ),
-]
-ReadoutOption = Annotated[
-    Readout,
-    typer.Option(
-        help="each_token: regression; last, mean: classification (last token, mean over tokens)."
-    ),
-]
-LengthOption = Annotated[
-    int | None,
-    typer.Option("--length", metavar="N", min=1, help="Tokens a sequence, for --readout mean."),
-]
-BackendsOption = Annotated[
-    list[Backend] | None,
-    typer.Option(
-        "--backend",
-        "-b",
-        help="What to run on; may be repeated. Default: all there is but the board.",
-    ),
-]
-ModeOption = Annotated[Mode, typer.Option(help="How tokens follow one another.")]
-TimeoutOption = Annotated[
-    float | None, typer.Option(min=1, help="Seconds that one Lava run may take in all.")
-]
-SystemOption = Annotated[
-    str | None,
-    typer.Option(
-        help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: that of the"
-        " bundle's mapping, or the smallest that the network fits."
-    ),
-]
-MeasuredOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="RESULT.json", help="What a board run measured of this bundle: shown beside it."
-    ),
-]
 
 
 def network_name(path: Path) -> str:
@@ -112,6 +64,9 @@ def network_name(path: Path) -> str:
 
 def announce_compilation(network: Network, backends: Collection[Backend]) -> None:
     """Say why the first run on the fast simulator takes seconds."""
+    from s5_to_loihi.backends.dispatch import Backend
+    from s5_to_loihi.simulators import fast
+
     if {Backend.FAST, Backend.LAVA_FUSED} & set(backends) and not fast.is_cached(network):
         stderr.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 
@@ -201,21 +156,68 @@ def batch_progress(
         yield update
 
 
-def show(*tables: Table) -> None:
+def width(console: Console = stdout) -> int | None:
+    """Return the columns of a terminal; a file or a pipe has no such limit."""
+    return console.width if console.is_terminal else None
+
+
+def _silent() -> bool:
+    return settings.quiet or settings.json
+
+
+def show(*tables: Table, narrow: bool = True) -> None:
     """Print tables."""
+    if _silent():
+        return
     for table in tables:
-        stdout.print(rendered(table))
+        stdout.print(rendered(table, width(), narrow), soft_wrap=True)
+
+
+def summarise(
+    summary: Summary, details: Iterable[Table] = (), whole: bool = False, text: str = ""
+) -> None:
+    """Print what a command found out.
+
+    With --quiet or --json only warnings are printed, on stderr.
+
+    Args:
+        summary: first and last of all.
+        details: tables that say more.
+        whole: whether to print them.
+        text: what was asked for by name, printed before them.
+    """
+    if _silent():
+        for warning in summary.warnings:
+            warn(warning)
+        return
+    details = tuple(details)
+    for line in summary.head(width(), whole):
+        stdout.print(line, soft_wrap=True)
+    if text:
+        stdout.print(f"\n{text}", highlight=False, soft_wrap=True)
+    if whole:
+        show(*details)
+        stdout.print()
+    for line in summary.foot(bool(details) and not whole):
+        stdout.print(line, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    stderr.print(f"Warning: {text}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def say(*lines: str, style: str | None = None) -> None:
     """Print lines; numbers and names in them are not coloured."""
-    for line in lines:
-        stdout.print(line, highlight=False, style=style)
+    if not _silent():
+        for line in lines:
+            stdout.print(line, highlight=False, style=style, soft_wrap=not stdout.is_terminal)
 
 
 def say_whole(text: str) -> None:
     """Print what somebody may want to copy: it is not broken where the terminal ends."""
-    stdout.print(text, highlight=False, soft_wrap=True)
+    if not _silent():
+        stdout.print(text, highlight=False, soft_wrap=True)
 
 
 def say_notes(notes: Iterable[str]) -> None:

@@ -35,7 +35,7 @@ from s5_to_loihi.reports.network_tables import network_table
 from s5_to_loihi.reports.numbers import with_range
 from s5_to_loihi.reports.quantization_tables import (
     decibels,
-    quantization_summary,
+    quantization_facts,
     quantization_table,
 )
 from s5_to_loihi.reports.ranges import draw_ranges
@@ -123,7 +123,8 @@ def _quantize() -> Quantization:
     console.say_notes(made.bundle.notes)
     console.show(network_table(made.bundle.network), quantization_table(made.report))
     console.stdout.print()
-    console.say(quantization_summary(made.report))
+    for label, text in quantization_facts(made.report):
+        console.say(f"{label}: {text}")
     return made
 
 

@@ -11,7 +11,7 @@ from typer import Argument, Option
 from s5_to_loihi import audio, bundle
 from s5_to_loihi.audio import Audio
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.denoising import Denoised, read_pair
@@ -55,12 +55,12 @@ def denoise(
     backend: Backend = Option(
         Backend.FAST, "--backend", "-b", help="What to run it on; all give the same integers."
     ),
-    mode: console.ModeOption = Mode.PIPELINED,
+    mode: choices.ModeOption = Mode.PIPELINED,
     clean: Path | None = Option(None, help="The clean recording, to measure SI-SNR with."),
     picture: Path | None = Option(
         None, help="Draw the spectrograms into this file (.png or .svg)."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Denoise a recording, or all of a folder, with a compiled network.
 

@@ -10,15 +10,15 @@ from rich.progress import SpinnerColumn
 from typer import Option
 
 from s5_to_loihi import bundle
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.deployment import commands, flow
 from s5_to_loihi.deployment.job import Job, Target, new_name
 from s5_to_loihi.deployment.job import read as read_job
-from s5_to_loihi.deployment.remote import Host, printable
+from s5_to_loihi.deployment.remote import Host
 from s5_to_loihi.deployment.result import FOLDER, OUTPUTS, PROFILE, Result, require_equal
 from s5_to_loihi.deployment.slurm import Placement, Submission
 from s5_to_loihi.deployment.steps import LOG_FILE
-from s5_to_loihi.errors import InputError
+from s5_to_loihi.errors import InputError, printable
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
 from s5_to_loihi.reports.table import Cell, Mark, Table, of_rows
@@ -30,7 +30,7 @@ DIRECTORY = "s5_to_loihi_jobs"
 
 
 def deploy(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     host: str | None = Option(
         None, metavar="USER@HOST", help="Where to submit from, as ssh calls it."
     ),
@@ -72,7 +72,7 @@ def deploy(
     ssh_config: Path | None = Option(
         None, metavar="FILE", help="ssh configuration. Default: your own."
     ),
-    mode: console.ModeOption = Mode.PIPELINED,
+    mode: choices.ModeOption = Mode.PIPELINED,
     fine_grained: bool = Option(
         False, "--fine-grained", help="lava-cpu: a Lava process for each neuron group."
     ),
@@ -98,7 +98,7 @@ def deploy(
     archive_file: Path | None = Option(
         None, "--archive", metavar="FILE.tar.gz", help="Only write the archive."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Run a bundle on a board host over ssh and SLURM, and verify what comes back.
 
@@ -195,7 +195,8 @@ class _Screen:
             self._update(event["doing"], 0, None)
         if "preflight" in event:
             self.preflight = event["preflight"]
-            console.stderr.print(rendered(_preflight_table(self.preflight)))
+            shown = rendered(_preflight_table(self.preflight), console.width(console.stderr))
+            console.stderr.print(shown, soft_wrap=True)
         if "submitted" in event:
             self.submitted = event["submitted"]
             self._print(f"Submitted: {self.submitted}")

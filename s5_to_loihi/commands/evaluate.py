@@ -11,9 +11,10 @@ from typer import Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
+from s5_to_loihi.inputs import Layout
 
 if TYPE_CHECKING:
     from s5_to_loihi.evaluation.neurobench import NeuroBench
@@ -42,7 +43,7 @@ class Denoiser(str, Enum):
 
 
 def evaluate(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     noisy: Path | None = Option(
         None, help="A folder of noisy recordings (.wav).", rich_help_panel=DENOISERS
     ),
@@ -92,6 +93,17 @@ def evaluate(
         help="inputs (tokens, sequences, features) with labels or targets, and lengths.",
         rich_help_panel=ANSWERS,
     ),
+    raw: bool = Option(
+        False,
+        "--raw",
+        help="Integers in inputs are integers of the input format. Default: values, 3 is 3.0.",
+        rich_help_panel=ANSWERS,
+    ),
+    layout: Layout | None = Option(
+        None,
+        help="Which axis of inputs comes first. Default: tokens.",
+        rich_help_panel=ANSWERS,
+    ),
     top_k: int = Option(
         5, "--top-k", min=1, help="Right if among so many.", rich_help_panel=ANSWERS
     ),
@@ -105,11 +117,11 @@ def evaluate(
         metavar="DIRECTORY",
         help="Keep results there: results.json, a picture, what is done so far.",
     ),
-    jobs: console.JobsOption = None,
+    jobs: choices.JobsOption = None,
     retry_failed: bool = Option(
         False, "--retry-failed", help="Compute those measurements again that failed."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Evaluate a network on a test set: a denoiser on pairs of recordings, others on answers.
 
@@ -134,7 +146,7 @@ def evaluate(
         raise InputError("--clean", f"is given with {given[0]}", "It belongs to --noisy")
     if data is not None:
         _refuse_with_data(families, baselines, board, metricsboard, neurobench)
-        _answers(path, data, model, top_k, directory, jobs, as_json)
+        _answers(path, data, (raw, layout), model, top_k, directory, jobs, as_json)
         return
     from s5_to_loihi.evaluation import pairs as pairing
     from s5_to_loihi.evaluation.metrics import PERCEPTUAL
@@ -259,6 +271,7 @@ def _write_metricsboard(evaluated: Evaluated, path: Path, team: str, plan: Plan)
 def _answers(
     path: Path,
     data: Path,
+    meaning: tuple[bool, Layout | None],
     model: Path | None,
     top_k: int,
     directory: Path | None,
@@ -276,7 +289,8 @@ def _answers(
     from s5_to_loihi.tasks.workers import processors
 
     opened = bundle.read(path)
-    answers = labelled.read(data, opened.network)
+    raw, layout = meaning
+    answers = labelled.read(data, opened.network, layout)
     loaded = None if model is None else load(model)
     console.announce_compilation(opened.network, [Backend.FAST])
     with console.progress("Evaluating", "sequences") as advance:
@@ -289,6 +303,7 @@ def _answers(
             top_k=top_k,
             threads=jobs or processors(),
             notes=() if loaded is None else of_another(opened, loaded),
+            raw=raw,
             on_progress=advance,
         )
     written: list[Path | None] = []

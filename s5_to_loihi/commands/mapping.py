@@ -9,13 +9,13 @@ from typer import Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED, Objective
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.loihi2.facts import LISTED, load_system
 
 
 def map_command(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     system: str | None = Option(
         None,
         help=f"One of {', '.join(LISTED)}, or a .yaml file of your own. Default: the smallest"
@@ -40,7 +40,7 @@ def map_command(
         " recorded tokens.",
     ),
     picture: Path | None = Option(None, help="Draw cores and links into this file (.png or .svg)."),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Map a network onto Loihi 2 cores, and write the mapping into the bundle.
 

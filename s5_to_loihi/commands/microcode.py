@@ -8,7 +8,7 @@ from pathlib import Path
 from typer import Argument, Option
 
 from s5_to_loihi import bundle
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime import stock
@@ -18,7 +18,6 @@ from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.programs import NeuronProgram, neuron_programs
 from s5_to_loihi.reports.microcode_tables import program_table, stock_table
-from s5_to_loihi.reports.terminal import rendered
 
 
 def microcode(
@@ -41,7 +40,7 @@ def microcode(
     reset_interval: int = Option(
         1024, min=1, help="Timesteps a sequence, for embedded C: a power of two."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """List what the neurons have to compute, for whoever writes their microcode.
 
@@ -59,7 +58,7 @@ def microcode(
     programs = neuron_programs(network)
     if lowering is Lowering.STOCK:
         lowered = stock.lower(network)
-        (console.stderr if as_json else console.stdout).print(rendered(stock_table(lowered)))
+        console.show(stock_table(lowered))
         exact = {one.group for one in lowered if one.process is not None}
         programs = tuple(one for one in programs if not exact.issuperset(_groups(one)))
     if group is not None:

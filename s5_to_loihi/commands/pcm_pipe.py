@@ -12,14 +12,12 @@ import numpy as np
 
 from s5_to_loihi.audio import MAX_CHANNELS, RATE
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.riff import EXTENSIBLE, FLOAT, LEAST_UNKNOWN, PCM
 
-#: What sox and ffmpeg write as the size of what they do not know the end of, and more.
+#: What is written as the size of what nobody knows the end of.
 UNKNOWN = 0xFFFFFFFF
-LEAST_UNKNOWN = 0x7FFFF000
 #: Chunks before the samples (titles, pictures) that are skipped; more is no sound.
 MOST_HEADER_BYTES = 1 << 20
-#: Tags of the formats that can be read (RIFF registry): integers, floats, either with a mask.
-PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 _FORMATS: dict[tuple[int, int], np.dtype[Any]] = {
     (PCM, 16): np.dtype("<i2"),
     (PCM, 32): np.dtype("<i4"),

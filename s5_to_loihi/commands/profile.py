@@ -9,28 +9,29 @@ from typer import Option
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import read_measured
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
-from s5_to_loihi.commands import console
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.loihi2.facts import load_system
-from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulation import Typical, read_typical
 
 
 def profile(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     inputs: Path | None = Option(
         None,
         "--input",
         metavar="INPUT",
-        help="What to count activity with: tokens (.npy, .npz) or a recording (.wav). Default:"
+        help="What to count activity with: values (.npy, .npz) or a recording (.wav). Default:"
         " the tokens recorded in the bundle.",
     ),
-    system: console.SystemOption = None,
+    raw: choices.RawOption = False,
+    layout: choices.LayoutOption = None,
+    system: choices.SystemOption = None,
     hop: float = Option(8.0, metavar="MS", min=1e-3, help="Milliseconds a token in real time."),
-    measured: console.MeasuredOption = None,
+    measured: choices.MeasuredOption = None,
     seed: int = Option(
         0, min=0, max=LARGEST_SEED, help="Of the drawn constants, and of a mapping made here."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Estimate latency and energy of a network on Loihi 2, with ranges.
 
@@ -59,11 +60,12 @@ def profile(
     network = opened.network
     placed = fitting(opened.mapping, chosen)
     if inputs is None:
-        tokens, saturated = recorded_tokens(opened), 0
+        typical = Typical(recorded_tokens(opened), 0, ())
     else:
-        tokens, saturated = as_tokens(network, read_array(inputs), True, str(inputs))
+        typical = read_typical(network, inputs, raw, layout)
+    saturated = typical.saturated
     with console.progress("Counting activity", "tokens") as advance:
-        recording = record(network, tokens, advance)
+        recording = record(network, typical.tokens, advance)
     made_here = placed is None
     if placed is None:
         with console.progress(
@@ -76,8 +78,10 @@ def profile(
         )
     compared = () if run is None else compare(result, run, bundle.digest(path), str(measured))
     if as_json:
-        console.print_json(as_dictionary(result) | {"compared": compared, "saturated": saturated})
+        more = {"compared": compared, "saturated": saturated, "notes": typical.notes}
+        console.print_json(as_dictionary(result) | more)
         return
+    console.say_notes(typical.notes)
     if saturated:
         console.stderr.print(f"Note: {saturated:,} input values were saturated", highlight=False)
     console.say(*tables.summary(result))

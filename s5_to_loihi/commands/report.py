@@ -10,13 +10,13 @@ from typer import Option
 
 from s5_to_loihi.bundle import digest
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.loihi2.facts import load_system
 
 
 def report(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     output: Path = Option(
         ..., "--output", "-o", help="The .html to write; a .json lies beside it."
     ),
@@ -25,14 +25,16 @@ def report(
         "--input",
         help="Data to count activity with (.npy, .npz, .wav). Default: the recorded tokens.",
     ),
+    raw: choices.RawOption = False,
+    layout: choices.LayoutOption = None,
     clean: Path | None = Option(
         None, help="The clean version of the recording in --input, for its SI-SNR."
     ),
-    system: console.SystemOption = None,
+    system: choices.SystemOption = None,
     dense: Path | None = Option(
         None, metavar="BUNDLE", help="A dense network to compare with, beside the twin."
     ),
-    measured: console.MeasuredOption = None,
+    measured: choices.MeasuredOption = None,
     baselines: list[Path] | None = Option(
         None,
         metavar="FILE.json",
@@ -61,7 +63,6 @@ def report(
     from s5_to_loihi.reports.comparison_tables import ratio_table
     from s5_to_loihi.reports.html.evaluation import read as read_evaluation
     from s5_to_loihi.reports.html.files import write
-    from s5_to_loihi.reports.terminal import rendered
 
     check_target(output, (".html",))
     evaluated = None if evaluation is None else read_evaluation(evaluation, digest(path))
@@ -75,6 +76,8 @@ def report(
         baselines=tuple(baselines or ()),
         measure=measure,
         seed=seed,
+        raw=raw,
+        layout=layout,
     )
     with console.stages() as begin:
         findings = gather(sources, begin)
@@ -83,5 +86,5 @@ def report(
         written = write(findings, command, output, evaluated)
     if len(findings.contenders) > 1:
         # Few columns: there is room for ranges as a page shows them.
-        console.stdout.print(rendered(ratio_table(findings), narrow=False))
+        console.show(ratio_table(findings), narrow=False)
     console.say_wrote(*written)

@@ -9,27 +9,29 @@ from typer import Argument, Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.simulation import simulate_file
 
 
 def run(
-    path: console.BundleArgument,
+    path: choices.BundleArgument,
     inputs: Path = Argument(
         ...,
         metavar="INPUT",
-        help="(tokens, features) or (tokens, batch, features) as .npy or .npz, integers or"
-        " floats; or a recording (.wav).",
+        help="(tokens, features) or (tokens, sequences, features) values as .npy or .npz, or a"
+        " recording (.wav).",
     ),
     output: Path = Option(..., "--output", "-o", help="The .npy to write: integers, int32."),
+    raw: choices.RawOption = False,
+    layout: choices.LayoutOption = None,
     saturate: bool = Option(
         False, "--saturate", help="Clip values outside the input format, and count."
     ),
     threads: int | None = Option(
         None, min=1, help="Sequences at the same time. Default: all processors."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Run a network on data of any length with the fast simulator.
 
@@ -43,7 +45,14 @@ def run(
     started = time.perf_counter()
     with console.progress("Simulating", "tokens") as advance:
         totals = simulate_file(
-            network, inputs, output, saturate=saturate, threads=threads, on_progress=advance
+            network,
+            inputs,
+            output,
+            saturate=saturate,
+            raw=raw,
+            layout=layout,
+            threads=threads,
+            on_progress=advance,
         )
     seconds = time.perf_counter() - started
     count = totals.tokens * totals.sequences
@@ -56,6 +65,7 @@ def run(
                 "sequences": totals.sequences,
                 "seconds": seconds,
                 "saturated": totals.saturated,
+                "notes": totals.notes,
                 "activity_per_token": {
                     name: {
                         "messages": totals.messages[index] / count,
@@ -67,6 +77,7 @@ def run(
             }
         )
         return
+    console.say_notes(totals.notes)
     console.show(activity_table(totals))
     console.say(
         f"{totals.sequences} x {totals.tokens:,} tokens in {seconds:.2f} s"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -118,8 +117,7 @@ def stream(
         try:
             _piped(cleaner, pipe, align)
         except BrokenPipeError:
-            # Who listened has left; what Python still holds for it must not be an error at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            pass  # who listened has left
     console.stderr.print(cleaner.times.verdict(cleaner.delay, cleaner.saturated), highlight=False)
     if statistics is not None:
         write_json(statistics, cleaner.times.summary() | {"delay_ms": cleaner.delay / RATE * 1e3})
@@ -138,7 +136,8 @@ def _network(model: Path | None) -> Network:
 
 def _piped(cleaner: Cleaner, pipe: pcm_pipe.Pipe, align: bool) -> None:
     """Clean what comes from standard input until it ends, or until an interrupt."""
-    out = sys.stdout.buffer
+    # Of its own: what else is printed is dropped when the reader leaves, here it is the end.
+    out = open(sys.stdout.fileno(), "wb", closefd=False)
     out.write(pcm_pipe.header(pipe.container, pipe.channels))
     dropped = cleaner.delay if align else 0
     count = 0

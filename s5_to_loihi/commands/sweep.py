@@ -7,14 +7,12 @@ from pathlib import Path
 
 from typer import Argument, Option
 
-from s5_to_loihi.commands import console
+from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import write_json
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
-#: Columns that a table may take in a file or a pipe.
-WIDE = 200
 
 
 def sweep(
@@ -22,14 +20,14 @@ def sweep(
     directory: Path = Option(
         ..., "--output", "-o", metavar="DIRECTORY", help="Where results go, new or of this sweep."
     ),
-    jobs: console.JobsOption = None,
+    jobs: choices.JobsOption = None,
     scheduler: str | None = Option(
         None, metavar="tcp://HOST:PORT", help="Compute on this Dask cluster instead of here."
     ),
     retry_failed: bool = Option(
         False, "--retry-failed", help="Compute those points again that failed."
     ),
-    as_json: console.JsonOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Compute every combination of settings in a file, and mark the best compromises.
 
@@ -55,7 +53,6 @@ def sweep(
     # Heavy imports, which other commands need not wait for.
     from s5_to_loihi.reports import sweep_tables
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
-    from s5_to_loihi.reports.terminal import rendered
     from s5_to_loihi.sweeping import cluster
     from s5_to_loihi.sweeping.inputs import tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
@@ -92,8 +89,7 @@ def sweep(
         console.print_json(results)
         return
     varied = plan.varied or ("checkpoint",)
-    table = rendered(sweep_tables.point_table(results, varied))
-    console.stdout.print(table, width=None if console.stdout.is_terminal else WIDE)
+    console.show(sweep_tables.point_table(results, varied))
     failures = sweep_tables.failure_table(results, varied)
     if failures is not None:
         console.show(failures)

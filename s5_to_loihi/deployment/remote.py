@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from s5_to_loihi.errors import DeploymentError, InputError
+from s5_to_loihi.errors import DeploymentError, InputError, printable
 
 #: ``user@name``, ``name`` or an address, as ssh takes it; a name from the user's ssh
 #: configuration is one too.
@@ -195,9 +195,3 @@ def _check(host: Host, exit_code: int, said: bytes) -> None:
         if sign in text:
             raise ConnectionLost(host.address, what, do.replace("HOST", host.address))
     raise ConnectionLost(host.address, f"the connection broke ({last})", "Check the network")
-
-
-def printable(text: str) -> str:
-    """Return text from another host without characters that steer a terminal."""
-    unknown = "\N{REPLACEMENT CHARACTER}"
-    return "".join(char if char.isprintable() or char in "\n\t" else unknown for char in text)

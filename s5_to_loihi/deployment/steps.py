@@ -12,7 +12,7 @@ from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.deployment import commands, remote, unpacking
 from s5_to_loihi.deployment.job import Job, Stage, save
 from s5_to_loihi.deployment.result import FOLDER, unpack_result
-from s5_to_loihi.errors import CapacityError, DeploymentError
+from s5_to_loihi.errors import CapacityError, DeploymentError, printable
 from s5_to_loihi.network.network import Network
 
 LOG_FILE = "log.txt"
@@ -52,7 +52,7 @@ def check(job: Job) -> list[Mapping[str, str]]:
         or not all(isinstance(x, dict) and x.keys() == keys for x in lines)
     ):
         raise DeploymentError(job.host.address, "preflight gave no lines", "Look at its output")
-    return [{key: remote.printable(str(line[key])) for key in keys} for line in lines]
+    return [{key: printable(str(line[key])) for key in keys} for line in lines]
 
 
 def require_fit(job: Job, lines: list[Mapping[str, str]]) -> None:
@@ -84,13 +84,13 @@ def submit(job: Job, results: Path) -> tuple[Job, str]:
         raise _unreadable(job, printed)
     if "refused" in submitted:
         save(replace(job, stage=Stage.COPIED), results)
-        raise remote.RemoteFailure(job.host.address, remote.printable(str(submitted["refused"])))
+        raise remote.RemoteFailure(job.host.address, printable(str(submitted["refused"])))
     # From here on the folder is this job's: no result of an earlier one may be taken for its own.
     shutil.rmtree(results / FOLDER, ignore_errors=True)
     save(job := replace(job, stage=Stage.SUBMITTED), results)
     if "slurm" in submitted:
-        return job, remote.printable(f"SLURM job {submitted['slurm']}")
-    return job, remote.printable(f"process {submitted['process']}")
+        return job, printable(f"SLURM job {submitted['slurm']}")
+    return job, printable(f"process {submitted['process']}")
 
 
 def follow(job: Job, results: Path, on_event: Callable[[Mapping], None]) -> Job:
@@ -112,7 +112,7 @@ def follow(job: Job, results: Path, on_event: Callable[[Mapping], None]) -> Job:
         for line in remote.lines(said):
             event = _event(line)
             if "log" in event and "next" in event:
-                text = remote.printable(str(event["log"]))
+                text = printable(str(event["log"]))
                 log.write(text)
                 log.flush()
                 save(job := replace(job, log_bytes=event["next"]), results)
@@ -122,7 +122,7 @@ def follow(job: Job, results: Path, on_event: Callable[[Mapping], None]) -> Job:
         raise remote.ConnectionLost(job.host.address, "the connection broke", "Try again")
     if ended.get("exit_code") != 0:
         error = f"{ended.get('error')} (phase '{ended.get('phase')}')"
-        job = replace(job, stage=Stage.FAILED, error=remote.printable(error))
+        job = replace(job, stage=Stage.FAILED, error=printable(error))
         save(job, results)
     return job
 
@@ -148,7 +148,7 @@ def cancel(job: Job) -> str:
     """
     if job.stage is Stage.CREATED:
         return "nothing had been submitted"
-    return remote.printable(remote.run(job.host, commands.cancel(job)).decode().strip())
+    return printable(remote.run(job.host, commands.cancel(job)).decode().strip())
 
 
 def _log(job: Job, results: Path):
@@ -176,6 +176,6 @@ def _last_json(job: Job, printed: bytes):
 
 
 def _unreadable(job: Job, printed: bytes) -> remote.RemoteFailure:
-    shown = remote.printable(printed.decode(errors="replace").strip()[-200:])
+    shown = printable(printed.decode(errors="replace").strip()[-200:])
     what = f"gave no answer that can be read ({shown!r})"
     return remote.RemoteFailure(job.host.address, what, "Try by hand")

@@ -18,7 +18,7 @@ from s5_to_loihi.evaluation.statistics import CONFIDENCE
 from s5_to_loihi.files.records import Schema, Signed
 from s5_to_loihi.fixed_point import to_floats
 from s5_to_loihi.float_model import S5Model, evaluate
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.inputs import as_tokens, integers_said
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.profiling.profile import profile
 from s5_to_loihi.profiling.quantity import Quantity
@@ -140,6 +140,7 @@ def answer(
     top_k: int = 5,
     threads: int = 1,
     notes: tuple[str, ...] = (),
+    raw: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Answered:
     """Evaluate a network on data with answers.
@@ -153,6 +154,7 @@ def answer(
         top_k: of ``Decisions``; at most the number of outputs.
         threads: sequences at the same time.
         notes: to keep with the result.
+        raw: take integers as they are, as integers of the input format.
         on_progress: called with sequences done and in all.
 
     Raises:
@@ -166,9 +168,12 @@ def answer(
     gathered, done = _Gathered(), 0
     for part in _parts(data, chosen):
         inputs = data.inputs[:, part]
-        tokens, saturated = as_tokens(network, inputs, saturate=True, where=where)
+        tokens, saturated = as_tokens(network, inputs, saturate=True, where=where, raw=raw)
         outputs = FastSimulator(network).run(tokens, threads=threads).outputs
-        floats = None if model is None else _floats(model, network, inputs, where)
+        floats = None
+        if model is not None:
+            values = to_floats(inputs, network.input_format) if raw else inputs
+            floats = _floats(model, network, values, where)
         gathered.add(network, data, part, outputs, floats)
         gathered.saturated += saturated
         done += len(part)
@@ -188,8 +193,8 @@ def answer(
         decisions=None if data.labels is None else gathered.decisions(network, top_k),
         predictions=None if data.targets is None else gathered.predictions(),
         signal_to_noise=gathered.ratio(),
-        costs=_costs(opened, data, chosen),
-        notes=notes,
+        costs=_costs(opened, data, chosen, raw),
+        notes=(*data.notes, *integers_said(data.inputs, where, raw), *notes),
     )
 
 
@@ -222,8 +227,6 @@ def _floats(model: S5Model, network: Network, inputs: np.ndarray, where: str) ->
     Padding behind a sequence's end changes nothing before it. The mean is over all tokens, which is
     why unequal lengths were refused.
     """
-    if inputs.dtype.kind != "f":
-        inputs = to_floats(inputs, network.input_format)
     if model.readout is Readout.LAST:
         model = dataclasses.replace(model, readout=Readout.EACH_TOKEN)
     try:
@@ -339,13 +342,15 @@ def share(cases: np.ndarray) -> Share:
     return Share(count, of, part, max(0.0, centre - reach), min(1.0, centre + reach))
 
 
-def _costs(opened: Bundle, data: Labelled, chosen: np.ndarray) -> dict[str, dict[str, Quantity]]:
+def _costs(
+    opened: Bundle, data: Labelled, chosen: np.ndarray, raw: bool
+) -> dict[str, dict[str, Quantity]]:
     """Return time and energy of an answer, by mode, from the activity of the first sequences."""
     count = data.inputs.shape[0]
     some = chosen[: max(1, PROFILED_TOKENS // count)]
     # Padding would look like silence.
     heard = data.inputs[: data.lengths[some].min(), some]
-    tokens, _ = as_tokens(opened.network, heard, saturate=True)
+    tokens, _ = as_tokens(opened.network, heard, saturate=True, raw=raw)
     found = profile(opened, tokens=tokens)
     each = opened.network.readout is Readout.EACH_TOKEN
     length = 1.0 if each else float(data.lengths[chosen].mean())

@@ -24,6 +24,8 @@ LARGEST_TEXT = 1 << 20
 #: Values of a YAML file, with its aliases written out, and how deep they may lie in one another: a
 #: large one has some thousands and a handful.
 MOST_VALUES, MOST_LEVELS = 100_000, 100
+#: Values of a JSON file: each takes up to some hundred bytes of memory.
+MOST_JSON_VALUES = 2_000_000
 #: PyYAML multiplies out numbers such as 1:59:59 digit by digit.
 LONGEST_SEXAGESIMAL = 100
 
@@ -51,9 +53,11 @@ def read_bytes(
         # Opening a pipe waits for who writes into it, unless told not to.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "it is a pipe or a device")
-            content = stream.read(largest + 1)
+            # No more memory is asked for than the file says to need.
+            content = stream.read(min(largest, max(found.st_size, LARGEST_TEXT)) + 1)
     except (OSError, ValueError) as failure:  # ValueError: no file can have its name
         reason = getattr(failure, "strerror", None) or failure
         raise error(os.fspath(path), f"cannot be read ({reason})", if_unreadable) from None
@@ -99,7 +103,7 @@ def read_json(
     if_damaged: str = "",
 ) -> object:
     """Read a JSON file as ``read_yaml`` reads YAML; a key that is there twice is refused too."""
-    return _parsed(_json, path, largest, error, if_unreadable, if_damaged, "is not JSON")
+    return _parsed(parse_json, path, largest, error, if_unreadable, if_damaged, "is not JSON")
 
 
 def _parsed(
@@ -122,7 +126,15 @@ def _parsed(
 # --- JSON ----------------------------------------------------------------------------------------
 
 
-def _json(content: bytes) -> object:
+def parse_json(content: bytes) -> object:
+    """Return what a text says in JSON; a key that is there twice is refused.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError, MemoryError: it is too much.
+    """
+    if content.count(b"{") + content.count(b"[") + content.count(b",") > MOST_JSON_VALUES:
+        raise ValueError(f"more than {MOST_JSON_VALUES:,} values")
     return json.loads(content, object_pairs_hook=_object)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numba.extending import register_jitable
 
 from s5_to_loihi.loihi2.resources import CORE_TERMS, Resource, Term
+from s5_to_loihi.machine_code import compiled
 
 _TERMS, _RESOURCES = len(CORE_TERMS), len(Resource)
 
@@ -98,14 +98,6 @@ class State(NamedTuple):
     time: np.ndarray
 
 
-def compiled(function):
-    """Compile a function, kept on disk where there is a place to write to."""
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:  # neither beside this file nor below a home
-        return numba.njit(function)
-
-
 # --- rules that Python computes by as well -------------------------------------------------------
 
 
@@ -158,7 +150,7 @@ def total_words(words):
 # --- counting ------------------------------------------------------------------------------------
 
 
-@compiled
+@compiled()
 def copy_rows(pointers, indices, data, first_axon, starts, axons, lowest, highest):
     """Copy the rows of an edge to where they belong among all synapses; note their extremes."""
     for row in range(len(pointers) - 1):
@@ -172,7 +164,7 @@ def copy_rows(pointers, indices, data, first_axon, starts, axons, lowest, highes
         lowest[row], highest[row] = low, high
 
 
-@compiled
+@compiled()
 def smooth(firsts, ends, axons, first_axon, sums, counts, position):
     """Replace each neuron's position by the mean of its sources', theirs by their targets'.
 
@@ -194,14 +186,14 @@ def smooth(firsts, ends, axons, first_axon, sums, counts, position):
         position[neuron] = total / number if number else 0.0
 
 
-@compiled
+@compiled()
 def synapses_of(neuron, load):
     """Return the numbers of a neuron's synapses."""
     segments, firsts = load.segments, load.firsts
     return range(firsts[segments[neuron]], firsts[segments[neuron + 1]])
 
 
-@compiled
+@compiled()
 def measure(order, first_of_part, core_of_part, load, sender_core, rows):
     """Count what parts need: neurons of one group on one core.
 
@@ -268,7 +260,7 @@ def measure(order, first_of_part, core_of_part, load, sender_core, rows):
     return results, destinations, np.array(flow_from), np.array(flow_to), np.array(flow_rate)
 
 
-@compiled
+@compiled()
 def leave_chips(order, first_of_part, chip_of_part, load, sender_core, chip_of_core, chips):
     """Return the messages from each core to each other chip: (cores, chips), one copy a chip.
 
@@ -290,7 +282,7 @@ def leave_chips(order, first_of_part, chip_of_part, load, sender_core, chip_of_c
     return messages
 
 
-@compiled
+@compiled()
 def count_uncut(load, index_bits):
     """Return the bits and the synapses of each axon if nothing were cut, and synops by neuron.
 
@@ -315,7 +307,7 @@ def count_uncut(load, index_bits):
 # --- searching a partition -----------------------------------------------------------------------
 
 
-@compiled
+@compiled()
 def empty(cores, problem):
     """Return the state of cores without neurons."""
     return State(
@@ -328,7 +320,7 @@ def empty(cores, problem):
     )
 
 
-@compiled
+@compiled()
 def added(neuron, core, state, problem):
     """Set ``state.need`` and ``state.time`` to what a neuron adds to a core without it."""
     load, count, need, time = problem.load, state.synapses[core], state.need, state.time
@@ -356,7 +348,7 @@ def added(neuron, core, state, problem):
     need[Resource.TOTAL] = total_words(need)
 
 
-@compiled
+@compiled()
 def hold(neuron, core, sign, state, problem):
     """Count a neuron's synapses and itself on a core (+1) or no more (-1)."""
     for index in synapses_of(neuron, problem.load):
@@ -364,7 +356,7 @@ def hold(neuron, core, sign, state, problem):
     state.present[core, problem.group_of[neuron]] += sign
 
 
-@compiled
+@compiled()
 def shift(neuron, core, sign, state, problem):
     """Take a neuron from a core (sign -1) or put it there (+1), keeping the sums right."""
     if sign < 0:
@@ -378,7 +370,7 @@ def shift(neuron, core, sign, state, problem):
         state.spent[core, term] += sign * state.time[term]
 
 
-@compiled
+@compiled()
 def obstacle(use, spent, limits, longest):
     """Return the first resource above its limit, or 7 + the first term above ``longest``, or -1."""
     for resource in range(_RESOURCES):
@@ -390,13 +382,13 @@ def obstacle(use, spent, limits, longest):
     return -1
 
 
-@compiled
+@compiled()
 def is_below(core, state, problem, longest):
     """Tell whether a core is below all limits and its times not above ``longest``."""
     return obstacle(state.use[core], state.spent[core], problem.limits, longest) < 0
 
 
-@compiled
+@compiled()
 def fill(sequence, problem, longest, cores):
     """Fill cores one after another with neurons from the two ends of a sequence.
 
@@ -457,7 +449,7 @@ def fill(sequence, problem, longest, cores):
     return core_of, core + 1, closed_by, -1, -1, 0
 
 
-@compiled
+@compiled()
 def improve(core_of, cores, problem, budget):
     """Move and exchange neurons of the slowest core while that makes it faster; in place.
 
@@ -480,7 +472,7 @@ def improve(core_of, cores, problem, budget):
     return state.spent
 
 
-@compiled
+@compiled()
 def improve_core(worst, goal, core_of, fan, left, state, problem):
     """Bring one core below the goal by a move or an exchange; return whether that was possible."""
     left[0] -= len(core_of)
@@ -523,7 +515,7 @@ def improve_core(worst, goal, core_of, fan, left, state, problem):
     return False
 
 
-@compiled
+@compiled()
 def pack(sequence, cores, problem):
     """Put each neuron where it adds the fewest words, opening a core only if it must.
 
@@ -556,7 +548,7 @@ def pack(sequence, cores, problem):
 # --- links and placement -------------------------------------------------------------------------
 
 
-@compiled
+@compiled()
 def carry(start, end, messages, grid, loads):
     """Add messages to the links between two routers, along x and then along y.
 
@@ -582,7 +574,7 @@ def carry(start, end, messages, grid, loads):
     return grown
 
 
-@compiled
+@compiled()
 def load_links(router_of, flows, grid, loads):
     """Carry all flows of a ``placement.Flows``; return the sum of squares that they add.
 
@@ -595,7 +587,7 @@ def load_links(router_of, flows, grid, loads):
     return squares
 
 
-@compiled
+@compiled()
 def exchange(first, second, slot_of, router_of_slot, flows, neighbours, grid, loads):
     """Exchange the slots of two cores, and return how much the sum of squared link loads grows."""
     pointers, indices = neighbours
@@ -615,7 +607,7 @@ def exchange(first, second, slot_of, router_of_slot, flows, neighbours, grid, lo
     return change
 
 
-@compiled
+@compiled()
 def anneal(slot_of, router_of_slot, flows, neighbours, grid, steps, slots_of_chip, seed):
     """Exchange what lies in two slots of a chip while the sum of squared link loads falls.
 

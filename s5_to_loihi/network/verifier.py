@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import typing
+from collections import Counter
+
 import numpy as np
 
 from s5_to_loihi.errors import NetworkError
+from s5_to_loihi.files.names import RULE, is_name, is_text
 from s5_to_loihi.fixed_point import Format, Integers, limits
-from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
+from s5_to_loihi.network.network import (
+    INPUT,
+    TOKEN,
+    Endpoint,
+    Network,
+    NeuronGroup,
+    Synapses,
+)
 from s5_to_loihi.network.neurons.constants import Allowed, Table, constant_fields
 from s5_to_loihi.network.widths import (
+    ARITHMETIC_BITS,
     LARGEST_EXPONENT,
+    LARGEST_GROUP,
     LONGEST_DELAY,
     LONGEST_TABLE,
     MESSAGE_BITS,
     STATE_BITS,
     WIDEST,
 )
+
+#: Characters of a network's name, which is for people.
+LONGEST_TITLE = 1000
+#: Tokens of a sequence, timesteps before a group's first token: more are a mistake.
+LONGEST_SEQUENCE, LARGEST_PHASE = (1 << 31) - 1, 1 << 20
 
 
 def verify(network: Network) -> None:
@@ -25,12 +43,10 @@ def verify(network: Network) -> None:
         NetworkError: naming the group or synapses, what was found and what the rule is.
     """
     _check_names(network)
-    if network.input_size < 1 or not 1 < network.input_format.bits <= MESSAGE_BITS:
-        raise NetworkError(
-            "input",
-            f"has {network.input_size} features of {network.input_format.bits} bits"
-            f" (at least 1; limit {MESSAGE_BITS} bits)",
-        )
+    _check_whole("input", network.input_size, Allowed(1, LARGEST_GROUP, "has {} features"))
+    _check_format("input", network.input_format, MESSAGE_BITS)
+    if network.sequence_length is not None:
+        _check_whole("sequence length", network.sequence_length, Allowed(1, LONGEST_SEQUENCE))
     for group in network.groups:
         _check_group(group)
     known = {INPUT}
@@ -57,32 +73,46 @@ def _check_names(network: Network) -> None:
         ("groups", [group.name for group in network.groups] + [INPUT]),
         ("synapses", [synapses.name for synapses in network.synapses]),
     ):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise NetworkError(network.name, f"two {label} are called {twice[0]}")
+        for name, count in Counter(names).items():
+            if not is_name(name):
+                raise NetworkError(network.name, f"{label} are called {name!r:.60}", RULE)
+            if count > 1:
+                raise NetworkError(network.name, f"two {label} are called {name}")
+    if not is_text(network.name, LONGEST_TITLE):
+        raise NetworkError("network", f"is called {network.name!r:.60}", "Give it a shorter name")
+
+
+def _check_whole(where: str, value: object, allowed: Allowed) -> None:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not allowed.lowest <= typing.cast(int, value) <= allowed.highest:
+        what = allowed.found.format(repr(value)[:60])
+        raise NetworkError(where, f"{what} (allowed {allowed.lowest}..{allowed.highest})")
 
 
 def _check_group(group: NeuronGroup) -> None:
-    if group.size < 1:
-        raise NetworkError(group.name, f"has {group.size} neurons")
+    _check_whole(group.name, group.size, Allowed(1, LARGEST_GROUP, "has {} neurons"))
+    if group.phase is not None:
+        _check_whole(group.name, group.phase, Allowed(0, LARGEST_PHASE, "has phase {}"))
     if not isinstance(group.constants, group.kind.constants):
         raise NetworkError(group.name, f"constants are not {group.kind.constants.__name__}")
     if set(group.formats) != set(group.kind.values):
         raise NetworkError(group.name, f"formats are given for {sorted(group.formats)}")
     if set(group.port_exponents) != set(group.kind.ports):
         raise NetworkError(group.name, f"exponents are given for {sorted(group.port_exponents)}")
+    for port, exponent in group.port_exponents.items():
+        _check_exponent(f"{group.name}.{port}", exponent)
     for name, limit in (
         *((name, STATE_BITS) for name in group.kind.state),
         *((name, MESSAGE_BITS) for name in group.kind.messages),
+        *((name, ARITHMETIC_BITS) for name in group.kind.probes),
     ):
-        if not 1 < group.formats[name].bits <= limit:
-            raise NetworkError(
-                f"{group.name}.{name}", f"is {group.formats[name].bits} bits wide (limit {limit})"
-            )
+        _check_format(f"{group.name}.{name}", group.formats[name], limit)
     constants = tuple(constant_fields(group.constants))
     for field, value in constants:
         if field.type is Format:
-            _check_format(f"{group.name}.{field.name}", value)
+            _check_format(f"{group.name}.{field.name}", value, WIDEST)
+        elif field.type is int:
+            _check_whole(f"{group.name}.{field.name}", value, Allowed(*limits(ARITHMETIC_BITS)))
     for field, value in constants:
         where = f"{group.name}.{field.name}"
         if isinstance(field.format, Format):
@@ -93,11 +123,13 @@ def _check_group(group: NeuronGroup) -> None:
             _check_table(where, value)
 
 
-def _check_format(where: str, value: Format) -> None:
-    if not 1 < value.bits <= WIDEST:
-        raise NetworkError(where, f"is {value.bits} bits wide (limit {WIDEST})")
-    if abs(value.exponent) > LARGEST_EXPONENT:
-        raise NetworkError(where, f"has exponent {value.exponent} (limit ±{LARGEST_EXPONENT})")
+def _check_format(where: str, value: Format, widest: int) -> None:
+    _check_whole(where, value.bits, Allowed(2, widest, "is {} bits wide"))
+    _check_exponent(where, value.exponent)
+
+
+def _check_exponent(where: str, exponent: int) -> None:
+    _check_whole(where, exponent, Allowed(-LARGEST_EXPONENT, LARGEST_EXPONENT, "has exponent {}"))
 
 
 def _check_allowed(where: str, value: int | Integers, allowed: Allowed) -> None:
@@ -152,6 +184,7 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
         raise NetworkError(synapses.name, f"weights are {weights.dtype} (limit int8)")
     if not storage_is_sound(weights.data, weights.indices, weights.indptr, weights.shape):
         raise NetworkError(synapses.name, "sparse storage is damaged (indices out of order)")
+    _check_exponent(synapses.name, synapses.exponent)
     exponent = network.message_format(synapses.source).exponent + synapses.exponent
     if exponent != target.port_exponents[synapses.target.name]:
         raise NetworkError(
@@ -159,10 +192,8 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
             f"delivers products of exponent {exponent} to {synapses.target}, which expects"
             f" {target.port_exponents[synapses.target.name]}",
         )
-    if not 0 <= synapses.delay <= LONGEST_DELAY:
-        raise NetworkError(
-            synapses.name, f"has a delay of {synapses.delay} timesteps (allowed 0..{LONGEST_DELAY})"
-        )
+    delays = Allowed(0, LONGEST_DELAY, "has a delay of {} timesteps")
+    _check_whole(synapses.name, synapses.delay, delays)
     if target.phase is not None:
         sent = 0 if synapses.source.group == INPUT else network.group(synapses.source.group).phase
         if sent is None or sent + 1 + synapses.delay != target.phase:

@@ -37,3 +37,5 @@ LARGEST_SHIFT = 47
 LONGEST_DELAY = 62
 #: Entries of a table that all neurons of a group share; more would crowd a neurocore.
 LONGEST_TABLE = 4097
+#: Neurons of a group: a whole chip has about as many.
+LARGEST_GROUP = 1 << 20

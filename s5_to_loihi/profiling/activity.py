@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.loihi2.rates import Rates, measured_origin, sent_in_chunks
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.quantity import Origin, Quantity
@@ -86,7 +86,7 @@ def record(
     Raises:
         InputError: the tokens do not suit the network.
     """
-    tokens, _ = as_tokens(network, tokens, where="tokens")
+    tokens = check_tokens(network, tokens)
     sizes = {str(one): network.message_size(one) for one in network.sent}
     given, batch, _ = tokens.shape
     used = max(1, min(given, largest // (batch * sum(sizes.values()))))

@@ -14,7 +14,7 @@ from s5_to_loihi.backends.measured import MeasuredProfile, read_measured
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.denoising import denoise, read_pair
 from s5_to_loihi.errors import CapacityError, InputError
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.inputs import Layout
 from s5_to_loihi.inspection import PortSummary, ValueSummary, WeightSummary
 from s5_to_loihi.loihi2.facts import System
 from s5_to_loihi.profiling.activity import Recording, record
@@ -23,7 +23,7 @@ from s5_to_loihi.profiling.comparison import Compared, compare
 from s5_to_loihi.profiling.contenders import Contender, contender, twins
 from s5_to_loihi.profiling.dense_float import sizes_of
 from s5_to_loihi.profiling.profile import fitting, map_recording, recorded_tokens
-from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulation import Typical, read_typical
 from s5_to_loihi.simulators.interpreter import Mode
 from s5_to_loihi.verification import RunResult
 
@@ -49,6 +49,8 @@ class Sources:
         baselines: results of ``benchmarks/baselines.py``.
         measure: whether to measure the float model here.
         seed: of mappings and drawn constants.
+        raw: take integers in ``inputs`` as integers of the input format.
+        layout: of three axes of ``inputs``; None: tokens first, unless something speaks against it.
     """
 
     bundle: Path
@@ -60,6 +62,8 @@ class Sources:
     baselines: tuple[Path, ...] = ()
     measure: bool = True
     seed: int = 0
+    raw: bool = False
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,8 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     read = [row for path in sources.baselines for row in read_baselines(path).measured]
     dense = bundle.read(sources.dense) if sources.dense else None
     denoising, dense_denoising = (_denoised(one, sources) for one in (opened, dense))
-    tokens, clipped = _tokens(opened, sources.inputs, str(sources.bundle))
+    typical = _typical(opened, sources)
+    tokens = typical.tokens
     recording = record(opened.network, tokens, progress("Counting messages"))
     own = _mapped("this network", "as compiled", opened, recording, sources, progress)
     contenders, remarks = _compared_networks(own, recording, dense, sources, progress)
@@ -149,9 +154,9 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
         opened=opened,
         digest=digest,
         recording=recording,
-        clipped=clipped,
+        clipped=typical.saturated,
         contenders=(own, *contenders),
-        remarks=tuple(remarks),
+        remarks=(*typical.notes, *remarks),
         baselines=(*here, *read),
         runs=tuple(_verified(opened)),
         values=inspection.values(opened.network, shown),
@@ -164,10 +169,10 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     )
 
 
-def _tokens(opened: Bundle, inputs: Path | None, where: str) -> tuple[np.ndarray, int]:
-    if inputs is not None:
-        return as_tokens(opened.network, read_array(inputs), saturate=True, where=str(inputs))
-    return as_tokens(opened.network, recorded_tokens(opened), where=where)
+def _typical(opened: Bundle, sources: Sources) -> Typical:
+    if sources.inputs is None:
+        return Typical(recorded_tokens(opened), 0, ())
+    return read_typical(opened.network, sources.inputs, sources.raw, sources.layout)
 
 
 def _mapped(
@@ -203,7 +208,7 @@ def _compared_networks(
     except CapacityError as error:
         remarks.append(f"No dense twin: {error}")
     if dense is not None and sources.dense is not None:
-        tokens, _ = _tokens(dense, sources.inputs, str(sources.dense))
+        tokens = _typical(dense, sources).tokens
         sent = record(dense.network, tokens, progress("Counting messages of the dense bundle"))
         what = f"{dense.network.name} of {sources.dense.name}, {sent.origin}"
         found.append(_mapped("dense bundle", what, dense, sent, sources, progress))

@@ -20,6 +20,7 @@ from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.quantization.formats import channel_exponents
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
+    Digits,
     Moments,
     RoundedRows,
     choose_digits,
@@ -109,6 +110,24 @@ class RoundedMatrix:
 
 
 @dataclass(frozen=True, eq=False)
+class Unrounded:
+    """A weight matrix before it was rounded: what training goes on from.
+
+    Attributes:
+        matrix: what happened to it.
+        digits: how its integers are written.
+        parts: names of the synapses that its columns became, side by side.
+        weights: (out, parts * in) the float matrix in steps of its rows: what the integers are
+            nearest to, but for what makes up for errors.
+    """
+
+    matrix: RoundedMatrix
+    digits: Digits
+    parts: tuple[str, ...]
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Draft:
     """What all groups of a network in the making share.
 
@@ -118,7 +137,7 @@ class Draft:
         precision: bits of all tensors.
         on_group: called when a group is done.
         notes: what was capped or approximated, for people.
-        scales, matrices: for the report.
+        scales, matrices: for the report, and for training.
     """
 
     builder: NetworkBuilder
@@ -127,7 +146,7 @@ class Draft:
     on_group: Callable[[], None]
     notes: list[str]
     scales: list[TensorScale] = field(default_factory=list)
-    matrices: list[RoundedMatrix] = field(default_factory=list)
+    matrices: list[Unrounded] = field(default_factory=list)
 
     def message_format(
         self, tensor: str, values: np.ndarray, readers: Sequence[Reader]
@@ -157,7 +176,10 @@ class Draft:
         widest = max(source.format.bits for _, source, _ in parts)
         rows = round_rows(scaled, data, bits, largest_weight_sum(widest))
         parameters, kept = np.count_nonzero(scaled), np.count_nonzero(rows.integers)
-        self.matrices.append(RoundedMatrix(name, bits, int(parameters), int(parameters - kept)))
+        matrix = RoundedMatrix(name, bits, int(parameters), int(parameters - kept))
+        in_steps = scaled / np.where(rows.steps > 0, rows.steps, 1)[:, None]
+        names = tuple(part for part, _, _ in parts)
+        self.matrices.append(Unrounded(matrix, rows.digits, names, in_steps))
         columns = np.split(rows.integers, len(parts), axis=1)
         for (part, source, target), integers in zip(parts, columns, strict=True):
             split = rows.digits.split(integers)

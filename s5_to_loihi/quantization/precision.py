@@ -55,13 +55,14 @@ class Precision:
     overrides: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
+        _check("activation bits", "activation", self.activations)  # input bits depend on them
         for role, bits in self._of_roles().items():
             _check(f"{role} bits", role, bits)
-        if not isinstance(self.knots, int) or not (
+        if type(self.knots) is not int or not (
             8 <= self.knots <= 1024 and math.log2(self.knots).is_integer()
         ):
             raise InputError(
-                "knots", f"are {self.knots} (allowed: powers of two from 8 to 1024)", "Use 64"
+                "knots", f"are {self.knots!r:.60} (allowed: powers of two from 8 to 1024)", "Use 64"
             )
 
     @property
@@ -112,10 +113,10 @@ def check_overrides(precision: Precision, tensors: Iterable[str]) -> None:
 
 def _check(where: str, role: str, bits: int) -> None:
     fewest, most = ALLOWED[role]
-    if not isinstance(bits, int) or not fewest <= bits <= most:
+    if type(bits) is not int or not fewest <= bits <= most:
         raise InputError(
             where,
-            f"is given {bits} bits (allowed {fewest} to {most} for {role}s)",
+            f"is given {bits!r:.60} bits (allowed {fewest} to {most} for {role}s)",
             "Change the number, or narrow the pattern that matches it",
         )
 

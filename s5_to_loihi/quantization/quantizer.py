@@ -13,7 +13,7 @@ from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.calibration import check_data
-from s5_to_loihi.quantization.draft import Draft, Reader, RoundedMatrix, TensorScale
+from s5_to_loihi.quantization.draft import Draft, Reader, RoundedMatrix, TensorScale, Unrounded
 from s5_to_loihi.quantization.folding import FoldedModel, fold
 from s5_to_loihi.quantization.groups.dense import add_decoder, add_encoder
 from s5_to_loihi.quantization.groups.gate import add_gate
@@ -31,14 +31,19 @@ class Quantized:
     Attributes:
         network: verified, with aligned delays.
         scales: of all values that the float model has as well.
-        matrices: what happened to the weights.
+        unrounded: the weights before they were rounded.
         notes: what was capped or approximated, for people.
     """
 
     network: Network
     scales: tuple[TensorScale, ...]
-    matrices: tuple[RoundedMatrix, ...]
+    unrounded: tuple[Unrounded, ...]
     notes: tuple[str, ...]
+
+    @property
+    def matrices(self) -> tuple[RoundedMatrix, ...]:
+        """What happened to the weights."""
+        return tuple(one.matrix for one in self.unrounded)
 
 
 def quantize_model(
@@ -53,7 +58,7 @@ def quantize_model(
         model: see ``folding.fold`` for what it must be.
         tokens: (T, F) or (T, N, F) floats; each of the N sequences starts from a zero state.
         precision: bits of all tensors.
-        sequence_length: tokens a sequence, for the readout ``mean``.
+        sequence_length: tokens a sequence, for the readout ``mean``; by default those of the data.
 
     Raises:
         CheckpointError: the model has no integer form.
@@ -84,6 +89,7 @@ def quantize_folded(
         observe: called after every pass with its name and the network.
     """
     check_overrides(precision, _tensor_names(folded))
+    sequence_length = sequence_length or len(tokens)
     model, pooled = folded.model, folded.model.readout is Readout.MEAN
     total, done = 2 + 3 * len(folded.blocks) + pooled, itertools.count(1)
     notes: list[str] = []

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from s5_to_loihi.machine_code import compiled
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS, MOST_DIGITS, WIDEST_DIGIT
 
 #: By how much the sums of the final integers may exceed those of plainly rounded ones.
@@ -184,7 +184,7 @@ def _ridge(covariance: np.ndarray) -> np.ndarray:
     return DAMPING * variances + 1e-6 * variances.mean() + np.finfo(float).tiny
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _round_all(weight, pointers, columns, covariance, cross, ridge, highest, fractions):
     integers = np.zeros(weight.shape)
     steps = np.zeros(len(weight))
@@ -212,7 +212,7 @@ def _round_all(weight, pointers, columns, covariance, cross, ridge, highest, fra
     return integers, steps
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _factor(support, covariance, ridge):
     """Return what rows with the same entries share.
 
@@ -237,7 +237,7 @@ def _factor(support, covariance, ridge):
     return order, matrix, factor, ratios
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _target(weight, order, matrix, factor, cross, ridge):
     """Return the weights that best map messages to results: ``(K + ridge) t = cross + ridge w``."""
     size, inputs = len(order), len(ridge)
@@ -255,7 +255,7 @@ def _target(weight, order, matrix, factor, cross, ridge):
     return original + change
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _nearest(matrix, ratios, target, step, highest):
     """Return a row's integers and their quadratic error."""
     size = len(target)
@@ -276,7 +276,7 @@ def _nearest(matrix, ratios, target, step, highest):
     return q, error
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _descend(matrix, target, step, highest, q):
     """Change integers one by one while that helps; return their quadratic error."""
     gradient = matrix @ (step * q - target)

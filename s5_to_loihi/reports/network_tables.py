@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from s5_to_loihi.inspection import ConstantSummary, PortSummary, ValueSummary, WeightSummary
 from s5_to_loihi.network.network import Network, Synapses
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS
 from s5_to_loihi.reports.table import (
@@ -20,15 +20,24 @@ from s5_to_loihi.reports.table import (
     strong,
     table,
 )
-from s5_to_loihi.simulation import Totals
+
+if TYPE_CHECKING:
+    from s5_to_loihi.inspection import ConstantSummary, PortSummary, ValueSummary, WeightSummary
+    from s5_to_loihi.simulation import Totals
+
+
+def size_in_words(network: Network) -> str:
+    """Return how large a network is."""
+    return (
+        f"{len(network.groups)} groups, {sum(group.size for group in network.groups):,} neurons,"
+        f" {network.synapse_count:,} synapses, latency {network.latency} timesteps"
+    )
 
 
 def network_table(network: Network) -> Table:
     """One row a group: neurons, phase, and the synapses that end there."""
     return table(
-        f"{network.name}: {len(network.groups)} groups,"
-        f" {sum(group.size for group in network.groups):,} neurons,"
-        f" {network.synapse_count:,} synapses, latency {network.latency} timesteps",
+        f"{network.name}: {size_in_words(network)}",
         network.groups,
         {
             "group": lambda group: group.name,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from s5_to_loihi.quantization.proofs import RangeProof
-from s5_to_loihi.quantization.report import QuantizationReport
+from typing import TYPE_CHECKING
+
 from s5_to_loihi.reports.table import Cell, Content, Mark, Table, counted, table
+
+if TYPE_CHECKING:
+    from s5_to_loihi.quantization.proofs import RangeProof
+    from s5_to_loihi.quantization.report import QuantizationReport
 
 
 def decibels(ratio: float | None) -> str:
@@ -74,17 +78,31 @@ def _saturated(row: RangeProof) -> Cell | Content:
     return Cell(f"{row.saturated:,} of {row.of:,}", Mark.NOTICE)
 
 
-def quantization_summary(report: QuantizationReport) -> str:
-    """Return the report in two lines."""
+def quantization_facts(report: QuantizationReport) -> list[tuple[str, str]]:
+    """Return what a summary says of a quantization besides its output."""
     proven = sum(proof.proven for proof in report.proofs)
     saturated = sum(proof.saturated for proof in report.proofs)
     zeroed = sum(matrix.zeroed for matrix in report.matrices)
     parameters = sum(matrix.parameters for matrix in report.matrices)
-    return (
-        f"Output SQNR {decibels(report.signal_to_noise)} dB on {report.held_out_tokens:,} held-out"
-        f" tokens, {decibels(report.calibration_signal_to_noise)} dB on"
-        f" {report.calibration_tokens:,} of calibration; {zeroed:,} of {parameters:,} weights"
-        f" rounded to zero\n{proven} of {len(report.proofs)} ranges proven for every input, the"
-        f" others saturate: {saturated:,} held-out integers did, and {report.clipped_inputs:,}"
-        " inputs"
-    )
+    bits = sorted({matrix.bits for matrix in report.matrices})
+    facts = [
+        (
+            "output",
+            f"SQNR {decibels(report.calibration_signal_to_noise)} dB on"
+            f" {report.calibration_tokens:,} tokens of calibration",
+        ),
+        (
+            "weights",
+            f"{' and '.join(map(str, bits))} bits, {zeroed:,} of {parameters:,} rounded to zero",
+        ),
+        (
+            "ranges",
+            f"{proven} of {len(report.proofs)} proven for every input; of the others"
+            f" {saturated:,} held-out integers saturated, and {report.clipped_inputs:,} inputs",
+        ),
+    ]
+    judged = [row for row in report.tensors if row.signal_to_noise is not None]
+    if judged:
+        worst = min(judged, key=lambda row: row.signal_to_noise or 0.0)
+        facts.append(("worst value", f"{worst.name}, {decibels(worst.signal_to_noise)} dB"))
+    return facts

@@ -1,67 +1,145 @@
-"""Tables on a terminal."""
+"""Tables on a terminal: whole, whatever its width.
+
+Nothing is cut. A table that is too wide breaks the text of its last column, where that is text,
+and else goes on below, with the first column again; only a single column that is wider than the
+terminal goes beyond it.
+"""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rich.console import Group
-from rich.table import Table as Grid
+from rich.cells import cell_len
 from rich.text import Text
 
 from s5_to_loihi.reports.table import Column, Mark, Table
 
-_STYLES = {
+#: How a terminal shows a mark.
+STYLES = {
     Mark.GOOD: "green",
     Mark.NOTICE: "yellow",
     Mark.BAD: "bold red",
     Mark.QUIET: "dim",
     None: "",
 }
+#: What text is not broken below.
+_NARROWEST = 24
 
 
-def rendered(table: Table, narrow: bool = True) -> Group:
-    """Return a table for a rich console.
+@dataclass(frozen=True)
+class _Column:
+    """A column as it is printed: lines of its heading, the words of its cells and their styles."""
+
+    heading: tuple[str, ...]
+    cells: tuple[tuple[str, str], ...]
+    number: bool
+
+    @property
+    def width(self) -> int:
+        """The widest of all."""
+        return max(map(cell_len, (*self.heading, *(words for words, _ in self.cells))), default=0)
+
+
+def rendered(table: Table, width: int | None = None, narrow: bool = True) -> Text:
+    """Return a table as styled lines, an empty one and its title first.
 
     Args:
         table: to render, without the columns that are for pages.
+        width: of the terminal; None for a file or a pipe, which has none.
         narrow: whether to spare room: see ``Cell.words``.
     """
-    grid = Grid(
-        header_style="bold",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    chosen = [place for place, column in enumerate(table.columns) if not column.roomy]
-    columns = [table.columns[place] for place in chosen]
-    rows = [
-        [
-            (row.cells[place].words(table.columns[place].unit, narrow), row.cells[place].mark)
-            for place in chosen
-        ]
-        for row in table.rows
+    columns = [
+        _column(column, [row.cells[place] for row in table.rows], narrow)
+        for place, column in enumerate(table.columns)
+        if not column.roomy
     ]
-    for place, column in enumerate(columns):
-        widest = max((len(cells[place][0]) for cells in rows), default=1) or 1
-        # The last column, where it is text, takes the room that is left.
-        last = place == len(columns) - 1 and not column.number
-        grid.add_column(
-            Text(_heading(column, widest)),
-            justify="right" if column.number else "left",
-            no_wrap=not last,
-            overflow="fold" if last else "ellipsis",
-        )
-    for row, cells in zip(table.rows, rows, strict=True):
-        texts = (Text(words, style=_STYLES[mark]) for words, mark in cells)
-        grid.add_row(*texts, style="bold" if row.strong else None)
-    # Not the grid's own title, which would be broken where a narrow table ends.
-    return Group(Text(f"\n{table.title}", style="table.title"), grid)
+    strong = [row.strong for row in table.rows]
+    lines = [Text()]
+    lines += [Text(line, "italic") for line in folded(table.title, width)]
+    for place, part in enumerate(_parts(columns, width)):
+        lines += [Text()] * bool(place)
+        lines += _lines(part, strong, width)
+    return Text("\n").join(lines)
 
 
-def _heading(column: Column, width: int) -> str:
+def folded(text: str, width: int | None) -> list[str]:
+    """Return lines of a text, which names with their dashes and dots are not broken in."""
+    if width is None:
+        return text.splitlines()
+    return [
+        part
+        for line in text.splitlines()
+        for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+        or [""]
+    ]
+
+
+def _column(column: Column, cells: Sequence, narrow: bool) -> _Column:
+    words = tuple((cell.words(column.unit, narrow), STYLES[cell.mark]) for cell in cells)
+    widest = max((cell_len(text) for text, _ in words), default=1) or 1
+    return _Column(_heading(column, widest), words, column.number)
+
+
+def _heading(column: Column, width: int) -> tuple[str, ...]:
     """Return a heading with its unit, broken where it would make numbers' columns wider."""
     plain = ", ".join(filter(None, (column.heading.replace("\u00ad", ""), column.unit)))
-    if not column.number or len(plain) <= width:
-        return plain
+    if not column.number or cell_len(plain) <= width:
+        return (plain,)
     words = textwrap.wrap(column.heading.replace("\u00ad", "-"), width, break_long_words=False)
-    return "\n".join(filter(None, (*words, column.unit)))
+    return tuple(filter(None, (*words, column.unit)))
+
+
+def _parts(columns: list[_Column], width: int | None) -> list[list[_Column]]:
+    """Return the columns that stand side by side, and what goes on below with the first again."""
+    if width is None or not columns:
+        return [columns]
+    first, *others = columns
+    parts, room = [[first]], width - first.width
+    for place, column in enumerate(others):
+        last_text = place == len(others) - 1 and not column.number
+        needed = 1 + (min(column.width, _NARROWEST) if last_text else column.width)
+        if needed > room and len(parts[-1]) > 1:
+            parts.append([first])
+            room = width - first.width
+        parts[-1].append(column)
+        room -= needed
+    return parts
+
+
+def _lines(columns: list[_Column], strong: Sequence[bool], width: int | None) -> list[Text]:
+    widths = [column.width for column in columns]
+    if width is not None and not columns[-1].number:
+        widths[-1] = min(widths[-1], max(_NARROWEST, width - sum(widths[:-1]) - len(widths) + 1))
+    height = max(len(column.heading) for column in columns)
+    lines = []
+    for place in range(height):
+        heads = [("",) * (height - len(column.heading)) + column.heading for column in columns]
+        lines.append(_line(columns, widths, [(head[place], "") for head in heads], "bold"))
+    for row, is_strong in enumerate(strong):
+        *cells, (words, style) = (column.cells[row] for column in columns)
+        for place, part in enumerate(_broken(words, None if columns[-1].number else widths[-1])):
+            before = [("", "")] * len(cells) if place else cells
+            lines.append(_line(columns, widths, [*before, (part, style)], "bold" * is_strong))
+    return lines
+
+
+def _broken(words: str, width: int | None) -> list[str]:
+    if width is None or cell_len(words) <= width:
+        return [words]
+    return textwrap.wrap(words, width, break_on_hyphens=False) or [""]
+
+
+def _line(
+    columns: list[_Column], widths: list[int], cells: list[tuple[str, str]], style: str
+) -> Text:
+    line = Text(style=style)
+    for place, (column, width, (words, own)) in enumerate(zip(columns, widths, cells, strict=True)):
+        room = " " * max(0, width - cell_len(words))
+        line.append(" " * bool(place))
+        line.append(room if column.number else "")
+        line.append(words, own)
+        line.append("" if column.number else room)
+    line.rstrip()
+    return line

@@ -7,12 +7,9 @@ vector code. Both run the arithmetic that is traced from the one definition of e
 
 from __future__ import annotations
 
-import atexit
 import functools
 import hashlib
-import importlib.util
 import os
-import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +20,8 @@ from types import ModuleType
 import numpy as np
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.inputs import as_tokens
+from s5_to_loihi.files.writing import TEMPORARY_PREFIX
+from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.simulators.activity import Activity
 from s5_to_loihi.simulators.fast_layout import Layout, lay_out
@@ -90,7 +88,7 @@ class FastSimulator:
         Raises:
             InputError: the tokens do not suit the network, or the state has another shape.
         """
-        tokens, _ = as_tokens(self.network, tokens, where="tokens")
+        tokens = check_tokens(self.network, tokens)
         count, batch, _ = tokens.shape
         state = self._start(state, self.initial_state(batch).shape)
         outputs = np.empty((count, batch, self.network.output_size), dtype=np.int32)
@@ -220,12 +218,12 @@ class Stream:
             or token.shape != (network.input_size,)
             or not token.flags.carray
         ):
-            token = as_tokens(network, token[None], where="token")[0][0, 0]
+            token = check_tokens(network, np.asarray(token)[None], where="token")[0, 0]
         out = np.empty(network.output_size, dtype=np.int32)
         if not self._simulator._kernels.step(
             token, self._messages, self._accumulators, self.state, *self._arguments, out
         ):
-            as_tokens(network, token[None], where="token")
+            check_tokens(network, token[None], where="token")
         return out
 
     def reset(self) -> None:
@@ -242,8 +240,8 @@ class Stream:
 
 def cache_directory() -> Path:
     """Return where kernels are kept: a directory that belongs to the user alone."""
-    if CACHE_VARIABLE in os.environ:
-        return Path(os.environ[CACHE_VARIABLE])
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "s5_to_loihi"
 
@@ -272,36 +270,36 @@ def _load(source: str) -> ModuleType:
     name = _module_name(source)
     if name in sys.modules:
         return sys.modules[name]
+    # Not by an import: what Python keeps of one is not checked either.
     path = _stored(name, source)
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None  # the path ends in .py
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    exec(compile(source, str(path), "exec"), module.__dict__)
     sys.modules[name] = module
     return module
 
 
 def _stored(name: str, source: str) -> Path:
-    """Return the file of a source, writing it if it is not there or not what it should be."""
+    """Return the file of a source, writing it if it is not there or not what it should be.
+
+    Where nothing can be written there is no such file, and the machine code is for this process.
+    """
     try:
         directory = cache_directory()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not os.access(directory, os.W_OK):  # numba would not read its machine code either
             raise PermissionError(directory)
         return _written(directory, name, source)
-    except (OSError, RuntimeError):
-        # No home, or none to write to: compile for this process only.
-        directory = Path(tempfile.mkdtemp(prefix="s5_to_loihi_"))
-        atexit.register(shutil.rmtree, directory, ignore_errors=True)
-        return _written(directory, name, source)
+    except (OSError, RuntimeError):  # no home, none to write to, or a full disk
+        return Path(f"{name}.py")
 
 
 def _written(directory: Path, name: str, source: str) -> Path:
     path = directory / f"{name}.py"
     content = source.encode()
-    if not path.exists() or path.read_bytes() != content:
-        with tempfile.NamedTemporaryFile(dir=directory, suffix=".tmp", delete=False) as stream:
-            stream.write(content)
-        os.replace(stream.name, path)
+    if not path.is_file() or path.read_bytes() != content:
+        with tempfile.TemporaryDirectory(dir=directory, prefix=TEMPORARY_PREFIX) as temporary:
+            written = Path(temporary, path.name)
+            written.write_bytes(content)
+            os.replace(written, path)
     return path

@@ -15,6 +15,7 @@ from enum import Enum
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from s5_to_loihi.inputs import refuse_floats
 from s5_to_loihi.network.network import (
     INPUT,
     TOKEN,
@@ -100,7 +101,7 @@ class Interpreter:
 
         Args:
             tokens: (tokens, batch, input features) integers as ``inputs.as_tokens`` makes them;
-                they are not checked here.
+                apart from floats, which are refused, they are not checked here.
             state: where to start; zero if not given.
             keep: names ``group.value`` to return; None for all.
 
@@ -119,6 +120,7 @@ class Interpreter:
         return self._evaluate(tokens, self.initial_state(tokens.shape[1]), keep, mode)
 
     def _evaluate(self, tokens, state, keep, mode) -> Evaluation:
+        refuse_floats(self.network, tokens, "tokens")
         count, batch, _ = tokens.shape
         step = 1 if mode is None else period(self.network, mode)
         rows = count if mode is None else timestep_count(self.network, mode, count)

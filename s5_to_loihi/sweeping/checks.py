@@ -124,6 +124,14 @@ def share(where: str, value: Any) -> float:
     return float(value)
 
 
+def positive(where: str, value: Any) -> float:
+    """Check for a finite number above 0."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 < value < 2**53:
+        raise InputError(where, f"is {shown(value)}", "Give a number above 0")
+    return float(value)
+
+
 def flag(where: str, value: Any) -> bool:
     """Check for true or false."""
     if not isinstance(value, bool):

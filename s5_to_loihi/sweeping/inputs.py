@@ -41,7 +41,7 @@ class Point:
     Attributes:
         settings: its own.
         checkpoint, calibration, held_out, clean, system: what its settings and its sweep name.
-        options, sequence_length, seed: of its sweep.
+        options, sequence_length, layout, seed: of its sweep.
         tool: name and version of what computes it.
     """
 
@@ -53,6 +53,7 @@ class Point:
     system: Input | None
     options: LoadOptions
     sequence_length: int | None
+    layout: str | None
     seed: int
     tool: tuple[tuple[str, str], ...]
 
@@ -106,6 +107,7 @@ def tasks_of(plan: Plan) -> tuple[Task, ...]:
                 **data,
                 options=plan.options,
                 sequence_length=plan.sequence_length,
+                layout=plan.layout,
                 seed=plan.seed,
                 tool=tool(),
             ),
@@ -121,6 +123,7 @@ def _task(point: Point) -> Task:
             "inputs": {role: found and found.digest for role, found in point.inputs.items()},
             "options": point.options.as_json(),
             "sequence_length": point.sequence_length,
+            "layout": point.layout,
             "seed": point.seed,
             "tool": dict(point.tool),
         },

@@ -14,6 +14,7 @@ from s5_to_loihi.bundle.core_mapping import LARGEST_SEED, Objective
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.float_model import Activation, Discretization, GluVariant
+from s5_to_loihi.inputs import Layout
 from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.quantization.precision import ALLOWED, Precision
@@ -28,6 +29,7 @@ from s5_to_loihi.sweeping.checks import (
     one_of,
     optional,
     or_none,
+    positive,
     read_mapping,
     share,
     text,
@@ -77,6 +79,7 @@ class Plan:
         held_out: data to measure with; None for the last fifth of the calibration data.
         clean: the clean version of ``held_out``, both recordings; None if there is none.
         sequence_length: tokens a sequence, for the readout ``mean``.
+        layout: of data with three axes, see ``inputs.Layout``.
         options: what the checkpoints do not say, see ``LoadOptions``.
         seed: of the mappings.
         front: names of the metrics whose best compromises are marked, see ``metrics.METRICS``.
@@ -89,6 +92,7 @@ class Plan:
     held_out: str | None
     clean: str | None
     sequence_length: int | None
+    layout: str | None
     options: LoadOptions
     seed: int
     front: tuple[str, ...]
@@ -117,8 +121,8 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     path = Path(path)
     content = read_mapping(path)
     where = str(path)
-    known = ("name", "calibration", "held_out", "clean", "sequence_length", "options", "seed")
-    check_keys(where, content, (*known, "front", "axes"), ("calibration", "axes"))
+    known = ("name", "calibration", "held_out", "clean", "sequence_length", "layout", "options")
+    check_keys(where, content, (*known, "seed", "front", "axes"), ("calibration", "axes"))
     axes = _axes(where, content["axes"])
     clean = optional(where, "clean", content, _recording)
     held_out = optional(where, "held_out", content, _recording if clean else _data)
@@ -132,6 +136,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         held_out=held_out,
         clean=clean,
         sequence_length=optional(where, "sequence_length", content, whole(1, 1 << 30)),
+        layout=optional(where, "layout", content, one_of([one.value for one in Layout])),
         options=_options(f"{where}: options", content.get("options", {})),
         seed=whole(0, LARGEST_SEED)(f"{where}: seed", content.get("seed", 0)),
         front=list_of(f"{where}: front", front, one_of(_measurable(clean is not None))),
@@ -193,4 +198,6 @@ _OPTIONS: dict[str, Check] = {
     "glu": choice(GluVariant),
     "readout": choice(Readout),
     **dict.fromkeys(("conjugate_symmetric", "prenorm", "rectified", "clip_eigenvalues"), flag),
+    "step_rescale": positive,
+    **dict.fromkeys(("select", "encoder", "decoder"), text),
 }

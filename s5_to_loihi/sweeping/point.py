@@ -22,6 +22,7 @@ from s5_to_loihi.compiler import quantize
 from s5_to_loihi.denoising import compare_denoising
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model, evaluate
+from s5_to_loihi.inputs import Data, Layout
 from s5_to_loihi.loihi2 import rules
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.loihi2.mapper import map_network
@@ -32,7 +33,7 @@ from s5_to_loihi.profiling.profile import Profile, profile_recording
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.report import output_signal_to_noise
-from s5_to_loihi.simulation import read_array
+from s5_to_loihi.simulation import read_data
 from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.sweeping.inputs import Point, check_unchanged
 from s5_to_loihi.sweeping.metrics import ENERGIES
@@ -89,10 +90,15 @@ def _simulated(point: Point) -> Simulated:
     """Prune, quantize, and run on held-out data."""
     check_unchanged(point)
     settings = point.settings
+    layout = None if point.layout is None else Layout(point.layout)
+
+    def data(path: str) -> Data:
+        return read_data(path, layout, point.sequence_length)
+
     made = quantize(
         Path(point.checkpoint.path),
-        read_array(Path(point.calibration.path)),
-        held_out=None if point.held_out is None else read_array(Path(point.held_out.path)),
+        data(point.calibration.path),
+        held_out=None if point.held_out is None else data(point.held_out.path),
         precision=Precision(
             weights=settings.weights,
             activations=settings.activations,

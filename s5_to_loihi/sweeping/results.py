@@ -39,6 +39,7 @@ def assembled(plan: Plan, tasks: Sequence[Task], outcomes: Sequence[Outcome]) ->
         "data": {role: getattr(plan, role) for role in ("calibration", "held_out", "clean")},
         "options": plan.options.as_json(),
         "sequence_length": plan.sequence_length,
+        "layout": plan.layout,
         "seed": plan.seed,
         "axes": {name: list(values) for name, values in plan.axes.items()},
         "front": [{"metric": name, "better": METRICS[name].better.value} for name in plan.front],

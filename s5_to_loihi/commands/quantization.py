@@ -1,0 +1,236 @@
+"""``quantize``: from a float checkpoint to a bundle."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from typer import Argument, Option
+
+from s5_to_loihi import audio, bundle
+from s5_to_loihi.checkpoints.options import LoadOptions
+from s5_to_loihi.commands import choices, console
+from s5_to_loihi.compiler import Quantization
+from s5_to_loihi.compiler import quantize as quantize_checkpoint
+from s5_to_loihi.denoising import Score, compare_denoising
+from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.writing import check_target
+from s5_to_loihi.float_model import Activation, Discretization
+from s5_to_loihi.network.network import Readout
+from s5_to_loihi.network.text import to_text
+from s5_to_loihi.quantization.precision import Precision, read_precision
+from s5_to_loihi.reports import quantization_tables
+from s5_to_loihi.reports.network_tables import network_table, size_in_words
+from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.simulation import read_data
+
+
+def quantize(
+    checkpoint: Path = Argument(
+        ...,
+        help="Float checkpoint: Intel's training directory (Orbax) or conversion pickles,"
+        " lindermanlab/S5, s5-pytorch, or our own safetensors with YAML.",
+    ),
+    calibration: Path = Option(
+        ...,
+        help="(tokens, features) or (tokens, sequences, features) values as .npy or .npz, or a"
+        " recording (.wav) for a denoiser. A few thousand tokens do.",
+    ),
+    output: Path = Option(..., "--output", "-o", help="The bundle to write."),
+    weights: int | None = Option(
+        None, metavar="BITS", help="Bits of weights, 2 to 16. Default: 8."
+    ),
+    activations: int | None = Option(
+        None, metavar="BITS", help="Bits of messages, 8 to 24. Default: 16."
+    ),
+    inputs: int | None = Option(
+        None, metavar="BITS", help="Bits of tokens. Default: as messages, at least 16."
+    ),
+    eigenvalues: int | None = Option(
+        None, metavar="BITS", help="Bits of the eigenvalues, 8 to 24. Default: 16."
+    ),
+    knots: int | None = Option(None, help="Segments of the sigmoid and GELU tables. Default: 64."),
+    precision: Path | None = Option(
+        None, metavar="FILE.yaml", help="Bits for single tensors, by name."
+    ),
+    held_out: Path | None = Option(
+        None, help="Data to measure with. Default: the last fifth of the calibration."
+    ),
+    clean: Path | None = Option(
+        None, help="Clean version of --held-out (both .wav): SI-SNR, float and integers."
+    ),
+    picture: Path | None = Option(
+        None, help="Draw where integers lie in their formats (.svg or .png)."
+    ),
+    glu: choices.GluOption = None,
+    activation: Activation | None = Option(
+        None,
+        metavar="KIND",
+        help="relu, gelu_tanh or gelu_erf after the SSM, if the file does not say.",
+    ),
+    discretization: Discretization | None = Option(
+        None,
+        metavar="KIND",
+        help="zoh or bilinear: how the model becomes a recurrence, if the file does not say.",
+    ),
+    conjugate_symmetry: choices.SymmetryOption = None,
+    rectified: bool | None = Option(
+        None, "--rectified/--not-rectified", help="Whether states and blocks have ReLUs."
+    ),
+    prenorm: bool | None = Option(
+        None, "--prenorm/--postnorm", help="Where the norm of a block is."
+    ),
+    clip_eigenvalues: bool | None = Option(
+        None,
+        "--clip-eigenvalues/--keep-eigenvalues",
+        help="Whether real parts above -1e-4 were clipped to it in training.",
+    ),
+    sparsity: float | None = Option(
+        None,
+        metavar="0..1",
+        min=0,
+        max=1,
+        help="Total sparsity of the pruning to apply again; 0: dense.",
+    ),
+    step_rescale: float | None = Option(
+        None,
+        metavar="FACTOR",
+        help="What trained time steps are multiplied by, for data of another rate. Default: 1.",
+    ),
+    select: str | None = Option(
+        None, metavar="NAME", help="Which of several models: what names of its arrays begin with."
+    ),
+    encoder: str | None = Option(
+        None, metavar="NAME", help="The map before the blocks, in the file's words; or none."
+    ),
+    decoder: str | None = Option(
+        None, metavar="NAME", help="The map after the blocks, in the file's words; or none."
+    ),
+    readout: Readout | None = Option(
+        None, metavar="KIND", help="each_token: regression; last, mean: classification."
+    ),
+    sequence_length: choices.LengthOption = None,
+    layout: choices.LayoutOption = None,
+    force: bool = Option(False, "--force", help="Accept a network whose outputs never change."),
+    details: choices.DetailsOption = False,
+    as_json: choices.JsonOption = False,
+) -> None:
+    """Turn a float checkpoint into a bundle of integers, and say what that costs.
+
+    Chooses formats on calibration data, compensates rounding errors, folds batch norm, keeps the
+    gain of the discretization out of B, proves ranges, and measures on held-out data. Example:
+
+        s5-to-loihi quantize model --calibration frames.npz -o denoiser.bundle
+    """
+    check_target(picture, (".svg", ".png"))
+    bits: dict[str, Any] = {
+        "weights": weights,
+        "activations": activations,
+        "inputs": inputs,
+        "eigenvalues": eigenvalues,
+        "knots": knots,
+    }
+    chosen = {name: value for name, value in bits.items() if value is not None}
+    wanted = read_precision(precision, chosen) if precision else Precision(**chosen)
+    noisy = held_out
+    if clean is not None and (noisy is None or noisy.suffix.lower() != ".wav"):
+        raise InputError(str(clean), "needs the noisy version", "Give --held-out NOISY.wav")
+    with console.progress("Quantizing", "groups") as advance:
+        made = quantize_checkpoint(
+            checkpoint,
+            read_data(calibration, layout, sequence_length),
+            held_out=None if held_out is None else read_data(held_out, layout, sequence_length),
+            where=(str(calibration), str(held_out or "held-out data")),
+            precision=wanted,
+            options=LoadOptions(
+                discretization=discretization,
+                activation=activation,
+                glu=glu,
+                conjugate_symmetric=conjugate_symmetry,
+                prenorm=prenorm,
+                rectified=rectified,
+                readout=readout,
+                clip_eigenvalues=clip_eigenvalues,
+                pruning_sparsity=sparsity,
+                step_rescale=step_rescale,
+                select=select,
+                encoder=encoder,
+                decoder=decoder,
+            ),
+            sequence_length=sequence_length,
+            name=console.network_name(output),
+            force=force,
+            on_progress=advance,
+        )
+    scores: Sequence[Score] = ()
+    if clean is not None and noisy is not None:
+        scores = compare_denoising(
+            made.model, made.bundle.network, audio.read_wav(noisy), audio.read_wav(clean)
+        )
+    if picture is not None:
+        from s5_to_loihi.reports.ranges import draw_ranges
+
+        draw_ranges(made.report, picture)
+    finish(made, output, details, as_json, scores, picture)
+
+
+def finish(
+    made: Quantization,
+    output: Path,
+    details: bool,
+    as_json: bool,
+    scores: Sequence[Score] = (),
+    picture: Path | None = None,
+) -> None:
+    """Write the bundle and print the report."""
+    bundle.write(made.bundle, output)
+    if as_json:
+        console.print_json(
+            {
+                "bundle": str(output),
+                "network": to_text(made.bundle.network).splitlines(),
+                "notes": made.bundle.notes,
+                "report": made.report,
+                "si_snr_db": scores or None,
+            }
+        )
+        return
+    console.summarise(
+        _summary(made, output, scores, picture),
+        (
+            network_table(made.bundle.network),
+            quantization_tables.matrix_table(made.report),
+            quantization_tables.quantization_table(made.report),
+            quantization_tables.range_table(made.report),
+        ),
+        details,
+    )
+
+
+def _summary(
+    made: Quantization, output: Path, scores: Sequence[Score], picture: Path | None
+) -> Summary:
+    report = made.report
+    facts = [
+        ("network", size_in_words(made.bundle.network)),
+        *quantization_tables.quantization_facts(report),
+    ]
+    for channel, score in enumerate(scores):
+        facts.append(
+            (
+                "SI-SNR" if len(scores) == 1 else f"SI-SNR, {channel}",
+                f"{score.noisy:.2f} dB noisy, {score.floats:.2f} dB float model,"
+                f" {score.integers:.2f} dB integers ({score.integers - score.floats:+.3f} dB)",
+            )
+        )
+    if picture is not None:
+        facts.append(("drew", str(picture)))
+    return Summary(
+        f"Wrote {output}: output SQNR {quantization_tables.decibels(report.signal_to_noise)} dB"
+        f" on {report.held_out_tokens:,} held-out tokens",
+        facts,
+        notes=made.bundle.notes,
+        next=f"s5-to-loihi verify {shlex.quote(str(output))}",
+    )

@@ -1,0 +1,469 @@
+"""Quantization-aware training: the network of integers itself, with gradients.
+
+A quantized network becomes a module whose forward pass computes its integers: weights, their steps,
+biases and gains are parameters that are rounded in every pass, straight through; formats, shifts,
+tables and eigenvalues stay. ``network()`` gives the same integers back as a ``Network``: what is
+trained is what is deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from s5_to_loihi.errors import CapacityError
+from s5_to_loihi.fixed_point import Format, limits
+from s5_to_loihi.network.network import (
+    INPUT,
+    TOKEN,
+    Endpoint,
+    Network,
+    NeuronGroup,
+    Readout,
+    Synapses,
+    frozen_weights,
+)
+from s5_to_loihi.network.neurons.constants import MULTIPLIER, Constants, declared_fields
+from s5_to_loihi.network.neurons.mean import MEAN
+from s5_to_loihi.network.neurons.rescaling import digit_ports
+from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE
+from s5_to_loihi.network.ranges import program
+from s5_to_loihi.passes.pipeline import run_passes
+from s5_to_loihi.quantization.draft import Unrounded
+from s5_to_loihi.quantization.quantizer import Quantized
+from s5_to_loihi.quantization.rounding import largest_weight_sum
+from s5_to_loihi.training.modules import read_out
+from s5_to_loihi.training.scan import scan
+from s5_to_loihi.training.straight_through import Whole, rounded, straight
+
+#: Whole numbers up to this many bits, sign included, are exact in float64.
+EXACT_BITS = 54
+#: A latent weight starts at least this far from where another integer would be nearest.
+MARGIN = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a forward pass gives.
+
+    Attributes:
+        integers: (T, N, outputs), or (1, N, outputs) with a readout other than ``each_token``.
+        output: the same as real values.
+        messages: name -> (T, N, n) integers, of all messages that are sent.
+    """
+
+    integers: Tensor
+    output: Tensor
+    messages: dict[str, Tensor]
+
+
+class _Matrix(nn.Module):
+    """A matrix of integers: ``round(highest * value)``, zero where the float model has a zero."""
+
+    mask: Tensor
+
+    def __init__(self, matrix: Unrounded, integers: np.ndarray, largest_sum: int):
+        super().__init__()
+        self.matrix, self.largest_sum = matrix, largest_sum
+        self.highest = matrix.digits.largest(matrix.matrix.bits)
+        # The quantizer's integers, and as near as they allow to the float weights.
+        within = 0.5 - MARGIN
+        latent = np.clip(matrix.weights, integers - within, integers + within)
+        self.value = nn.Parameter(torch.tensor(latent / self.highest))
+        self.register_buffer("mask", torch.tensor((matrix.weights != 0).astype(np.float64)))
+
+    def forward(self) -> Tensor:
+        """Return the integers, float64."""
+        latent = torch.clamp(self.value * self.highest, -self.highest, self.highest)
+        return rounded(latent) * self.mask
+
+    def fit(self) -> None:
+        """Shrink rows whose sums could leave their accumulator."""
+        with torch.no_grad():
+            while True:
+                sums = np.zeros(len(self.value))
+                for digit in self.digits():
+                    parts = np.abs(digit).reshape(len(digit), len(self.matrix.parts), -1)
+                    # Parts that end in one port add up there.
+                    total = parts.sum(2).sum(1) if self._one_port else parts.sum(2).max(1)
+                    sums = np.maximum(sums, total)
+                over = torch.tensor(sums > self.largest_sum, device=self.value.device)
+                if not over.any():
+                    return
+                self.value[over] *= 0.98
+
+    @property
+    def _one_port(self) -> bool:
+        return self.matrix.matrix.name.endswith(".C")
+
+    def digits(self) -> list[np.ndarray]:
+        """Return the digits of the integers, the lowest first."""
+        with torch.no_grad():
+            integers = self().cpu().numpy().astype(np.int64)
+        return self.matrix.digits.split(integers)
+
+
+class _Group(nn.Module):
+    """The constants of a group; those that are trained are parameters that start at zero."""
+
+    def __init__(self, group: NeuronGroup):
+        super().__init__()
+        self.group = group
+        self.changes = nn.ParameterDict()
+        for name, value, _ in _trained(group.constants):
+            self.changes[name.replace(".", "/")] = nn.Parameter(torch.zeros(len(value)).double())
+            self.register_buffer(f"start_{name.replace('.', '_')}", torch.tensor(value).double())
+        self._fixed: dict[tuple[str, str], Whole] = {}
+
+    def constants(self) -> Constants:
+        """Return the constants as ``Whole``, rounded and within their formats."""
+        return self._built(self.group.constants, "")
+
+    def _built(self, constants: Constants, prefix: str) -> Constants:
+        values: list[Any] = []
+        formats = {name: format for name, _, format in _trained(self.group.constants)}
+        for field in declared_fields(type(constants)):
+            name, value = f"{prefix}{field.name}", getattr(constants, field.name)
+            if field.is_nested:
+                value = self._built(value, f"{name}.")
+            elif name in formats:
+                value = Whole(self._changed(name, formats[name]))
+            elif field.is_array:
+                value = self._whole(name, value)
+            values.append(value)
+        return type(constants)(*values)
+
+    def _changed(self, name: str, format: Format) -> Tensor:
+        start = getattr(self, f"start_{name.replace('.', '_')}")
+        change = self.changes[name.replace(".", "/")]
+        if format == MULTIPLIER:
+            wanted = start * (1 + change)
+        else:
+            wanted = start + change * 2.0**format.exponent
+        return rounded(torch.clamp(wanted, *limits(format.bits)))
+
+    def _whole(self, name: str, value: np.ndarray) -> Whole:
+        """Return a constant that is not trained, on the device of the others."""
+        device = next(iter(self.changes.values())).device if len(self.changes) else "cpu"
+        key = (name, str(device))
+        if key not in self._fixed:
+            self._fixed[key] = Whole(torch.tensor(value, dtype=torch.float64, device=device))
+        return self._fixed[key]
+
+    def integers(self) -> Constants:
+        """Return the constants as a network holds them."""
+        with torch.no_grad():
+            return _as_arrays(self.constants())
+
+
+def _trained(constants: Constants, prefix: str = "") -> Iterator[tuple[str, np.ndarray, Format]]:
+    """Yield name, integers and format of the constants that are trained.
+
+    Factors and biases are; amounts of shifts are not, nor are eigenvalues, which would have to stay
+    inside the unit circle.
+    """
+    for field in declared_fields(type(constants)):
+        value = getattr(constants, field.name)
+        if field.is_nested:
+            yield from _trained(value, f"{prefix}{field.name}.")
+        elif field.is_array and not field.name.startswith("decay") and field.allowed is None:
+            held: Any = field.format
+            if isinstance(held, str):
+                held = attrgetter(held)(constants)
+            yield f"{prefix}{field.name}", value, held
+
+
+def _as_arrays(value: Any) -> Any:
+    if isinstance(value, Whole):
+        array = value.tensor.cpu().numpy().astype(np.int64)
+        array.flags.writeable = False
+        return array
+    if hasattr(value, "_fields") and not isinstance(value, Format):
+        return type(value)(*(_as_arrays(part) for part in value))
+    return value
+
+
+class QuantizedNetwork(nn.Module):
+    """A network of our own quantizer as a module; see the file's head.
+
+    Attributes:
+        recorded: whether a GPU records the operations of a recurrence and plays them back.
+    """
+
+    recorded = True
+
+    def __init__(self, quantized: Quantized):
+        """Take over a network with all its integers.
+
+        Raises:
+            CapacityError: a value in between needs more bits than float64 has.
+        """
+        super().__init__()
+        self.source = quantized
+        network = quantized.network
+        for group in network.groups:
+            widest = max(step.bits for step in program(network, group).steps)
+            if widest > EXACT_BITS:
+                raise CapacityError(
+                    group.name,
+                    f"computes with up to {widest} bits (limit of training {EXACT_BITS})",
+                    "Give weights or activations fewer bits",
+                )
+        self.matrices = nn.ModuleDict()
+        self.part_of: dict[str, tuple[str, int]] = {}
+        edges = {edge.name: edge for edge in network.synapses}
+        for matrix in quantized.unrounded:
+            integers = _integers(matrix, edges)
+            bits = max(
+                (
+                    network.message_format(edges[part].source).bits
+                    for part in matrix.parts
+                    if part in edges
+                ),
+                default=16,
+            )
+            key = matrix.matrix.name.replace(".", "/")
+            self.matrices[key] = _Matrix(matrix, integers, largest_weight_sum(bits))
+            for index, part in enumerate(matrix.parts):
+                self.part_of[part] = (key, index)
+        self.groups = nn.ModuleDict(
+            {group.name.replace(".", "/"): _Group(group) for group in network.groups}
+        )
+        self._graphs: dict[Any, Any] = {}
+
+    def tokens(self, values: Tensor) -> Tensor:
+        """Return floats (T, N, F) as the integers that enter: floor, then clip."""
+        format = self.source.network.input_format
+        scaled = torch.floor(values.double() * 2.0**format.exponent)
+        return torch.clamp(scaled, *limits(format.bits))
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the outputs for floats (T, N, F), as real values; see ``run``."""
+        return self.run(values, lengths).output
+
+    def run(self, values: Tensor, lengths: Tensor | None = None) -> Run:
+        """Run from a zero state over floats (T, N, F).
+
+        ``lengths`` (N,) are the tokens of each sequence, with padding behind; all T if not given.
+        """
+        network = self.source.network
+        sent = {Endpoint(INPUT, TOKEN): self.tokens(values)}
+        weights = {key: matrix() for key, matrix in self.matrices.items()}
+        for group in network.groups:
+            constants = self.groups[group.name.replace(".", "/")].constants()
+            arriving = self._accumulate(group, sent, weights)
+            for name, value in self._update(group, arriving, constants).items():
+                sent[Endpoint(group.name, name)] = value
+        outputs = sent[network.output]
+        if network.readout is not Readout.EACH_TOKEN:
+            # The mean is complete at the last token.
+            outputs = read_out(outputs, Readout.LAST, lengths)
+        return Run(
+            outputs,
+            outputs * 2.0**-network.output_format.exponent,
+            {str(endpoint): sent[endpoint] for endpoint in network.sent},
+        )
+
+    def _accumulate(
+        self, group: NeuronGroup, sent: Mapping[Endpoint, Tensor], weights: Mapping[str, Tensor]
+    ) -> tuple[Whole, ...]:
+        """Return what each port adds up; all digits of a matrix are one sum at its first port."""
+        totals: dict[str, Tensor] = {}
+        for edge in self._edges(group.name):
+            message = sent[edge.source]
+            if edge.name in self.part_of:
+                key, part = self.part_of[edge.name]
+                columns = message.shape[-1]
+                own = weights[key][:, part * columns : (part + 1) * columns]
+                message = message @ own.T
+            before = totals.get(edge.target.name)
+            totals[edge.target.name] = message if before is None else before + message
+        first = next(iter(sent.values()))
+        zero = first.new_zeros((*first.shape[:2], group.size))
+        return tuple(Whole(totals.get(port, zero)) for port in group.kind.ports)
+
+    def _edges(self, group: str) -> list[Synapses]:
+        """Return a group's synapses, each matrix once."""
+        found = []
+        for edge in self.source.network.incoming(group):
+            if edge.name in self.part_of or _digit_of(edge.name) not in self.part_of:
+                found.append(edge)
+        return found
+
+    def _update(
+        self, group: NeuronGroup, arriving: tuple[Whole, ...], constants: Constants
+    ) -> dict[str, Tensor]:
+        recurrence = group.kind.recurrence
+        if recurrence is None:
+            _, messages, _ = group.kind.update(arriving, (), constants)  # type: ignore[arg-type]
+        else:
+            inputs = recurrence.drive(arriving, constants)  # type: ignore[arg-type]
+            states = self._states(group, [one.tensor for one in inputs], constants)  # type: ignore[attr-defined]
+            whole: Any = tuple(map(Whole, states))
+            messages, _ = recurrence.emit(inputs, whole, constants)
+        return {
+            name: value.tensor  # type: ignore[attr-defined]
+            for name, value in zip(group.kind.messages, messages, strict=True)
+        }
+
+    def _states(
+        self, group: NeuronGroup, inputs: list[Tensor], constants: Constants
+    ) -> list[Tensor]:
+        """Return all states: exact, with the gradients of the recurrence without rounding."""
+        with torch.no_grad():
+            arrays = [one.detach() for one in inputs]
+            exact = (
+                self._exact_on_device(group, arrays, constants)
+                if arrays[0].is_cuda
+                else _exact(group, arrays, _as_arrays(constants))
+            )
+        if group.kind is MEAN:
+            smooth = [inputs[0].cumsum(0)]
+        else:
+            assert group.kind is SCALED_STATE, f"no gradient of {group.kind.name}"
+            c: Any = constants
+            decay = torch.complex(c.decay_re.tensor, c.decay_im.tensor)
+            a = 1 + decay * torch.exp2(-c.decay_shift.tensor)
+            states = scan(a, torch.complex(*inputs))
+            smooth = [states.real, states.imag]
+        return [straight(one, other) for one, other in zip(exact, smooth, strict=True)]
+
+    def _exact_on_device(
+        self, group: NeuronGroup, inputs: list[Tensor], constants: Constants
+    ) -> list[Tensor]:
+        """Advance token by token on a GPU; the operations are recorded once for each shape."""
+        if not self.recorded:
+            return _advanced(group, inputs, constants)
+        key = (group.name, inputs[0].shape)
+        if key not in self._graphs:
+            places = [one.clone() for one in inputs]
+            graph, results = torch.cuda.CUDAGraph(), _advanced(group, places, constants)
+            torch.cuda.synchronize()
+            with torch.cuda.graph(graph):
+                results = _advanced(group, places, constants)
+            # What it reads must not be freed.
+            self._graphs[key] = graph, places, results, constants
+        graph, places, results, _ = self._graphs[key]
+        for place, one in zip(places, inputs, strict=True):
+            place.copy_(one)
+        graph.replay()
+        return [result.clone() for result in results]
+
+    def fit(self) -> None:
+        """Keep every sum of weights within its accumulator; call it after each step."""
+        for matrix in self.matrices.values():
+            matrix.fit()
+
+    def network(self) -> Network:
+        """Return the network of integers that the forward pass computes.
+
+        Raises:
+            CapacityError: a range does not fit; ``fit`` has not been called.
+        """
+        network = self.source.network
+        known = {edge.name: edge for edge in network.synapses}
+        synapses: list[Synapses] = []
+        for edge in network.synapses:
+            if edge.name in self.part_of:
+                synapses += self._written(edge)
+            elif _digit_of(edge.name) not in self.part_of:
+                synapses.append(edge)
+        lost = [part for part in self.part_of if part not in known]
+        assert not lost, f"{lost} had no weights"
+        groups = tuple(
+            replace(group, constants=self.groups[group.name.replace(".", "/")].integers())
+            for group in network.groups
+        )
+        return run_passes(replace(network, groups=groups, synapses=tuple(synapses)))
+
+    def _written(self, edge: Synapses) -> list[Synapses]:
+        """Return the synapses of a part of a matrix, one for each digit."""
+        key, part = self.part_of[edge.name]
+        matrix: Any = self.matrices[key]
+        found = []
+        digits = matrix.matrix.digits
+        for place, (digit, suffix) in enumerate(
+            zip(matrix.digits(), digit_ports(""), strict=False)
+        ):
+            own = np.split(digit, len(matrix.matrix.parts), axis=1)[part]
+            found.append(
+                replace(
+                    edge,
+                    name=edge.name + suffix,
+                    target=Endpoint(edge.target.group, edge.target.name + suffix),
+                    weights=frozen_weights(csr_matrix(own)),
+                    exponent=-place * digits.bits,
+                )
+            )
+        return found
+
+    def quantized(self) -> Quantized:
+        """Return the network with what is known of it; its matrices' counts are those of now."""
+        matrices = []
+        for key in self.matrices:
+            module: Any = self.matrices[key]
+            with torch.no_grad():
+                integers = module().cpu().numpy()
+            left = int(np.count_nonzero(integers))
+            own = module.matrix
+            latent = module.value.detach().cpu().numpy() * module.highest
+            zeroed = own.matrix.parameters - left
+            matrices.append(
+                replace(
+                    own,
+                    matrix=replace(own.matrix, zeroed=zeroed),
+                    weights=np.where(module.mask.cpu().numpy(), latent, 0),
+                )
+            )
+        return replace(self.source, network=self.network(), unrounded=tuple(matrices))
+
+
+def _digit_of(name: str) -> str:
+    """Return the name of the synapses of the lowest digit, of which these are a higher one."""
+    stem, _, digit = name.rpartition("_")
+    return stem if digit.isdigit() else ""
+
+
+def _integers(matrix: Unrounded, edges: Mapping[str, Synapses]) -> np.ndarray:
+    """Return a matrix's integers (out, parts * in), put together from its digits."""
+    rows, columns = matrix.weights.shape
+    parts = []
+    for part in matrix.parts:
+        total = np.zeros((rows, columns // len(matrix.parts)), dtype=np.int64)
+        for place, suffix in enumerate(digit_ports("")):
+            if part + suffix in edges:
+                digit = edges[part + suffix].weights.toarray().astype(np.int64)
+                total += digit << (place * matrix.digits.bits)
+        parts.append(total)
+    return np.concatenate(parts, axis=1)
+
+
+def _exact(group: NeuronGroup, inputs: list[Tensor], constants: Constants) -> list[Tensor]:
+    """Advance token by token with numpy, which is quicker than tensors on a processor."""
+    recurrence = group.kind.recurrence
+    assert recurrence is not None
+    arrays = [one.cpu().numpy().astype(np.int64) for one in inputs]
+    state = tuple(np.zeros_like(arrays[0][0]) for _ in group.kind.state)
+    found = []
+    for row in zip(*arrays, strict=True):
+        state = recurrence.advance(row, state, constants)
+        found.append(state)
+    columns = zip(*found, strict=True)
+    return [torch.tensor(np.array(column), dtype=torch.float64) for column in columns]
+
+
+def _advanced(group: NeuronGroup, inputs: list[Tensor], constants: Constants) -> list[Tensor]:
+    recurrence: Any = group.kind.recurrence
+    state = tuple(Whole(torch.zeros_like(inputs[0][0])) for _ in group.kind.state)
+    found = []
+    for row in zip(*inputs, strict=True):
+        state = recurrence.advance(tuple(map(Whole, row)), state, constants)
+        found.append([one.tensor for one in state])
+    return [torch.stack(column) for column in zip(*found, strict=True)]

@@ -1,0 +1,443 @@
+"""The scaling study: denoisers of many widths, densities and bits on synthetic noisy speech.
+
+``python -m s5_to_loihi.training.study FOLDER`` trains and finetunes them, on a GPU if there is one,
+in several processes, within a number of seconds; ``s5-to-loihi study`` counts what the networks
+cost. Everything follows from seeds. A model is trained in floats first; then, for each number of
+bits, quantized, and finetuned as a network of integers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s5_to_loihi import audio, bundle
+from s5_to_loihi.bundle import Bundle
+from s5_to_loihi.checkpoints.description import save_model
+from s5_to_loihi.checkpoints.magnitude_pruning import sparsity_of
+from s5_to_loihi.float_model import S5Model
+from s5_to_loihi.network.network import Readout
+from s5_to_loihi.quantization.precision import Precision
+from s5_to_loihi.quantization.quantizer import Quantized, quantize_model
+from s5_to_loihi.training import losses, spectra, synthetic
+from s5_to_loihi.training.architecture import Architecture, initial_model
+from s5_to_loihi.training.modules import Model
+from s5_to_loihi.training.optimisation import clip_gradients, optimiser, rate_share
+from s5_to_loihi.training.pruning import Pruner, Pruning
+from s5_to_loihi.training.quantized import QuantizedNetwork
+
+#: Weight of the spectral loss beside SI-SNR in dB.
+SPECTRAL = 1.0
+#: Seeds of the sounds that are trained with, and of those that are held out.
+TRAINING_SEED, HELD_OUT_SEED = 1, 1_000_003
+#: Learning rates: of the float models; of finetuning, by bits of the weights.
+RATE, DECAY = 4e-3, 0.01
+FINE_RATES = {8: 3e-4, 4: 1e-3, 3: 2e-3, 2: 4e-3}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model of the study: its width H, the share of zero weights, chip-aware pruning or not."""
+
+    width: int
+    sparsity: float
+    aware_of_chip: bool = False
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """For files and tables."""
+        kind = f"sparse{round(100 * self.sparsity)}" if self.sparsity else "dense"
+        aware = "_aware" if self.aware_of_chip else ""
+        return f"h{self.width}_{kind}{aware}"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything.
+
+    Attributes:
+        steps, fine_steps: of the training and of each finetuning.
+        batch, fine_batch: clips a step.
+        seconds: of a clip in training.
+        pool: voices and noises to mix from, each of ``pool_seconds``.
+        held_out: clips of ``pool_seconds``.
+        calibration: clips that formats are chosen on.
+    """
+
+    steps: int = 4000
+    fine_steps: int = 250
+    batch: int = 64
+    fine_batch: int = 32
+    seconds: float = 2.0
+    pool: int = 1024
+    pool_seconds: float = 4.0
+    held_out: int = 64
+    calibration: int = 12
+
+
+POINTS = (
+    *(Point(width, 0.9) for width in (256, 192, 128, 96, 64, 48)),
+    *(Point(width, 0.0) for width in (128, 96, 64, 48, 32, 24, 16)),
+    *(Point(width, 0.95) for width in (256, 128)),
+    Point(192, 0.9, aware_of_chip=True),
+)
+BITS = (8, 4, 3, 2)
+
+
+class Sounds:
+    """What is trained with and what is held out, on a device."""
+
+    def __init__(self, scale: Scale, device: str):
+        samples = round(scale.pool_seconds * audio.RATE)
+        self.device, self.scale = device, scale
+        random = torch.Generator(device).manual_seed(TRAINING_SEED)
+        chunk = min(128, scale.pool)
+        chunks = range(0, scale.pool, chunk)
+        self.voices = torch.cat([synthetic.voices(chunk, samples, random) for _ in chunks])
+        self.noises = torch.cat([synthetic.noises(chunk, samples, random) for _ in chunks])
+        self.held_out = synthetic.clips(scale.held_out, scale.pool_seconds, HELD_OUT_SEED, device)
+
+    def batches(self, count: int, seed: int) -> Iterator[synthetic.Clips]:
+        """Yield ever new mixtures of cuts of the pool."""
+        random = torch.Generator(self.device).manual_seed(seed)
+        length = round(self.scale.seconds * audio.RATE)
+        while True:
+            yield synthetic.mix(
+                _cuts(self.voices, count, length, random),
+                _cuts(self.noises, count, length, random),
+                random,
+            )
+
+
+def _cuts(sounds: Tensor, count: int, length: int, random: torch.Generator) -> Tensor:
+    """Return cuts (count, length) of random sounds (N, samples)."""
+    rows = torch.randint(0, len(sounds), (count, 1), generator=random, device=sounds.device)
+    last = sounds.shape[1] - length + 1
+    starts = torch.randint(0, last, (count, 1), generator=random, device=sounds.device)
+    return sounds[rows, starts + torch.arange(length, device=sounds.device)]
+
+
+def train(point: Point, sounds: Sounds, deadline: float = float("inf")) -> tuple[S5Model, dict]:
+    """Train a point in floats; return the model and what happened."""
+    scale, device = sounds.scale, sounds.device
+    torch.manual_seed(point.seed)
+    start = initial_model(
+        point.name,
+        Architecture(width=point.width),
+        audio.BINS,
+        audio.BINS,
+        Readout.EACH_TOKEN,
+        point.seed,
+    )
+    batches = sounds.batches(scale.batch, 1000 + point.seed)
+    model = Model(start, input_gain=_gain(next(batches))).float().to(device)
+    steps_of = optimiser(model, RATE, DECAY)
+    rates = [group["lr"] for group in steps_of.param_groups]
+    pruning = Pruning(point.sparsity, aware_of_chip=point.aware_of_chip)
+    pruner = Pruner(model, pruning) if point.sparsity else None
+    curve, began = [], time.monotonic()
+    torch.backends.cuda.matmul.allow_tf32 = True
+    for step in range(scale.steps):
+        clips = next(batches)
+        spectrum = spectra.analyse(clips.noisy)
+        run = model.run(spectra.features(spectrum))
+        loss = losses.denoising_loss(spectrum, run.output, clips.clean, SPECTRAL)
+        steps_of.zero_grad(set_to_none=True)
+        loss.backward()
+        clip_gradients(model)
+        for group, rate in zip(steps_of.param_groups, rates, strict=True):
+            group["lr"] = rate * rate_share(step / scale.steps)
+        steps_of.step()
+        if pruner is not None and step % pruning.interval == 0:
+            if point.aware_of_chip:
+                pruner.observe(run.messages)
+            pruner.update((step + 1) / scale.steps)
+        if step % 100 == 0:
+            curve.append(round(float(loss.detach()), 3))
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{point.name} was at step {step} of {scale.steps}")
+    if pruner is not None:
+        pruner.update(1.0)
+    trained = model.eval().to_model()
+    facts = {
+        "steps": scale.steps,
+        "seconds": round(time.monotonic() - began, 1),
+        "curve": curve,
+        "sparsity": round(sparsity_of(trained), 4),
+        **_score(lambda values: model(values), sounds, torch.float32),
+    }
+    return trained, facts
+
+
+def _gain(clips: synthetic.Clips) -> float:
+    return float(1 / spectra.features(spectra.analyse(clips.noisy)).std())
+
+
+def _score(run: Any, sounds: Sounds, kind: torch.dtype) -> dict[str, Any]:
+    """Return SI-SNR of the held-out clips, in dB: on average and of each."""
+    cleaned, noisy = [], []
+    held = sounds.held_out
+    torch.backends.cuda.matmul.allow_tf32 = False
+    with torch.no_grad():
+        for first in range(0, len(held.noisy), 32):
+            part = held.noisy[first : first + 32].to(kind)
+            clean = held.clean[first : first + 32].to(kind)
+            spectrum = spectra.analyse(part)
+            estimate = spectra.denoised(
+                spectrum, run(spectra.features(spectrum)).to(kind), part.shape[-1]
+            )
+            cleaned.append(losses.si_snr(estimate, clean))
+            noisy.append(losses.si_snr(part, clean))
+    values = torch.cat(cleaned).double()
+    return {
+        "si_snr": round(float(values.mean()), 4),
+        "noisy": round(float(torch.cat(noisy).double().mean()), 4),
+        "clips": [round(float(value), 3) for value in values],
+    }
+
+
+def quantized(model: S5Model, bits: int, sounds: Sounds) -> Quantized:
+    """Quantize a model after training, on cuts of the training sounds."""
+    clips = next(sounds.batches(sounds.scale.calibration, 77))
+    tokens = spectra.features(spectra.analyse(clips.noisy.double())).cpu().numpy()
+    return quantize_model(model, tokens, Precision(weights=bits))
+
+
+def finetune(
+    model: S5Model, bits: int, sounds: Sounds, deadline: float = float("inf")
+) -> tuple[Quantized, dict]:
+    """Quantize a model and train its integers; return them and what happened."""
+    scale, began = sounds.scale, time.monotonic()
+    start = quantized(model, bits, sounds)
+    network = QuantizedNetwork(start).to(sounds.device)
+    facts: dict[str, Any] = {"rounded": _score(network, sounds, torch.float64)}
+    steps_of = optimiser(network, FINE_RATES.get(bits, 1e-3))
+    rates = [group["lr"] for group in steps_of.param_groups]
+    batches, curve = sounds.batches(scale.fine_batch, 5000 + bits), []
+    for step in range(scale.fine_steps):
+        clips = next(batches)
+        spectrum = spectra.analyse(clips.noisy.double())
+        mask = network(spectra.features(spectrum))
+        loss = losses.denoising_loss(spectrum, mask, clips.clean.double(), SPECTRAL)
+        steps_of.zero_grad(set_to_none=True)
+        loss.backward()
+        clip_gradients(network)
+        for group, rate in zip(steps_of.param_groups, rates, strict=True):
+            group["lr"] = rate * rate_share(step / scale.fine_steps)
+        steps_of.step()
+        if step % 20 == 0:
+            network.fit()
+            curve.append(round(float(loss.detach()), 3))
+            if time.monotonic() > deadline:
+                facts["cut_short_at"] = step
+                break
+    network.fit()
+    facts |= {
+        "steps": scale.fine_steps,
+        "curve": curve,
+        "tuned": _score(network, sounds, torch.float64),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    return network.quantized(), facts
+
+
+# --- many at once --------------------------------------------------------------------------------
+
+
+def _work(jobs: Any, results: Any, folder: str, scale: Scale, device: str, deadline: float) -> None:
+    """Do jobs until there are none: ``(point, None)`` trains, ``(point, bits)`` finetunes."""
+    torch.set_num_threads(1)
+    try:
+        sounds = Sounds(scale, device)
+        for point, bits in iter(jobs.get, None):
+            try:
+                results.put((point, bits, _job(point, bits, Path(folder), sounds, deadline)))
+            except Exception:  # one that fails must not take the others with it
+                results.put((point, bits, {"failed": traceback.format_exc()[-1500:]}))
+    except Exception:
+        results.put((None, None, {"failed": traceback.format_exc()[-1500:]}))
+
+
+def _job(point: Point, bits: int | None, folder: Path, sounds: Sounds, deadline: float) -> dict:
+    if time.monotonic() > deadline:
+        raise TimeoutError("no time was left")
+    place = folder / point.name
+    if bits is None:
+        model, facts = train(point, sounds, deadline)
+        save_model(model, place)
+        return facts
+    from s5_to_loihi.checkpoints.description import load_model
+
+    tuned, facts = finetune(load_model(place / "model.yaml")[0], bits, sounds, deadline)
+    bundle.write(
+        Bundle(tuned.network, None, {"format": "trained by s5_to_loihi", "name": point.name}, ()),
+        folder / f"{point.name}_w{bits}.bundle",
+    )
+    return facts
+
+
+def run(
+    folder: Path,
+    out: Path,
+    scale: Scale,
+    points: tuple[Point, ...],
+    bits: tuple[int, ...],
+    processes: int,
+    seconds: float,
+    device: str,
+) -> dict[str, Any]:
+    """Train and finetune all points; ``out/results.json`` is written as they come in."""
+    started = time.monotonic()
+    deadline = started + seconds
+    context = multiprocessing.get_context("spawn")
+    jobs, results = context.Queue(), context.Queue()
+    workers = [
+        context.Process(
+            target=_work, args=(jobs, results, str(folder), scale, device, deadline), daemon=True
+        )
+        for _ in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    for point in points:
+        jobs.put((point, None))
+    found: dict[str, Any] = {
+        "scale": asdict(scale),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "torch": torch.__version__,
+        "points": {point.name: asdict(point) for point in points},
+        "trained": {},
+        "tuned": {},
+        "failed": {},
+    }
+    waiting = len(points)
+    while waiting and time.monotonic() < deadline + 20:
+        try:
+            point, width, facts = results.get(timeout=2)
+        except Exception:  # nothing yet; a worker may have died
+            if not any(worker.is_alive() for worker in workers):
+                break
+            continue
+        if point is None:
+            found["failed"]["worker"] = facts["failed"]
+            continue
+        waiting -= 1
+        name = point.name if width is None else f"{point.name}_w{width}"
+        if "failed" in facts:
+            found["failed"][name] = facts["failed"]
+        elif width is None:
+            found["trained"][name] = facts
+            for one in bits:
+                jobs.put((point, one))
+                waiting += 1
+        else:
+            found["tuned"][name] = facts
+        found["seconds"] = round(time.monotonic() - started, 1)
+        (out / "results.json").write_text(json.dumps(found, indent=1))
+        shown = {key: facts[key] for key in ("si_snr", "seconds") if key in facts}
+        shown |= {key: facts[key]["si_snr"] for key in ("rounded", "tuned") if key in facts}
+        print(
+            f"{found['seconds']:7.1f} s  {name:24} {shown or facts.get('failed', '')}", flush=True
+        )
+    for _ in workers:
+        jobs.put(None)
+    for worker in workers:
+        worker.join(timeout=5)
+        worker.kill()
+    return found
+
+
+def pack(folder: Path, out: Path) -> None:
+    """Put models and bundles into two files: ``models.zip`` and ``bundles.zip``."""
+    for name, pattern in (("models.zip", "*/model.*"), ("bundles.zip", "*.bundle/*")):
+        with zipfile.ZipFile(out / name, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for file in sorted(folder.glob(pattern)):
+                archive.write(file, file.relative_to(folder))
+
+
+def check_gpu() -> None:
+    """Compare a recorded recurrence with one that is not, before anything relies on it.
+
+    If recording fails or gives other integers, it is turned off.
+    """
+    scale = Scale(steps=1, batch=2, pool=4, held_out=2, calibration=2, seconds=0.5, pool_seconds=1)
+    sounds = Sounds(scale, "cuda")
+    model, _ = train(Point(16, 0.0), sounds)
+    network = QuantizedNetwork(quantized(model, 8, sounds)).cuda()
+    values = spectra.features(spectra.analyse(sounds.held_out.noisy.double()))
+    QuantizedNetwork.recorded = False
+    plain = network.run(values).integers
+    on_cpu = network.cpu().run(values.cpu()).integers
+    network.cuda()
+    equal = torch.equal(plain.cpu(), on_cpu)
+    print(f"GPU and processor give the same integers: {equal}", flush=True)
+    QuantizedNetwork.recorded = True
+    try:
+        again = [network.run(values).integers for _ in range(2)]
+        same = all(torch.equal(plain, one) for one in again)
+        print(f"recorded and plain recurrences give the same integers: {same}", flush=True)
+        QuantizedNetwork.recorded = same
+    except Exception:
+        traceback.print_exc()
+        QuantizedNetwork.recorded = False
+
+
+def main(arguments: list[str]) -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="s5_to_loihi.training.study", description=__doc__)
+    parser.add_argument("out", type=Path, help="folder for models.zip, bundles.zip, results.json")
+    parser.add_argument("--steps", type=int, default=Scale.steps)
+    parser.add_argument("--fine-steps", type=int, default=Scale.fine_steps)
+    parser.add_argument("--pool", type=int, default=Scale.pool)
+    parser.add_argument("--batch", type=int, default=Scale.batch)
+    parser.add_argument("--fine-batch", type=int, default=Scale.fine_batch)
+    parser.add_argument("--held-out", type=int, default=Scale.held_out)
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=540)
+    parser.add_argument("--points", default="", help="names, separated by commas; all by default")
+    parser.add_argument("--bits", default=",".join(map(str, BITS)))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    given = parser.parse_args(arguments)
+    points = tuple(p for p in POINTS if not given.points or p.name in given.points.split(","))
+    bits = tuple(map(int, given.bits.split(","))) if given.bits else ()
+    scale = replace(
+        Scale(),
+        steps=given.steps,
+        fine_steps=given.fine_steps,
+        pool=given.pool,
+        batch=given.batch,
+        fine_batch=given.fine_batch,
+        held_out=given.held_out,
+    )
+    given.out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    if given.device == "cuda":
+        check_gpu()
+    with tempfile.TemporaryDirectory() as folder:
+        left = given.seconds - (time.monotonic() - began)
+        run(
+            *(Path(folder), given.out, scale, points, bits),
+            processes=given.processes,
+            seconds=left,
+            device=given.device,
+        )
+        pack(Path(folder), given.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
