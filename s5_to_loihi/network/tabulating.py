@@ -39,22 +39,38 @@ def worthwhile_region(steps: tuple[Step, ...], results: Iterable[int]) -> Region
     for argument, step in enumerate(steps):
         if step.operation == "constant" or step.highest - step.lowest >= LONGEST_TABLE:
             continue
-        members = _functions_of(steps, argument)
-        outside = [one for one in range(len(steps)) if one not in members]
-        used = results.union(*(steps[one].operands for one in outside)) & members
-        saved = len(members) - 1 - (step.lowest != 0)
-        if len(used) == 1 and saved > 0 and (best is None or len(members) > len(best.members)):
-            best = Region(argument, tuple(sorted(one for one in members if one <= max(used))))
+        functions = _functions_of(steps, argument)
+        for value in functions:
+            members = _leading_to(steps, value, functions)
+            saved = len(members) - 1 - (step.lowest != 0)
+            longer = saved > 0 and (best is None or len(members) > len(best.members))
+            if longer and _used_outside(steps, members, results) == {value}:
+                best = Region(argument, tuple(sorted(members)))
     return best
 
 
 def _functions_of(steps: tuple[Step, ...], argument: int) -> set[int]:
+    """Return the steps that hang on one step, and on constants, only."""
     members: set[int] = set()
     for index, step in enumerate(steps[argument + 1 :], start=argument + 1):
         inputs = {one for one in step.operands if steps[one].operation != "constant"}
         if step.operation not in SOURCES and inputs and inputs <= members | {argument}:
             members.add(index)
     return members
+
+
+def _leading_to(steps: tuple[Step, ...], value: int, among: set[int]) -> set[int]:
+    members, waiting = set(), [value]
+    while waiting:
+        index = waiting.pop()
+        members.add(index)
+        waiting.extend(among.intersection(steps[index].operands) - members)
+    return members
+
+
+def _used_outside(steps: tuple[Step, ...], members: set[int], results: set[int]) -> set[int]:
+    outside = (step.operands for index, step in enumerate(steps) if index not in members)
+    return results.union(*outside) & members
 
 
 def table_of(
@@ -70,7 +86,7 @@ def table_of(
     for index in region.members:
         step = steps[index]
         operands = [
-            values[one] if one in values else np.int64(constants[steps[one].name])
+            values[one] if one in values else np.array(constants[steps[one].name])
             for one in step.operands
         ]
         if step.operation == "lookup":
