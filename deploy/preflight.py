@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,11 @@ PROGRAM = Path(__file__).resolve().parents[1]
 #: Versions of Python that s5_to_loihi runs on: from, and up to but without.
 PYTHONS = ((3, 10), (3, 14))
 PACKAGES = ("numpy", "scipy", "networkx", "pyyaml", "safetensors", "numba")
+#: Packages whose modules are called otherwise; how Lava is installed on any Python; what comes with
+#: the job itself.
+DISTRIBUTIONS = {"yaml": "pyyaml", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+LAVA = "--no-deps --ignore-requires-python lava-nc==0.10.0"
+OWN_MODULES = ("s5_to_loihi", "process_models", "deploy")
 OK, PROBLEM, DOES_NOT_FIT = "ok", "problem", "does not fit"
 #: Importing takes seconds, also from a slow file system; mapping compiles first, for half a minute.
 IMPORT_SECONDS, CAPACITY_SECONDS = 120, 300
@@ -148,9 +154,8 @@ def check_packages() -> Iterator[Line]:
 def check_imports(target: str) -> Iterator[Line]:
     """Check that the packages can be imported, in a process of its own: one after the other."""
     advice = {
-        "s5_to_loihi": "Install what is missing",
-        "lava-nc": f"{sys.executable} -m pip install --no-deps --ignore-requires-python"
-        " lava-nc==0.10.0",
+        "s5_to_loihi": "Deploy again; if it stays, say what was found to those who wrote the tool",
+        "lava-nc": f"{sys.executable} -m pip install {LAVA}",
     }
     if target == "board":
         advice["lava-loihi"] = (
@@ -163,9 +168,25 @@ def check_imports(target: str) -> Iterator[Line]:
     for index, (name, do) in enumerate(advice.items()):
         if index < len(imported):
             yield Line(name, OK, imported[index].removeprefix("imported "))
+        elif index == len(imported):
+            # What lava-loihi brings along is in no public registry.
+            do = do if name == "lava-loihi" else remedy(said[-1], do)
+            yield Line(name, PROBLEM, said[-1], do)
         else:
-            found = said[-1] if index == len(imported) else "not tried after that"
-            yield Line(name, PROBLEM, found, do)
+            yield Line(name, PROBLEM, "not tried after that", "Solve what is above first")
+
+
+def remedy(found: str, otherwise: str) -> str:
+    """Return what to do about an import that failed: of a missing package, to install that one."""
+    match = re.search(r"No module named '([A-Za-z0-9_]+)", found)
+    if not match or match[1] in OWN_MODULES:
+        return otherwise
+    module = match[1]
+    if module == "lava":
+        package = f"{LAVA}. It needs the packages that are checked above, and asteval"
+    else:
+        package = DISTRIBUTIONS.get(module, module)
+    return f"{sys.executable} -m pip install {package}, or another Python (--python)"
 
 
 def check_disk(folder: Path) -> Line:

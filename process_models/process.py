@@ -202,10 +202,11 @@ class TokenStream(AbstractProcess):
         Raises:
             InputError: the tokens are floats.
         """
-        if tokens.dtype.kind not in "iu":
-            raise InputError(name, f"got {tokens.dtype}", TOKENS_WANTED)
         super().__init__(
             tokens=tokens, file=file, latency=latency, period=period, job=job, name=name
         )
+        # After it, since Lava's own destructor needs what it sets.
+        if tokens.dtype.kind not in "iu":
+            raise InputError(name, f"got {tokens.dtype}", TOKENS_WANTED)
         self.out = OutPort(shape=tokens.shape[1:])
         self.inp = InPort(shape=(output_size,))

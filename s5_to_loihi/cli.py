@@ -44,6 +44,16 @@ COMMANDS = {
         "quantize",
         "Turn a float checkpoint into a bundle of integers, and say what that costs.",
     ),
+    "train": Command(
+        "training",
+        "train",
+        "Train an S5 model in PyTorch, sparse and as integers, to a verified bundle.",
+    ),
+    "synthesise": Command(
+        "training",
+        "synthesise",
+        "Make a training set of synthetic noisy speech, of any size, from nobody's recordings.",
+    ),
     "verify": Command("checking", "verify", "Run the recorded vectors and compare every integer."),
     "inspect": Command(
         "inspection",
@@ -101,6 +111,14 @@ COMMANDS = {
         "demo",
         "Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording.",
     ),
+    "doctor": Command(
+        "doctor", "doctor", "Say what works here, what is missing, and how to get it."
+    ),
+    "cache": Command(
+        "cache",
+        "cache",
+        "Say where compiled kernels are kept and how large they are, or delete them.",
+    ),
 }
 
 
@@ -110,14 +128,16 @@ class _Commands(TyperGroup):
     def __init__(self, **settings: Any):
         super().__init__(**settings)
         for name, command in COMMANDS.items():
-            self.commands[name] = TyperCommand(name, short_help=command.summary)
+            self.commands[name] = TyperCommand(
+                name, short_help=command.summary, rich_markup_mode=None
+            )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name, _, rest = super().resolve_command(ctx, args)
-        return name, None if name is None else _imported(name), rest
+        return name, None if name is None else imported(name), rest
 
 
-def _imported(name: str) -> Any:
+def imported(name: str) -> Any:
     """Return the command itself, as click calls it."""
     entry = COMMANDS[name]
     function = getattr(import_module(f"s5_to_loihi.commands.{entry.module}"), entry.function)
@@ -128,7 +148,7 @@ def _imported(name: str) -> Any:
 
 def _alone(name: str, function: Callable[..., None]) -> Any:
     """Return a function as click calls it."""
-    only = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    only = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     only.command(name)(function)
     return get_command(only)
 
@@ -167,6 +187,7 @@ app = typer.Typer(
     help="Compile quantized, sparse S5 models to Loihi 2 networks in Lava, and prove every integer."
     "\n\nExit codes: 0 ok, 1 user error, 2 does not fit, 3 verification failed.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -184,7 +205,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    settings.quiet = settings.verbose = settings.json = False
 
 
 def main() -> None:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from s5_to_loihi import intel_export
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import Vectors
-from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi.checkpoints.loading import CHOICES, load
 from s5_to_loihi.checkpoints.magnitude_pruning import pruned
 from s5_to_loihi.checkpoints.options import LoadOptions
-from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.errors import CapacityError, CheckpointError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.fixed_point import to_integers
-from s5_to_loihi.float_model import S5Model
-from s5_to_loihi.inputs import Data, arranged, cut_for_mean
+from s5_to_loihi.float_model import GluVariant, S5Model
+from s5_to_loihi.inputs import Data, Layout, arranged, cut_for_mean
 from s5_to_loihi.intel_export import ExportOptions
+from s5_to_loihi.intel_export.export import IntelExport
 from s5_to_loihi.intel_export.lower import lower
+from s5_to_loihi.intel_export.options import GLU_GUESSED, SYMMETRY_GUESSED
+from s5_to_loihi.intel_export.wrapping import wrapping_notes
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.precision import Precision
+from s5_to_loihi.quantization.provenance import Choices, source_of
 from s5_to_loihi.simulators.interpreter import Interpreter
 
 if TYPE_CHECKING:
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Held-out tokens and sequences whose integers a bundle of our own keeps to verify with.
 VECTOR_TOKENS, VECTOR_SEQUENCES = 128, 2
+#: Recorded tokens of the first sequence that tell a wrong guess.
+GUESS_TOKENS = 256
 
 
 def compile_export(
@@ -56,6 +65,33 @@ def compile_export(
         CapacityError: the network exceeds a width of the chip.
     """
     export = intel_export.read(directory)
+    first, guessed = _compiled_export(export, options, name, observe)
+    if not guessed or _gives_the_recorded(first):
+        return first
+    # A guess that is wrong shows in the recorded output.
+    readings = itertools.product(*guessed.values())
+    for reading in itertools.islice(readings, 1, None):
+        said = dict(zip(guessed, reading, strict=True))
+        with contextlib.suppress(CheckpointError, CapacityError):
+            other, _ = _compiled_export(export, replace(options, **said), name, observe)
+            if _gives_the_recorded(other):
+                found = ", ".join(f"{what} {_word(value)}" for what, value in said.items())
+                note = f"{found}: found out, since the guess does not give the recorded output"
+                return replace(other, notes=(note, *other.notes))
+    note = (
+        f"no reading of what was guessed ({', '.join(guessed)}) gives the recorded output: another"
+        " option may be wrong, or the files are not of one export"
+    )
+    return replace(first, notes=(note, *first.notes))
+
+
+def _compiled_export(
+    export: IntelExport,
+    options: ExportOptions,
+    name: str | None,
+    observe: Callable[[str, Network], None],
+) -> tuple[Bundle, dict[str, tuple[Any, ...]]]:
+    """Return a bundle, and what was guessed for it: option -> the guess and what it may be else."""
     model, notes = intel_export.to_model(export, options)
     network = run_passes(lower(replace(model, name=name or export.name)), observe=observe)
     vectors, more_notes = intel_export.to_vectors(export, network)
@@ -65,7 +101,26 @@ def compile_export(
         "files": ", ".join(file.name for file in export.files),
         "sha256": source_digest(export.files),
     }
-    return Bundle(network, vectors, source, tuple(notes + more_notes))
+    notes += [*more_notes, *wrapping_notes(network, vectors)]
+    guessed: dict[str, tuple[Any, ...]] = {}
+    if any(note.startswith(GLU_GUESSED) for note in notes):
+        guessed["glu"] = (GluVariant.HALF1, GluVariant.HALF2)
+    if any(note.startswith(SYMMETRY_GUESSED) for note in notes):
+        guessed["conjugate_symmetric"] = (True, False)
+    return Bundle(network, vectors, source, tuple(notes)), guessed
+
+
+def _gives_the_recorded(compiled: Bundle) -> bool:
+    # All backends, which a compilation need not wait for.
+    from s5_to_loihi.verification import verify_interpreter
+
+    vectors = compiled.vectors
+    assert vectors is not None, "an export has its recorded integers"
+    return verify_interpreter(compiled.network, vectors.first(GUESS_TOKENS, 1)).equal
+
+
+def _word(value: object) -> str:
+    return str(value.value) if isinstance(value, GluVariant) else ("off", "on")[bool(value)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +133,9 @@ class Quantization:
         original: the checkpoint's float model.
         model: the float model that the integers stand for: pruned if that was asked for.
         held_out: (T, N, F) float64, the data that the report is about.
+        choices: those of the bundle's notes that say which of several models, steps or rates was
+            taken, and how the data were read: another answer would be another network.
+        warnings: what speaks against it, for people.
     """
 
     bundle: Bundle
@@ -85,6 +143,8 @@ class Quantization:
     original: S5Model
     model: S5Model
     held_out: np.ndarray
+    choices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def quantize(
@@ -98,6 +158,8 @@ def quantize(
     sequence_length: int | None = None,
     name: str | None = None,
     force: bool = False,
+    files: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
+    layout: Layout | None = None,
     where: tuple[str, str] = ("calibration data", "held-out data"),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     observe: Callable[[str, Network], None] = lambda step, network: None,
@@ -116,6 +178,9 @@ def quantize(
         sequence_length: tokens a sequence, for the readout ``mean``; by default those of the data.
         name: the network's name; by default the checkpoint's.
         force: accept a network all of whose outputs are constant.
+        files: role (``calibration``, ``held-out``) -> the file that the data come from: its name
+            and digest are kept in the bundle.
+        layout: that was said of the files, to be kept in the bundle.
         where: what to call the calibration data and the held-out ones in an error.
         on_progress: called with groups done and in all.
         observe: called after every pass with its name and the network.
@@ -127,6 +192,7 @@ def quantize(
     """
     # Compiled loops, which an export need not wait for.
     from s5_to_loihi.quantization.calibration import calibration_and_held_out
+    from s5_to_loihi.quantization.doubts import doubts
     from s5_to_loihi.quantization.folding import fold
     from s5_to_loihi.quantization.quantizer import quantize_folded
     from s5_to_loihi.quantization.report import report
@@ -144,7 +210,9 @@ def quantize(
     data, measured = calibration_and_held_out(
         folded, typical.values, None if rest is None else rest.values, where
     )
-    notes = (*notes, *typical.notes, *(() if rest is None else rest.notes))
+    read = (*typical.notes, *(() if rest is None else rest.notes))
+    choices = (*(note for note in notes if note.startswith(CHOICES)), *dict.fromkeys(read))
+    notes = (*notes, *read)
     quantized = quantize_folded(folded, data, precision, len(data), on_progress, observe)
     findings = report(model, quantized, data, measured)
     if findings.constant_outputs == findings.outputs and not force:
@@ -155,13 +223,25 @@ def quantize(
             "Give more bits, calibrate with typical data, or force it (--force)",
         )
     network = quantized.network
+    chosen = Choices(original.name, options, precision, sparsity, sequence_length, layout, force)
+    source = source_of(
+        loaded.source,
+        chosen,
+        {"calibration": data.shape, "held-out": measured.shape},
+        files,
+        {
+            "output SQNR on held-out data": findings.signal_to_noise,
+            "on calibration data": findings.calibration_signal_to_noise,
+        },
+    )
     bundle = Bundle(
         network=network,
-        vectors=_own_vectors(network, measured),
-        source=loaded.source,
+        vectors=own_vectors(network, measured),
+        source=source,
         notes=(*notes, *quantized.notes),
     )
-    return Quantization(bundle, findings, original, model, measured)
+    warnings = doubts(findings, data, measured, where)
+    return Quantization(bundle, findings, original, model, measured, choices, warnings)
 
 
 def _sequences(
@@ -177,7 +257,8 @@ def _sequences(
     return Data(data.padded_with_themselves(), None, data.notes)
 
 
-def _own_vectors(network: Network, data: np.ndarray) -> Vectors:
+def own_vectors(network: Network, data: np.ndarray) -> Vectors:
+    """Return what the interpreter computes for the first of some data (T, N, F), as floats."""
     tokens, _ = to_integers(data[:VECTOR_TOKENS, :VECTOR_SEQUENCES], network.input_format)
     names = [
         f"{group.name}.{name}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -124,17 +124,41 @@ class Score:
     integers: float
 
 
+#: A noisy recording below this ratio to its clean version, in dB, is of something else.
+UNRELATED = -20.0
+
+
+def unrelated(ratios: Sequence[float], clean: str) -> tuple[str, ...]:
+    """Say that a clean recording does not seem to belong to the noisy one.
+
+    Args:
+        ratios: SI-SNR of the noisy recording to the clean one, dB, one a channel.
+        clean: what to call the clean one.
+    """
+    return tuple(
+        f"{clean}: SI-SNR of the noisy recording to it is {ratio:.1f} dB in channel {channel}"
+        f" (below {UNRELATED:.0f}): the two do not seem to belong together, or are shifted; give"
+        " the clean version of the same recording"
+        for channel, ratio in enumerate(ratios)
+        if ratio < UNRELATED
+    )
+
+
 def read_pair(
     noisy: str | os.PathLike[str], clean: str | os.PathLike[str]
 ) -> tuple[audio.Audio, audio.Audio]:
     """Read a noisy recording and its clean version, resampled to ``audio.RATE`` if need be.
+
+    Notes of the clean one are among those of the noisy one, too, behind ``clean:``.
 
     Raises:
         InputError: one cannot be read, or they do not match.
     """
     pair = audio.resample(audio.read_wav(noisy)), audio.resample(audio.read_wav(clean))
     _check_pair(*pair, str(noisy), str(clean))
-    return pair
+    before, after = pair
+    notes = (*before.notes, *(f"clean: {note}" for note in after.notes))
+    return replace(before, notes=notes), after
 
 
 def _check_pair(noisy: audio.Audio, clean: audio.Audio, noisy_name: str, clean_name: str) -> None:

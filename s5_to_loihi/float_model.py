@@ -32,6 +32,13 @@ class Activation(str, Enum):
     RELU = "relu"
     GELU_TANH = "gelu_tanh"  #: GELU by the tangent formula: the default of Flax
     GELU_ERF = "gelu_erf"  #: GELU by the error function: the default of PyTorch
+    SILU = "silu"  #: y * sigmoid(y), also called swish
+    TANH = "tanh"
+    LEAKY_RELU = "leaky_relu"  #: y, or ``LEAKY_SLOPE`` times y where that is below zero
+
+
+#: The slope of a leaky ReLU below zero: the default of PyTorch and of jax.
+LEAKY_SLOPE = 0.01
 
 
 class Discretization(str, Enum):
@@ -62,11 +69,15 @@ class BatchNorm:
 
 @dataclass(frozen=True, eq=False)
 class LayerNorm:
-    """Like batch norm, with mean and variance of each token's own features."""
+    """Like batch norm, with mean and variance of each token's own features.
+
+    With ``centred`` false it is RMS norm: the mean is taken as zero.
+    """
 
     scale: np.ndarray
     bias: np.ndarray
     epsilon: float = 1e-5
+    centred: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,17 +209,27 @@ def activate(values: np.ndarray, activation: Activation) -> np.ndarray:
         return np.maximum(values, 0)
     if activation is Activation.GELU_ERF:
         return values * (0.5 + 0.5 * erf(values / np.sqrt(2)))
+    if activation is Activation.SILU:
+        return values * expit(values)
+    if activation is Activation.TANH:
+        return np.tanh(values)
+    if activation is Activation.LEAKY_RELU:
+        return np.where(values > 0, values, LEAKY_SLOPE * values)
     inner = np.sqrt(2 / np.pi) * (values + 0.044715 * values**3)
     return 0.5 * values * (1 + np.tanh(inner))
 
 
+def standardise(values: np.ndarray, norm: BatchNorm | LayerNorm) -> np.ndarray:
+    """Apply a norm without its scale and its bias to the last axis of floats."""
+    if isinstance(norm, BatchNorm):
+        return (values - norm.mean) / np.sqrt(norm.variance + norm.epsilon)
+    centred = values - values.mean(-1, keepdims=True) if norm.centred else values
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + norm.epsilon)
+
+
 def normalise(values: np.ndarray, norm: BatchNorm | LayerNorm) -> np.ndarray:
     """Apply a norm to the last axis of floats."""
-    if isinstance(norm, LayerNorm):
-        mean, variance = values.mean(-1, keepdims=True), values.var(-1, keepdims=True)
-    else:
-        mean, variance = norm.mean, norm.variance
-    return (values - mean) / np.sqrt(variance + norm.epsilon) * norm.scale + norm.bias
+    return standardise(values, norm) * norm.scale + norm.bias
 
 
 def recur(a: np.ndarray, drive: np.ndarray) -> np.ndarray:
@@ -232,10 +253,13 @@ def evaluate(
         model: any.
         tokens: (T, N, F) floats.
         observe: called with the name of every value in between and the value (T, N, ...):
-            ``encoder.affine``, ``block0.hidden`` (what enters the block), ``block0.u``,
+            ``encoder.affine``, ``block0.hidden`` (what enters the block), ``block0.normalised``
+            (of a layer norm before the state-space model, without scale and bias), ``block0.u``,
             ``block0.drive`` (B u, before the gain), ``block0.x``, ``block0.g``, ``block0.y``,
-            ``block0.activation``, ``block0.value``, ``block0.gate`` (before the sigmoid),
-            ``block0.product``, ``block0.total`` (before a ReLU), ``decoder.hidden`` (of every
+            ``block0.activation``, ``block0.value``, ``block0.gate`` (before the sigmoid or the
+            GELU), ``block0.product``, ``block0.sum`` (with the residual), ``block0.total`` (that
+            after a norm, before a ReLU); of a ``FeedForwardBlock`` also ``block0.middle`` (after
+            its second norm), and ``block0.sum`` is before that; ``decoder.hidden`` (of every
             token), ``decoder.input`` (after the readout).
 
     Returns:
@@ -294,7 +318,7 @@ def _state_space(
 
 def _s5_block(block: S5Block, hidden: np.ndarray, observe: Observer) -> np.ndarray:
     observe("hidden", hidden)
-    u = normalise(hidden, block.norm) if block.prenorm else hidden
+    u = _normalised(hidden, block.norm, observe) if block.prenorm else hidden
     y = _state_space(block.ssm, u, block.rectified, observe)
     activation = activate(y, block.activation)
     observe("activation", activation)
@@ -310,6 +334,7 @@ def _s5_block(block: S5Block, hidden: np.ndarray, observe: Observer) -> np.ndarr
         product = value * expit(gate)
     observe("product", product)
     total = product + hidden
+    observe("sum", total)
     if not block.prenorm:
         total = normalise(total, block.norm)
     observe("total", total)
@@ -320,14 +345,31 @@ def _feed_forward_block(
     block: FeedForwardBlock, hidden: np.ndarray, observe: Observer
 ) -> np.ndarray:
     observe("hidden", hidden)
-    u = normalise(hidden, block.norm)
+    u = _normalised(hidden, block.norm, observe)
     y = _state_space(block.ssm, u, False, observe)
-    middle = normalise(activate(y, Activation.GELU_ERF) + u, block.feed_forward_norm)
+    activation = activate(y, Activation.GELU_ERF)
+    observe("activation", activation)
+    observe("sum", activation + u)
+    middle = normalise(activation + u, block.feed_forward_norm)
+    observe("middle", middle)
     expanded = middle @ block.expand.T
     if block.gated:
         value, gate = np.split(expanded, 2, axis=-1)
+        observe("value", value)
+        observe("gate", gate)
         expanded = activate(gate, Activation.GELU_ERF) * value
-    return expanded @ block.decode.T + middle
+    observe("product", expanded)
+    total = expanded @ block.decode.T + middle
+    observe("total", total)
+    return total
+
+
+def _normalised(hidden: np.ndarray, norm: BatchNorm | LayerNorm, observe: Observer) -> np.ndarray:
+    if isinstance(norm, BatchNorm):
+        return normalise(hidden, norm)
+    standard = standardise(hidden, norm)
+    observe("normalised", standard)
+    return standard * norm.scale + norm.bias
 
 
 def captured(model: S5Model, tokens: np.ndarray) -> Mapping[str, np.ndarray]:

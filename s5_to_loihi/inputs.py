@@ -6,6 +6,7 @@ are integers of a network's input format. ``docs/data.md`` says which command ta
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import Enum
 
@@ -98,10 +99,15 @@ def _said(where: str, shape: tuple[int, ...]) -> tuple[str, ...]:
         return ()
     tokens, sequences, features = shape
     return (
-        f"{where}: {sequences:,} sequences of {tokens:,} tokens of {features:,} features, as the"
-        f" axes {shape} are (tokens, sequences, features); if the sequences come first, say"
+        f"{_file(where)}: {sequences:,} sequences of {tokens:,} tokens of {features:,} features, as"
+        f" the axes {shape} are (tokens, sequences, features); if the sequences come first, say"
         f" --layout {Layout.SEQUENCES_FIRST.value}",
     )
+
+
+def _file(where: str) -> str:
+    """Return a file's name without its place: notes are kept, and must not depend on it."""
+    return os.path.basename(where) or where
 
 
 def _refuse_doubtful(
@@ -161,12 +167,12 @@ def cut_for_mean(data: Data, where: str, length: int | None) -> Data:
         InputError: the sequences are shorter.
     """
     values = data.padded_with_themselves()
-    notes = list(data.notes)
+    notes, file = list(data.notes), _file(where)
     tokens, sequences, features = values.shape
     length = length or tokens
     if data.lengths is not None and data.lengths.min() < length:
         notes.append(
-            f"{where}: sequences have {data.lengths.min():,} to {data.lengths.max():,} tokens, the"
+            f"{file}: sequences have {data.lengths.min():,} to {data.lengths.max():,} tokens, the"
             f" mean divides by {length:,}: only sequences of that many give what the model does"
         )
     if tokens < length:
@@ -179,7 +185,7 @@ def cut_for_mean(data: Data, where: str, length: int | None) -> Data:
     if count > 1 or tokens > length:
         left = tokens - count * length
         notes.append(
-            f"{where}: {sequences:,} sequences of {tokens:,} tokens are cut into"
+            f"{file}: {sequences:,} sequences of {tokens:,} tokens are cut into"
             f" {count * sequences:,} of {length:,}, as the mean is of that many"
             + (f"; {left:,} tokens of each are left out" if left else "")
         )
@@ -285,6 +291,21 @@ def refuse_floats(network: Network, tokens: np.ndarray, where: str) -> None:
             f"holds {tokens.dtype}; tokens are integers of the input format {network.input_format}",
             "Convert values with s5_to_loihi.as_tokens(network, values)",
         )
+
+
+#: More than this share of values outside the input format is no accident.
+MOST_SATURATED = 0.01
+
+
+def saturated_said(saturated: int, of: int, where: str) -> tuple[str, ...]:
+    """Say that too many values were clipped to the input format; nothing if few were."""
+    if saturated <= MOST_SATURATED * of:
+        return ()
+    return (
+        f"{saturated / of:.1%} of the values of {where} are outside the input format and were"
+        f" clipped (more than {MOST_SATURATED:.0%}): the data are larger than the calibration's;"
+        " scale them, or quantize with data like them",
+    )
 
 
 def integers_said(data: np.ndarray, where: str, raw: bool) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ import numpy as np
 from s5_to_loihi import audio
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.files.arrays import ANY_PLAIN, read_npz
+from s5_to_loihi.files.writing import allocated, replacing
 from s5_to_loihi.inputs import (
     Data,
     Layout,
@@ -28,6 +29,8 @@ from s5_to_loihi.simulators.fast import FastSimulator
 
 #: Tokens of all sequences together that are in memory at a time.
 CHUNK_TOKENS = 16_384
+#: Bytes and number of the arrays in an .npz, which are unpacked into memory; an .npy is not.
+LARGEST_ARCHIVE, MOST_ARRAYS = 4 << 30, 100
 #: Arrays of an .npz with sequences of unequal lengths.
 INPUTS, LENGTHS = "inputs", "lengths"
 
@@ -159,7 +162,7 @@ def simulate_file(
     messages, synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
     shape = (count, batch, network.output_size)
     with replacing(target) as temporary:
-        outputs = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int32, shape=shape)
+        outputs = allocated(temporary, np.int32, shape)
         for start, stop in _chunks(count, batch):
             where = f"{source}, tokens {start} to {stop - 1}"
             values = data.padded_with_zeros(start, stop)
@@ -200,12 +203,21 @@ def read_data(
         InputError: missing, damaged, of another kind, or the axes are in doubt.
     """
     path = Path(path)
-    values = read_array(path)
-    if path.suffix.lower() == ".wav":
+    suffix = path.suffix.lower()
+    if suffix == ".wav":
         # The axes of its features are ours.
-        return Data(values)
-    lengths = read_array(path, LENGTHS) if path.suffix == ".npz" else None
+        return _read_sound(path)
+    values = read_array(path)
+    lengths = read_array(path, LENGTHS) if suffix == ".npz" else None
     return arranged(values, str(path), layout, lengths, length)
+
+
+def _read_sound(path: Path) -> Data:
+    """Return the features of a recording, a sequence for each channel, and what was done to it."""
+    recording = audio.resample(audio.read_wav(path))
+    features = [audio.features(audio.analyse(channel)) for channel in recording.samples]
+    notes = tuple(f"{path.name}: {note}" for note in recording.notes)
+    return Data(np.stack(features, axis=1), notes=notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,26 +278,25 @@ def read_array(path: str | os.PathLike[str], beside: str | None = None) -> np.nd
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".wav":
-        recording = audio.resample(audio.read_wav(path))
-        features = [audio.features(audio.analyse(channel)) for channel in recording.samples]
-        return np.stack(features, axis=1)
+        return _read_sound(path).values
     if suffix not in (".npy", ".npz"):
         raise InputError(str(path), f"has the suffix '{path.suffix}'", "Give .npy, .npz or .wav")
     if not path.is_file():
         raise InputError(str(path), "is not a file" if path.exists() else "does not exist")
-    try:
-        if suffix == ".npy":
+    if suffix == ".npy":
+        try:
             return np.lib.format.open_memmap(path, mode="r")
-        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream) as archive:
-            names = archive.files
-            if beside is not None:
-                return np.asarray(archive[beside]) if beside in names else None
-            if len(names) == 1:
-                return np.asarray(archive[names[0]])
-            if set(names) == {INPUTS, LENGTHS}:
-                return np.asarray(archive[INPUTS])
-    except Exception as error:  # a broken header surfaces as almost any exception
-        raise InputError(str(path), f"cannot be read ({error})", "Save it with numpy") from None
+        except Exception as error:  # a broken header surfaces as almost any exception
+            raise InputError(str(path), f"cannot be read ({error})", "Save it with numpy") from None
+    do = "Save it with numpy"
+    arrays = read_npz(path, LARGEST_ARCHIVE, MOST_ARRAYS, if_damaged=do, kinds=ANY_PLAIN)
+    names = tuple(arrays)
+    if beside is not None:
+        return arrays.get(beside)
+    if len(names) == 1:
+        return arrays[names[0]]
+    if set(names) == {INPUTS, LENGTHS}:
+        return arrays[INPUTS]
     raise InputError(
         str(path),
         f"holds {', '.join(names) or 'nothing'}",

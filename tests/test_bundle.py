@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -256,11 +258,60 @@ def test_old_bundle_comes_back_if_the_new_one_cannot_be_moved(
             raise PermissionError(1, "Operation not permitted")
         rename(source, target)
 
+    monkeypatch.setattr(bundle_module, "exchange", lambda new, old: False)
     monkeypatch.setattr(os, "rename", rename_all_but_the_new_one)
     with pytest.raises(BundleError, match=r"cannot be written \(Operation not permitted"):
         write(small, path)
     assert_only(tmp_path, "bundle")
     assert_same_bundle(read(path), shipped)
+
+
+def test_a_replaced_bundle_is_exchanged_in_one_step(small, shipped, tmp_path, monkeypatch):
+    path = tmp_path / "bundle"
+    write(shipped, path)
+    renamed = []
+    monkeypatch.setattr(os, "rename", lambda source, target: renamed.append(source))
+    write(small, path)
+    assert renamed == []
+    assert_only(tmp_path, "bundle")
+    assert_same_bundle(read(path), small)
+
+
+def test_where_names_cannot_be_exchanged_a_killed_write_says_where_the_old_bundle_is(
+    shipped, tmp_path
+):
+    path = tmp_path / "bundle"
+    write(shipped, path)
+    killed = f"""
+import os
+from s5_to_loihi.bundle import storage
+storage.exchange = lambda new, old: False
+rename = os.rename
+def rename_once(source, target):
+    if str(source) != {str(path)!r}:
+        os._exit(9)
+    rename(source, target)
+os.rename = rename_once
+storage.write(storage.read({str(path)!r}), {str(path)!r})
+"""
+    assert subprocess.run([sys.executable, "-c", killed]).returncode == 9
+    message = refusal(path)
+    assert "does not exist. It was being replaced when that was killed: rename " in message
+    old = Path(message.partition("rename ")[2].partition(" to it")[0])
+    old.rename(path)
+    assert_same_bundle(read(path), shipped)
+
+
+def test_a_link_to_a_bundle_stays_one(small, shipped, tmp_path):
+    write(shipped, tmp_path / "real")
+    (tmp_path / "link").symlink_to("real")
+    write(small, tmp_path / "link")
+    assert_only(tmp_path, "real", "link")
+    assert (tmp_path / "link").is_symlink()
+    assert_same_bundle(read(tmp_path / "real"), small)
+    (tmp_path / "to_nothing").symlink_to("new")
+    write(small, tmp_path / "to_nothing")
+    assert_same_bundle(read(tmp_path / "new"), small)
 
 
 # --- a damaged manifest --------------------------------------------------------------------------

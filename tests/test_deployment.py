@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import posixpath
 import shlex
 import shutil
 import subprocess
@@ -222,7 +223,6 @@ def test_names_for_slurm_are_names(option, value):
         ({"microcode": "~/microcode"}, "--microcode"),
         ({"directory": "a\0b"}, "--directory"),
         ({"directory": ""}, "--directory"),
-        ({"directory": "~"}, "--directory"),
         ({"directory": "~user/jobs"}, "--directory"),
         ({"name": "a b"}, "job"),
         ({"mode": Mode.FALL_THROUGH}, "--mode"),
@@ -264,6 +264,8 @@ def test_all_names_reach_the_host_as_one_word(planned, tmp_path):
 
 def test_a_home_directory_is_where_ssh_starts(planned):
     assert replace(planned, directory="~/jobs").folder == "./jobs/s5-test-0123"
+    for home in ("~", "~/", "~//", "."):
+        assert posixpath.normpath(replace(planned, directory=home).folder) == "s5-test-0123"
     assert replace(planned, directory="/nfs/jobs").folder == "/nfs/jobs/s5-test-0123"
 
 
@@ -802,6 +804,59 @@ def test_calls_that_cannot_work_say_why(call, path, opened, planned, tmp_path):
     job.save(replace(planned, bundle_digest="0" * 64), tmp_path)
     assert "is of another bundle" in call(path, "--resume", "-o", tmp_path)[2]
     assert call(path)[0] == 1
+
+
+def test_options_given_again_replace_those_of_a_job_that_was_not_submitted(
+    call, path, planned, tmp_path
+):
+    """A wrong Python is a dead end otherwise: going on would fail in the same way for ever."""
+    results = tmp_path / "results"
+    results.mkdir()
+    job.save(replace(planned, python="/no/such", stage=Stage.COPIED), results)
+    again = (path, "--resume", "-o", results, "--dry-run")
+    unchanged = call(*again)[1]
+    assert "/no/such" in unchanged
+    assert planned.name in unchanged
+    code, out, err = call(*again, "--python", "/right/python", "--board", "ncl-ext-og-05")
+    assert code == 0, err
+    assert "/no/such" not in out
+    assert "/right/python" in out
+    assert "--board=ncl-ext-og-05" in out
+    assert "--partition=oheogulch" in out
+    # The folder of the old job holds what was made for the old options.
+    assert planned.name not in out
+    for stage, do in ((Stage.SUBMITTED, "--cancel"), (Stage.FAILED, "Deploy anew")):
+        job.save(replace(planned, stage=stage), results)
+        code, _, err = call(*again, "--python", "/right/python", "--port", "2222")
+        assert code == 1
+        assert "--python: cannot change any more: job s5-test-0123 was submitted" in err
+        assert do in err
+        assert "-p 2222" in call(*again, "--port", "2222")[1]
+
+
+def test_a_job_that_goes_on_with_other_options_is_kept(call, path, planned, tmp_path, monkeypatch):
+    monkeypatch.setattr(flow, "go_on", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    job.save(replace(planned, stage=Stage.COPIED), tmp_path)
+    call(path, "--resume", "-o", tmp_path, "--python", "/right/python", "--tokens", "999")
+    kept = job.read(tmp_path)
+    assert (kept.python, kept.tokens, kept.stage) == ("/right/python", 4, Stage.CREATED)
+    assert kept.name != planned.name
+    assert replace(kept, python=planned.python, tokens=3, name=planned.name) == planned
+
+
+@pytest.mark.parametrize(
+    ("found", "do"),
+    [
+        ("ModuleNotFoundError: No module named 'matplotlib'", "-m pip install matplotlib,"),
+        ("ModuleNotFoundError: No module named 'yaml.nodes'", "-m pip install pyyaml,"),
+        ("No module named 'lava.magma'", "--ignore-requires-python lava-nc==0.10.0. It needs"),
+        ("No module named 's5_to_loihi.x'", "else"),
+        ("ImportError: libfoo.so: cannot open shared object file", "else"),
+    ],
+)
+def test_the_remedy_for_a_missing_package_is_that_package(found, do):
+    preflight = host_script("preflight")
+    assert do in preflight.remedy(found, "something else")
 
 
 def test_outputs_that_differ_end_with_exit_code_3(

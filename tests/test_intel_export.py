@@ -1,6 +1,7 @@
 """Intel's exports: read to the last integer, or refused with what is wrong and where."""
 
 import copy
+import dataclasses
 import json
 import os
 import pickle
@@ -28,10 +29,11 @@ from s5_to_loihi.float_model import GluVariant
 from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.intel_export.model import QuantizedS5
+from s5_to_loihi.intel_export.wrapping import wrapping_limits, wrapping_notes
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.passes.pipeline import run_passes
-from s5_to_loihi.simulators.interpreter import Mode
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 from s5_to_loihi.verification import RunResult, verify_interpreter, verify_run
 
 SHIPPED = Path(s5_to_loihi.__path__[0]) / "data" / "denoiser_small"
@@ -245,6 +247,60 @@ def test_guesses_without_any_word_are_notes(tmp_path):
     variant, symmetric, notes = guessed(tmp_path, trees_without_activations())
     assert (variant, symmetric) == (GluVariant.HALF1, True)
     assert notes == [GLU_GUESS, SYMMETRY_GUESS, f"{RECOMPUTED} (2 x 6 tokens)"]
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("glu", [GluVariant.HALF1, GluVariant.HALF2])
+def test_a_guess_that_does_not_give_the_recorded_output_is_not_kept(tmp_path, glu, symmetric):
+    trees, options = trees_without_activations(), ExportOptions(glu, symmetric)
+    wanted = compile_export(write_files(tmp_path / "said", trees), options, "network")
+    output = Interpreter(wanted.network).evaluate(wanted.vectors.tokens).outputs
+    trees[IO]["output"].data = np.ascontiguousarray(output.transpose(1, 0, 2), dtype=np.int32)
+    compiled = compile_export(write_files(tmp_path / "found", trees), name="network")
+    assert verify_interpreter(compiled.network, compiled.vectors).equal
+    assert to_text(compiled.network) == to_text(wanted.network)
+    if options == ExportOptions(GluVariant.HALF1, True):
+        assert not any("found out" in note for note in compiled.notes)
+    else:
+        state = "on" if symmetric else "off"
+        assert compiled.notes[0].startswith(
+            f"glu {glu.value}, conjugate_symmetric {state}: found out"
+        )
+
+
+def test_a_guess_that_no_other_reading_betters_is_named(tmp_path):
+    trees = trees_without_activations()
+    trees[IO]["output"].data = -trees[IO]["output"].data - 1
+    write_files(tmp_path, trees)
+    compiled = compile_export(tmp_path)
+    assert not verify_interpreter(compiled.network, compiled.vectors).equal
+    assert "no reading of what was guessed (glu, conjugate_symmetric)" in compiled.notes[0]
+
+
+def test_products_beyond_int32_are_counted():
+    compiled = compile_export(SHIPPED)
+    network, vectors = compiled.network, compiled.vectors
+    limits = wrapping_limits(network)
+    assert sorted(limits) == ["block0.state", "block1.state", "block2.state"]
+    loud = {}
+    for name, limit in limits.items():
+        constants = network.group(name).constants
+        largest = max(abs(int(one)) for part in (constants.a_re, constants.a_im) for one in part)
+        # In Python's integers: the limit is the first magnitude whose product leaves int32.
+        assert largest * limit >= 2**31 > largest * (limit - 1)
+        loud[f"{name}.x_re"] = np.full((2, 1, len(constants.a_re)), limit, dtype=np.int64)
+    assert ", 0 of " in wrapping_notes(network, vectors)[0]
+    (note,) = wrapping_notes(network, dataclasses.replace(vectors, expected=loud))
+    factors = [network.group(name).constants for name in limits]
+    # Two tokens each.
+    beyond = sum(
+        2
+        for limit, constants in zip(limits.values(), factors, strict=True)
+        for part in (constants.a_re, constants.a_im)
+        for one in part
+        if abs(int(one)) * limit >= 2**31
+    )
+    assert f", {beyond} of " in note
 
 
 def test_options_are_not_overruled(tmp_path):
@@ -657,7 +713,10 @@ def test_fused_batch_norm(tmp_path):
     ("arguments", "part"),
     [
         ({"bidirectional": True}, "bidirectional is True: a bidirectional model reads"),
-        ({"batchnorm": False}, "batchnorm is False: layer norm needs the mean over all"),
+        (
+            {"batchnorm": False},
+            "batchnorm is False: Intel's fixed-point model exists with batch norm",
+        ),
         ({"prenorm": False}, "prenorm is False: Intel's fixed-point model exists for norm before"),
         ({"relufication": False}, "relufication is False: Intel's fixed-point model exists"),
     ],

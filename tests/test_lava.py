@@ -144,6 +144,12 @@ QUANTIZED = (
         glu=GluVariant.FULL, activation=Activation.GELU_ERF, rectified=False, blocks=1,
         precision=Precision(weights=12, activations=24),
     ),
+    FloatCase(
+        norm="layer", prenorm=False, mixed=True, blocks=2, activation=Activation.LEAKY_RELU,
+        glus=(GluVariant.HALF1, GluVariant.NONE),
+    ),
+    FloatCase(feed_forward="gated", blocks=1),
+    FloatCase(norm="rms", ends="neither", blocks=1, glu=GluVariant.NONE),
 )  # fmt: skip
 
 
@@ -151,7 +157,7 @@ QUANTIZED = (
 @pytest.mark.parametrize("case", QUANTIZED, ids=str)
 def test_quantized_models(case):
     network = quantized(case).network
-    tokens = random_tokens(3, 7, 1, case.features_in)
+    tokens = random_tokens(3, 7, 1, case.token_width)
     expected = Interpreter(network).evaluate(tokens, keep=None)
     for fine_grained in (False, True):
         got = lava.run(network, tokens, fine_grained=fine_grained, record=True)
@@ -164,9 +170,12 @@ def test_quantized_models(case):
 
 def test_quantized_models_have_every_kind():
     used = {group.kind.name for case in QUANTIZED for group in quantized(case).network.groups}
-    assert used == {name for name in KINDS if name.startswith(("scaled_", "table_", "mean"))} - {
-        "scaled_norm"
+    exports = {"dense", "norm", "scaled_norm", "state", "output", "gate", "full_gate", "residual"}
+    # The squares are added to every kind in one way.
+    assert {name.removesuffix("_squared") for name in used} >= {
+        name for name in set(KINDS) - exports if not name.endswith("_squared")
     }
+    assert sum(name.endswith("_squared") for name in used) > 4
 
 
 def test_no_weight_loses_its_lowest_bit():

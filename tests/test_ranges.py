@@ -23,6 +23,8 @@ CASES = (
         precision=Precision(weights=4, activations=10),
     ),
     FloatCase(readout=Readout.MEAN, sequence_length=40, glu=GluVariant.NONE, seed=6),
+    FloatCase(norm="layer", prenorm=False, mixed=True, seed=7),
+    FloatCase(feed_forward="gated", ends="neither", seed=8),
 )
 NETWORKS = {str(case): quantized(case).network for case in CASES}
 

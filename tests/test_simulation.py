@@ -346,13 +346,13 @@ def test_pickled_objects_are_refused(tmp_path, name):
     refused(tmp_path, source, "cannot be read")
 
 
-@pytest.mark.parametrize("name", ["in.npy", "in.npz", "in.wav"])
+@pytest.mark.parametrize("name", ["in.npy", "in.npz", "in.wav", "IN.WAV"])
 def test_a_text_with_another_suffix_is_refused(tmp_path, name):
     (tmp_path / name).write_text("frames, some of them")
     refused(tmp_path, tmp_path / name, "cannot be read|not a wav file")
 
 
-@pytest.mark.parametrize("name", ["in.npy", "in.npz", "in.wav"])
+@pytest.mark.parametrize("name", ["in.npy", "in.npz", "in.wav", "IN.WAV"])
 def test_missing_and_empty_files_and_directories_are_refused(tmp_path, name):
     source = tmp_path / name
     refused(tmp_path, source, "does not exist|no such file")
@@ -381,7 +381,7 @@ def test_truncated_files_are_refused(tmp_path, name, left):
 def test_an_archive_of_something_else_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "in.npz", "w") as archive:
         archive.writestr("readme.txt", "no array")
-    refused(tmp_path, tmp_path / "in.npz", "neither integers nor floats")
+    refused(tmp_path, tmp_path / "in.npz", "holds nothing. Give a file with one array")
 
 
 @settings(max_examples=300, deadline=None)
@@ -475,11 +475,11 @@ def compiled(tmp_path_factory):
 
 def test_run_says_what_it_did(call, compiled, tmp_path):
     source = saved(tmp_path / "in.npy", integers())
-    code, output, _ = call("run", compiled, source, "-o", tmp_path / "out.npy", "--raw")
+    target = tmp_path / "out.npy"
+    code, output, _ = call("run", compiled, source, "-o", target, "--raw", "--details")
     assert code == 0
-    assert f"{BATCH} x {TOKENS} tokens in" in output
-    assert "0 inputs saturated" in output
-    assert f"out.npy: integers of {NETWORK.output_format}" in output.replace("\n", " ")
+    assert f"{BATCH} x {TOKENS} tokens, integers of {NETWORK.output_format}" in output
+    assert "saturated  0 inputs" in output
     for group in ("input", "block0.state", "decoder", "all"):
         assert group in output
     assert_array_equal(np.load(tmp_path / "out.npy"), expected(integers()))
@@ -516,7 +516,7 @@ def test_run_saturates_where_asked_to(call, compiled, tmp_path):
     assert list(tmp_path.iterdir()) == [source]
     code, output, _ = call(*command, "--saturate")
     assert code == 0
-    assert "2 inputs saturated" in output
+    assert "saturated  2 inputs" in output
     assert_array_equal(np.load(tmp_path / "out.npy"), expected(np.minimum(array, HIGHEST)))
 
 

@@ -185,9 +185,9 @@ def test_an_interrupt_ends_everything_at_once(plan):
     assert not list(plan.parent.rglob(".writing-*"))
 
 
-@pytest.fixture
-def scheduler(tmp_path):
-    """The address of a Dask scheduler with two workers, all processes of their own."""
+@contextlib.contextmanager
+def dask(tmp_path, *kinds):
+    """Start a Dask scheduler, and workers if they are asked for, all processes of their own."""
     pytest.importorskip("distributed", reason='Dask is an extra: pip install "s5_to_loihi[dask]"')
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")]),
@@ -198,7 +198,7 @@ def scheduler(tmp_path):
     worker = ["worker", "--nthreads", "1", "--nworkers", "2", "--no-dashboard"]
     worker += ["--local-directory", str(tmp_path / "dask")]
     with contextlib.ExitStack() as running, (tmp_path / "dask.log").open("w") as log:
-        for arguments in (scheduler, worker):
+        for arguments in [{"scheduler": scheduler, "worker": worker}[kind] for kind in kinds]:
             module = f"distributed.cli.dask_{arguments[0]}"
             call = [sys.executable, "-m", module, *arguments[1:], "--scheduler-file", str(address)]
             process = subprocess.Popen(call, env=environment, stdout=log, stderr=log)
@@ -207,6 +207,20 @@ def scheduler(tmp_path):
             if arguments is scheduler:
                 wait_until(lambda: address.exists() and address.read_text().endswith("}"))
         yield json.loads(address.read_text())["address"]
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """The address of a Dask scheduler with two workers."""
+    with dask(tmp_path, "scheduler", "worker") as address:
+        yield address
+
+
+@pytest.fixture
+def lonely(tmp_path):
+    """The address of a Dask scheduler without workers."""
+    with dask(tmp_path, "scheduler") as address:
+        yield address
 
 
 def test_a_dask_cluster_gives_the_same_results(plan, first, scheduler, tmp_path):
@@ -227,6 +241,29 @@ def test_a_dask_cluster_gives_the_same_results(plan, first, scheduler, tmp_path)
         "small": "network: needs 200 cores (limit 120). Take a larger system.",
         "other": None,
     }
+
+
+def test_a_point_that_hangs_on_a_cluster(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.5)
+    tasks = tasks_of(tmp_path, {"hangs": "sleep 600", "good": "square", "other": "sleep 0.1"})
+    found = cluster.execute(tasks, sweep_points.compute, scheduler, timeout=3)
+    errors = {task.settings["name"]: outcome.error for task, outcome in found}
+    assert errors == {
+        "hangs": "did not end within 3 s and was ended (--timeout)",
+        "good": None,
+        "other": None,
+    }
+
+
+def test_a_cluster_without_workers_is_told_and_not_waited_for(lonely, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "WORKER_SECONDS", 2)
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.5)
+    said: list[str] = []
+    tasks = tasks_of(tmp_path, {"one": "square"})
+    with pytest.raises(cluster.ClusterError, match=r"no workers, and none came within 2 s\. Start"):
+        next(cluster.execute(tasks, sweep_points.compute, lonely, say=said.append))
+    (text,) = said
+    assert f"{lonely} has no workers; waiting 2 s for one (dask worker {lonely})" == text
 
 
 def test_a_cluster_that_is_none(plan):

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -215,6 +216,34 @@ def test_closing_ends_all_workers_at_once(tmp_path):
     assert not any(is_alive(int(process)) for _, process, _ in journal(tmp_path))
 
 
+def test_a_task_that_hangs_is_ended_and_the_others_are_computed(tmp_path):
+    behaviours = {"hangs": "sleep 600", "one": "square", "two": "square", "three": "refuse"}
+    found = workers.execute(tasks_of(tmp_path, behaviours), sweep_points.compute, 2, timeout=5)
+    outcomes = {task.settings["name"]: outcome for task, outcome in found}
+    assert outcomes["hangs"].error == "did not end within 5 s and was ended (--timeout)"
+    assert outcomes["hangs"].metrics is None
+    assert outcomes["one"].metrics["behaviour"] == "square"
+    assert "needs 200 cores" in outcomes["three"].error
+    assert len(outcomes) == 4
+    # It is not tried again, and nothing of it is left.
+    assert len(journal(tmp_path)) == 4
+    assert not any(is_alive(int(process)) for _, process, _ in journal(tmp_path))
+
+
+def test_nothing_of_killed_workers_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    tasks = tasks_of(tmp_path, {"one": "leave-a-folder", "long": "sleep 600"})
+    running = workers.execute(tasks, sweep_points.compute, 2)
+    _, outcome = next(running)
+    left = Path(outcome.metrics["folder"])
+    assert left.is_relative_to(place)
+    assert left.is_dir()
+    running.close()
+    assert not list(place.iterdir())
+
+
 def test_an_interrupt_while_a_worker_starts_waits_until_the_worker_is_known(tmp_path, monkeypatch):
     """The thread of a progress bar may take the signal; a half-started worker would complain."""
     start, started = workers._start, []
@@ -223,11 +252,11 @@ def test_an_interrupt_while_a_worker_starts_waits_until_the_worker_is_known(tmp_
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.raise_signal(signal.SIGINT)
 
-    def start_interrupted(compute):
+    def start_interrupted(compute, place):
         thread = threading.Thread(target=interrupt)
         thread.start()
         thread.join()
-        started.append(start(compute))
+        started.append(start(compute, place))
         return started[-1]
 
     monkeypatch.setattr(workers, "_start", start_interrupted)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -63,8 +61,7 @@ def run(
         )
     lava_shim.install()
     steps = timestep_count(network, mode, len(tokens))
-    with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
-        job = Path(folder)
+    with supervisor.job_folder("Lava run") as job:
         bundle.write(bundle.Bundle(network, None), job / "network")
         np.save(job / "tokens.npy", tokens[:, 0])
         outputs = np.zeros((len(tokens), network.output_size), dtype=np.int32)

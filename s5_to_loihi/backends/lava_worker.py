@@ -37,7 +37,8 @@ def report_killed_children(job: Path) -> None:
                     end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                     if end is not None and end.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
                         name = signal.Signals(end.si_status).name
-                        report(f"process {child} was killed by {name}")
+                        hint = ", perhaps /dev/shm is full" if name == "SIGBUS" else ""
+                        report(f"process {child} was killed by {name}{hint}")
 
     def report(what):
         try:

@@ -9,15 +9,15 @@ from enum import Enum
 import numpy as np
 
 from s5_to_loihi.errors import NetworkError
-from s5_to_loihi.files.names import is_text
+from s5_to_loihi.files.names import is_title
 from s5_to_loihi.network.network import Network
 
 #: Of what is drawn at random: what numpy and compiled loops both take.
 LARGEST_SEED = (1 << 32) - 1
 
 
-#: Characters of a text, nanoseconds of a timestep: more are a mistake.
-LONGEST_TEXT, LONGEST_TIME = 1000, 1e15
+#: Nanoseconds of a timestep: more are a mistake.
+LONGEST_TIME = 1e15
 #: Cores that a mapping may name: five times those of the largest system.
 MOST_CORES = 1 << 20
 
@@ -86,8 +86,8 @@ def _check_facts(mapping: CoreMapping) -> None:
     whole = {"cores_per_chip": (1, MOST_CORES), "seed": (0, LARGEST_SEED)}
     times = mapping.timestep
     sound = {
-        "system": is_text(mapping.system, LONGEST_TEXT),
-        "rates": is_text(mapping.rates, LONGEST_TEXT),
+        "system": is_title(mapping.system),
+        "rates": is_title(mapping.rates),
         "objective": mapping.objective in known,
         "timestep": len(times) == 3
         and all(type(time) in (int, float) and 0 <= time < LONGEST_TIME for time in times),

@@ -32,6 +32,7 @@ from s5_to_loihi.errors import BundleError, CapacityError, NetworkError
 from s5_to_loihi.files.names import is_text
 from s5_to_loihi.files.reading import read_json
 from s5_to_loihi.files.tensors import read_safetensors
+from s5_to_loihi.files.writing import exchange
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.network.network import (
     Endpoint,
@@ -53,6 +54,8 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 VECTORS = "vectors.safetensors"
 MAPPING = "mapping.safetensors"
+#: What a bundle that is being replaced is called meanwhile, where two names cannot be exchanged.
+_OLD = "old"
 #: What the manifest says of a mapping.
 _MAPPING_FIELDS = ("system", "cores_per_chip", "objective", "seed", "rates", "timestep")
 #: A manifest is text about a graph; more than this is no manifest.
@@ -100,12 +103,13 @@ class Bundle:
 def write(bundle: Bundle, path: str | os.PathLike[str]) -> None:
     """Write a bundle directory, whole or not at all.
 
-    A bundle that is already there is replaced; anything else is left alone.
+    A bundle that is already there is replaced, where a link leads to it too; anything else is left
+    alone.
 
     Raises:
         BundleError: the path is taken by something else, or cannot be written.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     if path.exists() and not _is_bundle(path):
         raise BundleError(
             str(path), "exists and is not a bundle", "Choose another name or remove it"
@@ -117,9 +121,11 @@ def write(bundle: Bundle, path: str | os.PathLike[str]) -> None:
         raise BundleError(str(path), f"cannot be written ({error.strerror})") from None
     try:
         _write_files(bundle, temporary / "new")
-        if path.exists():
-            os.rename(path, temporary / "old")
-        os.rename(temporary / "new", path)
+        if not path.exists():
+            os.rename(temporary / "new", path)
+        elif not exchange(temporary / "new", path):
+            os.rename(path, temporary / _OLD)
+            os.rename(temporary / "new", path)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BundleError(
@@ -127,8 +133,8 @@ def write(bundle: Bundle, path: str | os.PathLike[str]) -> None:
         ) from None
     finally:
         # Also after an interrupt between the two renames.
-        if (temporary / "old").exists() and not path.exists():
-            os.rename(temporary / "old", path)
+        if (temporary / _OLD).exists() and not path.exists():
+            os.rename(temporary / _OLD, path)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -320,12 +326,12 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 def _read_manifest(path: Path) -> dict:
     file = path / MANIFEST
-    if not file.is_file():
-        raise BundleError(
-            str(path),
-            "does not exist" if not path.exists() else f"is not a bundle: it has no {MANIFEST}",
-            "Make one with 's5-to-loihi compile EXPORT_DIR -o BUNDLE'",
-        )
+    if not file.exists():
+        what = "does not exist" if not path.exists() else f"is not a bundle: it has no {MANIFEST}"
+        do = "Make one with 's5-to-loihi compile EXPORT_DIR -o BUNDLE'"
+        for old in () if path.exists() else path.parent.glob(f".{path.name}.*/{_OLD}/{MANIFEST}"):
+            do = f"It was being replaced when that was killed: rename {old.parent} to it"
+        raise BundleError(str(path), what, do)
     manifest = read_json(
         file, largest=LARGEST_MANIFEST, error=BundleError, if_damaged="Compile it again"
     )
@@ -335,7 +341,7 @@ def _read_manifest(path: Path) -> dict:
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise BundleError(
             str(file),
-            f"has schema version {version} (this program reads up to {SCHEMA_VERSION})",
+            f"has schema version {version!r:.20} (this program reads up to {SCHEMA_VERSION})",
             "Update s5_to_loihi",
         )
     if manifest.get("digest") != _manifest_digest(manifest):

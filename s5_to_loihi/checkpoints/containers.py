@@ -14,8 +14,6 @@ from s5_to_loihi.errors import CheckpointError
 LARGEST_BYTES = 4 << 30
 #: The most arrays that are read: a block has about 20, and an optimizer keeps two copies of each.
 MOST_ARRAYS = 20_000
-#: How zip archives begin, which the files of NumPy and of PyTorch are.
-ZIP_START = b"PK\x03\x04"
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.checkpoints.parameters import Parameters, affine, batch_norm, stable
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.files.reading import read_yaml
+from s5_to_loihi.files.reading import opened, read_yaml
 from s5_to_loihi.float_model import (
     Activation,
     BatchNorm,
@@ -129,8 +129,11 @@ def _describe(part: Any, prefix: str, tensors: dict[str, np.ndarray]) -> dict[st
         if isinstance(value, np.ndarray):
             tensors[path] = value
         elif isinstance(value, (BatchNorm, LayerNorm)):
-            kind = "layer" if isinstance(value, LayerNorm) else "batch"
-            entries[field.name] = {"kind": kind, **_describe(value, path, tensors)}
+            entry = _describe(value, path, tensors)
+            kind = "batch"
+            if isinstance(value, LayerNorm):
+                kind = "layer" if entry.pop("centred") else "rms"
+            entries[field.name] = {"kind": kind, **entry}
         elif is_dataclass(value):
             entries |= _describe(value, path, tensors)
         elif value is not None:
@@ -154,9 +157,9 @@ def _description_of(path: Path) -> Path | None:
     description = path.with_suffix(".yaml") if path.suffix == ".safetensors" else path
     try:
         # It need not be whole: what begins as one is read as one.
-        with description.open("rb") as file:
+        with opened(description, CheckpointError) as file:
             return description if SCHEMA.encode() in file.read(4096) else None
-    except OSError:
+    except CheckpointError:
         return None
 
 
@@ -356,9 +359,9 @@ def _norm(parameters: Parameters, prefix: str, entry: _Entry, width: int) -> Bat
 
     scale = parameters.vector(f"{prefix}.scale", width, missing=1.0)
     bias = parameters.vector(f"{prefix}.bias", width, missing=0.0)
-    if kind == "layer":
-        return LayerNorm(scale, bias, epsilon)
+    if kind in ("layer", "rms"):
+        return LayerNorm(scale, bias, epsilon, centred=kind == "layer")
     if kind != "batch":
-        raise entry.error("kind", f"is {kind!r:.50} (known: batch, layer)")
+        raise entry.error("kind", f"is {kind!r:.50} (known: batch, layer, rms)")
     mean, variance = f"{prefix}.mean", f"{prefix}.variance"
     return batch_norm(parameters, mean, variance, scale, bias, epsilon)

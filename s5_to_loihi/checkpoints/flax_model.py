@@ -309,7 +309,9 @@ def _blocks(
     activation = _activation(chooser, rectified, ssm == "mixer")
     glu = _glu_variant(parameters, chooser, paths[0])
     prenorm = chooser.choose("prenorm", True, default)
-    rescale = chooser.step_rescale("1 is the default of both code bases")
+    rescale = 1.0
+    if ssm == "seq" or chooser.options.step_rescale is not None:  # Intel's code knows no other
+        rescale = chooser.step_rescale("1 is the default of lindermanlab/S5")
     square = partial(affine, parameters, outputs=width, inputs=width, flax=True)
     return tuple(
         S5Block(

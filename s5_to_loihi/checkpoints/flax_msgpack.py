@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from s5_to_loihi.checkpoints.containers import LARGEST_BYTES, MOST_ARRAYS, refusing_damage
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.reading import read_bytes
 
 _ARRAY_CODE = 1
 _TYPES = frozenset(
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64"
     " complex128".split()
 )
-_MAX_DEPTH = 64
+_MAX_DEPTH, _MAX_AXES = 64, 32
+#: Values of a file, in all of its maps and lists.
+MOST_VALUES = 10 * MOST_ARRAYS
 
 
 def sniff(path: Path, start: bytes) -> bool:
@@ -52,18 +56,50 @@ def read(path: Path) -> dict[str, np.ndarray]:
             "Install it with: pip install 's5_to_loihi[flax]'",
         ) from None
 
+    with refusing_damage(path, "Flax file"):
+        content = read_bytes(path, LARGEST_BYTES, CheckpointError)
+        arrays: dict[str, np.ndarray] = {}
+        _flatten(_unpacked(msgpack, content), "", 0, arrays)
+        return arrays
+
+
+def _unpacked(msgpack: ModuleType, content: bytes) -> object:
+    """Return the tree of a file; values are counted while they are made."""
+    count = 0
+
+    def counted(values: int) -> None:
+        nonlocal count
+        count += 1 + values
+        if count > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+
+    def mapping(pairs: list[tuple[object, object]]) -> dict:
+        counted(len(pairs))
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a key is there twice")
+        return found
+
+    def array(values: list) -> list:
+        counted(len(values))
+        return values
+
     def decode(code: int, data: bytes) -> np.ndarray | None:
+        counted(0)
         if code != _ARRAY_CODE:
             return None
-        return _array(*msgpack.unpackb(data, raw=False))
+        limits = {"max_array_len": _MAX_AXES, "max_map_len": 0, "max_ext_len": 0}
+        return _array(*msgpack.unpackb(data, raw=False, **limits))
 
-    with refusing_damage(path, "Flax file"):
-        if path.stat().st_size > LARGEST_BYTES:
-            raise CheckpointError(str(path), f"is larger than {LARGEST_BYTES} bytes")
-        tree = msgpack.unpackb(path.read_bytes(), raw=False, ext_hook=decode)
-        arrays: dict[str, np.ndarray] = {}
-        _flatten(tree, "", 0, arrays)
-        return arrays
+    return msgpack.unpackb(
+        content,
+        raw=False,
+        ext_hook=decode,
+        object_pairs_hook=mapping,
+        list_hook=array,
+        max_map_len=MOST_ARRAYS,
+        max_array_len=MOST_ARRAYS,
+    )
 
 
 def _array(shape: object, dtype: object, data: object) -> np.ndarray:

@@ -8,11 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from s5_to_loihi.checkpoints import formats, intel_conversion
+from s5_to_loihi.checkpoints.containers import refusing_damage
 from s5_to_loihi.checkpoints.magnitude_pruning import densities
 from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, UnknownNames
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CheckpointError
-from s5_to_loihi.float_model import LayerNorm, S5Model
+from s5_to_loihi.files.arrays import ZIP_START, check_zip
+from s5_to_loihi.files.reading import opened
+from s5_to_loihi.float_model import S5Model
+
+#: How notes begin that say which of several things was taken, though another may be meant.
+CHOICES = ("directory: ", "items: ", "model: ", "batch norm statistics: ", "step_rescale: ")
 
 
 def load(path: str | os.PathLike[str], options: LoadOptions = LoadOptions()) -> LoadedCheckpoint:
@@ -41,8 +47,11 @@ def load(path: str | os.PathLike[str], options: LoadOptions = LoadOptions()) -> 
 def _read(path: Path, options: LoadOptions) -> LoadedCheckpoint:
     start = b""
     if not path.is_dir():
-        with path.open("rb") as file:
+        with opened(path, CheckpointError) as file:
             start = file.read(8)
+            if start.startswith(ZIP_START):
+                with refusing_damage(path, "zip archive"):
+                    check_zip(file)
     for known in formats.FORMATS:
         if known.sniff(path, start):
             return known.read(path, options)
@@ -71,11 +80,6 @@ def _looks_loadable(path: Path) -> bool:
 def _limitations(model: S5Model) -> tuple[str, ...]:
     """Say what of a model the chip cannot do."""
     notes = []
-    if any(isinstance(block.norm, LayerNorm) for block in model.blocks):
-        notes.append(
-            "layer norm: in floats only; it needs the mean over all features of a token, which"
-            " neurons that see only their own input cannot form, so it cannot be quantized"
-        )
     if any(block.ssm.bidirectional_c is not None for block in model.blocks):
         notes.append(
             "bidirectional: in floats only; no output is known before a sequence's last token"

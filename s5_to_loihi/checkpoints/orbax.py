@@ -7,14 +7,16 @@ under names like ``params.encoder.layers_0.mixer.B``.
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,8 @@ from s5_to_loihi.checkpoints.named_arrays import LoadedCheckpoint, load_arrays
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.checkpoints.which import is_optimizers, listed
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.arrays import unpacked_limit
+from s5_to_loihi.files.reading import parse_json, read_bytes
 
 DATABASE = "manifest.ocdbt"
 #: What Orbax writes into the directory of a step, with the items in it.
@@ -33,6 +37,8 @@ _STEP = re.compile(r"(?:(?:checkpoint|ckpt|step|epoch|iteration|iter)s?[_-]?)?(\
 #: Of a manager with another prefix of its own; it counts for directories with a ``STEP_FILE`` only.
 _PREFIXED_STEP = re.compile(r".*\D(\d{1,18})", re.DOTALL)
 _UNFINISHED = ".orbax-checkpoint-tmp"
+#: Bytes of what Orbax says of a checkpoint, and of what zarr says of an array.
+LARGEST_METADATA, LARGEST_DESCRIPTION = 64 << 20, 1 << 20
 _SAVE_AGAIN = "Copy the whole directory again; Orbax writes it in one piece"
 
 
@@ -232,6 +238,7 @@ def _read(
     tensorstore: ModuleType, directory: Path, wanted: Callable[[str], bool]
 ) -> dict[str, np.ndarray]:
     root = f"{directory.resolve()}/"
+    limit = min(LARGEST_BYTES, unpacked_limit(_stored_bytes(directory)))
     is_database = (directory / DATABASE).is_file()
 
     def store(path: str) -> dict:
@@ -251,9 +258,9 @@ def _read(
         _largest_size(path, opened.read(f"{path}/{file}").result().value)
         for path, file in found.items()
     )
-    if total > LARGEST_BYTES:
+    if total > limit:
         raise CheckpointError(
-            str(directory), f"holds {total} bytes of parameters (limit {LARGEST_BYTES})"
+            str(directory), f"holds {total:,} bytes of parameters (limit {limit:,} for its files)"
         )
     is_complete = _has_every_piece(directory)
     arrays = {}
@@ -269,19 +276,33 @@ def _read(
     return arrays
 
 
+def _stored_bytes(directory: Path) -> int:
+    """Return the bytes of all files below; tensorstore would wait for pipes and devices."""
+    total = 0
+    for place, _, names in os.walk(directory):
+        for name in names:
+            found = os.stat(os.path.join(place, name))
+            if not stat.S_ISREG(found.st_mode):
+                raise ValueError(f"{name:.60} is a pipe or a device")
+            total += found.st_size
+    return total
+
+
 def _has_every_piece(directory: Path) -> bool:
     """Tell whether Orbax wrote pieces of arrays that are all zero too; older versions do not."""
     file = directory / "_METADATA"
-    if not file.is_file() or file.stat().st_size > LARGEST_BYTES:
+    if not file.is_file():
         return False
-    metadata = json.loads(file.read_bytes())
+    metadata = parse_json(read_bytes(file, LARGEST_METADATA, CheckpointError))
     return isinstance(metadata, dict) and bool(metadata.get("store_array_data_equal_to_fill_value"))
 
 
 def _largest_size(path: str, metadata: bytes) -> int:
     """Return the most bytes that an array, or a piece of it, takes: before it is read."""
+    if len(metadata) > LARGEST_DESCRIPTION:
+        raise ValueError(f"the description of {path:.60} has {len(metadata):,} bytes")
     try:
-        description = json.loads(metadata)
+        description: Any = parse_json(metadata)
         shape = description["shape"]
         grid = description.get("chunk_grid", {"configuration": {}})["configuration"]
         pieces = description.get("chunks") or grid.get("chunk_shape", [])
@@ -290,5 +311,13 @@ def _largest_size(path: str, metadata: bytes) -> int:
                 raise ValueError(f"{path} has the shape {str(lengths)[:50]}")
     except (LookupError, TypeError, AttributeError):
         raise ValueError(f"the description of {path} cannot be read") from None
-    # No type is wider than complex128.
-    return 16 * max(math.prod(shape), math.prod(pieces))
+    return _item_bytes(description) * max(math.prod(shape), math.prod(pieces))
+
+
+def _item_bytes(description: Mapping[str, object]) -> int:
+    """Return the bytes of a number of an array; the most that there may be if it is not known."""
+    name = str(description.get("dtype") or description.get("data_type")).strip("<>|")
+    try:
+        return np.dtype(name).itemsize or 16
+    except (TypeError, ValueError):
+        return 2 if name == "bfloat16" else 16  # complex128

@@ -20,7 +20,6 @@ import numpy as np
 from s5_to_loihi.checkpoints.containers import (
     LARGEST_BYTES,
     MOST_ARRAYS,
-    ZIP_START,
     flat,
     refusing_damage,
 )
@@ -33,6 +32,7 @@ from s5_to_loihi.checkpoints.restricted_pickle import (
     run,
 )
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.arrays import ZIP_START
 
 _STORAGES = {
     "torch.FloatStorage": "<f4",

@@ -36,6 +36,9 @@ def _set_json(value: bool) -> bool:
 JsonOption = Annotated[
     bool, typer.Option("--json", callback=_set_json, help="Print JSON for programs, only.")
 ]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Make warnings an error (exit code 3).")
+]
 DetailsOption = Annotated[
     bool, typer.Option("--details", help="Print everything that is known, after the summary.")
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 
 from typer import Argument, Option
@@ -20,7 +19,7 @@ from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.reports.network_tables import network_table, size_in_words
 from s5_to_loihi.reports.run_tables import run_table
-from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Mark
 from s5_to_loihi.simulation import read_data
 
@@ -43,6 +42,7 @@ def compile_command(
     readout: choices.ReadoutOption = Readout.EACH_TOKEN,
     sequence_length: choices.LengthOption = None,
     layout: choices.LayoutOption = None,
+    strict: choices.StrictOption = False,
     vector_tokens: int = Option(
         128, "--tokens", metavar="N", min=1, help="Recorded tokens to keep, from the first."
     ),
@@ -89,11 +89,14 @@ def compile_command(
             read_data(calibration, layout, sequence_length),
             options=LoadOptions(glu=glu, conjugate_symmetric=conjugate_symmetry, readout=said),
             sequence_length=sequence_length,
+            files={"calibration": calibration},
+            layout=layout,
+            where=(str(calibration), "held-out data"),
             name=console.network_name(output),
             on_progress=advance,
             observe=observe,
         )
-    quantization.finish(made, output, details, as_json)
+    quantization.finish(made, output, details, as_json, strict)
 
 
 def _print_network(step: str, network: Network) -> None:
@@ -147,5 +150,5 @@ def _summary(compiled: Bundle, result: verification.RunResult, output: Path) -> 
         f"Wrote {output}: {compared:,} recorded integers, all equal",
         facts,
         notes=compiled.notes,
-        next=f"s5-to-loihi verify {shlex.quote(str(output))}",
+        next=command("verify", output),
     )

@@ -5,26 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.segment import Segment
 
+from s5_to_loihi.commands.progress import Shown
 from s5_to_loihi.commands.settings import settings
-from s5_to_loihi.errors import printable
+from s5_to_loihi.errors import VerificationError, printable
 from s5_to_loihi.reports.summary import Summary
 from s5_to_loihi.reports.terminal import rendered
 
@@ -59,7 +50,8 @@ Advance = Callable[[int, int], None]
 
 def network_name(path: Path) -> str:
     """Return the name of a network that is written to a path."""
-    return path.resolve().name.removesuffix(".bundle") or "network"
+    name = path.resolve().name.removesuffix(".bundle") or "network"
+    return "".join(char if char.isprintable() else "_" for char in name)
 
 
 def announce_compilation(network: Network, backends: Collection[Backend]) -> None:
@@ -71,37 +63,21 @@ def announce_compilation(network: Network, backends: Collection[Backend]) -> Non
         stderr.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 
 
-@contextmanager
-def spinner(title: str) -> Iterator[None]:
+def working(title: str, unit: str = "", speed_seconds: float = 30.0) -> Shown:
+    """Return a context that shows on stderr how far work is."""
+    return Shown(stderr, title, unit, speed_seconds)
+
+
+def spinner(title: str) -> Shown:
     """Show on stderr that something of unknown length goes on."""
-    with stderr.status(f"{title} ..."):
-        yield
-
-
-def bars(*more: ProgressColumn, speed_seconds: float = 30.0) -> Progress:
-    """Return progress bars on stderr that go away in the end.
-
-    Args:
-        more: columns, after what goes on, the bar, and how many of how many.
-        speed_seconds: over which the speed is averaged that the time left is told from.
-    """
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *more,
-        console=stderr,
-        transient=True,
-        speed_estimate_period=speed_seconds,
-    )
+    return working(title)
 
 
 @contextmanager
 def progress(title: str, unit: str = "timesteps") -> Iterator[Advance]:
-    """Show a progress bar; yields a function of (done, total)."""
-    with bars(TextColumn(unit), TimeRemainingColumn()) as shown:
-        task = shown.add_task(title, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    """Show how far work is; yields a function of (done, total)."""
+    with working(title, unit) as shown:
+        yield shown.update
 
 
 @contextmanager
@@ -110,12 +86,11 @@ def stages() -> Iterator[Callable[[str], Advance]]:
 
     Yields a function that takes the name of a step and returns one of (done, total).
     """
-    with bars() as shown:
-        task = shown.add_task("", total=None)
+    with working("") as shown:
 
         def begin(name: str) -> Advance:
-            shown.reset(task, total=None, description=name)
-            return lambda done, total: shown.update(task, completed=done, total=total)
+            shown.begin(name)
+            return shown.update
 
         yield begin
 
@@ -124,34 +99,23 @@ def stages() -> Iterator[Callable[[str], Advance]]:
 def batch_progress(
     unit: str, speed_seconds: float = 30.0
 ) -> Iterator[Callable[[engine.Progress], None]]:
-    """Show how far a batch of tasks is that earlier runs may have begun, which tells no speed.
+    """Show how far a batch of tasks is that earlier runs may have begun.
 
     Args:
         unit: what is computed, in the plural.
-        speed_seconds: see ``bars``.
+        speed_seconds: over which the speed is averaged that the time left is told from.
 
     Yields:
         A function of ``tasks.engine.Progress``.
     """
-    columns = (
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with bars(*columns, speed_seconds=speed_seconds) as shown:
-        task: TaskID | None = None
+    with working(unit.capitalize(), unit, speed_seconds) as shown:
 
         def update(progress: engine.Progress) -> None:
-            nonlocal task
             text = f"{progress.done:,} done, {progress.failed:,} failed"
             if progress.resumed:
                 text += f", {progress.resumed:,} of them before"
-            completed = progress.done + progress.failed
-            if task is None:
-                task = shown.add_task(text, total=progress.total, completed=completed)
-            else:
-                shown.update(task, description=text, completed=completed)
+            shown.call(text)
+            shown.update(progress.done + progress.failed, progress.total)
 
         yield update
 
@@ -174,7 +138,11 @@ def show(*tables: Table, narrow: bool = True) -> None:
 
 
 def summarise(
-    summary: Summary, details: Iterable[Table] = (), whole: bool = False, text: str = ""
+    summary: Summary,
+    details: Iterable[Table] = (),
+    whole: bool = False,
+    asked: Iterable[Table] = (),
+    text: str = "",
 ) -> None:
     """Print what a command found out.
 
@@ -184,19 +152,21 @@ def summarise(
         summary: first and last of all.
         details: tables that say more.
         whole: whether to print them.
-        text: what was asked for by name, printed before them.
+        asked: tables that are printed in any case.
+        text: what was asked for by name, printed before all tables.
     """
     if _silent():
         for warning in summary.warnings:
             warn(warning)
         return
     details = tuple(details)
+    shown = (*asked, *(details if whole else ()))
     for line in summary.head(width(), whole):
         stdout.print(line, soft_wrap=True)
     if text:
         stdout.print(f"\n{text}", highlight=False, soft_wrap=True)
-    if whole:
-        show(*details)
+    show(*shown)
+    if shown:
         stdout.print()
     for line in summary.foot(bool(details) and not whole):
         stdout.print(line, soft_wrap=True)
@@ -205,6 +175,20 @@ def summarise(
 def warn(text: str) -> None:
     """Print a warning on stderr."""
     stderr.print(f"Warning: {text}", style="yellow", highlight=False, soft_wrap=True)
+
+
+def require(where: str, warnings: Sequence[str], strict: bool) -> None:
+    """Raise the first of some warnings as an error with exit code 3, if that is asked for."""
+    if strict and warnings:
+        what = warnings[0] + (f"; and {len(warnings) - 1} more" if len(warnings) > 1 else "")
+        raise VerificationError(where, what, "Leave out --strict to accept it")
+
+
+def doubt(where: str, warnings: Sequence[str], strict: bool) -> None:
+    """Print warnings on stderr, or raise them as an error with exit code 3."""
+    require(where, warnings, strict)
+    for warning in warnings:
+        warn(warning)
 
 
 def say(*lines: str, style: str | None = None) -> None:
@@ -218,11 +202,6 @@ def say_whole(text: str) -> None:
     """Print what somebody may want to copy: it is not broken where the terminal ends."""
     if not _silent():
         stdout.print(text, highlight=False, soft_wrap=True)
-
-
-def say_notes(notes: Iterable[str]) -> None:
-    """Print what a reader or the compiler found out."""
-    say(*(f"Note: {note}" for note in notes))
 
 
 def say_wrote(*paths: Path | None) -> None:

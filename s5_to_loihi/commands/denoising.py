@@ -14,12 +14,14 @@ from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
-from s5_to_loihi.denoising import Denoised, read_pair
+from s5_to_loihi.denoising import Denoised, read_pair, unrelated
 from s5_to_loihi.denoising import denoise as denoise_samples
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
+from s5_to_loihi.inputs import saturated_said
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.reports.table import counted, table
+from s5_to_loihi.reports.summary import Summary, command
+from s5_to_loihi.reports.table import Mark, counted, table
 from s5_to_loihi.simulators.interpreter import Mode
 
 PICTURES = (".png", ".svg")
@@ -60,6 +62,7 @@ def denoise(
     picture: Path | None = Option(
         None, help="Draw the spectrograms into this file (.png or .svg)."
     ),
+    strict: choices.StrictOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Denoise a recording, or all of a folder, with a compiled network.
@@ -87,21 +90,42 @@ def denoise(
     with console.progress(f"Denoising on {backend.value}") as advance:
         cleaned = _clean(network, noisy, reference, output, backend, mode, advance)
     if picture is not None:
-        _draw(picture, cleaned, reference)
+        with console.spinner("Drawing"):
+            _draw(picture, cleaned, reference)
+    console.doubt(str(output), _doubts(cleaned, recording, clean), strict)
     if as_json:
         console.print_json(_plain(output, backend, cleaned))
         return
-    console.say_notes(noisy.notes)
-    result = cleaned.result
-    console.say(
-        f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
-        f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"
-        f" real-time factor {result.real_time_factor:.4f}",
-        f"Saturated: {result.clipped_inputs:,} inputs, {cleaned.clipped_samples:,} output samples",
+    own = ("--bundle", model) if model is not None else ()
+    console.summarise(
+        Summary(
+            f"Wrote {output}: {cleaned.result.audio_seconds:.1f} s,"
+            f" {len(cleaned.result.samples)} channel(s)",
+            _facts(cleaned, backend, picture),
+            notes=noisy.notes,
+            next=command("stream", "--live", *own),
+        )
     )
+
+
+def _facts(cleaned: Cleaned, backend: Backend, picture: Path | None) -> list[tuple[str, str]]:
+    result = cleaned.result
+    facts = [
+        (
+            "time",
+            f"{result.tokens:,} tokens in {result.seconds:.3f} s on {backend.value}: real-time"
+            f" factor {result.real_time_factor:.4f}",
+        ),
+        (
+            "saturated",
+            f"{result.clipped_inputs:,} inputs, {cleaned.clipped_samples:,} output samples",
+        ),
+    ]
     for index, (before, after) in enumerate(cleaned.si_snr or ()):
-        console.say(f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised")
-    console.say_wrote(output, picture)
+        facts.append(("SI-SNR", f"channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised"))
+    if picture is not None:
+        facts.append(("drew", str(picture)))
+    return facts
 
 
 def _read(recording: Path, clean: Path | None) -> tuple[Audio, Audio | None]:
@@ -127,6 +151,16 @@ def _clean(
     channels = zip(noisy.samples, result.samples, reference.samples, strict=True)
     ratios = [[audio.si_snr(one, target) for one in pair] for *pair, target in channels]
     return Cleaned(noisy, result, clipped, ratios)
+
+
+def _doubts(cleaned: Cleaned, recording: Path, clean: Path | None) -> tuple[str, ...]:
+    result = cleaned.result
+    values = result.tokens * len(result.samples) * audio.BINS
+    before = [ratios[0] for ratios in cleaned.si_snr or ()]
+    return (
+        *saturated_said(result.clipped_inputs, values, str(recording)),
+        *unrelated(before, str(clean)),
+    )
 
 
 def _draw(picture: Path, cleaned: Cleaned, reference: Audio | None) -> None:
@@ -211,25 +245,25 @@ def _folder(
 
 def _tell(cleaned: list[dict[str, Any]], output: Path, backend: Backend) -> None:
     heard, took = (sum(row[name] for row in cleaned) for name in ("audio_seconds", "seconds"))
-    if cleaned:
-        console.say(
-            f"{len(cleaned):,} recordings ({heard:,.1f} s) in {took:.3f} s on {backend.value}:"
-            f" real-time factor {took / heard:.4f}"
-        )
+    speed = f", real-time factor {took / heard:.4f}" if heard else ""
     odd = [
         row for row in cleaned if row["notes"] or row["clipped_inputs"] or row["clipped_samples"]
     ]
-    if odd:
-        console.show(
-            table(
-                "What to know of some",
-                odd,
-                {
-                    "recording": lambda row: Path(row["input"]).name,
-                    "inputs saturated #": lambda row: counted(row["clipped_inputs"]),
-                    "samples clipped #": lambda row: counted(row["clipped_samples"]),
-                    "notes": lambda row: "; ".join(row["notes"]),
-                },
-            )
-        )
-    console.say_wrote(output)
+    known = table(
+        "What to know of some",
+        odd,
+        {
+            "recording": lambda row: Path(row["input"]).name,
+            "inputs saturated #": lambda row: counted(row["clipped_inputs"]),
+            "samples clipped #": lambda row: counted(row["clipped_samples"]),
+            "notes": lambda row: "; ".join(row["notes"]),
+        },
+    )
+    console.summarise(
+        Summary(
+            f"Wrote {len(cleaned):,} recordings into {output}",
+            (("time", f"{heard:,.1f} s of sound in {took:.3f} s on {backend.value}{speed}"),),
+            Mark.GOOD if cleaned else Mark.BAD,
+        ),
+        asked=(known,) if odd else (),
+    )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from rich.progress import SpinnerColumn
+import typer
 from typer import Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.deployment import commands, flow
-from s5_to_loihi.deployment.job import Job, Target, new_name
+from s5_to_loihi.deployment.job import Job, Stage, Target, new_name, save, with_options
 from s5_to_loihi.deployment.job import read as read_job
 from s5_to_loihi.deployment.remote import Host
 from s5_to_loihi.deployment.result import FOLDER, OUTPUTS, PROFILE, Result, require_equal
@@ -21,6 +22,7 @@ from s5_to_loihi.deployment.steps import LOG_FILE
 from s5_to_loihi.errors import InputError, printable
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Cell, Mark, Table, of_rows
 from s5_to_loihi.reports.terminal import rendered
 from s5_to_loihi.simulators.interpreter import Mode
@@ -30,6 +32,7 @@ DIRECTORY = "s5_to_loihi_jobs"
 
 
 def deploy(
+    context: typer.Context,
     path: choices.BundleArgument,
     host: str | None = Option(
         None, metavar="USER@HOST", help="Where to submit from, as ssh calls it."
@@ -89,7 +92,10 @@ def deploy(
         None, "--output", "-o", metavar="RESULTS", help="Default: BUNDLE's name.results."
     ),
     resume: bool = Option(
-        False, "--resume", help="Go on with the job of RESULTS; other options rest."
+        False,
+        "--resume",
+        help="Go on with the job of RESULTS. Options given again, such as --python, replace its own"
+        " as long as it was not submitted.",
     ),
     cancel: bool = Option(False, "--cancel", help="End the job of RESULTS."),
     dry_run: bool = Option(
@@ -115,6 +121,7 @@ def deploy(
     digest = bundle.digest(path)
     if resume or cancel:
         job = _earlier_job(results, digest)
+        job = with_options(job, _given_again(context, opened, job), opened.network.name)
     else:
         if host is None:
             raise InputError("--host", "is missing", "Say where, as ssh does: --host USER@HOST")
@@ -141,20 +148,48 @@ def deploy(
         _print_commands(job, len(flow.pack(job, path, opened)), as_json)
     elif cancel:
         said = flow.cancel(job, results)
-        console.print_json(
-            {"job": job.name, "cancelled": said}
-        ) if as_json else console.stdout.print(said)
+        if as_json:
+            console.print_json({"job": job.name, "cancelled": said})
+        console.say(said)
     elif archive_file is not None:
         with replacing(archive_file) as temporary:
             temporary.write_bytes(flow.pack(job, path, opened))
+        if as_json:
+            console.print_json({"job": job.name, "archive": str(archive_file)})
         console.say_wrote(archive_file)
     else:
         with flow.alone(results), _Screen() as screen:
             if not resume:
                 flow.begin(job, results)
+            elif job.stage is Stage.CREATED:
+                save(job, results)
             outcome = flow.go_on(job, results, path, opened, screen.show)
-        _print_outcome(job, outcome, results, screen, as_json)
+        _print_outcome(path, job, outcome, results, screen, as_json)
         require_equal(outcome, job)
+
+
+#: Options that say what this command does, not what the job is.
+_OF_THIS_CALL = frozenset("path output resume cancel dry_run archive_file as_json".split())
+
+
+def _given_again(context: typer.Context, opened: bundle.Bundle, job: Job) -> dict[str, Any]:
+    """Return the options of a job that the user gave in this call."""
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if name not in _OF_THIS_CALL
+        and (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    }
+    for name in given.keys() & {"identity", "ssh_config"}:
+        given[name] = _absolute(given[name])
+    if given.keys() & {"tokens", "sequences"}:
+        assert opened.vectors is not None
+        shown = opened.vectors.first(
+            given.get("tokens", job.tokens), given.get("sequences", job.sequences)
+        )
+        given |= {"tokens": shown.tokens.shape[0], "sequences": shown.tokens.shape[1]}
+    return given
 
 
 def _absolute(path: Path | None) -> str | None:
@@ -177,17 +212,16 @@ class _Screen:
     """Shows a deployment on stderr: checks, log, and a progress bar below them."""
 
     def __init__(self) -> None:
-        self._bar = console.bars(SpinnerColumn())
-        self._task = self._bar.add_task("Starting", total=None)
+        self._shown = console.working("Starting")
         self.preflight: list[Mapping[str, str]] = []
         self.submitted: str | None = None
 
     def __enter__(self) -> _Screen:
-        self._bar.start()
+        self._shown.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._shown.__exit__()
 
     def show(self, event: Mapping) -> None:
         """Show one event, see ``flow.Observer``."""
@@ -210,12 +244,8 @@ class _Screen:
 
     def _update(self, description: str, done, total) -> None:
         counted = isinstance(done, int) and isinstance(total, int)
-        self._bar.update(
-            self._task,
-            description=description,
-            completed=done if counted else 0,
-            total=total if counted else None,
-        )
+        self._shown.call(description)
+        self._shown.update(done if counted else 0, total if counted else None)
 
     def _print(self, text: str) -> None:
         console.stderr.print(text, highlight=False, soft_wrap=True)
@@ -255,7 +285,9 @@ def _print_commands(job: Job, archive_bytes: int, as_json: bool) -> None:
         print(f"# {name}\n{shlex.join(job.host.command(line))} {redirection}".rstrip())
 
 
-def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as_json: bool):
+def _print_outcome(
+    path: Path, job: Job, outcome: Result, results: Path, screen: _Screen, as_json: bool
+) -> None:
     comparison = outcome.comparison
     if as_json:
         console.print_json(
@@ -272,9 +304,19 @@ def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as
         )
         return
     profile = outcome.profile
-    console.say(
-        f"{comparison.compared - comparison.differing:,} of {comparison.compared:,} outputs equal,"
-        f" {profile.tokens:,} tokens on {profile.target} in {profile.wall_seconds:.2f} s"
-    )
+    equal = comparison.differing == 0
     names = (FOLDER + "/" + OUTPUTS, FOLDER + "/" + PROFILE, LOG_FILE)
-    console.say_wrote(*(results / name for name in names))
+    measured = str(results / FOLDER / PROFILE)
+    console.summarise(
+        Summary(
+            f"{comparison.compared - comparison.differing:,} of {comparison.compared:,} outputs"
+            " equal",
+            (
+                ("ran", f"{profile.tokens:,} tokens on {profile.target}"),
+                ("time", f"{profile.wall_seconds:.2f} s"),
+                *(("wrote", str(results / name)) for name in names),
+            ),
+            Mark.GOOD if equal else Mark.BAD,
+            next=command("profile", path, "--measured", measured) if equal else "",
+        )
+    )

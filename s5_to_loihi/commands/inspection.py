@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS
 from s5_to_loihi.reports import network_tables
-from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Table
 
 
@@ -51,10 +50,15 @@ def inspect(
     if drawing is not None:
         from s5_to_loihi.reports.drawing import draw_network
 
-        draw_network(opened.network, drawing)
+        with console.spinner("Drawing"):
+            draw_network(opened.network, drawing)
     listing = to_text(opened.network)
     if as_json:
-        content = {"network": listing.splitlines(), "notes": opened.notes}
+        content = {
+            "network": listing.splitlines(),
+            "source": dict(opened.source),
+            "notes": opened.notes,
+        }
         parts = ("weights", "constants", "ports", "values")
         console.print_json(content | {part: getattr(found, part) for part in parts})
         return
@@ -122,6 +126,7 @@ def _summary(path: Path, opened: Bundle, found: _Found, drawing: Path | None) ->
         )
     made = opened.source.get("format", "unknown")
     facts.append(("made from", f"{made}, {opened.source.get('name', '')}".rstrip(", ")))
+    facts += [(what, opened.source[what]) for what in ("scores",) if opened.source.get(what)]
     if opened.mapping is not None:
         low, nominal, high = (one / 1e3 for one in opened.mapping.timestep)
         facts.append(
@@ -138,9 +143,9 @@ def _summary(path: Path, opened: Bundle, found: _Found, drawing: Path | None) ->
         verdict=f"{network.name}: sound; no input can overflow an accumulator",
         facts=facts,
         notes=opened.notes,
-        next=f"s5-to-loihi verify {shlex.quote(str(path))}"
+        next=command("verify", path)
         if is_bundle
-        else f"s5-to-loihi compile {shlex.quote(str(path))} -o {network.name}.bundle",
+        else command("compile", path, "-o", f"{network.name}.bundle"),
     )
 
 
@@ -151,6 +156,8 @@ def _tables(opened: Bundle, found: _Found) -> list[Table]:
         network_tables.constant_table(found.constants),
         network_tables.port_table(found.ports),
     ]
+    if opened.source:
+        tables.insert(0, network_tables.source_table(opened.source))
     if found.values:
         tables.append(network_tables.value_table(found.values, found.over))
     return tables

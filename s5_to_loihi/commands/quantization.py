@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from typer import Argument, Option
 
-from s5_to_loihi import audio, bundle
+from s5_to_loihi import bundle
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.compiler import Quantization
 from s5_to_loihi.compiler import quantize as quantize_checkpoint
-from s5_to_loihi.denoising import Score, compare_denoising
+from s5_to_loihi.denoising import Score, compare_denoising, read_pair, unrelated
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.digest import file_digest
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.float_model import Activation, Discretization
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.quantization.precision import Precision, read_precision
+from s5_to_loihi.quantization.provenance import Choices, read_choices, require_same_files
 from s5_to_loihi.reports import quantization_tables
 from s5_to_loihi.reports.network_tables import network_table, size_in_words
-from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.summary import Summary, command
+from s5_to_loihi.reports.table import Mark
 from s5_to_loihi.simulation import read_data
 
 
@@ -113,6 +116,12 @@ def quantize(
     ),
     sequence_length: choices.LengthOption = None,
     layout: choices.LayoutOption = None,
+    strict: choices.StrictOption = False,
+    again: Path | None = Option(
+        None,
+        metavar="BUNDLE",
+        help="Make this bundle again: with its options, from the same files, to the same bytes.",
+    ),
     force: bool = Option(False, "--force", help="Accept a network whose outputs never change."),
     details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
@@ -133,47 +142,87 @@ def quantize(
         "knots": knots,
     }
     chosen = {name: value for name, value in bits.items() if value is not None}
-    wanted = read_precision(precision, chosen) if precision else Precision(**chosen)
+    settings = Choices(
+        name=console.network_name(output),
+        options=LoadOptions(
+            discretization=discretization,
+            activation=activation,
+            glu=glu,
+            conjugate_symmetric=conjugate_symmetry,
+            prenorm=prenorm,
+            rectified=rectified,
+            readout=readout,
+            clip_eigenvalues=clip_eigenvalues,
+            pruning_sparsity=sparsity,
+            step_rescale=step_rescale,
+            select=select,
+            encoder=encoder,
+            decoder=decoder,
+        ),
+        precision=read_precision(precision, chosen) if precision else Precision(**chosen),
+        sequence_length=sequence_length,
+        layout=layout,
+        force=force,
+    )
+    wanted = None
+    if again is not None:
+        wanted = bundle.read(again).source
+        settings = read_choices(wanted, str(again))
     noisy = held_out
     if clean is not None and (noisy is None or noisy.suffix.lower() != ".wav"):
         raise InputError(str(clean), "needs the noisy version", "Give --held-out NOISY.wav")
+    made = _quantized(checkpoint, calibration, held_out, settings)
+    scores: Sequence[Score] = ()
+    heard: Sequence[str] = ()
+    if clean is not None and noisy is not None:
+        pair = read_pair(noisy, clean)
+        scores = compare_denoising(made.model, made.bundle.network, *pair)
+        # Those of the noisy one are the data's.
+        heard = [note for note in pair[0].notes if note.startswith("clean: ")]
+        made = _with_scores(made, scores, clean)
+    if wanted is not None:
+        require_same_files(wanted, made.bundle.source, str(again))
+    finish(made, output, details, as_json, strict, scores, picture, heard)
+
+
+def _quantized(
+    checkpoint: Path, calibration: Path, held_out: Path | None, settings: Choices
+) -> Quantization:
+    files = {"calibration": calibration} | ({"held-out": held_out} if held_out else {})
+    length, layout = settings.sequence_length, settings.layout
     with console.progress("Quantizing", "groups") as advance:
-        made = quantize_checkpoint(
+        return quantize_checkpoint(
             checkpoint,
-            read_data(calibration, layout, sequence_length),
-            held_out=None if held_out is None else read_data(held_out, layout, sequence_length),
+            read_data(calibration, layout, length),
+            held_out=None if held_out is None else read_data(held_out, layout, length),
+            files=files,
             where=(str(calibration), str(held_out or "held-out data")),
-            precision=wanted,
-            options=LoadOptions(
-                discretization=discretization,
-                activation=activation,
-                glu=glu,
-                conjugate_symmetric=conjugate_symmetry,
-                prenorm=prenorm,
-                rectified=rectified,
-                readout=readout,
-                clip_eigenvalues=clip_eigenvalues,
-                pruning_sparsity=sparsity,
-                step_rescale=step_rescale,
-                select=select,
-                encoder=encoder,
-                decoder=decoder,
-            ),
-            sequence_length=sequence_length,
-            name=console.network_name(output),
-            force=force,
+            precision=settings.precision,
+            options=settings.options,
+            sparsity=settings.sparsity,
+            sequence_length=length,
+            layout=layout,
+            name=settings.name,
+            force=settings.force,
             on_progress=advance,
         )
-    scores: Sequence[Score] = ()
-    if clean is not None and noisy is not None:
-        scores = compare_denoising(
-            made.model, made.bundle.network, audio.read_wav(noisy), audio.read_wav(clean)
-        )
-    if picture is not None:
-        from s5_to_loihi.reports.ranges import draw_ranges
 
-        draw_ranges(made.report, picture)
-    finish(made, output, details, as_json, scores, picture)
+
+def _with_scores(made: Quantization, scores: Sequence[Score], clean: Path) -> Quantization:
+    """Return a quantization that knows how well it denoises, and whether that can be believed."""
+    source = dict(made.bundle.source)
+    source |= {"clean file": clean.name, "clean sha256": file_digest(clean)}
+    for score in scores:
+        source["scores"] += (
+            f", SI-SNR {score.noisy:.2f} dB noisy, {score.floats:.2f} dB float model,"
+            f" {score.integers:.2f} dB integers"
+        )
+    apart = unrelated([score.noisy for score in scores], str(clean))
+    return dataclasses.replace(
+        made,
+        bundle=dataclasses.replace(made.bundle, source=source),
+        warnings=(*made.warnings, *apart),
+    )
 
 
 def finish(
@@ -181,10 +230,32 @@ def finish(
     output: Path,
     details: bool,
     as_json: bool,
+    strict: bool = False,
     scores: Sequence[Score] = (),
     picture: Path | None = None,
+    heard: Sequence[str] = (),
 ) -> None:
-    """Write the bundle and print the report."""
+    """Write the bundle and print the report.
+
+    Args:
+        made: what to write.
+        output: the bundle.
+        details: print all tables.
+        as_json: print JSON instead.
+        strict: take warnings as errors.
+        scores: of each channel, if there is a clean recording.
+        picture: to draw.
+        heard: notes on that recording.
+
+    Raises:
+        VerificationError: there are warnings, and ``strict``; nothing is written then.
+    """
+    console.require(f"{output}, not written", made.warnings, strict)
+    if picture is not None:
+        from s5_to_loihi.reports.ranges import draw_ranges
+
+        with console.spinner("Drawing"):
+            draw_ranges(made.report, picture)
     bundle.write(made.bundle, output)
     if as_json:
         console.print_json(
@@ -192,13 +263,16 @@ def finish(
                 "bundle": str(output),
                 "network": to_text(made.bundle.network).splitlines(),
                 "notes": made.bundle.notes,
+                "warnings": made.warnings,
                 "report": made.report,
                 "si_snr_db": scores or None,
             }
         )
         return
     console.summarise(
-        _summary(made, output, scores, picture),
+        dataclasses.replace(
+            _summary(made, output, scores, picture), notes=(*made.bundle.notes, *heard)
+        ),
         (
             network_table(made.bundle.network),
             quantization_tables.matrix_table(made.report),
@@ -231,6 +305,8 @@ def _summary(
         f"Wrote {output}: output SQNR {quantization_tables.decibels(report.signal_to_noise)} dB"
         f" on {report.held_out_tokens:,} held-out tokens",
         facts,
-        notes=made.bundle.notes,
-        next=f"s5-to-loihi verify {shlex.quote(str(output))}",
+        Mark.NOTICE if made.warnings else Mark.GOOD,
+        warnings=made.warnings,
+        choices=made.choices,
+        next=command("verify", output),
     )

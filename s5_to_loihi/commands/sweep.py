@@ -13,6 +13,8 @@ from s5_to_loihi.files.writing import write_json
 
 #: Seconds over which the speed is averaged that the time left is told from: points take long.
 SPEED_SECONDS = 3600.0
+#: That a point may take by default: far more than any that was measured, and less than for ever.
+POINT_SECONDS = 4 * 3600.0
 
 
 def sweep(
@@ -26,6 +28,12 @@ def sweep(
     ),
     retry_failed: bool = Option(
         False, "--retry-failed", help="Compute those points again that failed."
+    ),
+    timeout: float = Option(
+        POINT_SECONDS,
+        metavar="SECONDS",
+        min=1,
+        help="That a point may take; one that takes longer is ended and listed as failed.",
     ),
     as_json: choices.JsonOption = False,
 ) -> None:
@@ -45,16 +53,17 @@ def sweep(
     held_out: noisy.wav
     clean: clean.wav                   # for SI-SNR
     axes:
-      checkpoint: \\[runs/h48, runs/h96]
-      sparsity: \\[null, 0.95]           # null: as the checkpoint is
+      checkpoint: [runs/h48, runs/h96]
+      sparsity: [null, 0.95]           # null: as the checkpoint is
       weights: [8, 4]
-      mode: \\[pipelined, fall-through]
+      mode: [pipelined, fall-through]
     """
     # Heavy imports, which other commands need not wait for.
     from s5_to_loihi.reports import sweep_tables
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
+    from s5_to_loihi.reports.summary import Summary, command
     from s5_to_loihi.sweeping import cluster
-    from s5_to_loihi.sweeping.inputs import tasks_of
+    from s5_to_loihi.sweeping.inputs import notes_of, tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
     from s5_to_loihi.sweeping.point import compute
     from s5_to_loihi.sweeping.results import RESULTS, SWEEP, assembled, has_all
@@ -65,12 +74,18 @@ def sweep(
     plan = read_plan(file)
     with console.spinner("Reading checkpoints and data"):
         tasks = tasks_of(plan)
+        notes = notes_of(plan)
     execute: engine.Executor
     if scheduler is not None:
-        execute = functools.partial(cluster.execute, compute=compute, address=scheduler)
+        execute = functools.partial(
+            cluster.execute, compute=compute, address=scheduler, timeout=timeout, say=console.warn
+        )
     else:
         execute = functools.partial(
-            workers.execute, compute=compute, jobs=jobs or workers.processors()
+            workers.execute,
+            compute=compute,
+            jobs=jobs or workers.processors(),
+            timeout=timeout,
         )
     pictures = [directory / "pareto.png", directory / "pareto.html"]
     with store.opened(directory, plan.name, SWEEP) as opened:
@@ -89,12 +104,19 @@ def sweep(
         console.print_json(results)
         return
     varied = plan.varied or ("checkpoint",)
-    console.show(sweep_tables.point_table(results, varied))
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    facts = [
+        *sweep_tables.facts(results, varied),
+        ("time", f"{seconds:,.0f} s, summed over all points, earlier runs included"),
+        ("wrote", ", ".join(map(str, (directory / RESULTS, *pictures)))),
+    ]
     failures = sweep_tables.failure_table(results, varied)
-    if failures is not None:
-        console.show(failures)
-    console.say(
-        f"Computing took {sum(outcome.seconds for outcome in outcomes):,.0f} s, summed over all"
-        " points, earlier runs included"
+    console.summarise(
+        Summary(
+            sweep_tables.verdict(results),
+            facts,
+            choices=notes,
+            next=command("sweep", file, "-o", directory, "--retry-failed") if failures else "",
+        ),
+        asked=(sweep_tables.point_table(results, varied), *([failures] if failures else [])),
     )
-    console.say_wrote(directory / RESULTS, *pictures)

@@ -6,9 +6,11 @@ import os
 import posixpath
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from s5_to_loihi.deployment.remote import Host
 from s5_to_loihi.deployment.slurm import NAME, Placement
@@ -102,7 +104,7 @@ class Job:
                 f"is {self.python!r}, relative to what is not known",
                 "Give an absolute path on the host, or the name of a program in PATH there",
             )
-        if self.directory.startswith("~") and not self.directory.startswith("~/"):
+        if self.directory.startswith("~") and not self._is_home:
             raise InputError(
                 "--directory",
                 f"is {self.directory!r}, which no shell will expand",
@@ -116,13 +118,70 @@ class Job:
             )
 
     @property
+    def _is_home(self) -> bool:
+        return self.directory == "~" or self.directory.startswith("~/")
+
+    @property
     def folder(self) -> str:
         """The job folder on the host, never with a leading dash."""
-        directory = self.directory.removeprefix("~/")
+        directory = (
+            self.directory.removeprefix("~").lstrip("/") if self._is_home else self.directory
+        )
         if not posixpath.isabs(directory):
             # ssh starts in the home directory.
             directory = posixpath.join(".", directory)
         return posixpath.join(directory, self.name)
+
+
+#: Options of a job by where it keeps them; the rest have names of their own in it.
+_HOST = {"host": "address", "port": "port", "identity": "identity", "ssh_config": "configuration"}
+_PLACEMENT = ("submission", "partition", "board", "generation", "time_limit")
+#: What says only how to reach the same host: it may change at any time.
+_CONNECTION = frozenset(("port", "identity", "ssh_config"))
+
+
+def with_options(job: Job, given: Mapping[str, Any], network: str) -> Job:
+    """Return a job with options that are given again when it goes on.
+
+    A job that was not submitted becomes another one, with another folder: what lies in that of the
+    old one was made for the old options.
+
+    Args:
+        job: as far as it is.
+        given: option -> value, as the command ``deploy`` calls them.
+        network: that it runs, for a name.
+
+    Raises:
+        InputError: the job was submitted with other options.
+    """
+    host = {_HOST[name]: value for name, value in given.items() if name in _HOST}
+    placement = {name: value for name, value in given.items() if name in _PLACEMENT}
+    own = {
+        name: value for name, value in given.items() if name not in _HOST and name not in _PLACEMENT
+    }
+    asked = replace(
+        job,
+        host=replace(job.host, **host),
+        placement=replace(job.placement, **placement),
+        **own,
+    )
+    measure = asked.measure and asked.lowering is not Lowering.EMBEDDED
+    asked = replace(asked, measure=measure)
+    if asked == job or given.keys() <= _CONNECTION:
+        return asked
+    if job.stage not in (Stage.CREATED, Stage.COPIED):
+        names = ", ".join(
+            f"--{name.replace('_', '-')}" for name in given if name not in _CONNECTION
+        )
+        ended = job.stage in (Stage.FAILED, Stage.FETCHED)
+        raise InputError(
+            names,
+            f"cannot change any more: job {job.name} was submitted without",
+            "Deploy anew, without --resume"
+            if ended
+            else "Leave it out, or end the job (--cancel) and deploy anew, without --resume",
+        )
+    return replace(asked, name=new_name(network), stage=Stage.CREATED)
 
 
 def new_name(network: str) -> str:

@@ -227,8 +227,9 @@ def _floats(model: S5Model, network: Network, inputs: np.ndarray, where: str) ->
     Padding behind a sequence's end changes nothing before it. The mean is over all tokens, which is
     why unequal lengths were refused.
     """
-    if model.readout is Readout.LAST:
-        model = dataclasses.replace(model, readout=Readout.EACH_TOKEN)
+    # The network was made with this readout, whatever the checkpoint says on its own.
+    mean = network.readout is Readout.MEAN
+    model = dataclasses.replace(model, readout=Readout.MEAN if mean else Readout.EACH_TOKEN)
     try:
         outputs = evaluate(model, inputs)
     except ValueError as error:

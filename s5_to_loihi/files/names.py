@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-LONGEST_NAME = 100
+LONGEST_NAME, LONGEST_TITLE = 100, 1000
 _NAME = re.compile(r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*")
 #: What an error says that a name has to be.
 RULE = f"Use letters, digits and _, with single dots or dashes inside, at most {LONGEST_NAME}"
@@ -29,3 +29,8 @@ def is_text(value: object, longest: int) -> bool:
     except UnicodeEncodeError:  # halves of characters
         return False
     return True
+
+
+def is_title(value: object) -> bool:
+    """Tell whether a value may be shown as a name: a text in one line, all of it printable."""
+    return is_text(value, LONGEST_TITLE) and str(value).isprintable()

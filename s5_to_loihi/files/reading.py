@@ -12,8 +12,9 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
 
 import yaml
 
@@ -32,13 +33,41 @@ LONGEST_SEXAGESIMAL = 100
 _MERGE = "tag:yaml.org,2002:merge"
 
 
+@contextmanager
+def opened(
+    path: str | os.PathLike[str],
+    error: type[S5ToLoihiError] = InputError,
+    if_unreadable: str = "",
+) -> Iterator[BinaryIO]:
+    """Open a regular file for reading: pipes and devices might never end.
+
+    Args:
+        path: of the file.
+        error: what to raise.
+        if_unreadable: what to do if the file cannot be read.
+
+    Raises:
+        S5ToLoihiError: of the kind ``error``: it cannot be read, or is no regular file.
+    """
+    try:
+        # Opening a pipe waits for who writes into it, unless told not to.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is a pipe or a device")
+            yield stream
+    except (OSError, ValueError) as failure:  # ValueError: no file can have its name
+        reason = getattr(failure, "strerror", None) or failure
+        raise error(os.fspath(path), f"cannot be read ({reason})", if_unreadable) from None
+
+
 def read_bytes(
     path: str | os.PathLike[str],
     largest: int,
     error: type[S5ToLoihiError] = InputError,
     if_unreadable: str = "",
 ) -> bytes:
-    """Read a regular file whole: pipes and devices might never end.
+    """Read a regular file whole.
 
     Args:
         path: of the file.
@@ -47,20 +76,12 @@ def read_bytes(
         if_unreadable: what to do if the file cannot be read.
 
     Raises:
-        S5ToLoihiError: of the kind ``error``: it cannot be read, is no regular file or too large.
+        S5ToLoihiError: of the kind ``error``: see ``opened``, or the file is too large.
     """
-    try:
-        # Opening a pipe waits for who writes into it, unless told not to.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise OSError(errno.EINVAL, "it is a pipe or a device")
-            # No more memory is asked for than the file says to need.
-            content = stream.read(min(largest, max(found.st_size, LARGEST_TEXT)) + 1)
-    except (OSError, ValueError) as failure:  # ValueError: no file can have its name
-        reason = getattr(failure, "strerror", None) or failure
-        raise error(os.fspath(path), f"cannot be read ({reason})", if_unreadable) from None
+    with opened(path, error, if_unreadable) as stream:
+        # No more memory is asked for than the file says to need.
+        size = os.fstat(stream.fileno()).st_size
+        content = stream.read(min(largest, max(size, LARGEST_TEXT)) + 1)
     if len(content) > largest:
         raise error(os.fspath(path), f"is larger than {largest >> 20} MiB", if_unreadable)
     return content

@@ -77,17 +77,17 @@ def read_wav_header(path: Path, file: BinaryIO, size: int) -> WavHeader:
             "Convert it to wav; a new suffix is not enough",
         )
     order = ">" if head[:4] == b"RIFX" else "<"
-    announced = 8 + struct.unpack(f"{order}I", head[4:8])[0] if len(head) == 12 else size + 1
-    if head[:4] != b"RF64" and size < announced < LEAST_UNKNOWN:
-        raise _truncated(path, announced, size)
     if len(head) < 12:
         raise _truncated(path, 12, size)
+    announced = 8 + struct.unpack(f"{order}I", head[4:8])[0]
+    if head[:4] != b"RF64" and size < announced < LEAST_UNKNOWN:
+        raise _truncated(path, announced, size)
     chunks = _find_samples(path, file, order, size)
     return _checked(path, chunks, order, _after(path, file, order, chunks, size))
 
 
 def _truncated(path: Path, announced: int, size: int) -> InputError:
-    what = f"truncated: the header announces {announced} bytes, the file has {size}"
+    what = f"truncated: its header takes or announces {announced} bytes, the file has {size}"
     return InputError(str(path), what, _AGAIN)
 
 

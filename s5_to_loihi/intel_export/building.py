@@ -212,10 +212,9 @@ def _norm(entries: Entries, path: str, width: int, frozen: Callable[[str], Forma
     if "mean" not in keys:
         raise entries.error(
             f"{path}/norm",
-            f"has {', '.join(sorted(keys)) or 'nothing'} and no mean, as layer norm has: it needs"
-            " the mean over all features at every token, which neurons that see only their own"
-            " input cannot form",
-            "Train with batch norm",
+            f"has {', '.join(sorted(keys)) or 'nothing'} and no mean, as layer norm has, which"
+            " Intel's fixed-point model does not compute",
+            "Train with batch norm, or quantize the float checkpoint",
         )
     mean = entries.tensor(f"{path}/norm/mean", (width,), negated=True)
     scale = entries.tensor(f"{path}/norm/scale", (width,)) if "scale" in keys else None

@@ -29,14 +29,17 @@ class ExportOptions:
     sequence_length: int | None = None
 
 
+#: What notes of answers begin with that no file gives.
+GLU_GUESSED, SYMMETRY_GUESSED = "GLU variant: half1, a guess", "conjugate symmetry: on, a guess"
+
+
 def refuse_arguments(export: IntelExport) -> None:
     """Refuse what the training arguments say the chip cannot do (CheckpointError)."""
     where = f"{export.name}/{ARGUMENTS_FILE}"
     refusals = (
         ("bidirectional", True, "a bidirectional model reads the sequence backwards as well, so no"
          " output is known before the last token; the chip runs token by token"),
-        ("batchnorm", False, "layer norm needs the mean over all features at every token, which"
-         " neurons that see only their own input cannot form"),
+        ("batchnorm", False, "Intel's fixed-point model exists with batch norm only"),
         ("prenorm", False, "Intel's fixed-point model exists for norm before the block only"),
         ("relufication", False, "Intel's fixed-point model exists with ReLU only"),
     )  # fmt: skip
@@ -61,7 +64,7 @@ def find_glu(export: IntelExport, entries: Entries, notes: list[str]) -> GluVari
         # half1 multiplies relu(y) by a sigmoid: never negative; half2 multiplies y itself.
         negative = any((data < 0).any() for data in products)
         return GluVariant.HALF2 if negative else GluVariant.HALF1
-    notes.append("GLU variant: half1, a guess (no file says half1 or half2; choose with --glu)")
+    notes.append(f"{GLU_GUESSED} (no file says half1 or half2; choose with --glu)")
     return GluVariant.HALF1
 
 
@@ -71,5 +74,5 @@ def find_symmetry(export: IntelExport, notes: list[str]) -> bool:
         return export.arguments["conj_sym"]
     if export.has_activations:
         return any(name.endswith("mixer/2Cxs") for name in export.recorded)
-    notes.append("conjugate symmetry: on, a guess (no file says; choose with --symmetric)")
+    notes.append(f"{SYMMETRY_GUESSED} (no file says; choose with --symmetric)")
     return True

@@ -15,15 +15,18 @@ killed and shared memory is left to the operating system.
 """
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from s5_to_loihi.errors import LavaError
@@ -36,6 +39,8 @@ LOG_LINES = 20
 #: multiprocessing makes sockets below the temporary directory; their paths end at 107 characters.
 LONGEST_TEMPORARY = 60
 LOG_BYTES = 16384
+#: With less room than that, for longer than that without progress, the disk is to blame.
+ROOM, DISK_SECONDS = 1 << 20, 3.0
 PARENT_VARIABLE = "S5_TO_LOIHI_PARENT"
 PROC = Path("/proc")
 
@@ -70,6 +75,32 @@ def run_worker(
         kill_session(worker.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):
             worker.wait(KILL_SECONDS)
+
+
+@contextlib.contextmanager
+def job_folder(name: str) -> Iterator[Path]:
+    """A temporary folder for a job.
+
+    Args:
+        name: what the job does, for the error.
+
+    Raises:
+        LavaError: something in the block could not be written; naming the folder's disk.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise disk_error(name, Path(tempfile.gettempdir()), error.strerror or str(error)) from None
+
+
+def disk_error(name: str, folder: Path, reason: str) -> LavaError:
+    """Return the error of a job whose folder cannot be written."""
+    return LavaError(
+        name,
+        f"cannot write into {folder} ({reason})",
+        "Free some space there, or name another place in the variable TMPDIR",
+    )
 
 
 def die_with_parent() -> None:
@@ -233,6 +264,9 @@ def _watch(
         if exit_code == 0 and (job / "done").exists():
             return
         now = time.monotonic()
+        if now - moved > DISK_SECONDS and shutil.disk_usage(job).free < ROOM:
+            # A process that cannot write down what is wrong would be waited for in vain.
+            raise disk_error(name, job, os.strerror(errno.ENOSPC))
         if exit_code is not None:
             problem = f"the worker {_how_it_ended(exit_code)}"
         elif now - started > total_timeout:

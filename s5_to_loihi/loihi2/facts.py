@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, get_origin, get_type_hints
 
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.names import is_title
 from s5_to_loihi.files.reading import read_yaml
 
 DIRECTORY = Path(__file__).resolve().parent
@@ -199,8 +200,8 @@ def _built(cls: type, path: Path, content: dict, **given):
     for name in content:
         if name not in ("name", *wanted):
             raise InputError(str(path), f"{name} is not a fact of a {cls.__name__.lower()}")
-    if not isinstance(content.get("name"), str):
-        raise InputError(str(path), "has no name", "Add 'name: ...'")
+    if not is_title(content.get("name")):
+        raise InputError(str(path), "has no name of printable characters", "Add 'name: ...'")
     facts = {name: _fact(f"{path}: {name}", name, content[name]) for name in wanted}
     built = cls(name=content["name"], **given, **facts)
     if cls is Chip:

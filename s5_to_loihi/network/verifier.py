@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 
 from s5_to_loihi.errors import NetworkError
-from s5_to_loihi.files.names import RULE, is_name, is_text
+from s5_to_loihi.files.names import RULE, is_name, is_title
 from s5_to_loihi.fixed_point import Format, Integers, limits
 from s5_to_loihi.network.network import (
     INPUT,
@@ -30,8 +30,6 @@ from s5_to_loihi.network.widths import (
     WIDEST,
 )
 
-#: Characters of a network's name, which is for people.
-LONGEST_TITLE = 1000
 #: Tokens of a sequence, timesteps before a group's first token: more are a mistake.
 LONGEST_SEQUENCE, LARGEST_PHASE = (1 << 31) - 1, 1 << 20
 
@@ -78,8 +76,12 @@ def _check_names(network: Network) -> None:
                 raise NetworkError(network.name, f"{label} are called {name!r:.60}", RULE)
             if count > 1:
                 raise NetworkError(network.name, f"two {label} are called {name}")
-    if not is_text(network.name, LONGEST_TITLE):
-        raise NetworkError("network", f"is called {network.name!r:.60}", "Give it a shorter name")
+    if not is_title(network.name):
+        raise NetworkError(
+            "network",
+            f"is called {network.name!r:.60}",
+            "Give it a short name of printable characters",
+        )
 
 
 def _check_whole(where: str, value: object, allowed: Allowed) -> None:

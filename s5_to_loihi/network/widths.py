@@ -37,5 +37,8 @@ LARGEST_SHIFT = 47
 LONGEST_DELAY = 62
 #: Entries of a table that all neurons of a group share; more would crowd a neurocore.
 LONGEST_TABLE = 4097
+#: A square travels as two digits, the lower one of so many bits. Values of up to 20 bits then have
+#: squares whose digits fit a message, and 1,023 of either digit add up within an accumulator.
+SQUARE_DIGIT_BITS = 18
 #: Neurons of a group: a whole chip has about as many.
 LARGEST_GROUP = 1 << 20

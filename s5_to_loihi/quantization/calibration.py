@@ -37,7 +37,7 @@ def check_data(model: FoldedModel, data: np.ndarray, where: str) -> np.ndarray:
         )
     if not data.size:
         raise InputError(where, f"is empty (shape {data.shape})", "Give some thousands of tokens")
-    features = model.encoder.weight.shape[1]
+    features = model.features
     if data.shape[-1] != features:
         raise InputError(
             where,

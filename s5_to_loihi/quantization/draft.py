@@ -7,17 +7,26 @@ biases can.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.neurons import NeuronKind
+from s5_to_loihi.network.neurons import SQUARED, NeuronKind
 from s5_to_loihi.network.neurons.rescaling import digit_ports
-from s5_to_loihi.quantization.formats import channel_exponents
+from s5_to_loihi.network.neurons.squares import square_formats
+from s5_to_loihi.network.widths import (
+    ACCUMULATOR_BITS,
+    LARGEST_EXPONENT,
+    MESSAGE_BITS,
+    SQUARE_DIGIT_BITS,
+)
+from s5_to_loihi.quantization.formats import channel_exponents, shared
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
     Digits,
@@ -28,6 +37,9 @@ from s5_to_loihi.quantization.rounding import (
     round_rows,
 )
 from s5_to_loihi.simulators.interpreter import evaluate_group
+
+#: A wider message has a square whose upper digit fits none.
+MOST_SQUARED_BITS = (MESSAGE_BITS + SQUARE_DIGIT_BITS) // 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +52,7 @@ class Message:
         integers: (T, N, n) int64.
         exponents: (n,) fractional bits of each neuron's integers.
         rectified: whether a ReLU leaves nothing below zero.
+        squares: the messages of the two digits of its square, if a norm reads it.
     """
 
     endpoint: Endpoint
@@ -47,6 +60,7 @@ class Message:
     integers: np.ndarray
     exponents: np.ndarray
     rectified: bool = False
+    squares: tuple[Message, ...] = ()
 
     @property
     def steps(self) -> np.ndarray:
@@ -73,6 +87,61 @@ class Reader:
     weight: np.ndarray
     name: str
     expected: np.ndarray | float = 0.0
+
+    def settle(self, exponents: np.ndarray) -> np.ndarray:
+        """Return the exponents (n,) that a message for it may have: any."""
+        return exponents
+
+
+@dataclass(frozen=True, eq=False)
+class NormReader:
+    """A layer norm that reads a message: it adds up all neurons, so they have one format.
+
+    Attributes:
+        neurons: how many.
+        epsilon: of the norm.
+    """
+
+    neurons: int
+    epsilon: float
+    expected: float = 0.0
+
+    def most_bits(self) -> int:
+        """Return the bits with which squares fit their messages and sums their accumulators."""
+        # The largest magnitudes of a value and of its square's upper digit are powers of two.
+        room = ACCUMULATOR_BITS - 1 - self.neurons.bit_length()
+        return min(MOST_SQUARED_BITS, room + 1, (room + SQUARE_DIGIT_BITS + 2) // 2)
+
+    def settle(self, exponents: np.ndarray) -> np.ndarray:
+        """Return the least of the exponents for all neurons."""
+        return shared(exponents)
+
+    def finest(self, bits: int) -> int:
+        """Return the most fractional bits that are of use.
+
+        Those with which the format ends at the root of epsilon: what is smaller is only multiplied
+        by its inverse, and resolved as well as anything that is as large as the format.
+        """
+        return (
+            LARGEST_EXPONENT
+            if self.epsilon <= 0
+            else math.floor(bits - 1 - math.log2(self.epsilon) / 2)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class OutputReader:
+    """The network's output: a message that leaves the network in one format."""
+
+    expected: float = 0.0
+
+    def settle(self, exponents: np.ndarray) -> np.ndarray:
+        """Return the least of the exponents for all neurons."""
+        return shared(exponents)
+
+
+#: What the hidden value between blocks is for.
+AnyReader: TypeAlias = Reader | NormReader | OutputReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,12 +218,17 @@ class Draft:
     matrices: list[Unrounded] = field(default_factory=list)
 
     def message_format(
-        self, tensor: str, values: np.ndarray, readers: Sequence[Reader]
+        self, tensor: str, values: np.ndarray, readers: Sequence[AnyReader]
     ) -> tuple[int, np.ndarray]:
         """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,)."""
         bits = self.precision.bits("activation", tensor)
         bits = affordable_bits(tensor, bits, readers, self.precision, self.notes)
-        return bits, channel_exponents(values, bits, readers[0].expected if readers else 0.0)
+        exponents = channel_exponents(values, bits, readers[0].expected if readers else 0.0)
+        for reader in readers:
+            exponents = reader.settle(exponents)
+            if isinstance(reader, NormReader):
+                exponents = np.minimum(exponents, reader.finest(bits))
+        return bits, exponents
 
     def weigh(
         self,
@@ -198,6 +272,7 @@ class Draft:
         sources: Sequence[Message],
         exponents: np.ndarray,
         rectified: bool = False,
+        reader: AnyReader | None = None,
     ) -> tuple[Message, ...]:
         """Add the group at which the synapses named ``name`` end, and evaluate it.
 
@@ -206,26 +281,41 @@ class Draft:
             sources: the messages that arrive.
             exponents: (n,) fractional bits of each neuron's messages.
             rectified: whether a ReLU leaves nothing below zero in them.
+            reader: what the first message is for; a norm gets its square as well.
 
         Returns:
             What the group sends, in the order of ``kind.messages``.
         """
+        squares: dict[str, Format] = {}
+        if isinstance(reader, NormReader):
+            squares = square_formats(formats[kind.messages[0]])
+            kind, formats = SQUARED[kind.name], {**formats, **squares}
         group = self.builder.group(name, kind, constants, formats)
         arriving = {source.endpoint: source.integers for source in sources}
         values = evaluate_group(group, self.builder.incoming(name), arriving)
         results = dict(zip(kind.values, map(np.ascontiguousarray, values), strict=True))
         self.on_group()
-        return tuple(
+        first, *others = (
             Message(Endpoint(name, sent), formats[sent], results[sent], exponents, rectified)
             for sent in kind.messages
         )
+        if squares:
+            first = replace(first, squares=tuple(others[-len(squares) :]))
+        return first, *others
 
 
 def affordable_bits(
-    tensor: str, bits: int, readers: Sequence[Reader], precision: Precision, notes: list[str]
+    tensor: str, bits: int, readers: Sequence[AnyReader], precision: Precision, notes: list[str]
 ) -> int:
     """Return as many of a message's bits as the accumulators behind its readers can take."""
     for reader in readers:
+        if isinstance(reader, NormReader):
+            most = min(bits, reader.most_bits())
+            if most < bits:
+                notes.append(f"{tensor}: {most} bits instead of {bits}, as squares are sent of it")
+            bits = most
+        if not isinstance(reader, Reader):
+            continue
         weight_bits, most = precision.bits("weight", reader.name), bits
         _, total = choose_digits(reader.weight, weight_bits, largest_weight_sum(bits))
         while total > largest_weight_sum(most):

@@ -1,18 +1,19 @@
 """Folding: what can be computed before the network runs is taken out of it.
 
 Batch norm before the state-space model is an affine map of each feature, ``u = s * h + t``; it goes
-into B, into D, and into biases, exactly. The gain of the discretization stays apart from B, so that
-B keeps the zeros that pruning has made.
+into B, into D, and into biases, exactly. So do the scale and the bias of a layer norm. The gain of
+the discretization stays apart from B, so that B keeps the zeros that pruning has made.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
+    Activation,
     Affine,
     BatchNorm,
     FeedForwardBlock,
@@ -27,16 +28,21 @@ DEVIATIONS = 16
 
 @dataclass(frozen=True, eq=False)
 class FoldedBlock:
-    """A block on its plain input h: ``x <- a x + gain (B h + bias)``, then C, D and GLU.
+    """A block on what its state-space model reads, v: ``x <- a x + gain (B v + bias)``, then C, D.
 
-    The biases are not kept: they are found from calibration data, with what rounding has moved.
+    That is the block's input h, or h after a layer norm. The biases are not kept: they are found
+    from calibration data, with what rounding has moved.
 
     Attributes:
         a, gain: (P,) complex.
         b: (P, H) complex.
         c: (H, P) complex, the factor 2 of the implied conjugates included.
         d: (H,).
-        expected: (H,) magnitudes of h that the norm's statistics of the training make likely.
+        expected: (H,) magnitudes of v that the norm's statistics of the training make likely.
+        expected_sum: (H,) the same of what a batch norm after the residual addition reads.
+        activation: after the state-space model.
+        rectified: whether the complex states are rectified.
+        norm: the layer norm between h and v, without what is folded; or None.
         block: for everything else.
     """
 
@@ -46,7 +52,11 @@ class FoldedBlock:
     c: np.ndarray
     d: np.ndarray
     expected: np.ndarray
-    block: S5Block
+    expected_sum: np.ndarray
+    activation: Activation
+    rectified: bool
+    norm: LayerNorm | None
+    block: S5Block | FeedForwardBlock
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,56 +64,47 @@ class FoldedModel:
     """A model that has an integer form.
 
     Attributes:
-        encoder, decoder: before and after the blocks.
+        encoder, decoder: before and after the blocks, or None.
         blocks: in order.
         model: for everything else.
     """
 
-    encoder: Affine
+    encoder: Affine | None
     blocks: tuple[FoldedBlock, ...]
-    decoder: Affine
+    decoder: Affine | None
     model: S5Model
+
+    @property
+    def features(self) -> int:
+        """Features of a token."""
+        return len(self.blocks[0].d) if self.encoder is None else self.encoder.weight.shape[1]
 
 
 def fold(model: S5Model) -> FoldedModel:
-    """Return a model with its batch norms folded in.
+    """Return a model with its norms folded in, as far as they are the same for all tokens.
 
     Raises:
-        CheckpointError: it has no integer form here, naming the layer: no encoder or decoder,
-            layer norm, a norm after the residual addition, states of the reversed sequence, an
-            unstable state, a variance that is not positive, numbers that are not finite.
+        CheckpointError: it has no integer form here, naming the layer: no blocks, states of the
+            reversed sequence, an unstable state, a variance that is not positive, numbers that are
+            not finite.
     """
-    if model.encoder is None or model.decoder is None:
-        missing = "encoder" if model.encoder is None else "decoder"
-        raise CheckpointError(
-            model.name,
-            f"has no {missing}",
-            f"Add the {missing} to the checkpoint: blocks alone have no input format",
-        )
     if not model.blocks:
         raise CheckpointError(model.name, "has no S5 blocks", "Check the checkpoint")
     blocks = tuple(
         fold_block(block, f"{model.name}, block{index}") for index, block in enumerate(model.blocks)
     )
     for name, affine in (("encoder", model.encoder), ("decoder", model.decoder)):
-        _check_affine(f"{model.name}, {name}", affine)
+        if affine is not None:
+            _check_affine(f"{model.name}, {name}", affine)
     return FoldedModel(model.encoder, blocks, model.decoder, model)
 
 
 def fold_block(block: S5Block | FeedForwardBlock, where: str) -> FoldedBlock:
-    """Return a block with its batch norm folded in; ``where`` is what to call it in an error."""
-    if isinstance(block, FeedForwardBlock) or isinstance(block.norm, LayerNorm):
-        raise CheckpointError(
-            where,
-            "uses layer norm, which needs the mean and variance of every token on the chip",
-            "Train with batch norm: it costs nothing, it is folded into B and D",
-        )
-    if not block.prenorm:
-        raise CheckpointError(
-            where,
-            "has its norm after the residual addition",
-            "Train with prenorm: batch norm before B is folded into B and D",
-        )
+    """Return a block with its norm folded in; ``where`` is what to call it in an error.
+
+    A batch norm before the state-space model goes into B and D. So do scale and bias of a layer
+    norm there, unless something else reads what it gives: the residual of a ``FeedForwardBlock``.
+    """
     ssm, norm = block.ssm, block.norm
     if ssm.bidirectional_c is not None:
         raise CheckpointError(
@@ -112,43 +113,78 @@ def fold_block(block: S5Block | FeedForwardBlock, where: str) -> FoldedBlock:
             "Train it unidirectional",
         )
     a, gain = ssm.discretized()
-    _check_numbers(block, norm, a, gain, where)
-    scale = norm.scale / np.sqrt(norm.variance + norm.epsilon)
+    _check_numbers(block, a, gain, where)
+    scale = np.ones_like(ssm.d)
+    expected = expected_sum = np.zeros_like(ssm.d)
+    before: LayerNorm | None = None
+    if isinstance(norm, BatchNorm):
+        likely = np.abs(norm.mean) + DEVIATIONS * np.sqrt(norm.variance)
+        if isinstance(block, S5Block) and block.prenorm:
+            scale = norm.scale / np.sqrt(norm.variance + norm.epsilon)
+            expected = likely
+        else:
+            expected_sum = likely
+    elif isinstance(block, FeedForwardBlock):
+        before = norm
+    elif block.prenorm:
+        scale = norm.scale
+        before = replace(norm, scale=np.ones_like(norm.scale), bias=np.zeros_like(norm.bias))
     return FoldedBlock(
         a=a,
         gain=gain,
         b=ssm.b * scale,
         c=ssm.c * (2 if ssm.conjugate_symmetric else 1),
         d=ssm.d * scale,
-        expected=np.abs(norm.mean) + DEVIATIONS * np.sqrt(norm.variance),
+        expected=expected,
+        expected_sum=expected_sum,
+        activation=block.activation if isinstance(block, S5Block) else Activation.GELU_ERF,
+        rectified=isinstance(block, S5Block) and block.rectified,
+        norm=before,
         block=block,
     )
 
 
 def _check_numbers(
-    block: S5Block, norm: BatchNorm, a: np.ndarray, gain: np.ndarray, where: str
+    block: S5Block | FeedForwardBlock, a: np.ndarray, gain: np.ndarray, where: str
 ) -> None:
     for name, values in (
-        *(("norm mean", norm.mean), ("norm scale", norm.scale), ("norm bias", norm.bias)),
-        ("norm variance", norm.variance),
         *(("A", a), ("gain", gain), ("B", block.ssm.b), ("C", block.ssm.c), ("D", block.ssm.d)),
     ):
         _check_finite(f"{where}, {name}", values)
-    for name, affine in (("W1", block.value), ("W2", block.gate)):
-        if affine is not None:
-            _check_affine(f"{where}, {name}", affine)
-    if (lowest := float((norm.variance + norm.epsilon).min())) <= 0:
-        raise CheckpointError(
-            f"{where}, norm variance",
-            f"is {lowest:.3g} with its epsilon (limit: above 0)",
-            "Check the running statistics of batch norm",
-        )
+    _check_norm(block.norm, f"{where}, norm")
+    if isinstance(block, FeedForwardBlock):
+        _check_norm(block.feed_forward_norm, f"{where}, feed-forward norm")
+        _check_finite(f"{where}, expand", block.expand)
+        _check_finite(f"{where}, decode", block.decode)
+    else:
+        for name, affine in (("W1", block.value), ("W2", block.gate)):
+            if affine is not None:
+                _check_affine(f"{where}, {name}", affine)
     if np.abs(a).max() >= 1:
         raise CheckpointError(
             f"{where}, eigenvalues",
             f"state {int(np.abs(a).argmax())} does not decay: |a| = {np.abs(a).max():.6f}"
             " (limit: below 1)",
             "Clip the real parts of the eigenvalues below zero (clip_eigs)",
+        )
+
+
+def _check_norm(norm: BatchNorm | LayerNorm, where: str) -> None:
+    _check_finite(f"{where} scale", norm.scale)
+    _check_finite(f"{where} bias", norm.bias)
+    if isinstance(norm, LayerNorm):
+        if not 0 <= norm.epsilon < 1 << 20:
+            raise CheckpointError(
+                f"{where} epsilon", f"is {norm.epsilon:.3g} (allowed 0 to {1 << 20})"
+            )
+        return
+    _check_finite(f"{where} mean", norm.mean)
+    _check_finite(f"{where} variance", norm.variance)
+    if (lowest := float((norm.variance + norm.epsilon).min())) <= 0:
+        raise CheckpointError(
+            f"{where} variance",
+            f"is {lowest:.3g} with its epsilon (limit: above 0)",
+            "Check the running statistics of batch norm",
         )
 
 

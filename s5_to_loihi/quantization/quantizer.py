@@ -13,14 +13,26 @@ from s5_to_loihi.network.builder import NetworkBuilder
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.calibration import check_data
-from s5_to_loihi.quantization.draft import Draft, Reader, RoundedMatrix, TensorScale, Unrounded
+from s5_to_loihi.quantization.draft import (
+    AnyReader,
+    Draft,
+    NormReader,
+    OutputReader,
+    Reader,
+    RoundedMatrix,
+    TensorScale,
+    Unrounded,
+)
 from s5_to_loihi.quantization.folding import FoldedModel, fold
+from s5_to_loihi.quantization.groups.block import (
+    add_block,
+    block_reader,
+    group_count,
+    tensor_names,
+)
 from s5_to_loihi.quantization.groups.dense import add_decoder, add_encoder
-from s5_to_loihi.quantization.groups.gate import add_gate
 from s5_to_loihi.quantization.groups.mean import add_mean
-from s5_to_loihi.quantization.groups.output import add_output
-from s5_to_loihi.quantization.groups.state import add_state
-from s5_to_loihi.quantization.groups.tokens import quantize_tokens
+from s5_to_loihi.quantization.groups.tokens import add_relay, quantize_tokens
 from s5_to_loihi.quantization.precision import Precision, check_overrides
 
 
@@ -91,11 +103,13 @@ def quantize_folded(
     check_overrides(precision, _tensor_names(folded))
     sequence_length = sequence_length or len(tokens)
     model, pooled = folded.model, folded.model.readout is Readout.MEAN
-    total, done = 2 + 3 * len(folded.blocks) + pooled, itertools.count(1)
+    total, done = _group_count(folded), itertools.count(1)
     notes: list[str] = []
-    token = quantize_tokens(
-        tokens, Reader(folded.encoder.weight, "encoder.weight"), precision, notes
-    )
+    readers = _readers(folded)
+    first: AnyReader = readers[0]
+    if folded.encoder is not None:
+        first = Reader(folded.encoder.weight, "encoder.weight")
+    token = quantize_tokens(tokens, first, precision, notes)
     draft = Draft(
         NetworkBuilder(model.name, tokens.shape[-1], token.format),
         captured(model, tokens),
@@ -103,22 +117,18 @@ def quantize_folded(
         lambda: on_progress(next(done), total),
         notes,
     )
-    # What reads the hidden values: each block, then the decoder.
-    readers = [
-        Reader(np.concatenate([block.b.real, block.b.imag]), f"block{index}.B", block.expected)
-        for index, block in enumerate(folded.blocks)
-    ]
-    readers.append(Reader(folded.decoder.weight, "decoder.weight"))
-    hidden = add_encoder(draft, folded.encoder, model.rectified_encoder, token, readers[0])
+    hidden = token
+    if folded.encoder is not None:
+        hidden = add_encoder(draft, folded.encoder, model.rectified_encoder, token, readers[0])
+    elif isinstance(readers[0], NormReader):
+        hidden = add_relay(draft, token, readers[0])
     for index, block in enumerate(folded.blocks):
-        name, reader = f"block{index}", readers[index + 1]
-        states = add_state(draft, name, block, hidden)
-        output = add_output(draft, name, block, hidden, states)
-        hidden = add_gate(draft, name, block, hidden, output, reader)
-    read = add_mean(draft, hidden, sequence_length) if pooled else hidden
-    decoded = add_decoder(draft, folded.decoder, read, hidden)
+        hidden = add_block(draft, f"block{index}", block, hidden, readers[index + 1])
+    output = add_mean(draft, hidden, sequence_length) if pooled else hidden
+    if folded.decoder is not None:
+        output = add_decoder(draft, folded.decoder, output, hidden)
     network = draft.builder.readout(
-        decoded.endpoint, model.readout, sequence_length if pooled else None
+        output.endpoint, model.readout, sequence_length if pooled else None
     )
     return Quantized(
         run_passes(network, observe=observe),
@@ -128,12 +138,29 @@ def quantize_folded(
     )
 
 
+def _readers(folded: FoldedModel) -> list[AnyReader]:
+    """Return what reads the hidden values: each block, then the decoder, or nothing more."""
+    readers = [block_reader(f"block{index}", block) for index, block in enumerate(folded.blocks)]
+    if folded.decoder is None:
+        return [*readers, OutputReader()]
+    return [*readers, Reader(folded.decoder.weight, "decoder.weight")]
+
+
+def _group_count(folded: FoldedModel) -> int:
+    model = folded.model
+    relayed = folded.encoder is None and folded.blocks[0].norm is not None
+    ends = (folded.encoder, folded.decoder)
+    count = sum(end is not None for end in ends) + relayed + (model.readout is Readout.MEAN)
+    return count + sum(map(group_count, folded.blocks))
+
+
 def _tensor_names(folded: FoldedModel) -> list[str]:
     """Return the names of all tensors whose bits can be chosen."""
-    names = ["input", "encoder.weight", "encoder.activation"]
+    names = ["input"]
+    if folded.encoder is not None:
+        names += ["encoder.weight", "encoder.activation"]
     for index, block in enumerate(folded.blocks):
-        parts = ["B", "eigenvalues", "x", "g", "C", "y", "hidden"]
-        maps = (("W1", block.block.value), ("W2", block.block.gate))
-        names += [f"block{index}.{part}" for part in parts]
-        names += [f"block{index}.{name}" for name, affine in maps if affine is not None]
-    return [*names, "decoder.weight", "decoder.activation"]
+        names += [f"block{index}.{tensor}" for tensor in tensor_names(block)]
+    if folded.decoder is not None:
+        names += ["decoder.weight", "decoder.activation"]
+    return names

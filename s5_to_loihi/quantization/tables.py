@@ -1,9 +1,10 @@
-"""Tables for sigmoid and GELU: piecewise-linear functions with the least squared error."""
+"""Tables for the sigmoid and activations: piecewise linear, with the least squared error."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solveh_banded
@@ -16,8 +17,33 @@ from s5_to_loihi.network.neurons.scaled_gate import OPENING_EXPONENT
 
 #: Beyond this the sigmoid is flat to within 2**-23.
 SIGMOID_RANGE = 16
-#: Beyond this GELU is a ReLU to within 1.3e-4.
-GELU_RANGE = 4
+
+
+class Tabulated(NamedTuple):
+    """How an activation is tabulated.
+
+    Attributes:
+        title: its name for people.
+        odd: whether it is odd and the table is itself; otherwise the table is what it is more than
+            the ReLU, which is even.
+        reach: beyond this the table keeps its value.
+        limit: what the function goes on to there.
+    """
+
+    title: str
+    odd: bool
+    reach: int
+    limit: float
+
+
+#: Beyond 4 GELU is a ReLU to within 1.3e-4; beyond 16 SiLU is one to within 1.8e-6, and beyond 8
+#: the tangent is 1 to within 2.3e-7.
+TABULATED = {
+    Activation.GELU_TANH: Tabulated("GELU", odd=False, reach=4, limit=0.0),
+    Activation.GELU_ERF: Tabulated("GELU", odd=False, reach=4, limit=0.0),
+    Activation.SILU: Tabulated("SiLU", odd=False, reach=16, limit=0.0),
+    Activation.TANH: Tabulated("tanh", odd=True, reach=8, limit=1.0),
+}
 #: Magnitudes at which a table is fitted and its error is measured: at most this many.
 LARGEST_GRID = 1 << 16
 
@@ -40,28 +66,33 @@ def sigmoid_table(source: Format, knots: int) -> tuple[Interpolation, float]:
     return table, max(error, abs(beyond))
 
 
-def gelu_table(activation: Activation, source: Format, knots: int) -> tuple[Interpolation, float]:
-    """Return a table of ``gelu(y) - relu(y)`` over |y|, which is even in y.
+def activation_table(
+    activation: Activation, source: Format, knots: int
+) -> tuple[Interpolation, float]:
+    """Return a table of an activation over |y|: see ``TABULATED``.
 
     Args:
-        activation: which GELU.
+        activation: one of ``TABULATED``.
         source: format of y and of the table's entries.
-        knots: segments over the range in which GELU differs from ReLU; fewer if ``source`` does
+        knots: segments over the range in which the table has a slope; fewer if ``source`` does
             not have that many integers there.
 
     Returns:
         ``(table, largest absolute error over all y)``.
     """
+    how = TABULATED[activation]
+    sign = 1 if how.odd else -1
     table, error = _fit(
-        lambda magnitude: activate(-magnitude, activation),
+        lambda magnitude: activate(sign * magnitude, activation),
         source,
-        GELU_RANGE,
+        how.reach,
         knots,
         source.exponent,
     )
     if (len(table.knots) - 1) << table.segment_shift < 1 << (source.bits - 1):
-        # The last value stays, where what it stands for goes on to zero.
-        error = max(error, math.ldexp(abs(table.knots[-1]), -source.exponent))
+        # The last value stays, where what it stands for goes on to its limit.
+        beyond = how.limit - math.ldexp(table.knots[-1], -source.exponent)
+        error = max(error, abs(beyond))
     return table, error
 
 
@@ -104,7 +135,10 @@ def _fit(
     fitted = solveh_banded(bands, right[1:])
     entries = (0, *np.rint(np.ldexp(fitted, exponent)).astype(np.int64).tolist())
     table = Interpolation(entries, segment_shift)
-    error = np.ldexp(interpolate(magnitudes, table).astype(float), -exponent) - wanted
+    # The lowest integer of the format is as far as the last knot, or beyond it.
+    tried = np.append(magnitudes, total)
+    wanted = function(np.ldexp(tried.astype(np.float64), -source.exponent))
+    error = np.ldexp(interpolate(tried, table).astype(float), -exponent) - wanted
     # Between the magnitudes that were tried, rounding may differ by one.
     untried = 0.0 if len(magnitudes) == total else math.ldexp(1.0, -exponent)
     return table, float(np.abs(error).max()) + untried

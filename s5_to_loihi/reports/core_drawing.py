@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.placement import Link
 from s5_to_loihi.loihi2.resources import Resource
-from s5_to_loihi.reports.picture import drawn
+from s5_to_loihi.reports.picture import drawn, plain
 
 LINKS = 12
 #: Chips drawn at most; the others of a larger system are left out, and said.
@@ -54,8 +54,8 @@ def draw_mapping(evaluation: MappingEvaluation, path: Path) -> None:
     size = (max(5, 1.15 * width * scale) * 2, max(3, height * scale) + 1.1)
     with drawn(path, size) as figure:
         figure.suptitle(
-            f"{evaluation.work.network.name} on {system.name}: {evaluation.loads.cores:,} cores,"
-            f" timestep {evaluation.timestep() / 1000:,.2f} µs"
+            plain(f"{evaluation.work.network.name} on {system.name}: ")
+            + f"{evaluation.loads.cores:,} cores, timestep {evaluation.timestep() / 1000:,.2f} µs"
             + ("" if evaluation.chips <= LARGEST_PICTURE else f"; first {LARGEST_PICTURE} chips"),
             fontsize=10,
         )

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from s5_to_loihi.network.network import INPUT, Network, Synapses, is_identity
-from s5_to_loihi.reports.picture import METADATA, drawn
+from s5_to_loihi.reports.picture import METADATA, drawn, plain
 
 Point = tuple[float, float]
 WIDTH, HEIGHT = 2.3, 0.95
@@ -59,7 +59,7 @@ def _draw_title(axes: Axes, network: Network) -> None:
     axes.text(
         0,
         0.8,
-        f"{network.name}: {len(network.groups)} neuron groups,"
+        f"{plain(network.name)}: {len(network.groups)} neuron groups,"
         f" {network.synapse_count:,} synapses{latency}",
         fontsize=11,
         weight="bold",

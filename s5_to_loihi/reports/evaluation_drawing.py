@@ -12,7 +12,7 @@ from s5_to_loihi.evaluation.classification import Answered
 from s5_to_loihi.evaluation.clip import FLOAT, INTEGERS, NOISY
 from s5_to_loihi.evaluation.result import Evaluated
 from s5_to_loihi.reports.evaluation_tables import BASELINE_TITLES, TITLES
-from s5_to_loihi.reports.picture import drawn
+from s5_to_loihi.reports.picture import drawn, plain
 
 _STYLE = {"font.family": "DejaVu Sans", "font.size": 9}
 _COLOURS = {INTEGERS: "#0b6bcb", FLOAT: "#d97706", "nsnet2": "#4b8b3b", "rnnoise": "#8a4fa3"}
@@ -60,7 +60,7 @@ def _draw_gains(axes: Axes, evaluated: Evaluated, before: Sequence[float | None]
             facecolors="none" if signal == FLOAT else _COLOURS.get(signal, "#555555"),
             edgecolors=_COLOURS.get(signal, "#555555"),
             marker=_MARKERS.get(signal, "o"),
-            label=TITLES.get(signal) or BASELINE_TITLES.get(signal, signal),
+            label=TITLES.get(signal) or BASELINE_TITLES.get(signal, plain(signal)),
             linewidths=1,
         )
     axes.axhline(0.0, color="#888888", linewidth=0.8)

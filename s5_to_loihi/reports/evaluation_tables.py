@@ -54,6 +54,38 @@ def verdict(evaluated: Evaluated) -> str:
     return text
 
 
+def facts(evaluated: Evaluated) -> list[tuple[str, str]]:
+    """Return the means that a summary names: noisy, float model, integers and other denoisers."""
+    found = []
+    for name in METRICS:
+        if name not in evaluated.metrics:
+            continue
+        means = {signal: evaluated.means.get(signal, {}).get(name) for signal in evaluated.signals}
+        said = [f"{_title(one)} {_mean(mean, name)}" for one, mean in means.items() if mean]
+        found.append((_metric(name), ", ".join(said)))
+    used = evaluated.resources
+    if used is not None:
+        found.append(
+            (
+                "challenge",
+                f"latency {used.latency_ms:.2f} ms, power proxy {used.power(False) / 1e6:.2f}"
+                f" M-Ops/s, {used.parameters:,} parameters (zeros not counted)",
+            )
+        )
+    return found
+
+
+def warnings(evaluated: Evaluated) -> list[str]:
+    """Return what a summary says of clips that are in no mean."""
+    reasons = [clip.excluded for clip in evaluated.clips if clip.excluded is not None]
+    if not reasons:
+        return []
+    return [
+        f"{len(reasons):,} of {len(evaluated.clips):,} clips are in no mean; the first:"
+        f" {reasons[0]}"
+    ]
+
+
 def _better(difference: float) -> str:
     return f"{abs(difference):.2f} dB {'better' if difference >= 0 else 'worse'}"
 

@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 
 from s5_to_loihi.files.writing import replacing
-from s5_to_loihi.reports.picture import drawn
+from s5_to_loihi.reports.picture import drawn, plain
 from s5_to_loihi.reports.sweep_tables import number, setting, unit
 from s5_to_loihi.sweeping.metrics import METRICS, Better
 from s5_to_loihi.sweeping.results import has_all
@@ -58,7 +58,7 @@ def draw_front(results: dict, varied: Sequence[str], path: Path) -> None:
             same = [point for point in points if kind is None or point["settings"][kind] == shown]
             _scatter(axes, view._replace(points=same), marker, shades)
             if kind:
-                axes.scatter([], [], c="grey", marker=marker, label=setting(shown))
+                axes.scatter([], [], c="grey", marker=marker, label=plain(setting(shown)))
         for point in filter(on_front, points):
             low, high = (point["metrics"][across][end] for end in ("low", "high"))
             axes.plot([low, high], [value(point, up)] * 2, color="grey", linewidth=0.6, zorder=1)
@@ -71,7 +71,9 @@ def draw_front(results: dict, varied: Sequence[str], path: Path) -> None:
             figure.colorbar(shades, ax=axes, label=axis_title(view.colour, points))
         if kind:
             axes.legend(title=kind, fontsize=8)
-        axes.set_title(f"{results['name']}: {len(points)} points; framed: on the front", fontsize=9)
+        axes.set_title(
+            f"{plain(results['name'])}: {len(points)} points; framed: on the front", fontsize=9
+        )
         axes.grid(alpha=0.25)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from s5_to_loihi.network.network import Network, Synapses
@@ -31,6 +31,15 @@ def size_in_words(network: Network) -> str:
     return (
         f"{len(network.groups)} groups, {sum(group.size for group in network.groups):,} neurons,"
         f" {network.synapse_count:,} synapses, latency {network.latency} timesteps"
+    )
+
+
+def source_table(source: Mapping[str, str]) -> Table:
+    """One row a fact about what a bundle was made from."""
+    return table(
+        "Made from",
+        source.items(),
+        {"what": lambda row: row[0], "which": lambda row: row[1]},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,11 @@ METADATA = {
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 _STYLE = {"svg.hashsalt": "s5_to_loihi", "svg.fonttype": "none"}
+
+
+def plain(name: str) -> str:
+    """Return a name as it is to be written: what matplotlib would take for a formula is none."""
+    return name.replace("$", r"\$")
 
 
 @contextmanager
@@ -49,7 +55,9 @@ def drawn(
     path = Path(path)
     check_target(path, suffixes)
     suffix = path.suffix.lower()
-    with rc_context({**_STYLE, **style}):
+    with rc_context({**_STYLE, **style}), warnings.catch_warnings():
+        # Of names in scripts that matplotlib's font lacks: an SVG has them as text all the same.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)
         yield figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ class Summary:
         mark: how the verdict stands out.
         warnings: what may be wrong with the result although it was made, and what to do.
         notes: what was found out or assumed on the way.
+        choices: those of them that are shown however many there are.
         next: the command that one would type next, and maybe ``  # what for``; empty if none.
     """
 
@@ -35,6 +37,7 @@ class Summary:
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     next: str = ""
+    choices: Sequence[str] = ()
 
     def head(self, width: int | None, whole: bool) -> list[Text]:
         """Return all lines but the last: the verdict, warnings, facts and notes.
@@ -49,9 +52,9 @@ class Summary:
         margin = max((len(label) for label, _ in self.facts), default=0)
         for label, text in self.facts:
             lines += map(Text, _hung(f"  {label:{margin}} ", text, width))
-        notes = merged(self.notes)
+        notes = merged(note for note in self.notes if note not in self.choices)
         shown = notes if whole or len(notes) <= NOTES else notes[: NOTES - 1]
-        for note in shown:
+        for note in (*self.choices, *shown):
             lines += map(Text, _hung("Note:", note, width))
         if len(shown) < len(notes):
             lines.append(Text(f"Note: {len(notes) - len(shown)} more with --details"))
@@ -65,6 +68,11 @@ class Summary:
         """
         lines = [Text("More:  --details", "dim")] * more
         return lines + [Text.assemble("Next:  ", (self.next, "bold"))] * bool(self.next)
+
+
+def command(*words: object) -> str:
+    """Return a command of this program as one would type it."""
+    return shlex.join(["s5-to-loihi", *map(str, words)])
 
 
 def merged(notes: Iterable[str]) -> list[str]:

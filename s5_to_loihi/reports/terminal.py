@@ -128,7 +128,7 @@ def _lines(columns: list[_Column], strong: Sequence[bool], width: int | None) ->
 def _broken(words: str, width: int | None) -> list[str]:
     if width is None or cell_len(words) <= width:
         return [words]
-    return textwrap.wrap(words, width, break_on_hyphens=False) or [""]
+    return folded(words, width)
 
 
 def _line(

@@ -7,16 +7,21 @@ tasks again whose worker died, as often as its ``allowed-failures`` says.
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from typing import Any
 
 from s5_to_loihi.errors import S5ToLoihiError
-from s5_to_loihi.tasks.task import Outcome, Task, attempt, died
+from s5_to_loihi.tasks.task import Outcome, Task, attempt, died, too_long
 
 #: Within which a scheduler must answer.
 CONNECT_SECONDS = 15
+#: How long a cluster may have no worker, and how often is looked for some.
+WORKER_SECONDS, LOOK_SECONDS = 60, 5
 ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/]+:\d{1,5}")
 
 
@@ -25,7 +30,11 @@ class ClusterError(S5ToLoihiError):
 
 
 def execute(
-    tasks: Iterable[Task], compute: Callable[[Any], Mapping[str, Any]], address: str
+    tasks: Iterable[Task],
+    compute: Callable[[Any], Mapping[str, Any]],
+    address: str,
+    timeout: float | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Generator[tuple[Task, Outcome], None, None]:
     """Compute tasks on a cluster; yields each with its outcome when it is done.
 
@@ -36,12 +45,16 @@ def execute(
         tasks: to compute.
         compute: payload -> metrics; a function that the workers can import.
         address: of the scheduler, ``tcp://host:port``.
+        timeout: seconds that a task may take. A cluster does not say when one begins: jobs are
+            given up when none has ended for as long as the longest may take. None is no limit.
+        say: told what is waited for.
 
     Raises:
-        ClusterError: distributed is not installed, or the scheduler does not answer or went away.
+        ClusterError: distributed is not installed, the scheduler does not answer or went away, or
+            has no workers, free ones or any.
     """
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError:
         raise ClusterError(
             "--scheduler",
@@ -63,15 +76,22 @@ def execute(
         jobs: dict[tuple, list[Task]] = {}
         for task in tasks:
             jobs.setdefault(task.steps, []).append(task)
+        ended = _Ended(client, address, timeout, say)
 
         def submit(job: list[Task]) -> Any:
             payloads = [task.payload for task in job]
-            return client.submit(_compute_all, compute, payloads, pure=False)
+            future = client.submit(_compute_all, compute, payloads, pure=False)
+            future.add_done_callback(ended.queue.put)
+            return future
 
         running = {submit(job): job for job in jobs.values()}
         suspects: list[Task] = []
         try:
-            for future in as_completed(list(running), loop=client.loop):
+            while running:
+                future = ended.next(running.values())
+                if future is None:
+                    yield from _given_up(client, address, running, timeout)
+                    break
                 job = running.pop(future)
                 outcomes = _result(future, address)
                 if outcomes is None:
@@ -80,13 +100,94 @@ def execute(
                     yield from zip(job, outcomes, strict=True)
             # A worker takes everything with it that waits there. Alone, only the one to blame dies.
             for task in suspects:
-                future = submit([task])
-                running = {future: [task]}
+                running = {submit([task]): [task]}
+                future = ended.next(running.values())
+                if future is None:
+                    yield from _given_up(client, address, running, timeout)
+                    continue
                 outcomes = _result(future, address)
                 yield task, outcomes[0] if outcomes else died("was lost, even with no other task")
             running = {}
         finally:
             client.cancel(list(running), force=True)
+
+
+class _Ended:
+    """Waits for jobs of a cluster, and looks meanwhile whether anybody works on them.
+
+    Attributes:
+        queue: of the futures that have ended, in that order.
+    """
+
+    def __init__(
+        self, client: Any, address: str, timeout: float | None, say: Callable[[str], None]
+    ):
+        self.queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._client, self._address = client, address
+        self._timeout, self._say = timeout, say
+
+    def next(self, jobs: Collection[list[Task]]) -> Any:
+        """Return the next future that has ended; None if that takes too long.
+
+        Raises:
+            ClusterError: there are no workers.
+        """
+        began = time.monotonic()
+        longest = max(map(len, jobs))
+        without: float | None = None
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self.queue.get(timeout=LOOK_SECONDS if without is None else 1)
+            now = time.monotonic()
+            if self._has_workers():
+                without = None
+                if self._timeout is not None and now - began > self._timeout * longest:
+                    return None
+            elif without is None:
+                without = now
+                self._say(
+                    f"{self._address} has no workers; waiting {WORKER_SECONDS} s for one"
+                    f" (dask worker {self._address})"
+                )
+            elif now - without > WORKER_SECONDS:
+                what = f"has no workers, and none came within {WORKER_SECONDS} s"
+                raise ClusterError(
+                    self._address,
+                    what,
+                    f"Start some, as 'dask worker {self._address}', and the sweep again",
+                )
+
+    def _has_workers(self) -> bool:
+        try:
+            return bool(self._client.nthreads())
+        except (OSError, TimeoutError):
+            return True  # the scheduler does not answer: what becomes of the jobs will tell
+
+
+def _given_up(
+    client: Any, address: str, running: dict[Any, list[Task]], timeout: float | None
+) -> Iterator[tuple[Task, Outcome]]:
+    """Yield the tasks that workers hang in; their workers are lost for others.
+
+    Raises:
+        ClusterError: other tasks wait for these workers.
+    """
+    assert timeout is not None
+    hang = {key for keys in client.processing().values() for key in keys}
+    waiting = 0
+    for future, job in list(running.items()):
+        if future.key in hang:
+            del running[future]
+            client.cancel([future], force=True)
+            yield from ((task, too_long(timeout)) for task in job)
+        else:
+            waiting += len(job)
+    if waiting:
+        raise ClusterError(
+            address,
+            f"has no free worker for {waiting} points: others did not end within {timeout:,g} s",
+            "Start its workers anew, and the sweep again",
+        )
 
 
 def _result(future: Any, address: str) -> list[Outcome] | None:

@@ -8,7 +8,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi import audio
+from s5_to_loihi.checkpoints.loading import CHOICES, load
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.digest import source_digest
@@ -114,6 +115,26 @@ def tasks_of(plan: Plan) -> tuple[Task, ...]:
         )
         for settings in plan.points()
     )
+
+
+def notes_of(plan: Plan) -> tuple[str, ...]:
+    """Return what is taken of checkpoints, and what becomes of recordings, before anything else.
+
+    Raises:
+        InputError: a recording cannot be read.
+        CheckpointError: a checkpoint cannot be read.
+    """
+    notes = [
+        f"{name}: {note}"
+        for name in plan.axes["checkpoint"]
+        for note in load(_absolute(plan.directory, name), plan.options).notes
+        if note.startswith(CHOICES)
+    ]
+    for name in dict.fromkeys(getattr(plan, role) for role in DATA):
+        if name is not None and Path(name).suffix.lower() == ".wav":
+            recording = audio.resample(audio.read_wav(_absolute(plan.directory, name)))
+            notes += [f"{Path(name).name}: {note}" for note in recording.notes]
+    return tuple(notes)
 
 
 def _task(point: Point) -> Task:

@@ -81,6 +81,11 @@ def died(how: str) -> Outcome:
     return Outcome(None, f"its worker {how}", 0.0)
 
 
+def too_long(limit: float) -> Outcome:
+    """Return the outcome of a task that was ended after so many seconds."""
+    return Outcome(None, f"did not end within {limit:,g} s and was ended (--timeout)", limit)
+
+
 def digest_of(content: Any) -> str:
     """Return the SHA-256 of what JSON can say, independent of the order of entries."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)

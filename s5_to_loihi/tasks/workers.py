@@ -13,15 +13,18 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.resource_tracker
 import os
+import shutil
 import signal
+import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from s5_to_loihi.errors import S5ToLoihiError
-from s5_to_loihi.tasks.task import RETRIES, Outcome, Task, attempt, died
+from s5_to_loihi.tasks.task import RETRIES, Outcome, Task, attempt, died, too_long
 
 #: Libraries read these when they start: N workers with a thread a processor each would only get
 #: in each other's way, and sums in another order would change last digits.
@@ -51,6 +54,7 @@ class Worker:
         task: that it does now; None while it starts or waits.
         last: that it did last: what it still remembers of it need not be computed again.
         ready: whether it has started.
+        since: when it began its task, by the monotonic clock.
     """
 
     process: multiprocessing.process.BaseProcess
@@ -58,19 +62,26 @@ class Worker:
     task: Task | None = None
     last: Task | None = None
     ready: bool = False
+    since: float = 0.0
 
 
 def execute(
-    tasks: Iterable[Task], compute: Callable[[Any], Mapping[str, Any]], jobs: int
+    tasks: Iterable[Task],
+    compute: Callable[[Any], Mapping[str, Any]],
+    jobs: int,
+    timeout: float | None = None,
 ) -> Generator[tuple[Task, Outcome], None, None]:
     """Compute tasks in worker processes; yields each with its outcome when it is done.
 
-    Closing the iterator, or an exception in it such as an interrupt, ends all workers at once.
+    Closing the iterator, or an exception in it such as an interrupt, ends all workers at once, and
+    removes what they have in their folder for temporary files.
 
     Args:
         tasks: to compute, in the order to begin them where nothing speaks for another.
         compute: payload -> metrics; a function that can be imported.
         jobs: worker processes at most.
+        timeout: seconds that a task may take; one that takes longer is ended with its worker, and
+            not tried again. None is no limit.
 
     Raises:
         WorkerError: workers end before they begin.
@@ -79,15 +90,27 @@ def execute(
     deaths: Counter[str] = Counter()
     workers: list[Worker] = []
     failed_starts = 0
+    place = tempfile.mkdtemp(prefix="s5_to_loihi_")
     try:
         while remaining or any(worker.task for worker in workers):
             starting = sum(not worker.ready for worker in workers)
             while len(workers) < jobs and starting < len(remaining):
                 with _interrupt_put_off():
-                    workers.append(_start(compute))
+                    workers.append(_start(compute, place))
                 starting += 1
             waiting = [worker for worker in workers if not _is_idle(worker)]
-            answering = multiprocessing.connection.wait([one.connection for one in waiting])
+            answering = multiprocessing.connection.wait(
+                [one.connection for one in waiting], _seconds_left(waiting, timeout)
+            )
+            for worker in [one for one in waiting if _seconds_left([one], timeout) == 0]:
+                if worker.connection not in answering:
+                    waiting.remove(worker)
+                    workers.remove(worker)
+                    worker.process.kill()
+                    _end(worker)
+                    assert worker.task is not None
+                    assert timeout is not None
+                    yield worker.task, too_long(timeout)
             for worker in [one for one in waiting if one.connection in answering]:
                 try:
                     message = worker.connection.recv()
@@ -113,6 +136,7 @@ def execute(
             for worker in filter(_is_idle, workers):
                 worker.task = _next(worker, workers, remaining)
                 if worker.task is not None:
+                    worker.since = time.monotonic()
                     remaining.remove(worker.task)
                     with contextlib.suppress(OSError):  # it died: seen when it is waited for
                         worker.connection.send(worker.task.payload)
@@ -121,6 +145,16 @@ def execute(
             worker.process.kill()
         for worker in workers:
             _end(worker)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _seconds_left(workers: Iterable[Worker], timeout: float | None) -> float | None:
+    """Return in how many seconds the first of them has taken too long; None if none can."""
+    if timeout is None:
+        return None
+    now = time.monotonic()
+    left = [max(0.0, worker.since + timeout - now) for worker in workers if worker.task is not None]
+    return min(left, default=None)
 
 
 def processors() -> int:
@@ -172,13 +206,15 @@ def _shared(one: Task, other: Task) -> int:
     return (*equal, False).index(False)
 
 
-def _start(compute: Callable[[Any], Mapping[str, Any]]) -> Worker:
+def _start(compute: Callable[[Any], Mapping[str, Any]], place: str) -> Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, compute), daemon=True)
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    # Workers are killed: what they have in a temporary folder has to go with this process's own.
+    changed = {**dict.fromkeys(THREAD_VARIABLES, "1"), "TMPDIR": place}
+    before = {name: os.environ.get(name) for name in changed}
     try:
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+        os.environ.update(changed)
         process.start()
     finally:
         for name, value in before.items():

@@ -41,12 +41,16 @@ from s5_to_loihi.quantization.quantizer import Quantized
 from s5_to_loihi.quantization.rounding import largest_weight_sum
 from s5_to_loihi.training.modules import read_out
 from s5_to_loihi.training.scan import scan
-from s5_to_loihi.training.straight_through import Whole, rounded, straight
+from s5_to_loihi.training.straight_through import Whole, power, rounded, straight
 
 #: Whole numbers up to this many bits, sign included, are exact in float64.
 EXACT_BITS = 54
 #: A latent weight starts at least this far from where another integer would be nearest.
 MARGIN = 1e-3
+#: Field that holds the shift of a product -> the fields that hold its factors.
+SHIFT_OF = {"shift": ("multiplier",), "gain_shift": ("gain_re", "gain_im")}
+#: Bits by which a factor may grow in training.
+MOST_GROWTH = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +80,7 @@ class _Matrix(nn.Module):
         # The quantizer's integers, and as near as they allow to the float weights.
         within = 0.5 - MARGIN
         latent = np.clip(matrix.weights, integers - within, integers + within)
+        latent = np.clip(latent, -self.highest, self.highest)
         self.value = nn.Parameter(torch.tensor(latent / self.highest))
         self.register_buffer("mask", torch.tensor((matrix.weights != 0).astype(np.float64)))
 
@@ -85,19 +90,27 @@ class _Matrix(nn.Module):
         return rounded(latent) * self.mask
 
     def fit(self) -> None:
-        """Shrink rows whose sums could leave their accumulator."""
+        """Bring weights within their bits, and shrink rows whose sums could leave their port."""
         with torch.no_grad():
+            self.value.clamp_(-1, 1)
             while True:
-                sums = np.zeros(len(self.value))
-                for digit in self.digits():
-                    parts = np.abs(digit).reshape(len(digit), len(self.matrix.parts), -1)
-                    # Parts that end in one port add up there.
-                    total = parts.sum(2).sum(1) if self._one_port else parts.sum(2).max(1)
-                    sums = np.maximum(sums, total)
-                over = torch.tensor(sums > self.largest_sum, device=self.value.device)
+                over = self._sums() > self.largest_sum
                 if not over.any():
                     return
                 self.value[over] *= 0.98
+
+    def _sums(self) -> Tensor:
+        """Return the largest sum of absolute digits at a port, of each row."""
+        if self.matrix.digits.count == 1:
+            digits = [self()]
+        else:
+            digits = [torch.tensor(digit, device=self.value.device) for digit in self.digits()]
+        sums = []
+        for digit in digits:
+            parts = digit.abs().reshape(len(digit), len(self.matrix.parts), -1).sum(2)
+            # Parts that end in one port add up there.
+            sums.append(parts.sum(1) if self._one_port else parts.amax(1))
+        return torch.stack(sums).amax(0)
 
     @property
     def _one_port(self) -> bool:
@@ -117,6 +130,7 @@ class _Group(nn.Module):
         super().__init__()
         self.group = group
         self.changes = nn.ParameterDict()
+        self._formats = {name: format for name, _, format in _trained(group.constants)}
         for name, value, _ in _trained(group.constants):
             self.changes[name.replace(".", "/")] = nn.Parameter(torch.zeros(len(value)).double())
             self.register_buffer(f"start_{name.replace('.', '_')}", torch.tensor(value).double())
@@ -127,27 +141,35 @@ class _Group(nn.Module):
         return self._built(self.group.constants, "")
 
     def _built(self, constants: Constants, prefix: str) -> Constants:
-        values: list[Any] = []
-        formats = {name: format for name, _, format in _trained(self.group.constants)}
-        for field in declared_fields(type(constants)):
+        fields = declared_fields(type(constants))
+        values: dict[str, Any] = {}
+        for field in fields:
             name, value = f"{prefix}{field.name}", getattr(constants, field.name)
             if field.is_nested:
                 value = self._built(value, f"{name}.")
-            elif name in formats:
-                value = Whole(self._changed(name, formats[name]))
+            elif name in self._formats:
+                value = self._changed(name)
             elif field.is_array:
                 value = self._whole(name, value)
-            values.append(value)
-        return type(constants)(*values)
+            values[field.name] = value
+        for shift, factors in SHIFT_OF.items():
+            if shift in values and factors[0] in values:
+                wanted = [values[factor] for factor in factors]
+                *whole, values[shift] = _fitting(wanted, values[shift].tensor)
+                values.update(zip(factors, whole, strict=True))
+        ready: list[Any] = [
+            Whole(value) if isinstance(value, Tensor) else value for value in values.values()
+        ]
+        return type(constants)(*ready)
 
-    def _changed(self, name: str, format: Format) -> Tensor:
+    def _changed(self, name: str) -> Tensor:
+        """Return a constant: a factor before it is rounded, anything else as an integer."""
         start = getattr(self, f"start_{name.replace('.', '_')}")
-        change = self.changes[name.replace(".", "/")]
+        change, format = self.changes[name.replace(".", "/")], self._formats[name]
         if format == MULTIPLIER:
-            wanted = start * (1 + change)
-        else:
-            wanted = start + change * 2.0**format.exponent
-        return rounded(torch.clamp(wanted, *limits(format.bits)))
+            factor: Tensor = start * (1 + change)
+            return factor
+        return rounded(torch.clamp(start + change * 2.0**format.exponent, *limits(format.bits)))
 
     def _whole(self, name: str, value: np.ndarray) -> Whole:
         """Return a constant that is not trained, on the device of the others."""
@@ -161,6 +183,20 @@ class _Group(nn.Module):
         """Return the constants as a network holds them."""
         with torch.no_grad():
             return _as_arrays(self.constants())
+
+
+def _fitting(factors: list[Tensor], shift: Tensor) -> list[Tensor]:
+    """Return factors as multipliers, and their shift: less of it where a factor has grown."""
+    with torch.no_grad():
+        largest = torch.stack([factor.abs() for factor in factors]).amax(0)
+        fewer = torch.zeros_like(largest)
+        for _ in range(MOST_GROWTH):
+            grown = torch.round(largest * power(-fewer)) > limits(MULTIPLIER.bits)[1]
+            fewer += grown & (fewer < shift)
+    whole = [
+        rounded(torch.clamp(factor * power(-fewer), *limits(MULTIPLIER.bits))) for factor in factors
+    ]
+    return [*whole, shift - fewer]
 
 
 def _trained(constants: Constants, prefix: str = "") -> Iterator[tuple[str, np.ndarray, Format]]:
@@ -355,6 +391,18 @@ class QuantizedNetwork(nn.Module):
             place.copy_(one)
         graph.replay()
         return [result.clone() for result in results]
+
+    def fan_out(self) -> dict[str, Tensor]:
+        """Return how many synapses could read each neuron, by name of its message."""
+        counts: dict[str, Tensor] = {}
+        for edge in self.source.network.synapses:
+            if edge.name in self.part_of:
+                key, part = self.part_of[edge.name]
+                mask: Any = self.matrices[key].mask
+                size = edge.weights.shape[1]
+                own = mask[:, part * size : (part + 1) * size].sum(0)
+                counts[str(edge.source)] = counts.get(str(edge.source), 0) + own
+        return counts
 
     def fit(self) -> None:
         """Keep every sum of weights within its accumulator; call it after each step."""

@@ -85,7 +85,7 @@ def _apply(operation: Callable[..., Tensor], *values: Any) -> Whole:
     return Whole(operation(*(_operand(value, beside) for value in values)))
 
 
-def _power(bits: Tensor | float) -> Tensor | float:
+def power(bits: Any) -> Tensor | float:
     """Return ``2**bits`` of whole numbers, exactly: a library's exp2 may be off by a digit."""
     if isinstance(bits, float):
         return math.ldexp(1.0, int(bits))
@@ -99,12 +99,12 @@ def _powers(device: torch.device) -> Tensor:
 
 
 def _shift_left(value: Any, bits: Any) -> Tensor:
-    shifted: Tensor = value * _power(bits)
+    shifted: Tensor = value * power(bits)
     return shifted
 
 
 def _shift_right(value: Any, bits: Any) -> Tensor:
-    smooth = value * _power(-bits)
+    smooth = value * power(-bits)
     return straight(torch.floor(smooth.detach()), smooth)
 
 

@@ -239,13 +239,12 @@ def finetune(
         for group, rate in zip(steps_of.param_groups, rates, strict=True):
             group["lr"] = rate * rate_share(step / scale.fine_steps)
         steps_of.step()
+        network.fit()
         if step % 20 == 0:
-            network.fit()
             curve.append(round(float(loss.detach()), 3))
             if time.monotonic() > deadline:
                 facts["cut_short_at"] = step
                 break
-    network.fit()
     facts |= {
         "steps": scale.fine_steps,
         "curve": curve,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from s5_to_loihi.network.neurons.inverse_root import TABLE
+
 
 def clip(value: int, bits: int) -> int:
     largest = 2 ** (bits - 1) - 1
@@ -115,6 +117,14 @@ def table_output(ports, state, c):
     }
 
 
+def leaky_output(ports, state, c):
+    total = output_total(ports, c.output)
+    bits = c.output.y.bits
+    y = clip(total, bits)
+    activation = y if y >= 0 else nearest(y * c.slope, c.slope_shift)
+    return {"y": y, "activation": clip(activation, bits), "total": total}
+
+
 def residual_sum(product: int, residual: int, c):
     fine = clip(floored(product, c.value_shift), c.fine.bits)
     fine += clip(floored(residual * 2**15, c.residual_shift), c.fine.bits)
@@ -146,6 +156,62 @@ def scaled_full_gate(ports, state, c):
     return {"value_affine": value, "gate_affine": gate, "opening": opening, **end}
 
 
+def residual_output(ports, state, c):
+    first = table_output(ports, state, c.output)
+    end = residual_sum(first["activation"] * 2**15, ports["residual"], c.end)
+    return {"y": first["y"], "activation": first["activation"], **end}
+
+
+def gelu_gate(ports, state, c):
+    value = clip(affine(ports, "value", c.value), c.value.result.bits)
+    gate = clip(affine(ports, "gate", c.gate), c.gate.result.bits)
+    opening = max(gate, 0) + piecewise(abs(gate), c.gelu)
+    product = nearest(value * opening, c.product_shift)
+    return {
+        "product": clip(product, c.product.bits), "total": product,
+        "value_affine": value, "gate_affine": gate,
+    }  # fmt: skip
+
+
+def residual_dense(ports, state, c):
+    value = affine(ports, "weighted", c.affine)
+    end = residual_sum(clip(value, c.affine.result.bits) * 2**15, ports["residual"], c.end)
+    return {"affine": value, **end}
+
+
+def statistics(ports, state, c):
+    squares = ports["square_low"] + ports["square_high"] * 2**18
+    radicand = max(squares * c.neurons - ports["sum"] ** 2, 0) + c.epsilon
+    # To [1, 4) by an even power of two, then its first 20 fractional bits.
+    doublings = (62 - radicand.bit_length()) // 2
+    fraction = radicand * 4**doublings // 2**40
+    return {
+        "mean": clip(nearest(ports["sum"] * c.reciprocal, c.reciprocal_shift), c.mean.bits),
+        "mantissa": piecewise(fraction - 2**20, TABLE),
+        "exponent": max(c.exponent - doublings, 0),
+    }
+
+
+def layer_norm(ports, state, c):
+    centred = ports["hidden"] * 2**c.centring - ports["mean"]
+    normalised = clip(nearest(centred * ports["mantissa"], ports["exponent"]), c.normalised.bits)
+    fine = clip(floored(normalised * c.multiplier, c.multiplier_shift), c.fine.bits) + c.bias
+    total = floored(fine, c.rounding_shift)
+    u = clip(max(total, 0) if c.rectified else total, c.u.bits)
+    return {"u": u, "centred": centred, "normalised": normalised, "total": total}
+
+
+def with_squares(program, message):
+    """What a program computes, and the square of its message in two digits."""
+
+    def squared(ports, state, c):
+        values = program(ports, state, c)
+        high, low = divmod(values[message] ** 2, 2**18)
+        return {**values, "square_low": low, "square_high": high}
+
+    return squared
+
+
 def mean(ports, state, c):
     total = clip(state["sum"] + floored(ports["hidden"], c.input_shift), c.sum_bits)
     value = clip(floored(total * c.reciprocal, c.reciprocal_shift), c.hidden.bits)
@@ -158,8 +224,17 @@ PROGRAMS = {
     for program in (
         *(scaled_dense, scaled_state, scaled_output, table_output),
         *(scaled_residual, scaled_gate, scaled_full_gate, mean),
+        *(leaky_output, gelu_gate, residual_dense, statistics, layer_norm),
     )
 }
+PROGRAMS |= {
+    f"{program.__name__}_squared": with_squares(program, message)
+    for program, message in (
+        (scaled_dense, "activation"), (scaled_gate, "hidden"), (scaled_full_gate, "hidden"),
+        (scaled_residual, "hidden"), (residual_output, "hidden"), (residual_dense, "hidden"),
+        (layer_norm, "u"),
+    )
+}  # fmt: skip
 
 
 def evaluate(network, tokens: np.ndarray) -> dict[str, np.ndarray]:

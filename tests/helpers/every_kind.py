@@ -24,6 +24,14 @@ QUANTIZED = {
         glu=GluVariant.FULL, activation=Activation.GELU_ERF, rectified=False, blocks=1,
         precision=Precision(weights=12, activations=24),
     ),
+    "layer norm after and before": FloatCase(
+        norm="layer", prenorm=False, mixed=True, blocks=3, activation=Activation.LEAKY_RELU,
+        glus=(GluVariant.HALF1, GluVariant.NONE, GluVariant.FULL),
+    ),
+    "feed-forward": FloatCase(feed_forward="gated", blocks=2, conjugate_symmetric=False),
+    "rms norm of tokens": FloatCase(
+        norm="rms", ends="neither", blocks=1, glu=GluVariant.NONE, activation=Activation.TANH
+    ),
 }  # fmt: skip
 EVERY = (*golden.SETS, *NETWORKS, *QUANTIZED)
 

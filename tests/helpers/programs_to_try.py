@@ -83,6 +83,20 @@ def quantized_networks() -> list[Network]:
             for variant in itertools.product(GluVariant, (True, False), (True, False))
         )
     ]
+    cases += [
+        FloatCase(
+            norm=norm, glus=(GluVariant.HALF1, GluVariant.NONE, GluVariant.FULL), blocks=3,
+            prenorm=False, mixed=True, activation=Activation.LEAKY_RELU, seed=seed,
+            precision=next(precisions),
+        )
+        for seed, norm in enumerate(("layer", "rms"))
+    ]  # fmt: skip
+    cases += [
+        FloatCase(feed_forward="gated", blocks=2, ends=ends, seed=seed, precision=next(precisions))
+        for seed, ends in enumerate(("neither", "both"))
+    ]
+    # Groups of these kinds are rarer.
+    cases += [FloatCase(norm="rms", glu=GluVariant.NONE, blocks=2, seed=seed) for seed in (1, 2)]
     return [quantized(case).network for case in cases]
 
 
@@ -123,6 +137,8 @@ def extremes(lowest: int, highest: int) -> list[int]:
 def anywhere(lowest: int, highest: int):
     """Integers of an interval, of all magnitudes: a shift leaves nothing of the small ones."""
     near_zero = [
-        st.integers(max(lowest, -(1 << bits)), min(highest, 1 << bits)) for bits in (2, 10, 17, 24)
+        st.integers(max(lowest, -(1 << bits)), min(highest, 1 << bits))
+        for bits in (2, 10, 17, 24)
+        if lowest <= 1 << bits
     ]
     return st.one_of(st.integers(lowest, highest), st.sampled_from([lowest, highest]), *near_zero)

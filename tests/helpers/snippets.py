@@ -14,6 +14,7 @@ NOT_RUN = "# Not run by the tests: "
 #: Names that a page takes for granted, from ``snippet_names``.
 GIVEN = {
     "README.md": "features, frames",
+    "docs/data.md": "features",
     "docs/simulators.md": "features, token",
 }
 

@@ -6,6 +6,7 @@ directory: the key, and whether the point's result was there already, which must
 
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def compute(payload) -> dict:
         raise CapacityError("network", "needs 200 cores (limit 120)", "Take a larger system")
     if kind == "bug":
         raise ZeroDivisionError("nobody expected this")
+    if kind == "leave-a-folder":
+        return {"folder": tempfile.mkdtemp()}
     if kind == "sleep":
         time.sleep(float(argument))
     while kind == "await" and len(Path(directory, "journal").read_text().splitlines()) < int(

@@ -16,8 +16,14 @@ from importlib.metadata import EntryPoint, entry_points
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.network.neurons.constants import declared_fields
 from s5_to_loihi.network.neurons.dense import DENSE
+from s5_to_loihi.network.neurons.feed_forward import (
+    GELU_GATE,
+    RESIDUAL_DENSE,
+    RESIDUAL_OUTPUT,
+)
 from s5_to_loihi.network.neurons.gate import FULL_GATE, GATE, RESIDUAL
 from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.neurons.layer_norm import LAYER_NORM, STATISTICS
 from s5_to_loihi.network.neurons.mean import MEAN
 from s5_to_loihi.network.neurons.norm import NORM, SCALED_NORM
 from s5_to_loihi.network.neurons.output import OUTPUT
@@ -27,23 +33,35 @@ from s5_to_loihi.network.neurons.scaled_gate import (
     SCALED_GATE,
     SCALED_RESIDUAL,
 )
-from s5_to_loihi.network.neurons.scaled_output import SCALED_OUTPUT, TABLE_OUTPUT
+from s5_to_loihi.network.neurons.scaled_output import LEAKY_OUTPUT, SCALED_OUTPUT, TABLE_OUTPUT
 from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE
+from s5_to_loihi.network.neurons.squares import squared
 from s5_to_loihi.network.neurons.state import STATE
+
+#: The kinds whose messages a layer norm may read, by name: the same with the squares of these.
+SQUARED: dict[str, NeuronKind] = {
+    kind.name: squared(kind)
+    for kind in (
+        *(SCALED_DENSE, SCALED_GATE, SCALED_FULL_GATE, SCALED_RESIDUAL),
+        *(RESIDUAL_OUTPUT, RESIDUAL_DENSE, LAYER_NORM),
+    )
+}
 
 KINDS: dict[str, NeuronKind] = {
     kind.name: kind
     for kind in (
         *(DENSE, NORM, SCALED_NORM, STATE, OUTPUT, GATE, FULL_GATE, RESIDUAL, MEAN),
-        *(SCALED_DENSE, SCALED_STATE, SCALED_OUTPUT, TABLE_OUTPUT),
+        *(SCALED_DENSE, SCALED_STATE, SCALED_OUTPUT, TABLE_OUTPUT, LEAKY_OUTPUT),
         *(SCALED_GATE, SCALED_FULL_GATE, SCALED_RESIDUAL),
+        *(GELU_GATE, RESIDUAL_DENSE),
+        *(STATISTICS, LAYER_NORM, *SQUARED.values()),
     )
 }
 
 #: Where the kinds of others are named.
 VARIABLE, ENTRY_POINTS = "S5_TO_LOIHI_KINDS", "s5_to_loihi.kinds"
 
-__all__ = ["KINDS", "VARIABLE", "NeuronKind", "known_kinds", "register"]
+__all__ = ["KINDS", "SQUARED", "VARIABLE", "NeuronKind", "known_kinds", "register"]
 
 
 def register(kind: NeuronKind) -> None:

@@ -22,7 +22,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, Integers
+from s5_to_loihi.fixed_point import Format, Integers, limits
 from s5_to_loihi.network.widths import LARGEST_SHIFT, MULTIPLIER_BITS
 
 
@@ -44,6 +44,7 @@ _RIGHT_SHIFT = Allowed(0, LARGEST_SHIFT, "shifts right by {} bits")
 MULTIPLIER = Format(MULTIPLIER_BITS, 0)
 #: Of amounts of right shifts, one for each neuron.
 SHIFT = Format(LARGEST_SHIFT.bit_length() + 1, 0)
+MULTIPLIER_RANGE = Allowed(*limits(MULTIPLIER_BITS))
 Multipliers = Annotated[Integers, MULTIPLIER]
 Shift = Annotated[int, _RIGHT_SHIFT]
 Shifts = Annotated[Integers, SHIFT, _RIGHT_SHIFT]
@@ -72,12 +73,19 @@ class Field(NamedTuple):
     @property
     def is_array(self) -> bool:
         """Whether the field is one integer a neuron."""
-        return (typing.get_origin(self.type) or self.type) is np.ndarray
+        return _class_of(self.type) is np.ndarray
 
     @property
     def is_nested(self) -> bool:
         """Whether the field is a named tuple of constants."""
         return hasattr(self.type, "_fields") and self.type is not Format
+
+
+def _class_of(hint: Any) -> Any:
+    origin = typing.get_origin(hint) or hint
+    # From numpy 2.5 on NDArray is an alias with a value of its own.
+    value = getattr(origin, "__value__", None)
+    return origin if value is None else _class_of(value)
 
 
 @functools.cache

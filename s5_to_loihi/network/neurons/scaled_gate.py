@@ -72,7 +72,7 @@ class ScaledFullGateConstants(NamedTuple):
     base: ScaledGateConstants
 
 
-def _close(product: Integers, residual: Integers, c: SumConstants) -> tuple[Integers, Integers]:
+def close(product: Integers, residual: Integers, c: SumConstants) -> tuple[Integers, Integers]:
     """Add a product of value and opening to the residual."""
     widened = shift(residual, OPENING_EXPONENT)
     fine = saturate(shift_right(product, c.value_shift), c.fine.bits)
@@ -92,7 +92,7 @@ def _opening(accumulators: Values, c: ScaledGateConstants) -> tuple[Integers, In
 def update_residual(accumulators: Values, state: Values, constants: SumConstants) -> Update:
     """hidden = value + residual, rectified or not."""
     value, residual = accumulators
-    hidden, total = _close(shift(value, OPENING_EXPONENT), residual, constants)
+    hidden, total = close(shift(value, OPENING_EXPONENT), residual, constants)
     return (), (hidden,), (total,)
 
 
@@ -100,7 +100,7 @@ def update_gate(accumulators: Values, state: Values, constants: ScaledGateConsta
     """hidden = value * sigmoid(W2 a + b2) + residual, rectified or not."""
     value, residual = accumulators[MOST_DIGITS:]
     gate, opening = _opening(accumulators[:MOST_DIGITS], constants)
-    hidden, total = _close(value * opening, residual, constants.end)
+    hidden, total = close(value * opening, residual, constants.end)
     return (), (hidden,), (gate, opening, total)
 
 
@@ -111,7 +111,7 @@ def update_full_gate(
     value = scaled_affine(accumulators[MOST_DIGITS : 2 * MOST_DIGITS], constants.value)
     kept = saturate(value, constants.value.result.bits)
     gate, opening = _opening(accumulators[:MOST_DIGITS], constants.base)
-    hidden, total = _close(kept * opening, accumulators[-1], constants.base.end)
+    hidden, total = close(kept * opening, accumulators[-1], constants.base.end)
     return (), (hidden,), (value, gate, opening, total)
 
 

@@ -14,28 +14,35 @@ from s5_to_loihi.network.neurons.scaled_dense import (
     ScaledDenseConstants,
 )
 from s5_to_loihi.network.widths import STATE_BITS
-from s5_to_loihi.quantization.draft import Draft, Message, Reader, TensorScale
+from s5_to_loihi.quantization.draft import (
+    AnyReader,
+    Draft,
+    Message,
+    OutputReader,
+    TensorScale,
+)
 from s5_to_loihi.quantization.formats import (
     best_exponent,
     fine_bits,
     limited,
     multipliers,
     resolvable,
-    shared,
     within,
 )
 from s5_to_loihi.quantization.rounding import Moments, RoundedRows, moments
 
 
 def add_encoder(
-    draft: Draft, affine: Affine, rectified: bool, token: Message, reader: Reader
+    draft: Draft, affine: Affine, rectified: bool, token: Message, reader: AnyReader
 ) -> Message:
     """Quantize the encoder; ``reader`` is what its result enters."""
     values = draft.floats["encoder.affine"]
     kept = np.maximum(values, 0) if rectified else values
     bits, finest = draft.message_format("encoder.activation", kept, [reader])
     data = moments(token.integers, values)
-    message = _add_dense(draft, "encoder", affine.weight, token, data, bits, finest, rectified)
+    message = _add_dense(
+        draft, "encoder", affine.weight, token, data, bits, finest, reader, rectified
+    )
     draft.scales.append(TensorScale("encoder.affine", "encoder.affine", message.exponents))
     return message
 
@@ -46,7 +53,9 @@ def add_decoder(draft: Draft, affine: Affine, source: Message, hidden: Message) 
     bits = draft.precision.bits("activation", "decoder.activation")
     finest = np.full(values.shape[-1], best_exponent(values, bits))
     data = moments(hidden.integers, values)
-    message = _add_dense(draft, "decoder", affine.weight, source, data, bits, finest)
+    message = _add_dense(
+        draft, "decoder", affine.weight, source, data, bits, finest, OutputReader()
+    )
     if source is hidden:
         draft.scales.append(TensorScale("decoder.affine", "output", message.exponents))
     return message
@@ -60,18 +69,18 @@ def _add_dense(
     data: Moments,
     bits: int,
     finest: np.ndarray,
+    reader: AnyReader,
     rectified: bool = False,
 ) -> Message:
     synapses = (f"{name}.weight", source, Endpoint(name, "weighted"))
     rows = draft.weigh(f"{name}.weight", weight, data, [synapses])
-    exponents = limited(finest, bits, rows.bias(data), rows.steps)
-    if name == "decoder":
-        # They leave the network in one format.
-        exponents = shared(exponents)
+    exponents = reader.settle(limited(finest, bits, rows.bias(data), rows.steps))
     affine = affine_constants(name, rows, rows.bias(data), bits, exponents)
     constants = ScaledDenseConstants(affine, int(rectified))
     formats = {"activation": affine.result, "affine": affine.result}
-    return draft.add(name, SCALED_DENSE, constants, formats, [source], exponents, rectified)[0]
+    return draft.add(
+        name, SCALED_DENSE, constants, formats, [source], exponents, rectified, reader
+    )[0]
 
 
 def affine_constants(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format
-from s5_to_loihi.float_model import Affine, GluVariant
+from s5_to_loihi.float_model import Affine, GluVariant, S5Block
 from s5_to_loihi.network.network import Endpoint
 from s5_to_loihi.network.neurons import NeuronKind
 from s5_to_loihi.network.neurons.scaled_dense import AffineConstants
@@ -19,7 +19,7 @@ from s5_to_loihi.network.neurons.scaled_gate import (
     SumConstants,
 )
 from s5_to_loihi.network.widths import STATE_BITS
-from s5_to_loihi.quantization.draft import Draft, Message, Reader, TensorScale
+from s5_to_loihi.quantization.draft import AnyReader, Draft, Message, TensorScale
 from s5_to_loihi.quantization.folding import FoldedBlock
 from s5_to_loihi.quantization.formats import (
     channel_exponents,
@@ -43,22 +43,24 @@ def add_gate(
     folded: FoldedBlock,
     hidden: Message,
     output: tuple[Message, Message],
-    reader: Reader,
+    reader: AnyReader,
 ) -> Message:
-    """Quantize the end of a block.
+    """Quantize the end of a block, as far as a norm after the residual addition.
 
     Args:
         draft, name, folded: the network so far; the block.
         hidden: what enters the block.
         output: its messages y and activation.
-        reader: what the block's result enters.
+        reader: what the result enters.
     """
     block, group = folded.block, f"{name}.gate"
+    assert isinstance(block, S5Block)
     y, activation = output
     value_exponents = activation.exponents
     if block.value is not None:
         value_exponents = channel_exponents(draft.floats[f"{name}.value"], activation.format.bits)
-    end, exponents = _residual_sum(draft, name, block.rectified, value_exponents, hidden, reader)
+    rectified = block.rectified and block.prenorm
+    end, exponents = residual_sum(draft, name, rectified, value_exponents, hidden, reader)
     formats = {"hidden": end.hidden, "total": end.hidden}
     kind: NeuronKind = SCALED_RESIDUAL
     constants: SumConstants | ScaledGateConstants | ScaledFullGateConstants = end
@@ -74,32 +76,43 @@ def add_gate(
         source = y if block.glu is GluVariant.HALF2 else activation
         draft.builder.hand_on(f"{name}.value", source.endpoint, Endpoint(group, "value"))
     draft.builder.hand_on(f"{name}.residual", hidden.endpoint, Endpoint(group, "residual"))
-    draft.scales.append(TensorScale(f"{group}.total", f"{name}.total", exponents))
+    draft.scales.append(TensorScale(f"{group}.total", f"{name}.sum", exponents))
     sources = (hidden, *output)
-    return draft.add(group, kind, constants, formats, sources, exponents, block.rectified)[0]
+    return draft.add(group, kind, constants, formats, sources, exponents, rectified, reader)[0]
 
 
-def _residual_sum(
+def residual_sum(
     draft: Draft,
     name: str,
     rectified: bool,
     value_exponents: np.ndarray,
-    hidden: Message,
-    reader: Reader,
+    residual: Message,
+    reader: AnyReader,
+    tensor: str = "hidden",
+    reference: str = "sum",
 ) -> tuple[SumConstants, np.ndarray]:
-    """Return the constants of the addition, and the fractional bits of each neuron's result."""
-    total = draft.floats[f"{name}.total"]
+    """Return the constants of a residual addition and the fractional bits of each neuron's result.
+
+    Args:
+        draft, name: the network so far; the block.
+        rectified: whether a ReLU follows.
+        value_exponents: (n,) fractional bits of what is added to the residual.
+        residual: what it is added to.
+        reader: what the result enters.
+        tensor, reference: names of the result, among tensors and in the float model.
+    """
+    total = draft.floats[f"{name}.{reference}"]
     kept = np.maximum(total, 0) if rectified else total
-    bits, exponents = draft.message_format(f"{name}.hidden", kept, [reader])
+    bits, exponents = draft.message_format(f"{name}.{tensor}", kept, [reader])
     fine = fine_bits(bits)
     # Nothing is gained by more fractional bits than the operands have.
-    finest = np.minimum(value_exponents, hidden.exponents) + OPENING_EXPONENT - fine
-    exponents = np.minimum(exponents, finest)
+    finest = np.minimum(value_exponents, residual.exponents) + OPENING_EXPONENT - fine
+    exponents = reader.settle(np.minimum(exponents, finest))
     message = Format(bits, int(exponents.min()))
     from_operand = OPENING_EXPONENT - exponents - fine
     constants = SumConstants(
         value_shift=right_shifts(value_exponents + from_operand, f"{name}.value"),
-        residual_shift=right_shifts(hidden.exponents + from_operand, f"{name}.residual"),
+        residual_shift=right_shifts(residual.exponents + from_operand, f"{name}.residual"),
         fine=Format(STATE_BITS, message.exponent + fine),
         rounding_shift=fine,
         hidden=message,

@@ -62,7 +62,7 @@ def add_state(
         decay=Format(decay_bits, 0),
         x=register,
         g=message,
-        rectified=int(folded.block.rectified),
+        rectified=int(folded.rectified),
         digit_bits=rows.digits.bits,
     )
     for suffix, part in (("re", "real"), ("im", "imag")):
