@@ -89,9 +89,9 @@ class Writer:
         """Write an operation, or what is as good; return the index of the result."""
         nodes = [self.nodes[operand] for operand in operands]
         values = [node.known for node in nodes if node.known is not None]
-        if len(values) == len(nodes):
-            return self.constant(APPLIED[operation](*values))
-        if operation in _COMMUTATIVE and nodes[0].known is not None:
+        if len(values) == len(nodes) and _can_be_held(held := APPLIED[operation](*values)):
+            return self.constant(held)
+        if operation in _COMMUTATIVE and nodes[0].known is not None and nodes[1].known is None:
             return self.write(operation, operands[1], operands[0])
         if len(nodes) == 2 and nodes[1].known is not None:
             rule = _RULES.get(operation)
@@ -108,7 +108,8 @@ class Writer:
         key = (operation, operands, immediate)
         if key not in self._written:
             lowest, highest = (np.broadcast_to(bound, self.size) for bound in bounds)
-            if (lowest == highest).all() and operation not in SOURCES:
+            same = (lowest == highest).all() and operation not in SOURCES
+            if same and _can_be_held(lowest):
                 return self.constant(np.array(lowest))
             self._written[key] = len(self.nodes)
             self.nodes.append(Node(operation, operands, immediate, lowest, highest))
@@ -124,6 +125,12 @@ class Writer:
         if len(node.operands) != 2 or (constant := self.known(node.operands[1])) is None:
             return None
         return node.operation, node.operands[0], constant
+
+
+def _can_be_held(values: Integers) -> bool:
+    """Tell whether each neuron can hold a constant; what all share is part of an instruction."""
+    lowest, highest = int(values.min()), int(values.max())
+    return lowest == highest or needed_bits(lowest, highest) <= NARROW_BITS
 
 
 # --- rules: of a value and a constant; None where a rule has nothing to say -----------------------

@@ -33,7 +33,8 @@ class Region:
 def worthwhile_region(steps: tuple[Step, ...], results: Iterable[int]) -> Region | None:
     """Return the largest region that a table is shorter than, or None.
 
-    Of what the steps of a region compute only the last may be used outside of it.
+    Of what the steps of a region compute only the last may be used outside of it, and a table's
+    entries have 32 bits at most.
     """
     results, best = set(results), None
     for argument, step in enumerate(steps):
@@ -43,8 +44,9 @@ def worthwhile_region(steps: tuple[Step, ...], results: Iterable[int]) -> Region
         for value in functions:
             members = _leading_to(steps, value, functions)
             saved = len(members) - 1 - (step.lowest != 0)
-            longer = saved > 0 and (best is None or len(members) > len(best.members))
-            if longer and _used_outside(steps, members, results) == {value}:
+            larger = best is None or len(members) > len(best.members)
+            wanted = saved > 0 and larger and steps[value].narrow
+            if wanted and _used_outside(steps, members, results) == {value}:
                 best = Region(argument, tuple(sorted(members)))
     return best
 
