@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from s5_to_loihi import audio, bundle
+from s5_to_loihi.bundle.core_mapping import Objective
 from s5_to_loihi.checkpoints.description import DESCRIPTION, load_model
 from s5_to_loihi.checkpoints.magnitude_pruning import sparsity_of, weight_matrices
 from s5_to_loihi.denoising import denoise_in_floats, masked, tokens_of
@@ -125,7 +126,7 @@ def cost(model: S5Model, network: Network, noisy: np.ndarray, clean: np.ndarray)
         return float(np.mean(list(map(audio.si_snr, samples, clean))))
 
     recording = record(network, tokens[:COUNTED])
-    mapping, evaluation = map_network(network, recording.rates, None)
+    mapping, evaluation = map_network(network, recording.rates, objective=Objective.CORES)
     costs = profile_recording(network, recording, mapping, evaluation.system)
     mode = costs.modes["pipelined"]
     return Cost(
