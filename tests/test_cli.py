@@ -174,6 +174,28 @@ def test_denoise(call, short_clip, tmp_path, backend):
     assert (tmp_path / "out.png").exists()
 
 
+@needs_lava
+def test_a_run_that_is_told_to_end_leaves_no_temporary_folder(compiled, tmp_path):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    command = [sys.executable, "-m", "s5_to_loihi", "verify", str(compiled)]
+    process = subprocess.Popen(
+        [*command, "--backend", "lava-fused"],
+        env=os.environ | {"TMPDIR": str(place)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    end = time.monotonic() + 60
+    while not list(place.glob("s5_to_loihi_*")) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert list(place.glob("s5_to_loihi_*"))
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert b"told to end; nothing is left running" in out
+    assert not list(place.iterdir())
+
+
 def test_all_backends_write_the_same_sound(call, short_clip, tmp_path):
     noisy, _ = short_clip
     written = []

@@ -309,7 +309,7 @@ def test_rows_of_messages_add_up_to_what_mapping_counts(denoiser):
 def test_the_recording_counts_as_the_simulators_do(denoiser):
     tokens = denoiser.vectors.tokens
     recording = record(denoiser.network, tokens)
-    counted = s5.simulate(denoiser, tokens, counting=True).activity
+    counted = s5.simulate(denoiser, tokens, counting=True, raw=True).activity
     np.testing.assert_array_equal(recording.activity.messages, counted.messages)
     np.testing.assert_array_equal(recording.activity.synops, counted.synops)
     assert recording.origin == "measured on 2 x 100 recorded tokens"

@@ -44,7 +44,7 @@ def test_no_cell_of_a_table_is_ever_cut(data, width):
     headings = data.draw(st.lists(WORDS, min_size=1, max_size=9))
     kinds = data.draw(st.lists(st.booleans(), min_size=len(headings), max_size=len(headings)))
     row = st.lists(WORDS, min_size=len(headings), max_size=len(headings))
-    rows = data.draw(st.lists(row, min_size=1, max_size=4))
+    rows = data.draw(st.lists(row, min_size=1, max_size=4, unique_by=lambda row: row[0]))
     columns = [heading + " #" * number for heading, number in zip(headings, kinds, strict=True)]
     text = rendered(of_rows("title", columns, rows), width).plain
     printed = text.split()
@@ -67,6 +67,20 @@ def test_a_table_that_is_too_wide_goes_on_below_with_its_first_column():
         "",
         "row               second",
         f"a   {'2' * 20}",
+    ]
+
+
+def test_rows_of_one_name_stay_apart_below():
+    rows = [("a", mode, "1" * 20, "2" * 20) for mode in ("x", "y")]
+    lines = rendered(of_rows("t", ("row", "mode", "first #", "second #"), rows), 40).plain
+    assert lines.splitlines()[2:] == [
+        "row mode                first",
+        f"a   x    {'1' * 20}",
+        f"a   y    {'1' * 20}",
+        "",
+        "row mode               second",
+        f"a   x    {'2' * 20}",
+        f"a   y    {'2' * 20}",
     ]
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from s5_to_loihi.evaluation.plan import Plan
     from s5_to_loihi.evaluation.result import Evaluated
 
-DENOISERS = "Denoisers"
-ANSWERS = "Classification and regression"
 METRICSBOARD = (".yml", ".yaml")
 
 
@@ -46,75 +44,44 @@ class Denoiser(str, Enum):
 
 def evaluate(
     path: choices.BundleArgument,
-    noisy: Path | None = Option(
-        None, help="A folder of noisy recordings (.wav).", rich_help_panel=DENOISERS
-    ),
+    noisy: Path | None = Option(None, help="A folder of noisy recordings (.wav)."),
     clean: Path | None = Option(
-        None,
-        help="The clean ones: paired by fileid_N as N-DNS names them, else by equal names.",
-        rich_help_panel=DENOISERS,
+        None, help="The clean ones: paired by fileid_N as N-DNS names them, else by equal names."
     ),
     pairs: Path | None = Option(
-        None,
-        metavar="FILE.csv",
-        help="Instead: pairs, with the columns noisy and clean.",
-        rich_help_panel=DENOISERS,
+        None, metavar="FILE.csv", help="Instead: pairs, with the columns noisy and clean."
     ),
     families: list[Family] | None = Option(
         None,
         "--metric",
         "-m",
         help="Besides SI-SNR; may be repeated. Seconds a clip; each needs packages.",
-        rich_help_panel=DENOISERS,
     ),
     baselines: list[Denoiser] | None = Option(
-        None,
-        "--baseline",
-        help="Denoise the same clips by it, too; may be repeated.",
-        rich_help_panel=DENOISERS,
+        None, "--baseline", help="Denoise the same clips by it, too; may be repeated."
     ),
-    board: bool = Option(
-        False, "--board", help="Show the entries of the N-DNS challenge.", rich_help_panel=DENOISERS
-    ),
+    board: bool = Option(False, "--board", help="Show the entries of the N-DNS challenge."),
     metricsboard: Path | None = Option(
-        None,
-        metavar="FILE.yml",
-        help="Write a row for the challenge's metrics board.",
-        rich_help_panel=DENOISERS,
+        None, metavar="FILE.yml", help="Write a row for the challenge's metrics board."
     ),
-    team: str | None = Option(None, help="Who that row is of.", rich_help_panel=DENOISERS),
+    team: str | None = Option(None, help="Who that row is of."),
     neurobench: bool = Option(
-        False,
-        "--neurobench",
-        help="NeuroBench's metrics by its own code (needs torch).",
-        rich_help_panel=DENOISERS,
+        False, "--neurobench", help="NeuroBench's metrics by its own code (needs torch)."
     ),
     data: Path | None = Option(
         None,
         metavar="FILE.npz",
-        help="inputs (tokens, sequences, features) with labels or targets, and lengths.",
-        rich_help_panel=ANSWERS,
+        help="Instead of recordings: inputs (tokens, sequences, features) with labels or"
+        " targets, and lengths.",
     ),
     raw: bool = Option(
         False,
         "--raw",
         help="Integers in inputs are integers of the input format. Default: values, 3 is 3.0.",
-        rich_help_panel=ANSWERS,
     ),
-    layout: Layout | None = Option(
-        None,
-        help="Which axis of inputs comes first. Default: tokens.",
-        rich_help_panel=ANSWERS,
-    ),
-    strict: bool = Option(
-        False,
-        "--strict",
-        help="Make warnings an error (exit code 3).",
-        rich_help_panel=ANSWERS,
-    ),
-    top_k: int = Option(
-        5, "--top-k", min=1, help="Right if among so many.", rich_help_panel=ANSWERS
-    ),
+    layout: Layout | None = Option(None, help="Which axis of inputs comes first. Default: tokens."),
+    strict: bool = Option(False, "--strict", help="Make warnings an error (exit code 3)."),
+    top_k: int = Option(5, "--top-k", min=1, help="Right if among so many."),
     model: Path | None = Option(
         None, "--float", metavar="CHECKPOINT", help="The float model to compare with."
     ),

@@ -10,7 +10,7 @@ from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import read_measured
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
 from s5_to_loihi.commands import choices, console
-from s5_to_loihi.inputs import saturated_said
+from s5_to_loihi.inputs import largest_of, louder_said, saturated_said
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.simulation import Typical, read_typical
 
@@ -68,7 +68,11 @@ def profile(
     else:
         typical = read_typical(network, inputs, raw, layout)
     saturated = typical.saturated
-    console.doubt(str(path), saturated_said(saturated, typical.tokens.size, str(inputs)), strict)
+    doubts = (
+        *saturated_said(saturated, typical.tokens.size, str(inputs)),
+        *louder_said(opened.source, largest_of(network, typical.tokens), str(inputs)),
+    )
+    console.doubt(str(path), doubts, strict)
     with console.progress("Counting activity", "tokens") as advance:
         recording = record(network, typical.tokens, advance)
     made_here = placed is None

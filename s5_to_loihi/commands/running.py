@@ -12,7 +12,7 @@ from typer import Argument, Option
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
-from s5_to_loihi.inputs import saturated_said
+from s5_to_loihi.inputs import louder_said, saturated_said
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.reports.summary import Summary, command
@@ -47,7 +47,8 @@ def run(
 
         s5-to-loihi run denoiser.bundle frames.npy -o masks.npy
     """
-    network = bundle.read(path).network
+    opened = bundle.read(path)
+    network = opened.network
     console.announce_compilation(network, [Backend.FAST])
     started = time.perf_counter()
     with console.progress("Simulating", "tokens") as advance:
@@ -63,7 +64,11 @@ def run(
         )
     seconds = time.perf_counter() - started
     values = totals.tokens * totals.sequences * network.input_size
-    console.doubt(str(output), saturated_said(totals.saturated, values, str(inputs)), strict)
+    doubts = (
+        *saturated_said(totals.saturated, values, str(inputs)),
+        *louder_said(opened.source, totals.largest, str(inputs)),
+    )
+    console.doubt(str(output), doubts, strict)
     if as_json:
         console.print_json(_plain(network, totals, output, seconds))
         return

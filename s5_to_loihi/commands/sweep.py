@@ -110,13 +110,14 @@ def sweep(
         ("time", f"{seconds:,.0f} s, summed over all points, earlier runs included"),
         ("wrote", ", ".join(map(str, (directory / RESULTS, *pictures)))),
     ]
+    after = f"open {pictures[1]} in a browser" if pictures else ""
     failures = sweep_tables.failure_table(results, varied)
     console.summarise(
         Summary(
             sweep_tables.verdict(results),
             facts,
             choices=notes,
-            next=command("sweep", file, "-o", directory, "--retry-failed") if failures else "",
+            next=command("sweep", file, "-o", directory, "--retry-failed") if failures else after,
         ),
         asked=(sweep_tables.point_table(results, varied), *([failures] if failures else [])),
     )

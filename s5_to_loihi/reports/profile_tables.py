@@ -125,7 +125,10 @@ def term_table(modes: Sequence[ModeProfile]) -> Table:
         rows.append(cells)
     return of_rows(
         "What a timestep waits for: µs, and the part of the time in which it is the longest",
-        ("term", *_for_each(modes, "decides #")),
+        (
+            "term",
+            *(head for mode in modes for head in (f"{mode.mode} #", f"{mode.mode} decides #")),
+        ),
         rows,
         folded=True,
     )

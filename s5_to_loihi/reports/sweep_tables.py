@@ -54,8 +54,8 @@ def verdict(results: dict) -> str:
     failed = len(points) - len(done)
     front = sum(point["on_front"] for point in done)
     return (
-        f"{results['name']}: {len(done):,} of {len(points):,} points computed, {front:,} of them no"
-        f" other beats" + (f"; {failed:,} failed" if failed else "")
+        f"{results['name']}: {len(done):,} of {len(points):,} points computed, {front:,} of them"
+        f" unbeaten" + (f"; {failed:,} failed" if failed else "")
     )
 
 
