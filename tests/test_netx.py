@@ -230,9 +230,10 @@ def test_what_is_cut_off_is_kept_where_that_is_asked_for(corrected, tmp_path):
     values = Interpreter(network).evaluate(tokens, keep=None).values
     received = np.cumsum(values["layer3.difference"], axis=0) << 6
     unsent = values["layer3.act"] - received
+    threshold = 1 << 12
     if corrected:
         assert_array_equal(unsent, values["layer3.residue"])
-        assert np.abs(unsent).max() < (1 << 12) + 64  # a threshold, and what was cut off
+        assert np.abs(unsent).max() < threshold + 64
     else:
-        assert_array_equal(values["layer3.residue"] >> 12, 0)
-        assert unsent.max() > 64 * 100
+        assert np.abs(values["layer3.residue"]).max() < threshold  # it believes that all is well
+        assert unsent.max() > 4 * threshold

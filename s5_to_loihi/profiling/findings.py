@@ -143,7 +143,7 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     contenders, remarks = _compared_networks(own, recording, dense, sources, progress)
     here: tuple[Baseline, ...] = ()
     if sources.measure and not is_s5(opened.network):
-        remarks = (*remarks, "no float model is measured here: the network is not of S5 alone")
+        remarks = [*remarks, "no float model is measured here: the network is not of S5 alone"]
     elif sources.measure:
         step = progress("Measuring the float model here")
         here = measure(sizes_of(opened.network), on_progress=step).measured
