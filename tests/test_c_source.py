@@ -12,7 +12,7 @@ from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.lava_runtime.c_source import identifier, write_source
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
-from s5_to_loihi.network.ranges import port_limits
+from s5_to_loihi.network.ranges import port_intervals, port_limits
 from s5_to_loihi.simulators.interpreter import Interpreter, update_sequence
 
 #: Rows of accumulators anywhere within what is proven for them.
@@ -23,8 +23,11 @@ def anything(network: Network, group: NeuronGroup) -> np.ndarray:
     """(ROWS, ports, neurons): at the ends of what is proven for each neuron, and between them."""
     rng, columns = np.random.default_rng(7), []
     for port in group.kind.ports:
-        lowest, highest = port_limits(network, Endpoint(group.name, port))
-        low, high = np.minimum(lowest, 0), np.maximum(highest, 0)
+        if group.kind.wraps:
+            low, high = np.repeat([port_intervals(network, group)[port]], group.size, axis=0).T
+        else:
+            low, high = port_limits(network, Endpoint(group.name, port))
+        low, high = np.minimum(low, 0), np.maximum(high, 0)
         shape = (ROWS, group.size)
         ends = np.choose(rng.integers(0, 3, shape), [low, high, 0])
         between = rng.integers(low, high, shape, endpoint=True)

@@ -177,7 +177,8 @@ def test_groups_with_one_program_share_a_listing():
     network = quantized(QUANTIZED["half2"]).network
     three = quantized(replace(QUANTIZED["half2"], blocks=3)).network
     state = [one for one in neuron_programs(three) if one.kind.name == "scaled_state"]
-    assert [len(one.bindings) for one in state] == [3]
+    # In one block a saturation less is needed than in the two that share a program.
+    assert sorted(len(one.bindings) for one in state) == [1, 2]
     assert all(len(one.bindings) == 1 for one in neuron_programs(network))
 
 

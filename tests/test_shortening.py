@@ -13,7 +13,7 @@ from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.programs import NeuronProgram, instruction_count, program_of
-from s5_to_loihi.network.ranges import port_limits
+from s5_to_loihi.network.ranges import port_intervals, port_limits
 from s5_to_loihi.network.ranges import program as traced
 from s5_to_loihi.network.shortening import Writer, finished
 from s5_to_loihi.network.tabulating import table_of, with_table, worthwhile_region
@@ -45,11 +45,14 @@ def execute(program: NeuronProgram, neuron: int, sources: dict[str, int]) -> dic
 
 def intervals_of(network: Network, group: NeuronGroup, neuron: int) -> dict[str, tuple[int, int]]:
     """Of what one neuron may receive, nothing included, and of its registers."""
+    registers = {name: limits(group.formats[name].bits) for name in group.kind.state}
+    if group.kind.wraps:
+        return port_intervals(network, group) | registers
     sums = {port: port_limits(network, Endpoint(group.name, port)) for port in group.kind.ports}
-    return {
+    return registers | {
         port: (min(int(lowest[neuron]), 0), max(int(highest[neuron]), 0))
         for port, (lowest, highest) in sums.items()
-    } | {name: limits(group.formats[name].bits) for name in group.kind.state}
+    }
 
 
 def check(network: Network, group: NeuronGroup, neuron: int, sources: dict[str, int]) -> None:

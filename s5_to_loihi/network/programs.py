@@ -19,7 +19,7 @@ from s5_to_loihi.fixed_point import Integers, limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons.constants import Table
 from s5_to_loihi.network.neurons.kind import NeuronKind
-from s5_to_loihi.network.ranges import port_limits
+from s5_to_loihi.network.ranges import port_intervals, port_limits
 from s5_to_loihi.network.ranges import program as traced
 from s5_to_loihi.network.shortening import Writer, finished
 from s5_to_loihi.network.tabulating import table_of, with_table, worthwhile_region
@@ -253,7 +253,10 @@ def _tabulated(
 
 def _sums(network: Network, group: NeuronGroup, port: str) -> tuple[Integers, Integers]:
     """Return the lowest and highest sum of each neuron, nothing at all among what may arrive."""
-    lowest, highest = port_limits(network, Endpoint(group.name, port))
+    if group.kind.wraps:
+        lowest, highest = np.repeat([port_intervals(network, group)[port]], group.size, axis=0).T
+    else:
+        lowest, highest = port_limits(network, Endpoint(group.name, port))
     return np.minimum(lowest, 0), np.maximum(highest, 0)
 
 

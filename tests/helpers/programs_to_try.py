@@ -4,11 +4,13 @@ import functools
 import itertools
 import math
 
+import netx_networks
 import numpy as np
 import pytest
 import random_networks
 from float_models import FloatCase, quantized
 from hypothesis import strategies as st
+from netx_files import CASES
 from random_networks import Case
 
 from s5_to_loihi.float_model import Activation, GluVariant
@@ -56,7 +58,7 @@ def groups_of_all_kinds() -> dict[str, list[tuple[Network, NeuronGroup, Program]
             network = random_networks.narrowed(network, 7 + seed)
         for group in network.groups:
             found[group.kind.name].append((network, group, program_of(network, group)))
-    for network in quantized_networks():
+    for network in (*quantized_networks(), *map(netx_networks.network, CASES)):
         for group in network.groups:
             found[group.kind.name].append((network, group, program_of(network, group)))
     return found
