@@ -267,15 +267,16 @@ def real_time_verdict(profile: Profile) -> str:
     view = mode.real_time
     energy, power = view.energy[SCOPES[0]], view.power[SCOPES[0]]
     rest = 100 * mode.idle_power[SCOPES[0]].value / power.value
+    share = "more than 99.9" if rest > 99.9 else shown(rest)
     does = "takes" if view.keeps_up[1] else "does not keep up: it takes"
     return (
         f"a token every {with_range(view.hop)} {does} {with_range(mode.latency, narrow=True)} and"
-        f" {with_range(energy, narrow=True)}, {shown(rest)} % of it drawn at rest"
+        f" {with_range(energy, narrow=True)}, {share} % of it drawn at rest"
     )
 
 
 def verdict(profile: Profile) -> str:
-    """Return what a token that is alone on the chip costs, in a line; of a denoiser in real time."""
+    """Return what a token that is alone on the chip costs; of a denoiser in real time."""
     mode = profile.modes["fall-through"]
     if profile.denoiser:
         said = real_time_verdict(profile)
