@@ -141,8 +141,9 @@ def compile_netx(
         path: the HDF5 file.
         options: what the file does not say: the arguments of ``netx.hdf5.Network``.
         name: the network's name; by default the file's.
-        tokens: (T, features) or (T, N, features), what the vectors are computed for, the first
-            ``VECTOR_TOKENS`` of the first ``VECTOR_SEQUENCES`` sequences; by default made up.
+        tokens: (T, features) or (T, N, features), integers as netx's first layer takes them, or
+            floats: what the vectors are computed for, the first ``VECTOR_TOKENS`` of the first
+            ``VECTOR_SEQUENCES`` sequences; by default made up.
         observe: called after every pass with its name and the network.
 
     Returns:
@@ -161,7 +162,8 @@ def compile_netx(
         count = max(FEWEST_TOKENS, min(VECTOR_TOKENS, MOST_VECTOR_VALUES // neurons))
         tokens = netx.sample_tokens(network, count)
     else:
-        tokens, _ = as_tokens(network, tokens, where="tokens")
+        raw = np.asarray(tokens).dtype.kind in "iu"  # netx's own integers
+        tokens, _ = as_tokens(network, tokens, where="tokens", raw=raw)
         tokens = tokens[:VECTOR_TOKENS, :VECTOR_SEQUENCES].astype(np.int64)
     source = {
         "format": "netx HDF5 of lava-dl",

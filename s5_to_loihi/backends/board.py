@@ -31,6 +31,7 @@ from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime.c_source import write_source
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.network.widths import RETURNED_BITS, WORD_BITS
 from s5_to_loihi.simulators.interpreter import Evaluation, Mode
 
 WORKER = "s5_to_loihi.backends.board_worker"
@@ -187,6 +188,13 @@ def _plan(network: Network, tokens: np.ndarray, mode: Mode, options: BoardOption
         what = f"is {mode.value}: on the board every group updates every timestep"
         raise InputError("mode", what, "Use pipelined")
     count = len(check_tokens(network, tokens))
+    if any(group.kind.wraps for group in network.groups):
+        raise InputError(
+            f"network {network.name}",
+            f"has layers of netx, whose words have {WORD_BITS} bits; a board returns"
+            f" {RETURNED_BITS}",
+            "Run it on the CPU",
+        )
     plan = ChipPlan(
         options.reset_interval or chip_plan.power_of_two(count),
         options.input_latency,
