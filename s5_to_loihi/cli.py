@@ -37,7 +37,7 @@ COMMANDS = {
     "compile": Command(
         "compilation",
         "compile_command",
-        "Turn an export of IntelLabs/SparseRNNs, or a float checkpoint, into a verified bundle.",
+        "Turn an export of IntelLabs/SparseRNNs, a .net file, or a float checkpoint into a bundle.",
     ),
     "quantize": Command(
         "quantization",
@@ -87,6 +87,16 @@ COMMANDS = {
         "microcode",
         "microcode",
         "List what the neurons have to compute, for whoever writes their microcode.",
+    ),
+    "join": Command(
+        "netx_files",
+        "join",
+        "Write netx files and bundles, one behind the other, as one netx file.",
+    ),
+    "export": Command(
+        "netx_files",
+        "export",
+        "Write a network that came from a netx file as such a file again, with what was changed.",
     ),
     "deploy": Command(
         "deploy",

@@ -59,6 +59,8 @@ def announce_compilation(network: Network, backends: Collection[Backend]) -> Non
     from s5_to_loihi.backends.dispatch import Backend
     from s5_to_loihi.simulators import fast
 
+    if settings.quiet:
+        return
     if {Backend.FAST, Backend.LAVA_FUSED} & set(backends) and not fast.is_cached(network):
         stderr.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 

@@ -48,7 +48,11 @@ TRAINING_SEED, HELD_OUT_SEED = 1, 1_000_003
 PACE = (10, 30, 100, *range(200, 10_000, 200))
 #: Learning rates: of the float models; of finetuning, by bits of the weights.
 RATE, DECAY = 4e-3, 0.01
-FINE_RATES = {8: 1e-4, 4: 1e-3, 3: 2e-3, 2: 4e-3}
+FINE_RATES = {8: 5e-5, 4: 1e-3, 3: 1.5e-3, 2: 4e-3}
+#: Weight of ``distillation_loss`` in finetuning, beside SI-SNR in dB.
+DISTILLATION = 5.0
+#: Clips that are scored at a time.
+TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Scale:
     Attributes:
         steps, fine_steps: of the training and of each finetuning.
         batch, fine_batch: clips a step.
-        seconds: of a clip in training.
+        seconds: of a clip in training; finetuning takes clips as long as those held out, since
+            errors add up in slow states.
         pool: voices and noises to mix from, each of ``pool_seconds``.
         held_out: clips of ``pool_seconds``.
         calibration: clips that formats are chosen on.
@@ -84,12 +89,12 @@ class Scale:
     steps: int = 4000
     fine_steps: int = 250
     batch: int = 64
-    fine_batch: int = 32
+    fine_batch: int = 16
     seconds: float = 2.0
     pool: int = 1024
     pool_seconds: float = 4.0
     held_out: int = 64
-    calibration: int = 12
+    calibration: int = 8
 
 
 #: The longest first.
@@ -100,7 +105,7 @@ POINTS = (
 )
 #: Pruning ends earlier than by default: a short training needs the rest to recover.
 PRUNED_AT = 0.7
-BITS = (8, 4, 3, 2)
+BITS = (4, 2, 3, 8)
 
 
 class Sounds:
@@ -116,10 +121,12 @@ class Sounds:
         self.noises = torch.cat([synthetic.noises(chunk, samples, random) for _ in chunks])
         self.held_out = synthetic.clips(scale.held_out, scale.pool_seconds, HELD_OUT_SEED, device)
 
-    def batches(self, count: int, seed: int) -> Iterator[synthetic.Clips]:
+    def batches(
+        self, count: int, seed: int, seconds: float | None = None
+    ) -> Iterator[synthetic.Clips]:
         """Yield ever new mixtures of cuts of the pool."""
         random = torch.Generator(self.device).manual_seed(seed)
-        length = round(self.scale.seconds * audio.RATE)
+        length = round((seconds or self.scale.seconds) * audio.RATE)
         while True:
             yield synthetic.mix(
                 _cuts(self.voices, count, length, random),
@@ -220,9 +227,9 @@ def _score(run: Any, sounds: Sounds, kind: torch.dtype) -> dict[str, Any]:
     held = sounds.held_out
     torch.backends.cuda.matmul.allow_tf32 = False
     with torch.no_grad():
-        for first in range(0, len(held.noisy), 32):
-            part = held.noisy[first : first + 32].to(kind)
-            clean = held.clean[first : first + 32].to(kind)
+        for first in range(0, len(held.noisy), TOGETHER):
+            part = held.noisy[first : first + TOGETHER].to(kind)
+            clean = held.clean[first : first + TOGETHER].to(kind)
             spectrum = spectra.analyse(part)
             estimate = spectra.denoised(
                 spectrum, run(spectra.features(spectrum)).to(kind), part.shape[-1]
@@ -239,7 +246,7 @@ def _score(run: Any, sounds: Sounds, kind: torch.dtype) -> dict[str, Any]:
 
 def quantized(model: S5Model, bits: int, sounds: Sounds) -> Quantized:
     """Quantize a model after training, on cuts of the training sounds."""
-    clips = next(sounds.batches(sounds.scale.calibration, 77))
+    clips = next(sounds.batches(sounds.scale.calibration, 77, sounds.scale.pool_seconds))
     tokens = spectra.features(spectra.analyse(clips.noisy.double())).cpu().numpy()
     return quantize_model(model, tokens, Precision(weights=bits))
 
@@ -257,8 +264,10 @@ def finetune(
     facts: dict[str, Any] = {"rounded": _score(network, sounds, torch.float64)}
     steps_of = optimiser(network, FINE_RATES.get(bits, 1e-3))
     rates = [group["lr"] for group in steps_of.param_groups]
-    batches, curve = sounds.batches(scale.fine_batch, 5000 + bits), []
-    check = [next(sounds.batches(scale.fine_batch, 9000 + index)) for index in range(4)]
+    count, seconds_each = scale.fine_batch, scale.pool_seconds
+    batches, curve = sounds.batches(count, 5000 + bits, seconds_each), []
+    check = [next(sounds.batches(count, 9000 + index, seconds_each)) for index in range(4)]
+    teacher = Model(model).eval().float().to(sounds.device)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     reached = _loss(network, check)
     steps, step, first = scale.fine_steps, 0, time.monotonic()
@@ -266,8 +275,12 @@ def finetune(
     while step < steps:
         clips = next(batches)
         spectrum = spectra.analyse(clips.noisy.double())
-        mask = network(spectra.features(spectrum))
+        values = spectra.features(spectrum)
+        with torch.no_grad():
+            wanted = teacher(values.float()).double()
+        mask = network(values)
         loss = losses.denoising_loss(spectrum, mask, clips.clean.double(), SPECTRAL)
+        loss = loss + DISTILLATION * losses.distillation_loss(spectrum, mask, wanted)
         steps_of.zero_grad(set_to_none=True)
         loss.backward()
         clip_gradients(network)
