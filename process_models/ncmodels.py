@@ -35,7 +35,6 @@ if EXTENSION_IS_THERE:
     from s5_to_loihi.lava_runtime import microcode_files
     from s5_to_loihi.lava_runtime.c_source import identifier
     from s5_to_loihi.lava_runtime.chip_plan import message_width
-    from s5_to_loihi.network.tracing import parameters
     from s5_to_loihi.network.widths import MESSAGE_BITS, RETURNED_BITS, STATE_BITS
     from s5_to_loihi.process_models.process import (
         NEURON_PROCESSES,
@@ -68,8 +67,7 @@ if EXTENSION_IS_THERE:
                 **shared,
             )
             own = {name: getattr(self, name) for name in program.registers}
-            values = parameters(group)
-            own |= {identifier(name): values[name] for name in binding.parameters}
+            own |= {identifier(name): values for name, values in binding.parameters.items()}
             neurons = net.neurons.allocate_ucode(shape=group.size, **own)
             for port in binding.ports:
                 getattr(self, port).connect(neurons)

@@ -10,9 +10,9 @@ from needs import needs_gcc
 
 from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.lava_runtime.c_source import identifier, write_source
-from s5_to_loihi.network.network import Network, NeuronGroup
+from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
-from s5_to_loihi.network.ranges import port_intervals
+from s5_to_loihi.network.ranges import port_intervals, port_limits
 from s5_to_loihi.simulators.interpreter import Interpreter, update_sequence
 
 #: Rows of accumulators anywhere within what is proven for them.
@@ -20,11 +20,16 @@ ROWS = 60
 
 
 def anything(network: Network, group: NeuronGroup) -> np.ndarray:
-    """(ROWS, ports, neurons): at the ends of the proven intervals, and between them."""
+    """(ROWS, ports, neurons): at the ends of what is proven for each neuron, and between them."""
     rng, columns = np.random.default_rng(7), []
-    for low, high in port_intervals(network, group).values():
+    for port in group.kind.ports:
+        if group.kind.wraps:
+            low, high = np.repeat([port_intervals(network, group)[port]], group.size, axis=0).T
+        else:
+            low, high = port_limits(network, Endpoint(group.name, port))
+        low, high = np.minimum(low, 0), np.maximum(high, 0)
         shape = (ROWS, group.size)
-        ends = rng.choice([low, high, np.clip(0, low, high)], shape)
+        ends = np.choose(rng.integers(0, 3, shape), [low, high, 0])
         between = rng.integers(low, high, shape, endpoint=True)
         columns.append(np.where(rng.random(shape) < 0.5, ends, between))
     return np.stack(columns, axis=1)

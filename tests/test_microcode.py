@@ -36,6 +36,7 @@ OPERATIONS = {
     "max": max,
     "abs": abs,
     "select": lambda a, b, c: b if a != 0 else c,
+    "mulshr": lambda a, b, c: a * b // 2**c,
 }
 
 
@@ -111,18 +112,11 @@ def test_vectors_are_the_interpreters_values_of_an_active_neuron():
 
 @pytest.mark.parametrize("name", golden.SETS)
 def test_a_program_has_the_instructions_that_profiles_count(name):
-    """Profiles also count what only messages that nobody receives need."""
     network = network_of(name)
     counted = {group.name: instructions(network, i) for i, group in enumerate(network.groups)}
-    equal = 0
     for program in neuron_programs(network):
         for group in (binding.group for binding in program.bindings):
-            if len(program.messages) == len(group.kind.messages):
-                assert counted[group.name] == program.instructions
-                equal += 1
-            else:
-                assert counted[group.name] >= program.instructions
-    assert equal >= 5
+            assert counted[group.name] == program.instructions
 
 
 def test_a_program_is_named_after_what_it_does_and_not_after_values():
@@ -144,7 +138,8 @@ def test_groups_with_one_program_share_a_listing():
     network = quantized(QUANTIZED["half2"]).network
     three = quantized(replace(QUANTIZED["half2"], blocks=3)).network
     state = [one for one in neuron_programs(three) if one.kind.name == "scaled_state"]
-    assert [len(one.bindings) for one in state] == [3]
+    # In one block a saturation less is needed than in the two that share a program.
+    assert sorted(len(one.bindings) for one in state) == [1, 2]
     assert all(len(one.bindings) == 1 for one in neuron_programs(network))
 
 

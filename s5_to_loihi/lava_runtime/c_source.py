@@ -20,7 +20,8 @@ from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.fixed_point import wrap
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.programs import NeuronProgram, program_of
-from s5_to_loihi.network.tracing import Step, parameters
+from s5_to_loihi.network.shortening import MULTIPLY_SHIFT
+from s5_to_loihi.network.tracing import Step
 from s5_to_loihi.network.widths import ARITHMETIC_BITS, WORD_BITS
 from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.simulators.sums import State, waiting
@@ -110,9 +111,9 @@ def _check(group: NeuronGroup, program: NeuronProgram) -> None:
     for step in program.steps:
         if step.bits > ARITHMETIC_BITS:
             raise NetworkError(group.name, f"needs more than 64 bits for {step.operation}")
-        if step.operation in ("<<", ">>") and program.steps[step.operands[1]].highest > (
-            WIDEST_SHIFT - (step.operation == "<<")
-        ):
+        if step.operation in ("<<", ">>", MULTIPLY_SHIFT) and program.steps[
+            step.operands[-1]
+        ].highest > (WIDEST_SHIFT - (step.operation == "<<")):
             raise NetworkError(group.name, "shifts by more than the width of 64 bits")
         if step.operation == "lookup":
             index, entries = program.steps[step.operands[0]], len(_table(program, step))
@@ -124,9 +125,9 @@ def _check(group: NeuronGroup, program: NeuronProgram) -> None:
 
 
 def _arrays(group: NeuronGroup, program: NeuronProgram) -> list[str]:
-    binding, values = program.bindings[0], parameters(group)
+    binding = program.bindings[0]
     tables = [_array(f"{_prefix(group)}_{name}", table) for name, table in binding.tables.items()]
-    return tables + [_array(_parameter(group, name), values[name]) for name in binding.parameters]
+    return tables + [_array(_parameter(group, name), a) for name, a in binding.parameters.items()]
 
 
 def _prefix(group: NeuronGroup) -> str:
@@ -163,7 +164,7 @@ def _update(program: NeuronProgram) -> str:
     places = {
         "accumulator": group.kind.ports,
         "register": group.kind.state,
-        "parameter": program.bindings[0].parameters,
+        "parameter": tuple(program.bindings[0].parameters),
     }
     lines = [
         f"static void {_prefix(group)}_update(const int32_t *accumulators, int32_t *registers,",
@@ -228,6 +229,7 @@ _FORMS = {
     "max": "{0} > {1} ? {0} : {1}",
     "abs": "{0} < 0 ? -{0} : {0}",
     "select": "{0} != 0 ? {1} : {2}",
+    MULTIPLY_SHIFT: "shift_right((int64_t){0} * {1}, {2})",
 }
 
 

@@ -15,7 +15,8 @@ from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.neurons.constants import array_constants
 from s5_to_loihi.network.programs import NeuronProgram
-from s5_to_loihi.network.tracing import SOURCES, Step, parameters
+from s5_to_loihi.network.shortening import MULTIPLY_SHIFT
+from s5_to_loihi.network.tracing import SOURCES, Step
 from s5_to_loihi.simulators.interpreter import Interpreter
 
 #: Recorded tokens that neurons are looked for in.
@@ -27,7 +28,8 @@ RULES = """\
 Rules
   Integers are signed. 'a >> b' rounds toward minus infinity. 'a > b' and 'a == b' are 1 or 0;
   '&' and '|' are bitwise. 'select a b c' is b if a is not 0, else c. 'table t a' is entry a of
-  table t, counted from 0. A message of 0 is not sent.
+  table t, counted from 0. 'mulshr a b c' is (a * b) >> c; no bit of the product is lost. A
+  message of 0 is not sent.
   Every neuron updates in every timestep. In timesteps t with
   t mod reset_interval == reset_offset, t counted from 0, the registers count as 0 before the
   update; reset_offset is the group's phase, with the input latency of the run added to it,
@@ -114,7 +116,7 @@ def neuron_vectors(
                     messages={name: int(array[token, neuron]) for name, array in messages.items()},
                 )
             )
-        constants = {name: int(parameters(group)[name][neuron]) for name in binding.parameters}
+        constants = {name: int(values[neuron]) for name, values in binding.parameters.items()}
         vectors.append(NeuronVector(group.name, neuron, constants, first, tuple(rows)))
     return tuple(vectors)
 
@@ -138,6 +140,7 @@ def to_json(
         "kind": program.kind.name,
         "title": program.kind.title,
         "instructions": program.instructions,
+        "traced_instructions": program.traced_instructions,
         "ports": [
             {"name": step.immediate, **_width(step)} for step in _sources(program, "accumulator")
         ],
@@ -202,13 +205,13 @@ def _value_bits(program: NeuronProgram, name: str) -> int:
 def _parameters(program: NeuronProgram) -> Iterator[tuple[str, int, Step]]:
     """Yield name, width of the format, and step of the per-neuron constants that are read."""
     for step in _sources(program, "parameter"):
-        bits = (
+        declared = (
             its_format.bits
             for binding in program.bindings
             for name, _, its_format in array_constants(binding.group.constants)
             if name == step.name
         )
-        yield step.name, max(bits), step
+        yield step.name, max(declared, default=step.bits), step
 
 
 # --- for people ----------------------------------------------------------------------------------
@@ -225,7 +228,7 @@ def to_text(
         f"Program {program.name}: {program.kind.title}",
         f"Network {network.name}, groups {counted}",
         f"{len(program.steps)} steps, of which {work} compute; counted as {program.instructions}"
-        " instructions in profiles",
+        f" instructions in profiles, {program.traced_instructions} before it was shortened",
         "",
         RULES.rstrip(),
         "",
@@ -273,7 +276,7 @@ def _step_line(index: int, step: Step) -> str:
         text = f"{step.operation} {step.immediate}"
     elif step.operation == "lookup":
         text = f"table {step.immediate} {operands[0]}"
-    elif step.operation in ("min", "max", "abs", "select"):
+    elif step.operation in ("min", "max", "abs", "select", MULTIPLY_SHIFT):
         text = f"{step.operation} {' '.join(operands)}"
     else:
         text = f"{operands[0]} {step.operation} {operands[1]}"
