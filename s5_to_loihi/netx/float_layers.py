@@ -69,9 +69,15 @@ def float_model_of(tree: Tree, width: int, where: str) -> S5Model:
             discretization=Discretization(said["discretization"]),
             conjugate_symmetric=bool(said["conjugate_symmetric"]),
         )
-        parts = (array(f"norm/{part}", width) for part in ("mean", "variance", "scale", "bias"))
+        norm = BatchNorm(
+            mean=array("norm/mean", width),
+            variance=array("norm/variance", width),
+            scale=array("norm/scale", width),
+            bias=array("norm/bias", width),
+            epsilon=float(said["epsilon"]),
+        )
         block = S5Block(
-            norm=BatchNorm(*parts, epsilon=float(said["epsilon"])),
+            norm=norm,
             ssm=ssm,
             activation=Activation(said["activation"]),
             glu=GluVariant(said["glu"]),
