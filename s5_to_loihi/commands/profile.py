@@ -95,6 +95,7 @@ def profile(
         tables.spread_table(result),
         tables.term_table(modes),
         tables.group_table(modes),
+        *tables.norm_tables(modes),
         tables.slowest_table(result.modes["pipelined"]),
         tables.real_time_table(modes),
     )
