@@ -26,23 +26,39 @@ from lava.proc.graded.process import GradedReluVec, GradedVec  # noqa: E402
 from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
 
+from s5_to_loihi.fixed_point import wrap  # noqa: E402
 from s5_to_loihi.inputs import refuse_floats  # noqa: E402
 from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
 from s5_to_loihi.lava_runtime.chip_plan import Lowering, message_width  # noqa: E402
 from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
+from s5_to_loihi.network.block import adds_up, lasts  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
 from s5_to_loihi.network.programs import program_of  # noqa: E402
-from s5_to_loihi.network.widths import MESSAGE_BITS, RETURNED_BITS, STATE_BITS, WEIGHT_BITS  # noqa: E402
+from s5_to_loihi.network.widths import (  # noqa: E402
+    MESSAGE_BITS,
+    RETURNED_BITS,
+    STATE_BITS,
+    WEIGHT_BITS,
+    WORD_BITS,
+)
 from s5_to_loihi.process_models.process import (  # noqa: E402
     NEURON_PROCESSES,
     ChipInput,
     ChipOutput,
     DelayLine,
+    S5Block,
     S5Network,
     TokenStream,
+    WrappingSynapses,
 )
 from s5_to_loihi.simulators.fast import FastSimulator  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Interpreter, period  # noqa: E402
+from s5_to_loihi.simulators.sums import (  # noqa: E402
+    FromItself,
+    matrix_of,
+    multiplied,
+    wait,
+)
 
 IN = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=MESSAGE_BITS)
 #: How often progress is reported: a report costs a file opened and closed.
@@ -105,26 +121,54 @@ class PyNeuronModel(PyLoihiProcessModel):
         self.plan = proc_params["plan"]
         self.recording = open_recording(proc_params["job"], self.group)
         self.idle = np.zeros(self.group.size, dtype=np.int32)
+        self.back = FromItself(self.group, proc_params["back"])
+        self.times = proc_params["times"]
+        self.first_waiting = proc_params["begun"]
+        self.waiting = dict(self.first_waiting)
+        zero = np.zeros((1, self.group.size), dtype=np.int64)
+        begun = self.first_waiting.get(self.group.name, (zero,) * len(self.group.kind.state))
+        self.begun = tuple(register[0] for register in begun)
 
     def run_spk(self):
         """Receive all accumulators; in phase, update and send; else send zeros."""
         kind = self.group.kind
         accumulators = tuple(getattr(self, port).recv().astype(np.int64) for port in kind.ports)
-        update, offset = divmod(self.time_step - 1 - self.group.phase, self.period)
-        if self.plan is None and (update < 0 or offset != 0):
+        arrived = self.time_step - 1 - self.group.phase
+        update, offset = divmod(arrived - self.times.start, self.period)
+        # Differences are added up from the first on: later ones go on from them.
+        early = update < 0 <= arrived and adds_up(self.group)
+        if self.plan is None and (update < 0 or offset != 0) and not early:
             for message in kind.messages:
                 getattr(self, message).send(self.idle)
             return
         registers = tuple(getattr(self, name).astype(np.int64) for name in kind.state)
+        if self._begins(arrived):
+            registers, self.waiting = self.begun, dict(self.first_waiting)
         if self._starts_on_chip():
             registers = tuple(np.zeros_like(register) for register in registers)
+        accumulators = self._due(accumulators, registers)
         registers, messages, probes = kind.update(accumulators, registers, self.group.constants)
         for name, value in zip(kind.state, registers, strict=True):
             setattr(self, name, value.astype(np.int32))
         for name, value in zip(kind.messages, messages, strict=True):
             getattr(self, name).send(value.astype(np.int32))
-        if self.recording is not None and update < len(self.recording):
+        if self.recording is not None and 0 <= update < len(self.recording):
             self.recording[update] = registers + messages + probes
+
+    def _begins(self, arrived):
+        """Tell whether a sequence begins, and the registers go back to where they began."""
+        if self.plan is not None or self.group.kind.lasting or arrived <= self.times.start:
+            return False
+        return self.times.begins(arrived, self.period)
+
+    def _due(self, accumulators, registers):
+        """Return the sums that are due: those that have waited, with what the group sent itself."""
+        if not self.group.waits and not self.back.there:
+            return accumulators
+        sums = tuple(one[None, None] for one in accumulators)
+        sums, self.waiting = wait(self.group, sums, self.waiting)
+        sums = self.back.add(sums, tuple(one[None] for one in registers))
+        return tuple(one[0, 0] for one in sums)
 
     def _starts_on_chip(self):
         if self.plan is None:
@@ -172,6 +216,27 @@ class PyDelayLine(PyQueue):
     """The delay of synapses."""
 
 
+@_cpu_model(WrappingSynapses)
+class PyWrappingSynapses(PyLoihiProcessModel):
+    """Synapses with the arithmetic of the interpreter."""
+
+    s_in: PyInPort = IN
+    a_out: PyOutPort = OUT
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        synapses = proc_params["synapses"]
+        self.weights, self.product_bits = matrix_of(synapses.weights), synapses.product_bits
+        self.sums = np.zeros(synapses.weights.shape[0], dtype=np.int32)
+
+    def run_spk(self):
+        """Send the sums of the timestep before, then make those of this one."""
+        self.a_out.send(self.sums)
+        messages = self.s_in.recv().astype(np.int64)
+        sums = multiplied(self.weights, messages[None, None], self.product_bits)
+        self.sums = wrap(sums[0, 0], WORD_BITS).astype(np.int32)
+
+
 @_cpu_model(ChipInput)
 class PyChipInput(PyQueue):
     """Input on the CPU."""
@@ -217,8 +282,7 @@ class PyTokenStream(PyLoihiProcessModel):
         return index if offset == 0 and 0 <= index < len(self.tokens) else None
 
 
-@_cpu_model(S5Network)
-class PyS5NetworkFused(PyLoihiProcessModel):
+class PyFused(PyLoihiProcessModel):
     """The whole network in one process: evaluates a token when it arrives, sends it when due.
 
     On the fast simulator; where values are recorded, on the interpreter, which has them all.
@@ -234,6 +298,7 @@ class PyS5NetworkFused(PyLoihiProcessModel):
         self.period = period(network, proc_params["mode"])
         self.idle = np.zeros(network.output_size, dtype=np.int32)
         self.waiting = deque([self.idle] * network.latency)
+        self.times = proc_params["times"]
         self.recordings = {
             group.name: recording
             for group in network.groups
@@ -249,13 +314,34 @@ class PyS5NetworkFused(PyLoihiProcessModel):
         """Send the output that is due; evaluate the token that arrives, if one is due."""
         self.out.send(self.waiting.popleft())
         token = _integers(self.inp.recv(), self.network)
-        index, offset = divmod(self.time_step - 1, self.period)
-        if offset != 0:
+        arrived = self.time_step - 1
+        index, offset = divmod(arrived - self.times.start, self.period)
+        if index < 0:
+            self._add_up(token)
+        elif index > 0 and offset == 0 and self.times.begins(arrived, self.period):
+            self._begin(lasts)
+        if index < 0 or offset != 0:
             self.waiting.append(self.idle)
         elif self.recordings:
             self.waiting.append(self._evaluate_recording(token, index))
         else:
             self.waiting.append(self.stream.step(token))
+
+    def _add_up(self, token):
+        """Take what arrives before the first token: sums of differences go on from it."""
+        if self.recordings:
+            tokens = token.astype(np.int64).reshape(1, 1, -1)
+            self.state = self.interpreter.evaluate(tokens, self.state).state
+        else:
+            self.stream.step(token)
+        self._begin(adds_up)
+
+    def _begin(self, keep):
+        """Set the state to where it began, but that of some groups."""
+        if self.recordings:
+            self.state = self.interpreter.begun(self.state, keep)
+        else:
+            self.stream.begin(keep)
 
     def _evaluate_recording(self, token, index):
         tokens = token.astype(np.int64).reshape(1, 1, -1)
@@ -268,15 +354,14 @@ class PyS5NetworkFused(PyLoihiProcessModel):
         return result.outputs[0, 0].astype(np.int32)
 
 
-@implements(proc=S5Network, protocol=LoihiProtocol)
-@tag("fixed_pt")
-class S5NetworkFineGrained(AbstractSubProcessModel):
+class FineGrained(AbstractSubProcessModel):
     """One Lava process for each group, each synapses and each delay, as on the chip."""
 
     def __init__(self, proc):
         """Build the processes and connect them to each other and to the network's ports."""
         network, job = proc.proc_params["network"], proc.proc_params["job"]
         step, plan = period(network, proc.proc_params["mode"]), proc.proc_params["plan"]
+        begun = Interpreter(network).initial_state()
         self.groups, self.stock = {}, {}
         for group in network.groups:
             if plan is not None and plan.lowering is Lowering.STOCK:
@@ -290,17 +375,26 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
                 job=job,
                 plan=plan,
                 program=None if plan is None else program_of(network, group),
+                times=proc.proc_params["times"],
+                back=tuple(edge for edge in network.incoming(group.name) if edge.recurrent),
+                begun=begun,
             )
         self.synapses = {}
         self.delays = {}
         on_chip = plan is not None
         for synapses in network.synapses:
+            if synapses.recurrent:
+                continue
             if synapses.source.group == INPUT:
                 bits, source = MESSAGE_BITS, proc.in_ports.inp
             else:
                 bits = message_width(network.message_format(synapses.source).bits)
                 source = self._end(synapses.source, "s_out")
-            sparse = self._sparse(synapses, bits, synapses.delay if on_chip else 0)
+            if network.group(synapses.target.group).kind.wraps and not on_chip:
+                sparse = WrappingSynapses(synapses=synapses, job=job)
+                self.synapses[synapses.name] = sparse
+            else:
+                sparse = self._sparse(synapses, bits, synapses.delay if on_chip else 0)
             source.connect(sparse.s_in)
             port = self._end(synapses.target, "a_in")
             sparse.a_out.connect(port if on_chip else self._delayed(synapses, port, job))
@@ -358,3 +452,28 @@ class S5NetworkFineGrained(AbstractSubProcessModel):
         line.out.connect(port)
         self.delays[name] = line
         return line.inp
+
+
+# Lava wants a model of its own for each Process.
+
+
+@_cpu_model(S5Network)
+class PyS5NetworkFused(PyFused):
+    """A network in one process."""
+
+
+@implements(proc=S5Network, protocol=LoihiProtocol)
+@tag("fixed_pt")
+class S5NetworkFineGrained(FineGrained):
+    """A network as one process for each group, each synapses and each delay."""
+
+
+@_cpu_model(S5Block)
+class PyS5BlockFused(PyFused):
+    """A block in one process."""
+
+
+@implements(proc=S5Block, protocol=LoihiProtocol)
+@tag("fixed_pt")
+class S5BlockFineGrained(FineGrained):
+    """A block as one process for each group, each synapses and each delay."""

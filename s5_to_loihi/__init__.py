@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from s5_to_loihi.checkpoints.loading import load
     from s5_to_loihi.checkpoints.options import LoadOptions
     from s5_to_loihi.checkpoints.saving import save_from_torch, save_from_tree
-    from s5_to_loihi.compiler import Quantization, compile_export, quantize
+    from s5_to_loihi.compiler import Quantization, compile_export, compile_netx, quantize
     from s5_to_loihi.denoising import denoise
     from s5_to_loihi.errors import S5ToLoihiError
     from s5_to_loihi.float_model import GluVariant
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from s5_to_loihi.intel_export import ExportOptions
     from s5_to_loihi.loihi2.mapper import map_network
     from s5_to_loihi.network.network import Network, Readout
+    from s5_to_loihi.netx import NetxOptions
     from s5_to_loihi.profiling.profile import profile
     from s5_to_loihi.quantization.precision import Precision
     from s5_to_loihi.reports.html.files import report
@@ -46,12 +47,14 @@ _DEFINED_IN = {
     "LoadOptions": "checkpoints.options",
     "Mode": "simulators.interpreter",
     "Network": "network.network",
+    "NetxOptions": "netx",
     "Precision": "quantization.precision",
     "Quantization": "compiler",
     "Readout": "network.network",
     "S5ToLoihiError": "errors",
     "as_tokens": "inputs",
     "compile_export": "compiler",
+    "compile_netx": "compiler",
     "denoise": "denoising",
     "load": "checkpoints.loading",
     "map_network": "loihi2.mapper",
@@ -79,6 +82,7 @@ __all__ = [
     "LoadOptions",
     "Mode",
     "Network",
+    "NetxOptions",
     "Precision",
     "Quantization",
     "Readout",
@@ -86,6 +90,7 @@ __all__ = [
     "__version__",
     "as_tokens",
     "compile_export",
+    "compile_netx",
     "denoise",
     "load",
     "map_network",

@@ -37,7 +37,7 @@ COMMANDS = {
     "compile": Command(
         "compilation",
         "compile_command",
-        "Turn an export of IntelLabs/SparseRNNs, or a float checkpoint, into a verified bundle.",
+        "Turn an export of IntelLabs/SparseRNNs, a .net file, or a float checkpoint into a bundle.",
     ),
     "quantize": Command(
         "quantization",
@@ -88,6 +88,16 @@ COMMANDS = {
         "microcode",
         "List what the neurons have to compute, for whoever writes their microcode.",
     ),
+    "join": Command(
+        "netx_files",
+        "join",
+        "Write netx files and bundles, one behind the other, as one netx file.",
+    ),
+    "export": Command(
+        "netx_files",
+        "export",
+        "Write a network that came from a netx file as such a file again, with what was changed.",
+    ),
     "deploy": Command(
         "deploy",
         "deploy",
@@ -111,6 +121,14 @@ COMMANDS = {
         "demo",
         "Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording.",
     ),
+    "doctor": Command(
+        "doctor", "doctor", "Say what works here, what is missing, and how to get it."
+    ),
+    "cache": Command(
+        "cache",
+        "cache",
+        "Say where compiled kernels are kept and how large they are, or delete them.",
+    ),
 }
 
 
@@ -120,14 +138,16 @@ class _Commands(TyperGroup):
     def __init__(self, **settings: Any):
         super().__init__(**settings)
         for name, command in COMMANDS.items():
-            self.commands[name] = TyperCommand(name, short_help=command.summary)
+            self.commands[name] = TyperCommand(
+                name, short_help=command.summary, rich_markup_mode=None
+            )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name, _, rest = super().resolve_command(ctx, args)
-        return name, None if name is None else _imported(name), rest
+        return name, None if name is None else imported(name), rest
 
 
-def _imported(name: str) -> Any:
+def imported(name: str) -> Any:
     """Return the command itself, as click calls it."""
     entry = COMMANDS[name]
     function = getattr(import_module(f"s5_to_loihi.commands.{entry.module}"), entry.function)
@@ -138,7 +158,7 @@ def _imported(name: str) -> Any:
 
 def _alone(name: str, function: Callable[..., None]) -> Any:
     """Return a function as click calls it."""
-    only = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    only = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     only.command(name)(function)
     return get_command(only)
 
@@ -177,6 +197,7 @@ app = typer.Typer(
     help="Compile quantized, sparse S5 models to Loihi 2 networks in Lava, and prove every integer."
     "\n\nExit codes: 0 ok, 1 user error, 2 does not fit, 3 verification failed.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -194,7 +215,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    settings.quiet = settings.verbose = settings.json = False
 
 
 def main() -> None:

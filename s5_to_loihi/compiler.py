@@ -7,12 +7,13 @@ import itertools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5_to_loihi import intel_export
+from s5_to_loihi import intel_export, netx
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.checkpoints.loading import CHOICES, load
@@ -22,13 +23,15 @@ from s5_to_loihi.errors import CapacityError, CheckpointError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import GluVariant, S5Model
-from s5_to_loihi.inputs import Data, Layout, arranged, cut_for_mean
+from s5_to_loihi.inputs import REACHES, Data, Layout, arranged, as_tokens, cut_for_mean
 from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.export import IntelExport
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.intel_export.options import GLU_GUESSED, SYMMETRY_GUESSED
 from s5_to_loihi.intel_export.wrapping import wrapping_notes
 from s5_to_loihi.network.network import Network, Readout
+from s5_to_loihi.netx import NetxOptions
+from s5_to_loihi.netx.lower import lower as lower_netx
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.provenance import Choices, source_of
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 #: Held-out tokens and sequences whose integers a bundle of our own keeps to verify with.
 VECTOR_TOKENS, VECTOR_SEQUENCES = 128, 2
+#: Of a netx network: at least so many tokens, and about so many values of each kind.
+FEWEST_TOKENS, MOST_VECTOR_VALUES = 16, 1 << 18
 #: Recorded tokens of the first sequence that tell a wrong guess.
 GUESS_TOKENS = 256
 
@@ -121,6 +126,51 @@ def _gives_the_recorded(compiled: Bundle) -> bool:
 
 def _word(value: object) -> str:
     return str(value.value) if isinstance(value, GluVariant) else ("off", "on")[bool(value)]
+
+
+def compile_netx(
+    path: str | os.PathLike[str],
+    options: NetxOptions = NetxOptions(),
+    name: str | None = None,
+    tokens: np.ndarray | None = None,
+    observe: Callable[[str, Network], None] = lambda step, network: None,
+) -> Bundle:
+    """Compile a network of lava-dl's netx (``.net``).
+
+    Args:
+        path: the HDF5 file.
+        options: what the file does not say: the arguments of ``netx.hdf5.Network``.
+        name: the network's name; by default the file's.
+        tokens: (T, features) or (T, N, features), what the vectors are computed for, the first
+            ``VECTOR_TOKENS`` of the first ``VECTOR_SEQUENCES`` sequences; by default made up.
+        observe: called after every pass with its name and the network.
+
+    Returns:
+        A bundle whose vectors are what our interpreter computes.
+
+    Raises:
+        CheckpointError: the file cannot be read, or has parts that there are no integers for.
+        InputError: h5py is missing, or the tokens do not suit the network.
+    """
+    path = Path(path)
+    file = netx.read(path, options)
+    network, notes = lower_netx(file, options, name or path.stem)
+    network = run_passes(network, observe=observe)
+    if tokens is None:
+        neurons = sum(group.size for group in network.groups)
+        count = max(FEWEST_TOKENS, min(VECTOR_TOKENS, MOST_VECTOR_VALUES // neurons))
+        tokens = netx.sample_tokens(network, count)
+    else:
+        tokens, _ = as_tokens(network, tokens, where="tokens")
+        tokens = tokens[:VECTOR_TOKENS, :VECTOR_SEQUENCES].astype(np.int64)
+    source = {
+        "format": "netx HDF5 of lava-dl",
+        "name": path.name,
+        "files": path.name,
+        "sha256": source_digest([path]),
+    }
+    vectors = _interpreted(network, tokens)
+    return Bundle(network, vectors, source, tuple(dict.fromkeys((*file.notes, *notes))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,6 +284,7 @@ def quantize(
             "on calibration data": findings.calibration_signal_to_noise,
         },
     )
+    source[REACHES] = f"{np.abs(data).max():.9g}"
     bundle = Bundle(
         network=network,
         vectors=own_vectors(network, measured),
@@ -260,6 +311,10 @@ def _sequences(
 def own_vectors(network: Network, data: np.ndarray) -> Vectors:
     """Return what the interpreter computes for the first of some data (T, N, F), as floats."""
     tokens, _ = to_integers(data[:VECTOR_TOKENS, :VECTOR_SEQUENCES], network.input_format)
+    return _interpreted(network, tokens)
+
+
+def _interpreted(network: Network, tokens: np.ndarray) -> Vectors:
     names = [
         f"{group.name}.{name}"
         for group in network.groups

@@ -14,6 +14,7 @@ from s5_to_loihi.backends.dispatch import Backend, run
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import to_floats, to_integers
 from s5_to_loihi.float_model import S5Model, evaluate
+from s5_to_loihi.inputs import largest_of
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.simulators.interpreter import Mode
 
@@ -27,12 +28,14 @@ class Denoised:
         tokens: STFT frames of each channel.
         clipped_inputs: token integers that were saturated on the way in.
         seconds: wall-clock time in the backend.
+        largest: magnitude of the tokens, as a value.
     """
 
     samples: np.ndarray
     tokens: int
     clipped_inputs: int
     seconds: float
+    largest: float = 0.0
 
     @property
     def audio_seconds(self) -> float:
@@ -85,7 +88,7 @@ def denoise(
     outputs = run(network, tokens, backend, mode=mode, on_progress=on_progress).outputs
     seconds = time.perf_counter() - started
     cleaned = masked(samples, to_floats(outputs, network.output_format))
-    return Denoised(cleaned, len(tokens), clipped, seconds)
+    return Denoised(cleaned, len(tokens), clipped, seconds, largest_of(network, tokens))
 
 
 def masked(samples: np.ndarray, masks: np.ndarray) -> np.ndarray:

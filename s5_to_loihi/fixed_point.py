@@ -49,10 +49,10 @@ def needed_bits(lowest: int, highest: int) -> int:
     return max(-lowest - 1, highest).bit_length() + 1
 
 
-def from_unsigned(value: Integers, bits: int) -> Integers:
+def wrap(value: Integers, bits: int) -> Integers:
     """Return the signed integers that the lowest ``bits`` bits stand for, of any shape."""
-    sign = 1 << (bits - 1)
-    return ((value & ((1 << bits) - 1)) ^ sign) - sign
+    half = 1 << (bits - 1)
+    return ((value + half) & ((1 << bits) - 1)) - half
 
 
 def saturate(value: Integers, bits: int) -> Integers:

@@ -7,6 +7,7 @@ are integers of a network's input format. ``docs/data.md`` says which command ta
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -306,6 +307,40 @@ def saturated_said(saturated: int, of: int, where: str) -> tuple[str, ...]:
         f" clipped (more than {MOST_SATURATED:.0%}): the data are larger than the calibration's;"
         " scale them, or quantize with data like them",
     )
+
+
+#: The entry of a bundle's source that says how large its calibration data were.
+REACHES = "calibration reaches"
+#: Formats leave room for data this many times as large as those of the calibration: up to there
+#: the loss stays as stated (docs/data.md), beyond it values in between saturate.
+LOUDER = 4.0
+
+
+def louder_said(source: Mapping[str, str], largest: float, where: str) -> tuple[str, ...]:
+    """Say that data are larger than a network was calibrated for; nothing if that is unknown.
+
+    Args:
+        source: of the bundle.
+        largest: magnitude of the data's values.
+        where: what to call them.
+    """
+    try:
+        reaches = float(source.get(REACHES, "nan"))
+    except ValueError:
+        return ()
+    if not largest > LOUDER * reaches:
+        return ()
+    return (
+        f"{where} reaches {largest:.4g}, the calibration data {reaches:.4g}: beyond {LOUDER:.0f}"
+        " times that values in between saturate and outputs are not the float model's; scale the"
+        " data, or quantize with data like them",
+    )
+
+
+def largest_of(network: Network, tokens: np.ndarray) -> float:
+    """Return the largest magnitude of tokens, as a value."""
+    largest = max(int(tokens.max(initial=0)), -int(tokens.min(initial=0)))
+    return float(np.ldexp(float(largest), -network.input_format.exponent))
 
 
 def integers_said(data: np.ndarray, where: str, raw: bool) -> tuple[str, ...]:

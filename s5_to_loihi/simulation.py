@@ -22,6 +22,9 @@ from s5_to_loihi.inputs import (
     as_tokens,
     check_length,
     integers_said,
+    largest_of,
+    louder_said,
+    saturated_said,
 )
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.simulators.activity import Activity
@@ -43,11 +46,13 @@ class Simulation:
         outputs: (tokens, batch, output features) int32, in ``network.output_format``.
         saturated: input values that were clipped.
         activity: counts, if they were asked for.
+        warnings: what may be wrong with the data, for people.
     """
 
     outputs: np.ndarray
     saturated: int
     activity: Activity | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,7 @@ class Totals:
         messages, synops: (groups,) totals over all tokens and sequences.
         updates: (groups,) neuron updates of one token.
         notes: how the data were understood.
+        largest: magnitude of the input, as a value.
     """
 
     tokens: int
@@ -71,6 +77,7 @@ class Totals:
     synops: np.ndarray
     updates: np.ndarray
     notes: tuple[str, ...] = ()
+    largest: float = 0.0
 
 
 def simulate(
@@ -108,7 +115,11 @@ def simulate(
         tokens, threads=threads or os.cpu_count() or 1, counting=counting
     )
     behind_the_ends(bundle.network, data, run.outputs)
-    return Simulation(run.outputs, saturated, run.activity)
+    warnings = (
+        *saturated_said(saturated, tokens.size, "input"),
+        *louder_said(bundle.source, largest_of(bundle.network, tokens), "input"),
+    )
+    return Simulation(run.outputs, saturated, run.activity, warnings)
 
 
 def behind_the_ends(network: Network, data: Data, outputs: np.ndarray) -> None:
@@ -158,7 +169,7 @@ def simulate_file(
     as_tokens(network, data.padded_with_zeros(0, 1), saturate=True, where=str(source), raw=raw)
     check_length(network, data, str(source))
     simulator = FastSimulator(network)
-    state, saturated = simulator.initial_state(batch), 0
+    state, saturated, largest = simulator.initial_state(batch), 0, 0.0
     messages, synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
     shape = (count, batch, network.output_size)
     with replacing(target) as temporary:
@@ -170,6 +181,7 @@ def simulate_file(
             run = simulator.run(tokens, state, threads or os.cpu_count() or 1, counting=True)
             outputs[start:stop], state = run.outputs, run.state
             saturated += clipped
+            largest = max(largest, largest_of(network, tokens))
             assert run.activity is not None  # counted
             activity = run.activity
             messages += activity.messages.sum(axis=(0, 1))
@@ -179,7 +191,7 @@ def simulate_file(
         outputs.flush()
     groups, updates = simulator.groups, activity.updates
     notes = (*data.notes, *integers_said(data.values, str(source), raw))
-    return Totals(count, batch, saturated, groups, messages, synops, updates, notes)
+    return Totals(count, batch, saturated, groups, messages, synops, updates, notes, largest)
 
 
 def _chunks(tokens: int, batch: int) -> Iterator[tuple[int, int]]:

@@ -21,7 +21,7 @@ from s5_to_loihi.backends.board import BoardOptions
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.backends.measured import CoreActivity, read_measured, write_measured
 from s5_to_loihi.errors import InputError, LavaError
-from s5_to_loihi.fixed_point import from_unsigned, limits
+from s5_to_loihi.fixed_point import limits, wrap
 from s5_to_loihi.lava_runtime import chip_plan, extension
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
@@ -42,8 +42,8 @@ NETWORKS = ("simple", "half1, narrow states", RICH, "half2", "none, mean",
 def test_signs_come_back(bits, data):
     low, high = limits(bits)
     value = data.draw(st.integers(low, high))
-    assert from_unsigned(np.array([value % 2**bits]), bits)[0] == value
-    assert from_unsigned(np.array([value]), bits)[0] == value
+    assert wrap(np.array([value % 2**bits]), bits)[0] == value
+    assert wrap(np.array([value]), bits)[0] == value
 
 
 # The chip's time

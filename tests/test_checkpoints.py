@@ -740,7 +740,7 @@ def test_sizes_are_bounded_before_anything_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(torch_archive, "LARGEST_BYTES", 1000)
     assert "limits 1000" in message(RECORDED / "s5_pytorch_sequential.pt")
     monkeypatch.setattr(orbax, "LARGEST_BYTES", 1000)
-    assert "bytes of parameters (limit 1000)" in message(RECORDED / "denoiser_small_orbax")
+    assert "bytes of parameters (limit 1,000" in message(RECORDED / "denoiser_small_orbax")
 
 
 @pytest.mark.parametrize(

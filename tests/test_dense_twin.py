@@ -40,7 +40,7 @@ def test_the_same_integers_come_out_for_more_operations():
 
 def test_each_message_costs_a_whole_column():
     bundle = COMPILED
-    sparse = simulate(bundle, TOKENS, counting=True).activity
+    sparse = simulate(bundle, TOKENS, counting=True, raw=True).activity
     dense = dense_twin(bundle.network)
     values = Interpreter(dense).evaluate(TOKENS, keep=None).values | {"input.token": TOKENS}
     activity = count(dense, values)

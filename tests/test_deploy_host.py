@@ -319,6 +319,11 @@ def test_a_python_that_is_not_there(host, deploy):
     assert "/no/such/python" in err
     assert "--python" in err
     assert "Nothing was submitted" in err
+    # Going on in the same way fails in the same way; with the right one it does not.
+    assert "/no/such/python" in deploy("--resume", "--python", "/no/such/python")[2]
+    code, out, err = deploy("--resume")  # the host's own is among the options
+    assert code == 0, err
+    assert "514 of 514 outputs equal" in out
 
 
 @pytest.mark.parametrize(

@@ -823,15 +823,25 @@ def test_options_given_again_replace_those_of_a_job_that_was_not_submitted(
     assert "/right/python" in out
     assert "--board=ncl-ext-og-05" in out
     assert "--partition=oheogulch" in out
+    # Two that make sense only together.
+    code, out, err = call(*again, "--target", "lava-cpu", "--mode", "fall-through")
+    assert code == 0, err
+    assert "--target=lava-cpu" in out
     # The folder of the old job holds what was made for the old options.
     assert planned.name not in out
     for stage, do in ((Stage.SUBMITTED, "--cancel"), (Stage.FAILED, "Deploy anew")):
         job.save(replace(planned, stage=stage), results)
-        code, _, err = call(*again, "--python", "/right/python", "--port", "2222")
+        same = ("--partition", "oheogulch", "--host", "me@vlab")
+        code, _, err = call(*again, *same, "--board", "ncl-ext-og-05", "--port", "2222")
         assert code == 1
-        assert "--python: cannot change any more: job s5-test-0123 was submitted" in err
+        assert "error: --board: cannot change any more: job s5-test-0123 was submitted" in err
         assert do in err
-        assert "-p 2222" in call(*again, "--port", "2222")[1]
+        # How to reach the host, and what runs its scripts, is no part of what was submitted.
+        code, out, err = call(*again, *same, "--port", "2222", "--python", "/right/python")
+        assert code == 0, err
+        assert "-p 2222" in out
+        assert "/right/python" in out
+        assert planned.name in out
 
 
 def test_a_job_that_goes_on_with_other_options_is_kept(call, path, planned, tmp_path, monkeypatch):

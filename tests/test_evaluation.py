@@ -228,8 +228,9 @@ def test_evaluate_says_what_each_clip_and_the_mean_is(call, compiled, clips, tmp
     board = tmp_path / "metricsboard_track_1_validation.yml"
     given = ("--noisy", clips / "noisy", "--clean", clips / "clean", "--float", CHECKPOINT)
     code, out, _ = call(
-        "evaluate", compiled, *given, "-o", output, "--metricsboard", board, "--team", "us"
-    )
+        "evaluate", compiled, *given, "-o", output, "--metricsboard", board, "--team", "us",
+        "--details",
+    )  # fmt: skip
     assert code == 0
     evaluated = read(output / "results.json")
     # The same by other code: the interpreter, and SI-SNR without epsilon.
@@ -322,6 +323,8 @@ def test_clips_that_stay_out_of_the_means_are_named(call, compiled, clips, tmp_p
     assert "not a wav file" in reasons["8"]
     assert evaluated["means"]["integers"]["si_snr"]["clips"] == 2
     code, out, _ = call(*command)
+    assert "3 of 5 clips are in no mean" in out
+    code, out, _ = call(*command, "--details")
     assert "In no mean: 3 of 5 clips" in out
     assert "Means over 2 of 5 clips" in out
 
@@ -423,7 +426,8 @@ def test_denoise_takes_folders(call, compiled, clips, tmp_path):
     (noisy / "broken.wav").write_bytes(b"RIFA")
     code, out, err = call("denoise", noisy, tmp_path / "out", "--bundle", compiled)
     assert code == 1
-    assert "3 recordings (6.0 s)" in out
+    assert "Wrote 3 recordings" in out
+    assert "6.0 s of sound" in out
     assert "1 of 4 recordings: could not be cleaned" in err
     assert "broken.wav: not a wav file" in err
     one = next(iter(sorted((tmp_path / "out").iterdir())))

@@ -550,9 +550,11 @@ def test_the_mapping_is_part_of_the_bundle(compiled, call, tmp_path):
     assert before.mapping is None
     path = tmp_path / "mapped.bundle"
     bundle.write(before, path)
-    code, output, _ = call("map", path, "--cores", "20", "--picture", tmp_path / "cores.svg")
+    code, output, _ = call(
+        "map", path, "--cores", "20", "--picture", tmp_path / "cores.svg", "--details"
+    )
     assert code == 0
-    for words in ("AxonIn NeuronGr Neurons Synapses AxonMap AxonMem", "Slowest: core", "Oheo"):
+    for words in ("AxonIn NeuronGr Neurons Synapses AxonMap AxonMem", "slowest     core", "Oheo"):
         assert words in output
     assert "measured on 2 x 100 recorded tokens" in output
     assert "<svg" in (tmp_path / "cores.svg").read_text()

@@ -22,7 +22,7 @@ from s5_to_loihi.cli import COMMANDS
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import limits, to_floats
 from s5_to_loihi.float_model import evaluate
-from s5_to_loihi.inputs import Layout, arranged, check_tokens, cut_for_mean
+from s5_to_loihi.inputs import REACHES, Layout, arranged, check_tokens, cut_for_mean, louder_said
 from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.profiling.activity import record
@@ -37,7 +37,7 @@ with np.load(DATA / "meaning.npz") as _loaded:
     COUNTS, COUNTS_EXPECTED, SEQUENCES, LAST_EXPECTED = (_loaded[one] for one in _loaded.files)
 FEATURES, OUTPUTS = 6, 3
 #: Commands that read no data.
-WITHOUT_DATA = {"doctor", "cache"}
+WITHOUT_DATA = {"doctor", "cache", "synthesise"}
 #: dB below which outputs are another model's.
 LEAST = 30
 
@@ -235,6 +235,19 @@ def test_lava_refuses_floats_when_they_are_connected_and_takes_converted_ones(ma
     Source(data=tokens[:, 0].T).s_out.connect(S5Network(network=network).inp)
     got = s5.run(network, tokens, Backend.LAVA_FUSED).outputs
     assert_array_equal(got, Interpreter(network).evaluate(tokens).outputs)
+
+
+@needs_lava
+@pytest.mark.xdist_group("lava")
+def test_whole_numbers_that_lava_carries_as_floats_are_tokens(made):
+    """Which is what it does where no tag is selected."""
+    lava_shim.install()
+    from s5_to_loihi.process_models.models import _integers
+
+    network = bundle.read(made(Readout.EACH_TOKEN)).network
+    assert_array_equal(_integers(np.array([3.0, -5.0]), network), [3, -5])
+    with pytest.raises(InputError, match="as_tokens"):
+        _integers(np.array([3.0, 0.5]), network)
 
 
 # Axes and lengths
@@ -494,6 +507,31 @@ def test_many_values_outside_the_format_are_warned_about(made, call, tmp_path):
     assert call("profile", path, "--input", source, "--strict")[0] == 3
 
 
+@pytest.mark.parametrize("factor", [1, 2, 4, 8, 15])
+def test_no_result_is_off_without_a_word(made, call, tmp_path, factor):
+    """Up to four times the calibration's values the loss is as stated; beyond, it is said."""
+    path, data = made(Readout.EACH_TOKEN), SEQUENCES[:, 0] * factor
+    source = saved(tmp_path / "in.npy", data)
+    command = ("run", path, source, "-o", tmp_path / "out.npy")
+    code, _, error = call(*command)
+    assert code == 0
+    warned = "beyond 4 times that values in between saturate" in " ".join(error.split())
+    network = bundle.read(path).network
+    wanted = evaluate(float_model(Readout.EACH_TOKEN), data[:, None])
+    got = to_floats(np.load(tmp_path / "out.npy"), network.output_format)
+    assert warned or ratio(wanted, got) > LEAST
+    assert warned == (np.abs(data).max() > 4 * np.abs(SEQUENCES).max() * 0.99)
+    assert call(*command, "--strict")[0] == (3 if warned else 0)
+    assert bool(s5.simulate(bundle.read(path), data).warnings) == warned
+
+
+def test_nothing_is_called_loud_where_the_calibration_is_not_known(compiled):
+    assert louder_said(bundle.read(compiled).source, 1e9, "in") == ()
+    assert louder_said({REACHES: "loud"}, 1e9, "in") == ()
+    assert louder_said({REACHES: "2"}, 8.1, "in")
+    assert not louder_said({REACHES: "2"}, 8.0, "in")
+
+
 def test_a_clean_recording_of_something_else_is_warned_about(call, tmp_path):
     from s5_to_loihi import audio
 
@@ -590,7 +628,7 @@ def test_the_options_that_the_documentation_names_are_those_of_the_code(name):
         assert (f"`{option}`" in row) == (parameter in parameters), option
     integers = row.split(" | ")[1]
     # What may be raw is a value otherwise; what is a value is not called a token.
-    takes_values = name == "sweep" or "calibration" in parameters or "raw" in parameters
+    takes_values = name in ("sweep", "train") or "calibration" in parameters or "raw" in parameters
     assert integers.startswith("values") == takes_values
 
 

@@ -317,7 +317,27 @@ BROKEN = {
             without_phases(TINY), "block0.residual", source=Endpoint("block0.gate", "hidden"),
             exponent=-1,
         ),
-        "block0.residual: comes from block0.gate, which is not before block0.gate",
+        "block0.residual: leads block0.gate.hidden back, which no register of gate keeps",
+    ),
+    "products that wrap where nothing does": (
+        with_synapses(TINY, "block0.D", product_bits=31),
+        "block0.D: has products that wrap; those of output do not",
+    ),
+    "sums that wait at no port": (
+        with_group(TINY, "encoder", waits={"port": np.zeros(4, dtype=np.int64)}),
+        "encoder.port: waits, but is no port",
+    ),
+    "sums that wait too long": (
+        with_group(TINY, "encoder", waits={"weighted": np.full(2, 63)}),
+        "encoder.weighted: waits 63 tokens (allowed 0..62)",
+    ),
+    "waits of another size": (
+        with_group(TINY, "encoder", waits={"weighted": np.zeros(3, dtype=np.int64)}),
+        "encoder.weighted: waits int64(3,), not int64(2,)",
+    ),
+    "too many early updates": (
+        with_group(TINY, "encoder", early=2000),
+        "encoder: updates 2000 times before its tokens (allowed 0..1024)",
     ),
     "an output from nowhere": (
         replace(TINY, output=Endpoint("head", "activation")),

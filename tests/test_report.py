@@ -276,7 +276,9 @@ def test_the_function_writes_what_the_command_does(path, tmp_path):
 
 def test_the_command_writes_both_files(path, tmp_path):
     target = tmp_path / "out.html"
-    result = CliRunner().invoke(app, ["report", str(path), "-o", str(target), "--no-measure"])
+    result = CliRunner().invoke(
+        app, ["report", str(path), "-o", str(target), "--no-measure", "--details"]
+    )
     assert result.exit_code == 0, result.output
     assert sorted(tmp_path.iterdir()) == [target, tmp_path / "out.json"]
     for row in ("synaptic operations", "synaptic memory", "149 ×", "42 ×", "36 %"):

@@ -12,6 +12,7 @@ from s5_to_loihi.errors import CapacityError  # noqa: E402
 from s5_to_loihi.fixed_point import to_floats, to_integers  # noqa: E402
 from s5_to_loihi.float_model import Activation, Discretization, GluVariant, evaluate  # noqa: E402
 from s5_to_loihi.network.network import Readout  # noqa: E402
+from s5_to_loihi.network.neurons.constants import array_constants  # noqa: E402
 from s5_to_loihi.network.neurons.rescaling import digit_ports  # noqa: E402
 from s5_to_loihi.quantization.precision import Precision  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Interpreter  # noqa: E402
@@ -113,7 +114,12 @@ def test_what_is_trained_is_what_is_deployed(case):
             mask = matrix.mask.numpy()[:, index * columns : (index + 1) * columns]
             assert not total[mask == 0].any()
         changed += int((whole != QuantizedNetwork(start).matrices[key]().detach().numpy()).sum())
-    assert changed, "nothing was trained"
+    for group, before in zip(network.groups, start.network.groups, strict=True):
+        arrays = zip(
+            array_constants(group.constants), array_constants(before.constants), strict=True
+        )
+        changed += sum(int((one[1] != other[1]).sum()) for one, other in arrays)
+    assert changed > 10, "nothing was trained"
     # Going on from what was deployed begins where training ended.
     onward = QuantizedNetwork(deployed).run(torch.tensor(data)).integers
     np.testing.assert_array_equal(onward.detach().numpy(), got)

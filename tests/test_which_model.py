@@ -8,9 +8,9 @@ import pytest
 from checkpoint_files import RECORDED, assert_same_model, flat_arrays, relative_error, write_npz
 from safetensors.numpy import load_file, save_file
 
-from s5_to_loihi.checkpoints import flax_msgpack
+from s5_to_loihi.checkpoints import flax_msgpack, s5_pytorch
 from s5_to_loihi.checkpoints.loading import load
-from s5_to_loihi.checkpoints.options import LoadOptions
+from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import BatchNorm, Discretization, evaluate
 from s5_to_loihi.network.network import Readout
@@ -256,6 +256,32 @@ def test_several_models_of_pytorch(tmp_path):
     assert_same_model(without_name(blocks(extra, select="net")), want)
 
 
+def test_what_a_program_keeps_beside_the_model_of_pytorch():
+    """Keys of nested dictionaries end with slashes in what is read of a ``.pt``."""
+    tensors = torch_model()
+    want = without_name(blocks(RECORDED / "s5_pytorch_encoder_decoder.safetensors"))
+
+    def model(arrays: dict, **options):
+        chooser = Chooser(LoadOptions(**options), LoadOptions(), "", [])
+        return without_name(s5_pytorch.to_model("file", "", arrays, chooser)), chooser.notes
+
+    def within(*starts: str) -> dict:
+        return {start + name: tensor for start in starts for name, tensor in tensors.items()}
+
+    beside = {"optimizer/state/0/exp_avg": np.ones((2, 2)), "best_score": np.float32(3)[()]}
+    beside = {name: np.asarray(array) for name, array in beside.items()}
+    assert_same_model(model(within("net/") | beside)[0], want)
+    # Nested by parts of the model, which must not be taken for something beside it.
+    parts = {name.replace(".", "/", 1): tensor for name, tensor in tensors.items()}
+    assert_same_model(model(parts)[0], want)
+    found, notes = model(within("model/", "model_ema/") | {"loss/weight": np.ones((2, 2))})
+    assert_same_model(found, want)
+    assert any("took model/layers; the file also holds model_ema/layers" in n for n in notes)
+    with pytest.raises(CheckpointError, match="--select state_dict/layers"):
+        model(within("state_dict/", "teacher_state_dict/"))
+    assert_same_model(model(within("a/", "b/"), select="b")[0], want)
+
+
 def test_maps_of_other_names_in_pytorch(tmp_path):
     other = {"encoder": "embedding", "decoder": "head", "layers": "layers"}
     tensors = {
@@ -301,6 +327,14 @@ def write_orbax(directory: Path, arrays: dict, driver: str = "zarr", database: b
         spec = {"driver": driver, "kvstore": store}
         opened = tensorstore.open(spec, create=True, dtype=array.dtype, shape=array.shape).result()
         opened.write(array).result()
+
+
+def test_older_files_of_flax_are_pointed_at(tmp_path):
+    for step in (10, 20):
+        source = RECORDED / "s5_flax_rescaled.msgpack"
+        (tmp_path / f"checkpoint_{step}").write_bytes(source.read_bytes())
+    assert "Inside it, try checkpoint_10 or checkpoint_20" in refusal(tmp_path)
+    assert_is_the_model(tmp_path / "checkpoint_20")
 
 
 @pytest.mark.parametrize("database", [True, False])

@@ -194,11 +194,23 @@ def _network_to_json(network: Network, tensors: dict[str, np.ndarray]) -> dict:
                 "constants": _constants_to_json(group.constants, group.name, tensors),
                 "formats": dict(group.formats),
                 "port_exponents": dict(group.port_exponents),
+                **_times_to_json(group, tensors),
             }
             for group in network.groups
         ],
         "synapses": [_synapses_to_json(synapses, tensors) for synapses in network.synapses],
     }
+
+
+def _times_to_json(group: NeuronGroup, tensors: dict[str, np.ndarray]) -> dict:
+    """Return what few groups have: what waits, and updates before the first token."""
+    entries: dict[str, Any] = {}
+    if group.waits:
+        entries["waits"] = sorted(group.waits)
+        tensors |= {f"{group.name}/waits/{p}": _narrow(a) for p, a in group.waits.items()}
+    if group.early:
+        entries["early"] = group.early
+    return entries
 
 
 def _constants_to_json(constants: tuple, prefix: str, tensors: dict[str, np.ndarray]) -> dict:
@@ -225,6 +237,7 @@ def _synapses_to_json(synapses: Synapses, tensors: dict[str, np.ndarray]) -> dic
         "shape": list(synapses.weights.shape),
         "exponent": synapses.exponent,
         "delay": synapses.delay,
+        **({} if synapses.product_bits is None else {"product_bits": synapses.product_bits}),
     }
 
 
@@ -432,6 +445,11 @@ def _group_from_json(group: Mapping, tensors: Mapping[str, np.ndarray]) -> Neuro
         formats={name: Format(*value) for name, value in group["formats"].items()},
         port_exponents=group["port_exponents"],
         phase=group["phase"],
+        waits={
+            port: tensors[f"{group['name']}/waits/{port}"].astype(np.int64)
+            for port in group.get("waits", ())
+        },
+        early=int(group.get("early", 0)),
     )
 
 
@@ -471,6 +489,7 @@ def _synapses_from_json(entry: Mapping, tensors: Mapping[str, np.ndarray]) -> Sy
         weights=weights,
         exponent=entry["exponent"],
         delay=entry["delay"],
+        product_bits=entry.get("product_bits"),
     )
 
 

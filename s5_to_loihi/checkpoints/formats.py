@@ -38,7 +38,7 @@ class CheckpointFormat:
 
 
 _OWN = "this project's own model.yaml with a .safetensors file"
-_TORCH = ".pt and .safetensors files of s5-pytorch"
+_TORCH = ".pt, .ckpt and .safetensors files of s5-pytorch"
 _NUMPY = ".npz files of Flax parameters"
 _CONVERSION = f"directories of Intel's conversion ({intel_conversion.PARAMETERS_FILE})"
 _ORBAX = (
@@ -51,7 +51,9 @@ FORMATS = (
     CheckpointFormat(
         _TORCH, safetensors_file.sniff, of_file(safetensors_file.read), (".safetensors",)
     ),
-    CheckpointFormat(_TORCH, torch_archive.sniff, of_file(torch_archive.read), (".pt",)),
+    CheckpointFormat(
+        _TORCH, torch_archive.sniff, of_file(torch_archive.read), (".pt", ".pth", ".ckpt")
+    ),
     CheckpointFormat(_NUMPY, numpy_archive.sniff, of_file(numpy_archive.read), (".npz",)),
     CheckpointFormat(
         "Flax msgpack files", flax_msgpack.sniff, of_file(flax_msgpack.read), (".msgpack",)

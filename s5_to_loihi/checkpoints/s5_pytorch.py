@@ -39,7 +39,7 @@ _STATE_DICTS = ("state_dict", "model_state_dict", "model")
 _READS = (
     "S5Blocks numbered in a torch.nn.Sequential or ModuleList, with at most one torch.nn.Linear"
     " before them ('encoder', its number, or what option encoder says) and one after ('decoder',"
-    " its number, or what option decoder says)"
+    " its number, or what option decoder says); option select leaves out what is beside a model"
 )
 
 
@@ -125,6 +125,8 @@ def _of_one_model(
     others = [_model_of(other, stem) for other in stems if other != stem]
     # What a training program keeps beside the parameters is no part of the model, nor is what lies
     # outside of what the user says.
+    container = stem.rpartition("/")[0]
+    own = {path: array for path, array in own.items() if array.ndim or path.startswith(container)}
     start = (_model_of(stem, "") if chooser.options.select else "") or base
     return {
         path.removeprefix(base).replace("/", "."): array

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 
-from rich.text import Text
 from typer import Argument, Option
 
 from s5_to_loihi import bundle, verification
@@ -18,7 +17,9 @@ from s5_to_loihi.bundle.vectors import TOKEN_VALUE, Vectors
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError, LavaError, VerificationError
 from s5_to_loihi.lava_runtime import shim as lava_shim
-from s5_to_loihi.reports.run_tables import run_table, tensor_table
+from s5_to_loihi.reports.run_tables import run_facts, run_table, tensor_table
+from s5_to_loihi.reports.summary import Summary, command
+from s5_to_loihi.reports.table import Mark
 from s5_to_loihi.simulators.interpreter import Mode
 
 #: Tokens of the first sequence that Lava runs with one process a group by default: enough to fill
@@ -50,12 +51,14 @@ def verify(
         f" synapses) the first {FINE_GRAINED_TOKENS} of the first sequence.",
     ),
     timeout: choices.TimeoutOption = None,
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Run the recorded vectors and compare every integer.
 
-    Prints for each tensor '=' or how many integers differ and by how much, and for the first
-    difference the group, token, neuron and both integers. Ends with exit code 3 if any differs.
+    --details prints for each tensor '=' or how many integers differ and by how much. For the first
+    difference the group, token, neuron and both integers are named. Ends with exit code 3 if any
+    differs.
     """
     opened = bundle.read(path, lenient=True)
     recorded = opened.vectors
@@ -74,23 +77,39 @@ def verify(
                     )
                 except LavaError:
                     if results and not as_json:
-                        _show_runs(opened, results)
+                        _show_runs(path, opened, results, details)
                     raise
                 results.append(result)
     if as_json:
         runs = [result_json(result) for result in results]
         console.print_json({"bundle": str(path), "changed": opened.changed, "verification": runs})
     else:
-        _show_runs(opened, results)
+        _show_runs(path, opened, results, details)
     require_equal(results, opened.changed)
 
 
-def _show_runs(opened: Bundle, results: Sequence[verification.RunResult]) -> None:
-    for name in opened.changed:
-        console.stdout.print(
-            Text.assemble(("Changed since it was written:", "bold red"), " ", name)
-        )
-    console.show(tensor_table(results), run_table(results))
+def _show_runs(
+    path: Path, opened: Bundle, results: Sequence[verification.RunResult], details: bool
+) -> None:
+    compared = sum(tensor.compared for run in results for tensor in run.tensors)
+    differing = sum(tensor.differing for run in results for tensor in run.tensors)
+    changed = tuple(f"{name} was changed since the bundle was written" for name in opened.changed)
+    if differing:
+        verdict, mark = f"{differing:,} of {compared:,} integers differ", Mark.BAD
+    else:
+        verdict, mark = f"{compared:,} integers compared, all equal", Mark.GOOD
+    after = "map" if opened.mapping is None else "profile"
+    console.summarise(
+        Summary(
+            f"{path}: {verdict}",
+            run_facts(results),
+            mark,
+            warnings=changed,
+            next="" if differing or changed else command(after, path),
+        ),
+        (tensor_table(results), run_table(results)),
+        details,
+    )
 
 
 def _available_backends() -> list[Backend]:

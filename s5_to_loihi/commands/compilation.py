@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from pathlib import Path
 
 from typer import Argument, Option
@@ -13,14 +12,16 @@ from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.commands.checking import require_equal, result_json
-from s5_to_loihi.compiler import compile_export
+from s5_to_loihi.compiler import compile_export, compile_netx
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.intel_export import MODEL_FILE, ExportOptions
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
+from s5_to_loihi.netx import is_netx
+from s5_to_loihi.netx.options import read_netx_options
 from s5_to_loihi.reports.network_tables import network_table, size_in_words
 from s5_to_loihi.reports.run_tables import run_table
-from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Mark
 from s5_to_loihi.simulation import read_data
 
@@ -29,14 +30,14 @@ def compile_command(
     export: Path = Argument(
         ...,
         metavar="CHECKPOINT",
-        help="Directory of Intel's fixed-point export (five .pkl files); or, with"
-        " --calibration, a float checkpoint.",
+        help="Directory of Intel's fixed-point export (five .pkl files); a network of lava-dl's"
+        " netx (.net); or, with --calibration, a float checkpoint.",
     ),
     output: Path = Option(..., "--output", "-o", help="The bundle to write."),
     calibration: Path | None = Option(
         None,
         help="Data for a float checkpoint, which is quantized on the way with the defaults of"
-        " 's5-to-loihi quantize'.",
+        " 's5-to-loihi quantize'; for a .net file integers to compute the vectors for.",
     ),
     glu: choices.GluOption = None,
     conjugate_symmetry: choices.SymmetryOption = None,
@@ -50,13 +51,22 @@ def compile_command(
     vector_sequences: int = Option(
         2, "--sequences", metavar="N", min=1, help="Recorded sequences to keep."
     ),
+    netx_arguments: list[str] | None = Option(
+        None,
+        "--netx",
+        metavar="NAME=VALUE",
+        help="For a .net file, an argument of netx.hdf5.Network (skip_layers, num_layers,"
+        " input_message_bits, input_shape, reset_interval, reset_offset, spike_exp), or of ours"
+        " (corrected=1: no drift; drop_unknown=1: leave unknown layers out, as netx does). May be"
+        " repeated.",
+    ),
     print_between_passes: bool = Option(
         False, "--passes", help="Print the network's text form after every pass."
     ),
     details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
-    """Turn an export of IntelLabs/SparseRNNs, or a float checkpoint, into a verified bundle.
+    """Turn an export of IntelLabs/SparseRNNs, a .net file, or a float checkpoint into a bundle.
 
     Reads the pickles without running code, freezes the exponents that depend on the data, lowers
     the model to neuron groups and synapses, and compares the interpreter with EVERY recorded
@@ -66,6 +76,17 @@ def compile_command(
     """
 
     observe = _print_network if print_between_passes else _print_nothing
+    if is_netx(export) or netx_arguments:
+        with console.spinner("Compiling the network"):
+            compiled = compile_netx(
+                export,
+                read_netx_options(netx_arguments or ()),
+                console.network_name(output),
+                None if calibration is None else read_data(calibration, layout).values,
+                observe,
+            )
+        _finish_netx(compiled, output, details, as_json)
+        return
     if (export / MODEL_FILE).exists() or (calibration is None and not export.exists()):
         options = ExportOptions(glu, conjugate_symmetry, readout, sequence_length)
         with console.spinner("Reading the export"):
@@ -107,6 +128,26 @@ def _print_network(step: str, network: Network) -> None:
 
 def _print_nothing(step: str, network: Network) -> None:
     pass
+
+
+def _finish_netx(compiled: Bundle, output: Path, details: bool, as_json: bool) -> None:
+    bundle.write(compiled, output)
+    if as_json:
+        console.print_json(
+            {
+                "bundle": str(output),
+                "network": to_text(compiled.network).splitlines(),
+                "notes": compiled.notes,
+            }
+        )
+        return
+    summary = Summary(
+        f"Wrote {output}: {len(compiled.network.groups)} layers in netx's integers",
+        [("network", size_in_words(compiled.network))],
+        notes=compiled.notes,
+        next=command("verify", output),
+    )
+    console.summarise(summary, (network_table(compiled.network),), details)
 
 
 def _finish_export(
@@ -151,5 +192,5 @@ def _summary(compiled: Bundle, result: verification.RunResult, output: Path) -> 
         f"Wrote {output}: {compared:,} recorded integers, all equal",
         facts,
         notes=compiled.notes,
-        next=f"s5-to-loihi verify {shlex.quote(str(output))}",
+        next=command("verify", output),
     )

@@ -11,18 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.segment import Segment
 
+from s5_to_loihi.commands.progress import Shown
 from s5_to_loihi.commands.settings import settings
 from s5_to_loihi.errors import VerificationError, printable
 from s5_to_loihi.reports.summary import Summary
@@ -68,41 +59,27 @@ def announce_compilation(network: Network, backends: Collection[Backend]) -> Non
     from s5_to_loihi.backends.dispatch import Backend
     from s5_to_loihi.simulators import fast
 
+    if settings.quiet:
+        return
     if {Backend.FAST, Backend.LAVA_FUSED} & set(backends) and not fast.is_cached(network):
         stderr.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 
 
-@contextmanager
-def spinner(title: str) -> Iterator[None]:
+def working(title: str, unit: str = "", speed_seconds: float = 30.0) -> Shown:
+    """Return a context that shows on stderr how far work is."""
+    return Shown(stderr, title, unit, speed_seconds)
+
+
+def spinner(title: str) -> Shown:
     """Show on stderr that something of unknown length goes on."""
-    with stderr.status(f"{title} ..."):
-        yield
-
-
-def bars(*more: ProgressColumn, speed_seconds: float = 30.0) -> Progress:
-    """Return progress bars on stderr that go away in the end.
-
-    Args:
-        more: columns, after what goes on, the bar, and how many of how many.
-        speed_seconds: over which the speed is averaged that the time left is told from.
-    """
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *more,
-        console=stderr,
-        transient=True,
-        speed_estimate_period=speed_seconds,
-    )
+    return working(title)
 
 
 @contextmanager
 def progress(title: str, unit: str = "timesteps") -> Iterator[Advance]:
-    """Show a progress bar; yields a function of (done, total)."""
-    with bars(TextColumn(unit), TimeRemainingColumn()) as shown:
-        task = shown.add_task(title, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    """Show how far work is; yields a function of (done, total)."""
+    with working(title, unit) as shown:
+        yield shown.update
 
 
 @contextmanager
@@ -111,12 +88,11 @@ def stages() -> Iterator[Callable[[str], Advance]]:
 
     Yields a function that takes the name of a step and returns one of (done, total).
     """
-    with bars() as shown:
-        task = shown.add_task("", total=None)
+    with working("") as shown:
 
         def begin(name: str) -> Advance:
-            shown.reset(task, total=None, description=name)
-            return lambda done, total: shown.update(task, completed=done, total=total)
+            shown.begin(name)
+            return shown.update
 
         yield begin
 
@@ -125,34 +101,23 @@ def stages() -> Iterator[Callable[[str], Advance]]:
 def batch_progress(
     unit: str, speed_seconds: float = 30.0
 ) -> Iterator[Callable[[engine.Progress], None]]:
-    """Show how far a batch of tasks is that earlier runs may have begun, which tells no speed.
+    """Show how far a batch of tasks is that earlier runs may have begun.
 
     Args:
         unit: what is computed, in the plural.
-        speed_seconds: see ``bars``.
+        speed_seconds: over which the speed is averaged that the time left is told from.
 
     Yields:
         A function of ``tasks.engine.Progress``.
     """
-    columns = (
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with bars(*columns, speed_seconds=speed_seconds) as shown:
-        task: TaskID | None = None
+    with working(unit.capitalize(), unit, speed_seconds) as shown:
 
         def update(progress: engine.Progress) -> None:
-            nonlocal task
             text = f"{progress.done:,} done, {progress.failed:,} failed"
             if progress.resumed:
                 text += f", {progress.resumed:,} of them before"
-            completed = progress.done + progress.failed
-            if task is None:
-                task = shown.add_task(text, total=progress.total, completed=completed)
-            else:
-                shown.update(task, description=text, completed=completed)
+            shown.call(text)
+            shown.update(progress.done + progress.failed, progress.total)
 
         yield update
 
@@ -175,7 +140,11 @@ def show(*tables: Table, narrow: bool = True) -> None:
 
 
 def summarise(
-    summary: Summary, details: Iterable[Table] = (), whole: bool = False, text: str = ""
+    summary: Summary,
+    details: Iterable[Table] = (),
+    whole: bool = False,
+    asked: Iterable[Table] = (),
+    text: str = "",
 ) -> None:
     """Print what a command found out.
 
@@ -185,19 +154,21 @@ def summarise(
         summary: first and last of all.
         details: tables that say more.
         whole: whether to print them.
-        text: what was asked for by name, printed before them.
+        asked: tables that are printed in any case.
+        text: what was asked for by name, printed before all tables.
     """
     if _silent():
         for warning in summary.warnings:
             warn(warning)
         return
     details = tuple(details)
+    shown = (*asked, *(details if whole else ()))
     for line in summary.head(width(), whole):
         stdout.print(line, soft_wrap=True)
     if text:
         stdout.print(f"\n{text}", highlight=False, soft_wrap=True)
-    if whole:
-        show(*details)
+    show(*shown)
+    if shown:
         stdout.print()
     for line in summary.foot(bool(details) and not whole):
         stdout.print(line, soft_wrap=True)
@@ -233,11 +204,6 @@ def say_whole(text: str) -> None:
     """Print what somebody may want to copy: it is not broken where the terminal ends."""
     if not _silent():
         stdout.print(text, highlight=False, soft_wrap=True)
-
-
-def say_notes(notes: Iterable[str]) -> None:
-    """Print what a reader or the compiler found out."""
-    say(*(f"Note: {note}" for note in notes))
 
 
 def say_wrote(*paths: Path | None) -> None:

@@ -14,10 +14,11 @@ from s5_to_loihi import audio, bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.bundle.core_mapping import Objective
 from s5_to_loihi.commands import console
-from s5_to_loihi.commands.checking import require_equal
+from s5_to_loihi.commands.checking import require_equal, result_json
+from s5_to_loihi.commands.settings import settings
 from s5_to_loihi.compiler import Quantization, compile_export, quantize
 from s5_to_loihi.demo import CALIBRATION, CHECKPOINT, CLEAN, DENOISER, GPU, NOISY
-from s5_to_loihi.denoising import compare_denoising, denoise
+from s5_to_loihi.denoising import Score, compare_denoising, denoise
 from s5_to_loihi.errors import InputError, VerificationError
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.float_model import S5Model, evaluate
@@ -27,20 +28,20 @@ from s5_to_loihi.loihi2.rates import measured_rates
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.findings import Sources, gather
 from s5_to_loihi.profiling.profile import recorded_tokens
+from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.quantization.report import output_signal_to_noise
-from s5_to_loihi.reports import mapping_tables
+from s5_to_loihi.reports import mapping_tables, profile_tables
 from s5_to_loihi.reports.drawing import draw_network
 from s5_to_loihi.reports.html.files import write as write_report
-from s5_to_loihi.reports.network_tables import network_table
-from s5_to_loihi.reports.numbers import with_range
+from s5_to_loihi.reports.network_tables import size_in_words
 from s5_to_loihi.reports.quantization_tables import (
     decibels,
     quantization_facts,
-    quantization_table,
 )
 from s5_to_loihi.reports.ranges import draw_ranges
-from s5_to_loihi.reports.run_tables import group_table, run_table
+from s5_to_loihi.reports.run_tables import run_facts
 from s5_to_loihi.reports.spectrogram import draw_spectrograms
+from s5_to_loihi.reports.summary import Summary
 from s5_to_loihi.simulation import read_array
 from s5_to_loihi.simulators.interpreter import Interpreter, Mode
 from s5_to_loihi.verification import RunResult, verify_interpreter, verify_run
@@ -49,7 +50,7 @@ from s5_to_loihi.verification import RunResult, verify_interpreter, verify_run
 FALL_THROUGH_TOKENS = 15
 #: What the demo writes, and what it is.
 WRITTEN = {
-    "report.html": "what a token costs, and how each number came about",
+    "report.html": "for a browser: what a token costs, and how each number came about",
     "denoiser_small.bundle/": "our network, mapped, with vectors to verify it with",
     "intel_export.bundle/": "Intel's export with Intel's integers",
     "denoised.wav": "the cleaned recording",
@@ -59,56 +60,87 @@ WRITTEN = {
 }
 
 
-def run_demo(directory: Path) -> None:
+def run_demo(directory: Path, as_json: bool) -> None:
     """Run the demo, and write its files into a directory."""
+    started = time.perf_counter()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             str(directory), f"cannot be made ({error.strerror})", "Choose another directory"
         ) from None
-    _step("1. Quantize the float checkpoint")
+    lava = lava_shim.is_installed()
+    console.say(
+        "Five steps, two to five minutes on two cores; the first time more, since loops are"
+        " compiled."
+    )
+    _step("1. Quantize the float checkpoint of a denoiser")
     made = _quantize()
     own = made.bundle
     draw_ranges(made.report, directory / "ranges.png")
 
     _step("2. Compile Intel's fixed-point export of the same model")
     intel = compile_export(DENOISER)
-    console.say_notes(intel.notes)
-    console.show(network_table(intel.network))
+    console.summarise(Summary(size_in_words(intel.network), notes=intel.notes))
 
-    _step("3. Prove every integer")
-    lava = lava_shim.is_installed()
+    _step("3. Prove every integer" + ", under Lava too" * lava)
+    runs = _prove(own, intel, directory, lava)
+
+    _step("4. Denoise a recording of speech")
+    score = _denoise(made, intel.network, directory, lava)
+    draw_network(own.network, directory / "network.svg")
+
+    _step("5. Map onto Loihi 2, and say what a token costs")
+    cost = _report(own, directory)
+    if as_json:
+        console.print_json(
+            {
+                "directory": str(directory),
+                "files": WRITTEN,
+                "quantization": made.report,
+                "verification": {
+                    name: [result_json(one) for one in results] for name, results in runs.items()
+                },
+                "si_snr_db": score,
+                "cost": cost,
+            }
+        )
+    console.say("")
+    console.summarise(
+        Summary(
+            f"All integers are equal. The demo took {time.perf_counter() - started:.0f} s",
+            [(str(directory / name), meaning) for name, meaning in WRITTEN.items()],
+            next="s5-to-loihi quantize --help  # for your own model",
+        )
+    )
+
+
+def _prove(
+    own: bundle.Bundle, intel: bundle.Bundle, directory: Path, lava: bool
+) -> dict[str, list[RunResult]]:
+    """Compare both networks on every backend and write their bundles; return runs by file."""
     if not lava:
         console.say_whole(
             "Lava is not installed, so its part is left out. To install it: "
             + "; ".join(lava_shim.pip_commands(sys.version_info[:2]))
         )
+    runs = {}
     for compiled, title, file in (
         (own, "Our network, against the interpreter", "denoiser_small.bundle"),
         (intel, "Intel's export, against Intel's own integers", "intel_export.bundle"),
     ):
         console.announce_compilation(compiled.network, [Backend.FAST])
-        results = list(_verify(compiled, lava))
-        console.say(f"\n{title}", style="bold")
-        console.show(run_table(results))
-        require_equal(results)
+        runs[file] = list(_verify(compiled, lava))
+        console.summarise(Summary(title, run_facts(runs[file])))
+        require_equal(runs[file])
         bundle.write(compiled, directory / file)
-    console.show(group_table(results))
-
-    _step("4. Denoise speech")
-    _denoise(made, intel.network, directory, lava)
-    draw_network(own.network, directory / "network.svg")
-
-    _step("5. Map onto Loihi 2, and say what a token costs")
-    _report(own, directory)
-    _step("6. Written")
-    for name, meaning in WRITTEN.items():
-        console.say_whole(f"{directory / name}  {meaning}")
+    return runs
 
 
 def _step(title: str) -> None:
-    console.stdout.rule(title, align="left")
+    if not settings.json and not settings.quiet:
+        console.stdout.print()
+        console.stdout.rule(title, align="left")
 
 
 def _quantize() -> Quantization:
@@ -120,15 +152,17 @@ def _quantize() -> Quantization:
             name="denoiser_small",
             on_progress=advance,
         )
-    console.say_notes(made.bundle.notes)
-    console.show(network_table(made.bundle.network), quantization_table(made.report))
-    console.stdout.print()
-    for label, text in quantization_facts(made.report):
-        console.say(f"{label}: {text}")
+    console.summarise(
+        Summary(
+            f"Output SQNR {decibels(made.report.signal_to_noise)} dB on"
+            f" {made.report.held_out_tokens:,} held-out tokens",
+            [("network", size_in_words(made.bundle.network)), *quantization_facts(made.report)],
+        )
+    )
     return made
 
 
-def _denoise(made: Quantization, intel: Network, directory: Path, lava: bool) -> None:
+def _denoise(made: Quantization, intel: Network, directory: Path, lava: bool) -> Score:
     """Denoise the shipped recording, and say how well each network does."""
     own = made.bundle.network
     noisy, clean = audio.read_wav(NOISY), audio.read_wav(CLEAN)
@@ -141,22 +175,28 @@ def _denoise(made: Quantization, intel: Network, directory: Path, lava: bool) ->
             )
         if not np.array_equal(runs[Backend.LAVA_FUSED].samples, result.samples):
             raise VerificationError("the recording", "comes out differently under Lava")
-    for backend, run in runs.items():
-        console.say(
-            f"{backend.value:12} {run.tokens:,} tokens ({run.audio_seconds:.0f} s) in"
-            f" {run.seconds:.3f} s: real-time factor {run.real_time_factor:.4f},"
-            f" {run.clipped_inputs} inputs saturated"
-        )
     (ours,) = compare_denoising(made.model, own, noisy, clean)
     (theirs,) = compare_denoising(made.model, intel, noisy, clean)
-    console.say(
-        f"SI-SNR {ours.noisy:.2f} dB noisy -> float model {ours.floats:.2f} dB, our integers"
-        f" {ours.integers:.2f} dB ({ours.integers - ours.floats:+.3f} dB), Intel's export"
-        f" {theirs.integers:.2f} dB ({theirs.integers - theirs.floats:+.3f} dB)",
-        style="bold",
-    )
     sqnr = [decibels(_output_sqnr(made.model, network)) for network in (own, intel)]
-    console.say(f"Output SQNR against the float model: ours {sqnr[0]} dB, Intel's {sqnr[1]} dB")
+    facts = [
+        (
+            backend.value,
+            f"{run.tokens:,} tokens ({run.audio_seconds:.0f} s) in {run.seconds:.3f} s: real-time"
+            f" factor {run.real_time_factor:.4f}, {run.clipped_inputs} inputs saturated",
+        )
+        for backend, run in runs.items()
+    ]
+    facts += [
+        ("Intel's export", f"{theirs.integers:.2f} dB ({theirs.integers - theirs.floats:+.3f} dB)"),
+        ("output SQNR", f"against the float model: ours {sqnr[0]} dB, Intel's {sqnr[1]} dB"),
+    ]
+    console.summarise(
+        Summary(
+            f"SI-SNR {ours.noisy:.2f} dB noisy, {ours.floats:.2f} dB float model,"
+            f" {ours.integers:.2f} dB integers ({ours.integers - ours.floats:+.3f} dB)",
+            facts,
+        )
+    )
     audio.write_wav(directory / "denoised.wav", result.samples)
     panels = [
         (f"noisy, SI-SNR {ours.noisy:.2f} dB", noisy.samples[0]),
@@ -164,30 +204,28 @@ def _denoise(made: Quantization, intel: Network, directory: Path, lava: bool) ->
         (f"denoised in integers, SI-SNR {ours.integers:.2f} dB", result.samples[0]),
     ]
     draw_spectrograms(directory / "spectrograms.png", panels, audio.RATE)
+    return ours
 
 
-def _report(own: bundle.Bundle, directory: Path) -> None:
+def _report(own: bundle.Bundle, directory: Path) -> dict[str, Quantity]:
     """Map the network, write the mapping into its bundle, and write its report."""
     path = directory / "denoiser_small.bundle"
     rates = measured_rates(own.network, recorded_tokens(own))
-    with console.progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
+    with console.progress("Mapping (compiles at first)", "tries") as advance:
         mapping, evaluation = map_network(
             own.network, rates, objective=Objective.BALANCED, on_progress=advance
         )
     bundle.write(replace(own, mapping=mapping), path)
-    console.say(*mapping_tables.summary(evaluation))
-    started = time.perf_counter()
+    console.summarise(
+        Summary(mapping_tables.verdict(evaluation), mapping_tables.facts(evaluation)[:4])
+    )
     with console.progress("Reporting", "") as advance:
         sources = Sources(path, inputs=NOISY, clean=CLEAN, baselines=(GPU,))
         findings = gather(sources, lambda name: advance)
         write_report(findings, "s5-to-loihi demo", directory / "report.html")
+    console.summarise(Summary(profile_tables.verdict(findings.own.profile)))
     mode = findings.own.profile.modes["fall-through"]
-    energy = mode.energy["neurocore rails"].total
-    console.say(
-        f"A token: {with_range(mode.latency)}, {with_range(energy)} ({energy.scope}), modelled;"
-        f" reported in {time.perf_counter() - started:.1f} s",
-        style="bold",
-    )
+    return {"latency": mode.latency, "energy": mode.energy["neurocore rails"].total}
 
 
 def _output_sqnr(model: S5Model, network: Network) -> float | None:

@@ -11,6 +11,7 @@ from typer import Argument, Option
 from s5_to_loihi import audio, bundle
 from s5_to_loihi.audio import Audio
 from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
@@ -18,9 +19,10 @@ from s5_to_loihi.denoising import Denoised, read_pair, unrelated
 from s5_to_loihi.denoising import denoise as denoise_samples
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
-from s5_to_loihi.inputs import saturated_said
+from s5_to_loihi.inputs import louder_said, saturated_said
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.reports.table import counted, table
+from s5_to_loihi.reports.summary import Summary, command
+from s5_to_loihi.reports.table import Mark, counted, table
 from s5_to_loihi.simulators.interpreter import Mode
 
 PICTURES = (".png", ".svg")
@@ -79,32 +81,54 @@ def denoise(
     else:
         check_target(output, (".wav",))
         check_target(picture, PICTURES)
-    network = (compile_export(DENOISER) if model is None else bundle.read(model)).network
+    opened = compile_export(DENOISER) if model is None else bundle.read(model)
+    network = opened.network
     if folder:
         console.announce_compilation(network, [backend])
-        _folder(network, files, output, backend, mode, as_json)
+        doubts = _folder(opened, files, output, backend, mode, as_json)
+        console.doubt(str(output), doubts, strict)
         return
     noisy, reference = _read(recording, clean)
     console.announce_compilation(network, [backend])
     with console.progress(f"Denoising on {backend.value}") as advance:
         cleaned = _clean(network, noisy, reference, output, backend, mode, advance)
     if picture is not None:
-        _draw(picture, cleaned, reference)
-    console.doubt(str(output), _doubts(cleaned, recording, clean), strict)
+        with console.spinner("Drawing"):
+            _draw(picture, cleaned, reference)
+    console.doubt(str(output), _doubts(opened, cleaned, recording, clean), strict)
     if as_json:
         console.print_json(_plain(output, backend, cleaned))
         return
-    console.say_notes(noisy.notes)
-    result = cleaned.result
-    console.say(
-        f"{result.tokens:,} tokens ({result.audio_seconds:.1f} s,"
-        f" {len(result.samples)} channel(s)) in {result.seconds:.3f} s on {backend.value}:"
-        f" real-time factor {result.real_time_factor:.4f}",
-        f"Saturated: {result.clipped_inputs:,} inputs, {cleaned.clipped_samples:,} output samples",
+    own = ("--bundle", model) if model is not None else ()
+    console.summarise(
+        Summary(
+            f"Wrote {output}: {cleaned.result.audio_seconds:.1f} s,"
+            f" {len(cleaned.result.samples)} channel(s)",
+            _facts(cleaned, backend, picture),
+            notes=noisy.notes,
+            next=command("stream", "--live", *own),
+        )
     )
+
+
+def _facts(cleaned: Cleaned, backend: Backend, picture: Path | None) -> list[tuple[str, str]]:
+    result = cleaned.result
+    facts = [
+        (
+            "time",
+            f"{result.tokens:,} tokens in {result.seconds:.3f} s on {backend.value}: real-time"
+            f" factor {result.real_time_factor:.4f}",
+        ),
+        (
+            "saturated",
+            f"{result.clipped_inputs:,} inputs, {cleaned.clipped_samples:,} output samples",
+        ),
+    ]
     for index, (before, after) in enumerate(cleaned.si_snr or ()):
-        console.say(f"SI-SNR of channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised")
-    console.say_wrote(output, picture)
+        facts.append(("SI-SNR", f"channel {index}: {before:.2f} dB noisy, {after:.2f} dB denoised"))
+    if picture is not None:
+        facts.append(("drew", str(picture)))
+    return facts
 
 
 def _read(recording: Path, clean: Path | None) -> tuple[Audio, Audio | None]:
@@ -132,12 +156,15 @@ def _clean(
     return Cleaned(noisy, result, clipped, ratios)
 
 
-def _doubts(cleaned: Cleaned, recording: Path, clean: Path | None) -> tuple[str, ...]:
+def _doubts(
+    opened: Bundle, cleaned: Cleaned, recording: Path, clean: Path | None
+) -> tuple[str, ...]:
     result = cleaned.result
     values = result.tokens * len(result.samples) * audio.BINS
     before = [ratios[0] for ratios in cleaned.si_snr or ()]
     return (
         *saturated_said(result.clipped_inputs, values, str(recording)),
+        *louder_said(opened.source, result.largest, str(recording)),
         *unrelated(before, str(clean)),
     )
 
@@ -195,9 +222,14 @@ def _files(folder: Path, output: Path, other: Path | None) -> list[Path]:
 
 
 def _folder(
-    network: Network, files: list[Path], output: Path, backend: Backend, mode: Mode, as_json: bool
-) -> None:
-    """Clean recordings one after the other, in the memory of one; name those that cannot be."""
+    opened: Bundle, files: list[Path], output: Path, backend: Backend, mode: Mode, as_json: bool
+) -> tuple[str, ...]:
+    """Clean recordings one after the other, in the memory of one; name those that cannot be.
+
+    Returns:
+        What is doubtful about the recordings.
+    """
+    doubts: list[str] = []
     cleaned: list[dict[str, Any]] = []
     errors: dict[str, str] = {}
     with console.progress(f"Denoising on {backend.value}", "recordings") as advance:
@@ -205,7 +237,8 @@ def _folder(
             try:
                 noisy, _ = _read(file, None)
                 target = output / file.name
-                found = _clean(network, noisy, None, target, backend, mode)
+                found = _clean(opened.network, noisy, None, target, backend, mode)
+                doubts += _doubts(opened, found, file, None)
                 row = {"input": str(file), "audio_seconds": found.result.audio_seconds}
                 cleaned.append(row | _plain(target, backend, found))
             except InputError as error:
@@ -220,29 +253,30 @@ def _folder(
             f"{len(errors)} of {len(files)} recordings",
             f"could not be cleaned; {' '.join(errors.values())}",
         )
+    return tuple(doubts)
 
 
 def _tell(cleaned: list[dict[str, Any]], output: Path, backend: Backend) -> None:
     heard, took = (sum(row[name] for row in cleaned) for name in ("audio_seconds", "seconds"))
-    if cleaned:
-        console.say(
-            f"{len(cleaned):,} recordings ({heard:,.1f} s) in {took:.3f} s on {backend.value}:"
-            f" real-time factor {took / heard:.4f}"
-        )
+    speed = f", real-time factor {took / heard:.4f}" if heard else ""
     odd = [
         row for row in cleaned if row["notes"] or row["clipped_inputs"] or row["clipped_samples"]
     ]
-    if odd:
-        console.show(
-            table(
-                "What to know of some",
-                odd,
-                {
-                    "recording": lambda row: Path(row["input"]).name,
-                    "inputs saturated #": lambda row: counted(row["clipped_inputs"]),
-                    "samples clipped #": lambda row: counted(row["clipped_samples"]),
-                    "notes": lambda row: "; ".join(row["notes"]),
-                },
-            )
-        )
-    console.say_wrote(output)
+    known = table(
+        "What to know of some",
+        odd,
+        {
+            "recording": lambda row: Path(row["input"]).name,
+            "inputs saturated #": lambda row: counted(row["clipped_inputs"]),
+            "samples clipped #": lambda row: counted(row["clipped_samples"]),
+            "notes": lambda row: "; ".join(row["notes"]),
+        },
+    )
+    console.summarise(
+        Summary(
+            f"Wrote {len(cleaned):,} recordings into {output}",
+            (("time", f"{heard:,.1f} s of sound in {took:.3f} s on {backend.value}{speed}"),),
+            Mark.GOOD if cleaned else Mark.BAD,
+        ),
+        asked=(known,) if odd else (),
+    )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.progress import SpinnerColumn
 from typer import Option
 
 from s5_to_loihi import bundle
@@ -23,6 +22,7 @@ from s5_to_loihi.deployment.steps import LOG_FILE
 from s5_to_loihi.errors import InputError, printable
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Cell, Mark, Table, of_rows
 from s5_to_loihi.reports.terminal import rendered
 from s5_to_loihi.simulators.interpreter import Mode
@@ -148,12 +148,14 @@ def deploy(
         _print_commands(job, len(flow.pack(job, path, opened)), as_json)
     elif cancel:
         said = flow.cancel(job, results)
-        console.print_json(
-            {"job": job.name, "cancelled": said}
-        ) if as_json else console.stdout.print(said)
+        if as_json:
+            console.print_json({"job": job.name, "cancelled": said})
+        console.say(said)
     elif archive_file is not None:
         with replacing(archive_file) as temporary:
             temporary.write_bytes(flow.pack(job, path, opened))
+        if as_json:
+            console.print_json({"job": job.name, "archive": str(archive_file)})
         console.say_wrote(archive_file)
     else:
         with flow.alone(results), _Screen() as screen:
@@ -162,7 +164,7 @@ def deploy(
             elif job.stage is Stage.CREATED:
                 save(job, results)
             outcome = flow.go_on(job, results, path, opened, screen.show)
-        _print_outcome(job, outcome, results, screen, as_json)
+        _print_outcome(path, job, outcome, results, screen, as_json)
         require_equal(outcome, job)
 
 
@@ -210,17 +212,16 @@ class _Screen:
     """Shows a deployment on stderr: checks, log, and a progress bar below them."""
 
     def __init__(self) -> None:
-        self._bar = console.bars(SpinnerColumn())
-        self._task = self._bar.add_task("Starting", total=None)
+        self._shown = console.working("Starting")
         self.preflight: list[Mapping[str, str]] = []
         self.submitted: str | None = None
 
     def __enter__(self) -> _Screen:
-        self._bar.start()
+        self._shown.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._shown.__exit__()
 
     def show(self, event: Mapping) -> None:
         """Show one event, see ``flow.Observer``."""
@@ -243,12 +244,8 @@ class _Screen:
 
     def _update(self, description: str, done, total) -> None:
         counted = isinstance(done, int) and isinstance(total, int)
-        self._bar.update(
-            self._task,
-            description=description,
-            completed=done if counted else 0,
-            total=total if counted else None,
-        )
+        self._shown.call(description)
+        self._shown.update(done if counted else 0, total if counted else None)
 
     def _print(self, text: str) -> None:
         console.stderr.print(text, highlight=False, soft_wrap=True)
@@ -288,7 +285,9 @@ def _print_commands(job: Job, archive_bytes: int, as_json: bool) -> None:
         print(f"# {name}\n{shlex.join(job.host.command(line))} {redirection}".rstrip())
 
 
-def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as_json: bool):
+def _print_outcome(
+    path: Path, job: Job, outcome: Result, results: Path, screen: _Screen, as_json: bool
+) -> None:
     comparison = outcome.comparison
     if as_json:
         console.print_json(
@@ -305,9 +304,19 @@ def _print_outcome(job: Job, outcome: Result, results: Path, screen: _Screen, as
         )
         return
     profile = outcome.profile
-    console.say(
-        f"{comparison.compared - comparison.differing:,} of {comparison.compared:,} outputs equal,"
-        f" {profile.tokens:,} tokens on {profile.target} in {profile.wall_seconds:.2f} s"
-    )
+    equal = comparison.differing == 0
     names = (FOLDER + "/" + OUTPUTS, FOLDER + "/" + PROFILE, LOG_FILE)
-    console.say_wrote(*(results / name for name in names))
+    measured = str(results / FOLDER / PROFILE)
+    console.summarise(
+        Summary(
+            f"{comparison.compared - comparison.differing:,} of {comparison.compared:,} outputs"
+            " equal",
+            (
+                ("ran", f"{profile.tokens:,} tokens on {profile.target}"),
+                ("time", f"{profile.wall_seconds:.2f} s"),
+                *(("wrote", str(results / name)) for name in names),
+            ),
+            Mark.GOOD if equal else Mark.BAD,
+            next=command("profile", path, "--measured", measured) if equal else "",
+        )
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from s5_to_loihi.evaluation.plan import Plan
     from s5_to_loihi.evaluation.result import Evaluated
 
-DENOISERS = "Denoisers"
-ANSWERS = "Classification and regression"
 METRICSBOARD = (".yml", ".yaml")
 
 
@@ -41,79 +40,49 @@ class Denoiser(str, Enum):
 
     NSNET2 = "nsnet2"
     RNNOISE = "rnnoise"
+    INTEL_SDNN = "intel_sdnn"
 
 
 def evaluate(
     path: choices.BundleArgument,
-    noisy: Path | None = Option(
-        None, help="A folder of noisy recordings (.wav).", rich_help_panel=DENOISERS
-    ),
+    noisy: Path | None = Option(None, help="A folder of noisy recordings (.wav)."),
     clean: Path | None = Option(
-        None,
-        help="The clean ones: paired by fileid_N as N-DNS names them, else by equal names.",
-        rich_help_panel=DENOISERS,
+        None, help="The clean ones: paired by fileid_N as N-DNS names them, else by equal names."
     ),
     pairs: Path | None = Option(
-        None,
-        metavar="FILE.csv",
-        help="Instead: pairs, with the columns noisy and clean.",
-        rich_help_panel=DENOISERS,
+        None, metavar="FILE.csv", help="Instead: pairs, with the columns noisy and clean."
     ),
     families: list[Family] | None = Option(
         None,
         "--metric",
         "-m",
         help="Besides SI-SNR; may be repeated. Seconds a clip; each needs packages.",
-        rich_help_panel=DENOISERS,
     ),
     baselines: list[Denoiser] | None = Option(
-        None,
-        "--baseline",
-        help="Denoise the same clips by it, too; may be repeated.",
-        rich_help_panel=DENOISERS,
+        None, "--baseline", help="Denoise the same clips by it, too; may be repeated."
     ),
-    board: bool = Option(
-        False, "--board", help="Show the entries of the N-DNS challenge.", rich_help_panel=DENOISERS
-    ),
+    board: bool = Option(False, "--board", help="Show the entries of the N-DNS challenge."),
     metricsboard: Path | None = Option(
-        None,
-        metavar="FILE.yml",
-        help="Write a row for the challenge's metrics board.",
-        rich_help_panel=DENOISERS,
+        None, metavar="FILE.yml", help="Write a row for the challenge's metrics board."
     ),
-    team: str | None = Option(None, help="Who that row is of.", rich_help_panel=DENOISERS),
+    team: str | None = Option(None, help="Who that row is of."),
     neurobench: bool = Option(
-        False,
-        "--neurobench",
-        help="NeuroBench's metrics by its own code (needs torch).",
-        rich_help_panel=DENOISERS,
+        False, "--neurobench", help="NeuroBench's metrics by its own code (needs torch)."
     ),
     data: Path | None = Option(
         None,
         metavar="FILE.npz",
-        help="inputs (tokens, sequences, features) with labels or targets, and lengths.",
-        rich_help_panel=ANSWERS,
+        help="Instead of recordings: inputs (tokens, sequences, features) with labels or"
+        " targets, and lengths.",
     ),
     raw: bool = Option(
         False,
         "--raw",
         help="Integers in inputs are integers of the input format. Default: values, 3 is 3.0.",
-        rich_help_panel=ANSWERS,
     ),
-    layout: Layout | None = Option(
-        None,
-        help="Which axis of inputs comes first. Default: tokens.",
-        rich_help_panel=ANSWERS,
-    ),
-    strict: bool = Option(
-        False,
-        "--strict",
-        help="Make warnings an error (exit code 3).",
-        rich_help_panel=ANSWERS,
-    ),
-    top_k: int = Option(
-        5, "--top-k", min=1, help="Right if among so many.", rich_help_panel=ANSWERS
-    ),
+    layout: Layout | None = Option(None, help="Which axis of inputs comes first. Default: tokens."),
+    strict: bool = Option(False, "--strict", help="Make warnings an error (exit code 3)."),
+    top_k: int = Option(5, "--top-k", min=1, help="Right if among so many."),
     model: Path | None = Option(
         None, "--float", metavar="CHECKPOINT", help="The float model to compare with."
     ),
@@ -128,6 +97,7 @@ def evaluate(
     retry_failed: bool = Option(
         False, "--retry-failed", help="Compute those measurements again that failed."
     ),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Evaluate a network on a test set: a denoiser on pairs of recordings, others on answers.
@@ -153,7 +123,7 @@ def evaluate(
         raise InputError("--clean", f"is given with {given[0]}", "It belongs to --noisy")
     if data is not None:
         _refuse_with_data(families, baselines, board, metricsboard, neurobench)
-        _answers(path, data, (raw, layout), strict, model, top_k, directory, jobs, as_json)
+        _answers(path, data, (raw, layout), strict, model, top_k, directory, jobs, details, as_json)
         return
     from s5_to_loihi.evaluation import pairs as pairing
     from s5_to_loihi.evaluation.metrics import PERCEPTUAL
@@ -170,7 +140,8 @@ def evaluate(
         families=tuple(name for name in PERCEPTUAL if name in wanted or "all" in wanted),
         baselines=tuple(dict.fromkeys(one.value for one in baselines or ())),
     )
-    _denoiser(plan, directory, jobs, retry_failed, board, metricsboard, team, neurobench, as_json)
+    show = _Shown(board, metricsboard, team or "", neurobench, details, as_json)
+    _denoiser(plan, directory, jobs, retry_failed, show)
 
 
 def _refuse_with_data(*options: object) -> None:
@@ -181,58 +152,44 @@ def _refuse_with_data(*options: object) -> None:
         raise InputError(said[0], "is given with --data", "It is for denoisers (--noisy)")
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What is printed and written of a denoiser besides the results; see the options."""
+
+    board: bool
+    metricsboard: Path | None
+    team: str
+    neurobench: bool
+    details: bool
+    as_json: bool
+
+
 def _denoiser(
-    plan: Plan,
-    directory: Path | None,
-    jobs: int | None,
-    retry_failed: bool,
-    board: bool,
-    metricsboard: Path | None,
-    team: str | None,
-    neurobench: bool,
-    as_json: bool,
+    plan: Plan, directory: Path | None, jobs: int | None, retry_failed: bool, show: _Shown
 ) -> None:
     from s5_to_loihi.evaluation import packages
     from s5_to_loihi.evaluation.result import RESULTS
     from s5_to_loihi.evaluation.run import TABLE
     from s5_to_loihi.evaluation.run import evaluate as evaluate_clips
-    from s5_to_loihi.reports import evaluation_tables as tables
     from s5_to_loihi.reports.evaluation_drawing import draw_clips
 
-    if neurobench:
+    if show.neurobench:
         packages.require("neurobench")
     console.announce_compilation(bundle.read(plan.network).network, [Backend.FAST])
     with console.batch_progress("measurements") as shown:
         evaluated = evaluate_clips(plan, directory, jobs, retry_failed, shown)
-    found = _neurobench(plan, evaluated) if neurobench else None
-    written: list[Path | None] = [metricsboard]
-    if metricsboard is not None and team is not None:
-        _write_metricsboard(evaluated, metricsboard, team, plan)
+    found = _neurobench(plan, evaluated) if show.neurobench else None
+    written = [] if show.metricsboard is None else [show.metricsboard]
+    if show.metricsboard is not None:
+        _write_metricsboard(evaluated, show.metricsboard, show.team, plan)
     if directory is not None:
         picture = directory / "clips.png"
         drawn = draw_clips(picture, evaluated)
-        written += [directory / RESULTS, directory / TABLE, picture if drawn else None]
-    if as_json:
+        written += [directory / RESULTS, directory / TABLE, *([picture] if drawn else [])]
+    if show.as_json:
         console.print_json({"evaluation": evaluated, "neurobench": found})
     else:
-        console.say(tables.verdict(evaluated))
-        console.say_notes(evaluated.notes)
-        for table in (tables.excluded_table(evaluated), tables.note_table(evaluated)):
-            if table is not None:
-                console.show(table)
-        if evaluated.included:
-            console.show(*tables.mean_tables(evaluated), tables.clip_table(evaluated))
-        rounding = tables.rounding_table(evaluated)
-        if rounding is not None:
-            console.show(rounding)
-        if evaluated.resources is not None:
-            console.show(tables.resource_table(evaluated.resources))
-        if board or metricsboard is not None:
-            console.show(tables.board_table(evaluated))
-            console.say(*tables.SAME_AND_NOT)
-        if found is not None:
-            console.show(tables.neurobench_table(found))
-        console.say_wrote(*written)
+        _tell(plan, evaluated, found, written, show)
     failed = [clip for clip in evaluated.clips if clip.failed]
     if failed:
         raise InputError(
@@ -240,6 +197,47 @@ def _denoiser(
             f"could not be computed; {failed[0].name}: {failed[0].excluded}",
             "--retry-failed computes them again",
         )
+
+
+def _tell(
+    plan: Plan,
+    evaluated: Evaluated,
+    found: NeuroBench | None,
+    written: list[Path],
+    show: _Shown,
+) -> None:
+    from s5_to_loihi.reports import evaluation_tables as tables
+    from s5_to_loihi.reports.summary import Summary, command
+    from s5_to_loihi.reports.table import Mark
+
+    clips = (*tables.mean_tables(evaluated), tables.clip_table(evaluated))
+    used = evaluated.resources
+    details = [
+        tables.excluded_table(evaluated),
+        tables.note_table(evaluated),
+        *(clips if evaluated.included else ()),
+        tables.rounding_table(evaluated),
+        None if used is None else tables.resource_table(used),
+    ]
+    with_board = show.board or show.metricsboard is not None
+    asked = [tables.board_table(evaluated)] if with_board else []
+    asked += [] if found is None else [tables.neurobench_table(found)]
+    results = [one for one in written if one.suffix == ".json"][:1]
+    into_report = ("--evaluation", *results) if results else ()
+    console.summarise(
+        Summary(
+            tables.verdict(evaluated),
+            [*tables.facts(evaluated), *(("wrote", str(file)) for file in written)],
+            Mark.GOOD if evaluated.included else Mark.BAD,
+            warnings=tables.warnings(evaluated),
+            notes=evaluated.notes,
+            next=command("report", plan.network, "-o", "report.html", *into_report),
+        ),
+        [table for table in details if table is not None],
+        show.details,
+        asked,
+        "\n".join(tables.SAME_AND_NOT) if with_board else "",
+    )
 
 
 def _neurobench(plan: Plan, evaluated: Evaluated) -> NeuroBench | None:
@@ -293,6 +291,7 @@ def _answers(
     top_k: int,
     directory: Path | None,
     jobs: int | None,
+    details: bool,
     as_json: bool,
 ) -> None:
     from s5_to_loihi.checkpoints.loading import load
@@ -302,6 +301,7 @@ def _answers(
     from s5_to_loihi.files.records import write_record
     from s5_to_loihi.reports import answer_tables as tables
     from s5_to_loihi.reports.evaluation_drawing import draw_confusion
+    from s5_to_loihi.reports.summary import Summary, command
     from s5_to_loihi.tasks import store
     from s5_to_loihi.tasks.workers import processors
 
@@ -323,18 +323,25 @@ def _answers(
             raw=raw,
             on_progress=advance,
         )
-    written: list[Path | None] = []
+    written: list[Path] = []
     if directory is not None:
         with store.opened(directory, opened.network.name, EVALUATION):
             write_record(found, directory / RESULTS, classification.SCHEMA)
             picture = directory / "confusion.png"
             drawn = draw_confusion(picture, found)
-        written = [directory / RESULTS, picture if drawn else None]
+        written = [directory / RESULTS, *([picture] if drawn else [])]
     console.doubt(str(data), _doubts(found), strict)
     if as_json:
         console.print_json(found)
         return
-    console.say(tables.verdict(found))
-    console.say_notes((*found.notes, *(f"left out: {reason}" for reason in found.excluded)))
-    console.show(*tables.answer_tables(found))
-    console.say_wrote(*written)
+    console.summarise(
+        Summary(
+            tables.verdict(found),
+            [*tables.facts(found), *(("wrote", str(file)) for file in written)],
+            warnings=tuple(f"left out: {reason}" for reason in found.excluded),
+            notes=found.notes,
+            next=command("report", path, "-o", "report.html"),
+        ),
+        tables.answer_tables(found),
+        details,
+    )

@@ -40,13 +40,14 @@ def map_command(
         " recorded tokens.",
     ),
     picture: Path | None = Option(None, help="Draw cores and links into this file (.png or .svg)."),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Map a network onto Loihi 2 cores, and write the mapping into the bundle.
 
-    Prints Intel's table of what each core holds, what limits the mapping, and what no mapping can
-    beat. Numbers are of a model; nothing was measured on a chip. Ends with exit code 2 if the
-    network does not fit. Example:
+    Prints what limits the mapping, and what no mapping can beat; --details adds Intel's table of
+    what each core holds. Numbers are of a model; nothing was measured on a chip. Ends with exit
+    code 2 if the network does not fit. Example:
 
         s5-to-loihi map denoiser.bundle --system oheogulch --picture cores.png
     """
@@ -55,6 +56,7 @@ def map_command(
     from s5_to_loihi.loihi2.mapper import map_network
     from s5_to_loihi.loihi2.rates import assumed_rates, measured_rates
     from s5_to_loihi.reports import mapping_tables
+    from s5_to_loihi.reports.summary import Summary, command
 
     check_target(picture, (".png", ".svg"))
     chosen = None if system is None else load_system(system)
@@ -65,20 +67,25 @@ def map_command(
             rates = measured_rates(network, opened.vectors.tokens, advance)
     else:
         rates = assumed_rates(network, 1.0 if assumed_rate is None else assumed_rate)
-    with console.progress("Mapping (the first time: compiling, up to 30 s)", "tries") as advance:
+    with console.progress("Mapping (compiles at first)", "tries") as advance:
         mapping, evaluation = map_network(network, rates, chosen, objective, cores, seed, advance)
     rules.require(evaluation)
     bundle.write(dataclasses.replace(opened, mapping=mapping), path)
     if picture is not None:
         from s5_to_loihi.reports.core_drawing import draw_mapping
 
-        draw_mapping(evaluation, picture)
+        with console.spinner("Drawing"):
+            draw_mapping(evaluation, picture)
     if as_json:
         console.print_json(mapping_tables.as_dictionary(mapping, evaluation))
         return
-    console.show(
-        mapping_tables.utilisation_table(evaluation), mapping_tables.timestep_table(evaluation)
+    drawn = () if picture is None else (("drew", str(picture)),)
+    console.summarise(
+        Summary(
+            f"Wrote the mapping into {path}: {mapping_tables.verdict(evaluation)}",
+            (*mapping_tables.facts(evaluation), *drawn),
+            next=command("profile", path),
+        ),
+        (mapping_tables.utilisation_table(evaluation), mapping_tables.timestep_table(evaluation)),
+        details,
     )
-    console.say(*mapping_tables.summary(evaluation))
-    console.say_whole(f"Wrote the mapping into {path}")
-    console.say_wrote(picture)

@@ -18,6 +18,11 @@ from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.programs import NeuronProgram, neuron_programs
 from s5_to_loihi.reports.microcode_tables import program_table, stock_table
+from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.table import first_of
+
+#: Programs that a summary names.
+_NAMED = 6
 
 
 def microcode(
@@ -40,6 +45,7 @@ def microcode(
     reset_interval: int = Option(
         1024, min=1, help="Timesteps a sequence, for embedded C: a power of two."
     ),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """List what the neurons have to compute, for whoever writes their microcode.
@@ -53,7 +59,7 @@ def microcode(
     opened = bundle.read(path)
     network = opened.network
     if lowering is Lowering.EMBEDDED:
-        _write_c(network, ChipPlan(reset_interval), output)
+        _write_c(network, ChipPlan(reset_interval), output, as_json)
         return
     programs = neuron_programs(network)
     if lowering is Lowering.STOCK:
@@ -76,31 +82,56 @@ def microcode(
         for program, own in zip(programs, vectors, strict=True)
     }
     if output is not None:
-        _write(listings, output)
-        console.show(program_table(programs, f"listed in {output}"))
+        files = _write(listings, output)
+        if as_json:
+            console.print_json({"folder": str(output), "files": files})
+            return
+        console.summarise(
+            Summary(
+                f"Wrote {len(files)} listings into {output}",
+                [("program", f"{one.name}: {_named(one)}") for one in programs[:_NAMED]],
+                next="docs/board.md says what to make of them",
+            ),
+            (program_table(programs, f"listed in {output}"),),
+            details,
+        )
     elif as_json:
         console.print_json(list(listings.values()))
     else:
         print(*listings.values(), sep="\n", end="")
 
 
+def _named(program: NeuronProgram) -> str:
+    names = tuple(binding.group.name for binding in program.bindings)
+    return f"{program.instructions} instructions, {first_of(names)}"
+
+
 def _groups(program: NeuronProgram) -> set[str]:
     return {binding.group.name for binding in program.bindings}
 
 
-def _write(listings: dict, folder: Path) -> None:
+def _write(listings: dict, folder: Path) -> dict[str, str]:
+    """Write a file a listing; return their names by that of the program."""
+    files = {}
     with filling(folder) as temporary:
         for name, content in listings.items():
             text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
             suffix = "txt" if isinstance(content, str) else "json"
-            (temporary / f"{name}.{suffix}").write_text(text, encoding="utf-8")
+            files[name] = f"{name}.{suffix}"
+            (temporary / files[name]).write_text(text, encoding="utf-8")
+    return files
 
 
-def _write_c(network: Network, plan: ChipPlan, folder: Path | None) -> None:
+def _write_c(network: Network, plan: ChipPlan, folder: Path | None, as_json: bool) -> None:
     source = write_source(network, plan.reset_interval)
     if folder is None:
-        print(source, end="")
+        if as_json:
+            console.print_json({"source": source})
+        else:
+            print(source, end="")
         return
     with filling(folder) as temporary:
         (temporary / "network.c").write_text(source, encoding="utf-8")
+    if as_json:
+        console.print_json({"folder": str(folder), "files": {network.name: "network.c"}})
     console.say_wrote(folder / "network.c")

@@ -10,7 +10,7 @@ from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import read_measured
 from s5_to_loihi.bundle.core_mapping import LARGEST_SEED
 from s5_to_loihi.commands import choices, console
-from s5_to_loihi.inputs import saturated_said
+from s5_to_loihi.inputs import largest_of, louder_said, saturated_said
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.simulation import Typical, read_typical
 
@@ -33,6 +33,7 @@ def profile(
     seed: int = Option(
         0, min=0, max=LARGEST_SEED, help="Of the drawn constants, and of a mapping made here."
     ),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Estimate latency and energy of a network on Loihi 2, with ranges.
@@ -55,6 +56,7 @@ def profile(
     )
     from s5_to_loihi.profiling.profile_values import as_dictionary
     from s5_to_loihi.reports import profile_tables as tables
+    from s5_to_loihi.reports.summary import Summary, command
 
     run = None if measured is None else read_measured(measured)
     chosen = None if system is None else load_system(system)
@@ -66,14 +68,16 @@ def profile(
     else:
         typical = read_typical(network, inputs, raw, layout)
     saturated = typical.saturated
-    console.doubt(str(path), saturated_said(saturated, typical.tokens.size, str(inputs)), strict)
+    doubts = (
+        *saturated_said(saturated, typical.tokens.size, str(inputs)),
+        *louder_said(opened.source, largest_of(network, typical.tokens), str(inputs)),
+    )
+    console.doubt(str(path), doubts, strict)
     with console.progress("Counting activity", "tokens") as advance:
         recording = record(network, typical.tokens, advance)
     made_here = placed is None
     if placed is None:
-        with console.progress(
-            "Mapping (the first time: compiling, up to 30 s)", "tries"
-        ) as advance:
+        with console.progress("Mapping (compiles at first)", "tries") as advance:
             placed = map_recording(network, recording, chosen, seed, advance)
     with console.spinner("Estimating"):
         result = profile_recording(
@@ -84,20 +88,13 @@ def profile(
         more = {"compared": compared, "saturated": saturated, "notes": typical.notes}
         console.print_json(as_dictionary(result) | more)
         return
-    console.say_notes(typical.notes)
+    notes = [*typical.notes]
     if saturated:
-        console.stderr.print(f"Note: {saturated:,} input values were saturated", highlight=False)
-    console.say(*tables.summary(result))
-    modes = tuple(result.modes.values())
-    console.show(
-        tables.cost_table(modes),
-        tables.energy_table(modes),
-        tables.spread_table(result),
-        tables.term_table(modes),
-        tables.group_table(modes),
-        *tables.norm_tables(modes),
-        tables.slowest_table(result.modes["pipelined"]),
-        tables.real_time_table(modes),
+        notes.append(f"{saturated:,} input values were saturated")
+    after = command("report", path, "-o", "report.html")
+    console.summarise(
+        Summary(tables.verdict(result), tables.facts(result), notes=notes, next=after),
+        tables.all_tables(result),
+        details,
+        () if run is None else (tables.comparison_table(compared),),
     )
-    if run is not None:
-        console.show(tables.comparison_table(compared))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from s5_to_loihi.quantization.precision import Precision, read_precision
 from s5_to_loihi.quantization.provenance import Choices, read_choices, require_same_files
 from s5_to_loihi.reports import quantization_tables
 from s5_to_loihi.reports.network_tables import network_table, size_in_words
-from s5_to_loihi.reports.summary import Summary
+from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.reports.table import Mark
 from s5_to_loihi.simulation import read_data
 
@@ -174,16 +173,16 @@ def quantize(
         raise InputError(str(clean), "needs the noisy version", "Give --held-out NOISY.wav")
     made = _quantized(checkpoint, calibration, held_out, settings)
     scores: Sequence[Score] = ()
+    heard: Sequence[str] = ()
     if clean is not None and noisy is not None:
         pair = read_pair(noisy, clean)
         scores = compare_denoising(made.model, made.bundle.network, *pair)
-        if not as_json:
-            # Those of the noisy one are the data's.
-            console.say_notes(note for note in pair[0].notes if note.startswith("clean: "))
+        # Those of the noisy one are the data's.
+        heard = [note for note in pair[0].notes if note.startswith("clean: ")]
         made = _with_scores(made, scores, clean)
     if wanted is not None:
         require_same_files(wanted, made.bundle.source, str(again))
-    finish(made, output, details, as_json, strict, scores, picture)
+    finish(made, output, details, as_json, strict, scores, picture, heard)
 
 
 def _quantized(
@@ -234,8 +233,19 @@ def finish(
     strict: bool = False,
     scores: Sequence[Score] = (),
     picture: Path | None = None,
+    heard: Sequence[str] = (),
 ) -> None:
     """Write the bundle and print the report.
+
+    Args:
+        made: what to write.
+        output: the bundle.
+        details: print all tables.
+        as_json: print JSON instead.
+        strict: take warnings as errors.
+        scores: of each channel, if there is a clean recording.
+        picture: to draw.
+        heard: notes on that recording.
 
     Raises:
         VerificationError: there are warnings, and ``strict``; nothing is written then.
@@ -244,7 +254,8 @@ def finish(
     if picture is not None:
         from s5_to_loihi.reports.ranges import draw_ranges
 
-        draw_ranges(made.report, picture)
+        with console.spinner("Drawing"):
+            draw_ranges(made.report, picture)
     bundle.write(made.bundle, output)
     if as_json:
         console.print_json(
@@ -259,7 +270,9 @@ def finish(
         )
         return
     console.summarise(
-        _summary(made, output, scores, picture),
+        dataclasses.replace(
+            _summary(made, output, scores, picture), notes=(*made.bundle.notes, *heard)
+        ),
         (
             network_table(made.bundle.network),
             quantization_tables.matrix_table(made.report),
@@ -294,7 +307,6 @@ def _summary(
         facts,
         Mark.NOTICE if made.warnings else Mark.GOOD,
         warnings=made.warnings,
-        notes=made.bundle.notes,
         choices=made.choices,
-        next=f"s5-to-loihi verify {shlex.quote(str(output))}",
+        next=command("verify", output),
     )

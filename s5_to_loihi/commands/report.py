@@ -49,6 +49,8 @@ def report(
         True, "--measure/--no-measure", help="Measure the float model on this machine."
     ),
     seed: int = Option(0, min=0, max=LARGEST_SEED, help="Of mappings and drawn constants."),
+    details: choices.DetailsOption = False,
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Write one HTML file that says what a network costs, and how each number came about.
 
@@ -60,9 +62,12 @@ def report(
     """
     # Compiled loops and drawing, which other commands need not wait for.
     from s5_to_loihi.profiling.findings import Sources, gather
+    from s5_to_loihi.profiling.profile_values import as_dictionary
+    from s5_to_loihi.reports import profile_tables as tables
     from s5_to_loihi.reports.comparison_tables import ratio_table
     from s5_to_loihi.reports.html.evaluation import read as read_evaluation
     from s5_to_loihi.reports.html.files import write
+    from s5_to_loihi.reports.summary import Summary
 
     check_target(output, (".html",))
     evaluated = None if evaluation is None else read_evaluation(evaluation, digest(path))
@@ -84,7 +89,21 @@ def report(
         begin("Writing")
         command = shlex.join(["s5-to-loihi", *sys.argv[1:]])
         written = write(findings, command, output, evaluated)
-    if len(findings.contenders) > 1:
-        # Few columns: there is room for ranges as a page shows them.
-        console.show(ratio_table(findings), narrow=False)
-    console.say_wrote(*written)
+    if as_json:
+        console.print_json(
+            {
+                "files": [str(file) for file in written],
+                "profile": as_dictionary(findings.own.profile),
+            }
+        )
+        return
+    twins = len(findings.contenders) > 1
+    console.summarise(
+        Summary(
+            tables.verdict(findings.own.profile),
+            [("wrote", str(file)) for file in written],
+            next=f"open {output} in a browser",
+        ),
+        (ratio_table(findings),) if twins else (),
+        details,
+    )

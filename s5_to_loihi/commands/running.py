@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from typer import Argument, Option
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
-from s5_to_loihi.inputs import saturated_said
+from s5_to_loihi.inputs import louder_said, saturated_said
+from s5_to_loihi.network.network import Network
 from s5_to_loihi.reports.network_tables import activity_table
-from s5_to_loihi.simulation import simulate_file
+from s5_to_loihi.reports.summary import Summary, command
+from s5_to_loihi.simulation import Totals, simulate_file
 
 
 def run(
@@ -33,16 +37,18 @@ def run(
     threads: int | None = Option(
         None, min=1, help="Sequences at the same time. Default: all processors."
     ),
+    details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
     """Run a network on data of any length with the fast simulator.
 
     Memory stays bounded: input and output are read and written in chunks. Prints throughput and
-    activity: messages, synaptic operations and neuron updates of each group. Example:
+    activity; --details has messages, synaptic operations and neuron updates of each group. Example:
 
         s5-to-loihi run denoiser.bundle frames.npy -o masks.npy
     """
-    network = bundle.read(path).network
+    opened = bundle.read(path)
+    network = opened.network
     console.announce_compilation(network, [Backend.FAST])
     started = time.perf_counter()
     with console.progress("Simulating", "tokens") as advance:
@@ -57,47 +63,69 @@ def run(
             on_progress=advance,
         )
     seconds = time.perf_counter() - started
-    count = totals.tokens * totals.sequences
-    clipped = saturated_said(totals.saturated, count * network.input_size, str(inputs))
-    console.doubt(str(output), clipped, strict)
-    if as_json:
-        console.print_json(
-            {
-                "output": str(output),
-                "format": network.output_format._asdict(),
-                "tokens": totals.tokens,
-                "sequences": totals.sequences,
-                "seconds": seconds,
-                "saturated": totals.saturated,
-                "notes": totals.notes,
-                "activity_per_token": {
-                    name: {
-                        "messages": totals.messages[index] / count,
-                        "synops": totals.synops[index] / count,
-                        "updates": int(totals.updates[index]),
-                    }
-                    for index, name in enumerate(totals.groups)
-                },
-            }
-        )
-        return
-    console.say_notes(totals.notes)
-    console.show(activity_table(totals))
-    console.say(
-        f"{totals.sequences} x {totals.tokens:,} tokens in {seconds:.2f} s"
-        f" ({seconds / count * 1e6:.1f} µs a token, starting included),"
-        f" {totals.saturated:,} inputs saturated"
+    values = totals.tokens * totals.sequences * network.input_size
+    doubts = (
+        *saturated_said(totals.saturated, values, str(inputs)),
+        *louder_said(opened.source, totals.largest, str(inputs)),
     )
-    console.say_whole(f"Wrote {output}: integers of {network.output_format}")
+    console.doubt(str(output), doubts, strict)
+    if as_json:
+        console.print_json(_plain(network, totals, output, seconds))
+        return
+    summary = _summary(network, totals, output, seconds)
+    after = command("profile", path, "--input", inputs, *(["--raw"] if raw else []))
+    console.summarise(replace(summary, next=after), (activity_table(totals),), details)
+
+
+def _plain(network: Network, totals: Totals, output: Path, seconds: float) -> dict[str, Any]:
+    count = totals.tokens * totals.sequences
+    return {
+        "output": str(output),
+        "format": network.output_format._asdict(),
+        "tokens": totals.tokens,
+        "sequences": totals.sequences,
+        "seconds": seconds,
+        "saturated": totals.saturated,
+        "notes": totals.notes,
+        "activity_per_token": {
+            name: {
+                "messages": totals.messages[index] / count,
+                "synops": totals.synops[index] / count,
+                "updates": int(totals.updates[index]),
+            }
+            for index, name in enumerate(totals.groups)
+        },
+    }
+
+
+def _summary(network: Network, totals: Totals, output: Path, seconds: float) -> Summary:
+    count = totals.tokens * totals.sequences
+    messages, synops = (
+        f"{total / count:,.1f}" for total in (totals.messages.sum(), totals.synops.sum())
+    )
+    return Summary(
+        f"Wrote {output}: {totals.sequences} x {totals.tokens:,} tokens,"
+        f" integers of {network.output_format}",
+        (
+            (
+                "time",
+                f"{seconds:.2f} s, {seconds / count * 1e6:.1f} µs a token, starting included",
+            ),
+            ("activity", f"{messages} messages and {synops} synaptic operations a token"),
+            ("saturated", f"{totals.saturated:,} inputs"),
+        ),
+        notes=totals.notes,
+    )
 
 
 def demo(
     directory: Path = Argument(
         Path("demo_output"), help="Where to write the bundle, sound and pictures."
     ),
+    as_json: choices.JsonOption = False,
 ) -> None:
     """Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording."""
     # Compiled loops and drawing, which other commands need not wait for.
     from s5_to_loihi.commands.demo_steps import run_demo
 
-    run_demo(directory)
+    run_demo(directory, as_json)

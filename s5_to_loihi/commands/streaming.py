@@ -14,6 +14,7 @@ from typer import Option
 
 from s5_to_loihi.audio import HOP, RATE, to_pcm16
 from s5_to_loihi.commands import console, pcm_pipe
+from s5_to_loihi.commands.settings import settings
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target, write_json
 from s5_to_loihi.network.network import Network
@@ -118,7 +119,9 @@ def stream(
             _piped(cleaner, pipe, align)
         except BrokenPipeError:
             pass  # who listened has left
-    console.stderr.print(cleaner.times.verdict(cleaner.delay, cleaner.saturated), highlight=False)
+    if not settings.quiet:
+        verdict = cleaner.times.verdict(cleaner.delay, cleaner.saturated)
+        console.stderr.print(verdict, highlight=False)
     if statistics is not None:
         write_json(statistics, cleaner.times.summary() | {"delay_ms": cleaner.delay / RATE * 1e3})
 

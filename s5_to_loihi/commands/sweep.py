@@ -53,14 +53,15 @@ def sweep(
     held_out: noisy.wav
     clean: clean.wav                   # for SI-SNR
     axes:
-      checkpoint: \\[runs/h48, runs/h96]
-      sparsity: \\[null, 0.95]           # null: as the checkpoint is
+      checkpoint: [runs/h48, runs/h96]
+      sparsity: [null, 0.95]           # null: as the checkpoint is
       weights: [8, 4]
-      mode: \\[pipelined, fall-through]
+      mode: [pipelined, fall-through]
     """
     # Heavy imports, which other commands need not wait for.
     from s5_to_loihi.reports import sweep_tables
     from s5_to_loihi.reports.front_drawing import draw_front, plotted, write_page
+    from s5_to_loihi.reports.summary import Summary, command
     from s5_to_loihi.sweeping import cluster
     from s5_to_loihi.sweeping.inputs import notes_of, tasks_of
     from s5_to_loihi.sweeping.plan import read_plan
@@ -74,8 +75,6 @@ def sweep(
     with console.spinner("Reading checkpoints and data"):
         tasks = tasks_of(plan)
         notes = notes_of(plan)
-    if not as_json:
-        console.say_notes(notes)
     execute: engine.Executor
     if scheduler is not None:
         execute = functools.partial(
@@ -105,12 +104,20 @@ def sweep(
         console.print_json(results)
         return
     varied = plan.varied or ("checkpoint",)
-    console.show(sweep_tables.point_table(results, varied))
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    facts = [
+        *sweep_tables.facts(results, varied),
+        ("time", f"{seconds:,.0f} s, summed over all points, earlier runs included"),
+        ("wrote", ", ".join(map(str, (directory / RESULTS, *pictures)))),
+    ]
+    after = f"open {pictures[1]} in a browser" if pictures else ""
     failures = sweep_tables.failure_table(results, varied)
-    if failures is not None:
-        console.show(failures)
-    console.say(
-        f"Computing took {sum(outcome.seconds for outcome in outcomes):,.0f} s, summed over all"
-        " points, earlier runs included"
+    console.summarise(
+        Summary(
+            sweep_tables.verdict(results),
+            facts,
+            choices=notes,
+            next=command("sweep", file, "-o", directory, "--retry-failed") if failures else after,
+        ),
+        asked=(sweep_tables.point_table(results, varied), *([failures] if failures else [])),
     )
-    console.say_wrote(directory / RESULTS, *pictures)

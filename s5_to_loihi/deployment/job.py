@@ -136,8 +136,8 @@ class Job:
 #: Options of a job by where it keeps them; the rest have names of their own in it.
 _HOST = {"host": "address", "port": "port", "identity": "identity", "ssh_config": "configuration"}
 _PLACEMENT = ("submission", "partition", "board", "generation", "time_limit")
-#: What says only how to reach the same host: it may change at any time.
-_CONNECTION = frozenset(("port", "identity", "ssh_config"))
+#: How to reach the same host, and what runs its scripts: these may change at any time.
+_ANY_TIME = frozenset(("port", "identity", "ssh_config", "python"))
 
 
 def with_options(job: Job, given: Mapping[str, Any], network: str) -> Job:
@@ -154,34 +154,36 @@ def with_options(job: Job, given: Mapping[str, Any], network: str) -> Job:
     Raises:
         InputError: the job was submitted with other options.
     """
-    host = {_HOST[name]: value for name, value in given.items() if name in _HOST}
-    placement = {name: value for name, value in given.items() if name in _PLACEMENT}
-    own = {
-        name: value for name, value in given.items() if name not in _HOST and name not in _PLACEMENT
-    }
+    changes = {name: value for name, value in given.items() if _option(job, name) != value}
+    host = {_HOST[name]: value for name, value in changes.items() if name in _HOST}
+    placement = {name: value for name, value in changes.items() if name in _PLACEMENT}
+    own = {name: changes[name] for name in changes if name not in _HOST and name not in placement}
     asked = replace(
         job,
         host=replace(job.host, **host),
         placement=replace(job.placement, **placement),
         **own,
     )
-    measure = asked.measure and asked.lowering is not Lowering.EMBEDDED
-    asked = replace(asked, measure=measure)
-    if asked == job or given.keys() <= _CONNECTION:
+    if asked.measure and asked.lowering is Lowering.EMBEDDED:
+        asked = replace(asked, measure=False)
+    if asked == job:
+        return job
+    if job.stage in (Stage.CREATED, Stage.COPIED):
+        return replace(asked, name=new_name(network), stage=Stage.CREATED)
+    fixed = [f"--{name.replace('_', '-')}" for name in changes if name not in _ANY_TIME]
+    if not fixed:
         return asked
-    if job.stage not in (Stage.CREATED, Stage.COPIED):
-        names = ", ".join(
-            f"--{name.replace('_', '-')}" for name in given if name not in _CONNECTION
-        )
-        ended = job.stage in (Stage.FAILED, Stage.FETCHED)
-        raise InputError(
-            names,
-            f"cannot change any more: job {job.name} was submitted without",
-            "Deploy anew, without --resume"
-            if ended
-            else "Leave it out, or end the job (--cancel) and deploy anew, without --resume",
-        )
-    return replace(asked, name=new_name(network), stage=Stage.CREATED)
+    do = "Leave it out, or end the job (--cancel) and deploy anew, without --resume"
+    if job.stage in (Stage.FAILED, Stage.FETCHED):
+        do = "Deploy anew, without --resume"
+    what = f"cannot change any more: job {job.name} was submitted with another value"
+    raise InputError(", ".join(fixed), what, do)
+
+
+def _option(job: Job, name: str) -> object:
+    if name in _HOST:
+        return getattr(job.host, _HOST[name])
+    return getattr(job.placement if name in _PLACEMENT else job, name)
 
 
 def new_name(network: str) -> str:

@@ -18,7 +18,7 @@ from s5_to_loihi.evaluation.statistics import CONFIDENCE
 from s5_to_loihi.files.records import Schema, Signed
 from s5_to_loihi.fixed_point import to_floats
 from s5_to_loihi.float_model import S5Model, evaluate
-from s5_to_loihi.inputs import as_tokens, integers_said
+from s5_to_loihi.inputs import as_tokens, integers_said, largest_of, louder_said
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.profiling.profile import profile
 from s5_to_loihi.profiling.quantity import Quantity
@@ -176,6 +176,7 @@ def answer(
             floats = _floats(model, network, values, where)
         gathered.add(network, data, part, outputs, floats)
         gathered.saturated += saturated
+        gathered.largest = max(gathered.largest, largest_of(network, tokens))
         done += len(part)
         on_progress(done, len(chosen))
     lengths = data.lengths[chosen]
@@ -194,7 +195,12 @@ def answer(
         predictions=None if data.targets is None else gathered.predictions(),
         signal_to_noise=gathered.ratio(),
         costs=_costs(opened, data, chosen, raw),
-        notes=(*data.notes, *integers_said(data.inputs, where, raw), *notes),
+        notes=(
+            *data.notes,
+            *integers_said(data.inputs, where, raw),
+            *louder_said(opened.source, gathered.largest, where),
+            *notes,
+        ),
     )
 
 
@@ -249,6 +255,7 @@ class _Gathered:
     def __init__(self) -> None:
         self.sequences: list[int] = []  # of each row
         self.saturated = 0
+        self.largest = 0.0
         self.rows: list[np.ndarray] = []
         self.float_rows: list[np.ndarray] = []
         self.wanted: list[np.ndarray] = []

@@ -56,6 +56,8 @@ def opened(
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "it is a pipe or a device")
             yield stream
+    except MemoryError:
+        raise error(os.fspath(path), "does not fit into memory", "Use a larger machine") from None
     except (OSError, ValueError) as failure:  # ValueError: no file can have its name
         reason = getattr(failure, "strerror", None) or failure
         raise error(os.fspath(path), f"cannot be read ({reason})", if_unreadable) from None

@@ -14,7 +14,7 @@ from enum import Enum
 import numpy as np
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.fixed_point import from_unsigned
+from s5_to_loihi.fixed_point import wrap
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.widths import MESSAGE_WIDTHS, RETURNED_BITS
 
@@ -117,4 +117,4 @@ def unstream(rows: np.ndarray, count: int, batch: int, plan: ChipPlan) -> np.nda
     """Cut the outputs of ``stream`` into sequences, with their signs: (tokens, batch, features)."""
     starts = plan.reset_interval * np.arange(batch)
     picked = starts[None, :] + np.arange(count)[:, None]
-    return from_unsigned(rows.astype(np.int64)[picked], RETURNED_BITS)
+    return wrap(rows.astype(np.int64)[picked], RETURNED_BITS)

@@ -199,7 +199,7 @@ def _built(cls: type, path: Path, content: dict, **given):
             raise InputError(str(path), f"{name} is missing", "Take it over from a listed file")
     for name in content:
         if name not in ("name", *wanted):
-            raise InputError(str(path), f"{name} is not a fact of a {cls.__name__.lower()}")
+            raise InputError(str(path), f"{name:.60} is not a fact of a {cls.__name__.lower()}")
     if not is_title(content.get("name")):
         raise InputError(str(path), "has no name of printable characters", "Add 'name: ...'")
     facts = {name: _fact(f"{path}: {name}", name, content[name]) for name in wanted}
@@ -218,11 +218,13 @@ def _fact(where: str, name: str, entry) -> Fact:
             raise InputError(where, f"has no {key}", f"Give {', '.join(required)}")
     for key in entry:
         if key not in (*required, *optional):
-            raise InputError(where, f"has an unknown part '{key}'", "Use low and high for a range")
+            raise InputError(
+                where, f"has an unknown part {key!r:.60}", "Use low and high for a range"
+            )
     if entry["unit"] != UNITS[name]:
-        raise InputError(where, f"is in {entry['unit']}", f"Give it in {UNITS[name]}")
+        raise InputError(where, f"is in {entry['unit']!s:.60}", f"Give it in {UNITS[name]}")
     if entry["confidence"] not in CONFIDENCES:
-        what = f"has confidence '{entry['confidence']}'"
+        what = f"has confidence {entry['confidence']!r:.60}"
         raise InputError(where, what, f"Use one of {', '.join(CONFIDENCES)}")
     if not isinstance(entry["source"], str) or not entry["source"].strip():
         raise InputError(where, "has no source", "Say where the number comes from")
@@ -230,7 +232,9 @@ def _fact(where: str, name: str, entry) -> Fact:
     for key, number in numbers.items():
         whole = isinstance(number, int) and not isinstance(number, bool)
         if not whole and (UNITS[name] in _WHOLE or not isinstance(number, float)):
-            raise InputError(where, f"{key} is {number!r}", "Give a number (a whole one of things)")
+            raise InputError(
+                where, f"{key} is {number!r:.60}", "Give a number (a whole one of things)"
+            )
         if not 0 <= number < 1e12 or (number == 0 and MAY_BE_ZERO not in _FACTS[name]):
             raise InputError(where, f"{key} is {number}", "Give a positive, finite number")
     if not numbers["low"] <= numbers["value"] <= numbers["high"]:

@@ -61,27 +61,30 @@ class NetworkBuilder:
         weights: np.ndarray | csr_matrix,
         exponent: int = 0,
         delay: int = 0,
+        product_bits: int | None = None,
     ) -> None:
         """Add synapses to a port of a group that is added later.
 
         Args:
             name: unique in the network.
-            source: a message of the input or of a group that was added before.
+            source: a message of the input, of a group that was added before, or of the target
+                itself.
             target: the port.
             weights: (target neurons, source neurons) integers within int8.
             exponent: fractional bits of the weights.
             delay: timesteps in addition to the one that every synapse costs.
+            product_bits: each product wraps to so many bits, see ``Synapses``.
 
         Raises:
             NetworkError: there is no such message yet, or the group was added before.
             ValueError: a weight is outside int8; callers check first and say which tensor it is.
         """
-        if source not in self._sizes:
+        if source not in self._sizes and source.group != target.group:
             raise NetworkError(name, f"comes from {source}, which no group before it sends")
         if target.group in self._groups:
             raise NetworkError(name, f"ends at {target.group}, which was added before")
         self._synapses.append(
-            Synapses(name, source, target, frozen_weights(weights), exponent, delay)
+            Synapses(name, source, target, frozen_weights(weights), exponent, delay, product_bits)
         )
 
     def hand_on(self, name: str, source: Endpoint, target: Endpoint) -> None:
@@ -93,7 +96,13 @@ class NetworkBuilder:
         return tuple(edge for edge in self._synapses if edge.target.group == group)
 
     def group(
-        self, name: str, kind: NeuronKind, constants: Constants, formats: Mapping[str, Format]
+        self,
+        name: str,
+        kind: NeuronKind,
+        constants: Constants,
+        formats: Mapping[str, Format],
+        waits: Mapping[str, np.ndarray] | None = None,
+        early: int = 0,
     ) -> NeuronGroup:
         """Add the group at which the synapses named ``name`` end.
 
@@ -102,6 +111,7 @@ class NetworkBuilder:
             kind: the program.
             constants: an instance of ``kind.constants``.
             formats: the format of each of ``kind.values``.
+            waits, early: see ``NeuronGroup``.
 
         Returns:
             The group; a port without synapses accumulates in exponent 0.
@@ -114,9 +124,12 @@ class NetworkBuilder:
             raise NetworkError(name, "receives nothing", "Connect its ports before adding it")
         ports = dict.fromkeys(kind.ports, 0)
         for edge in incoming:
-            ports[edge.target.name] = self.format(edge.source).exponent + edge.exponent
+            sent = formats[edge.source.name] if edge.recurrent else self.format(edge.source)
+            ports[edge.target.name] = sent.exponent + edge.exponent
         size = incoming[0].weights.shape[0]
-        group = NeuronGroup(name, kind, size, constants, formats, ports)
+        group = NeuronGroup(
+            name, kind, size, constants, formats, ports, waits=waits or {}, early=early
+        )
         self._groups[name] = group
         for message in kind.messages:
             self._sizes[Endpoint(name, message)] = size

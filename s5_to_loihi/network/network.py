@@ -8,7 +8,7 @@ arrives in timestep ``t + 1 + delay``: one timestep is what every synapse costs 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
@@ -58,6 +58,11 @@ class NeuronGroup:
         port_exponents: the exponent that each of ``kind.ports`` accumulates in.
         phase: the timestep in which the group sees the first token, if the input sends it in
             timestep 0; None before delays are aligned.
+        waits: port -> (size,) int64, how many tokens each neuron's sum waits there before the
+            neuron sees it: the axonal delays of a network whose tokens follow one another in every
+            timestep. A port that is not named waits for nothing.
+        early: updates of the group before the first token reaches it. It starts with the state
+            that these leave, all on zero input or on what earlier groups make of theirs.
     """
 
     name: str
@@ -67,6 +72,8 @@ class NeuronGroup:
     formats: Mapping[str, Format]
     port_exponents: Mapping[str, int]
     phase: int | None = None
+    waits: Mapping[str, np.ndarray] = field(default_factory=dict)
+    early: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +87,7 @@ class Synapses:
         weights: (target neurons, source neurons) int8, in canonical form (sorted, no duplicates).
         exponent: fractional bits of the weights.
         delay: timesteps in addition to the one that every synapse costs.
+        product_bits: each product wraps to so many bits before it is added up; None: none does.
     """
 
     name: str
@@ -88,6 +96,12 @@ class Synapses:
     weights: csr_matrix
     exponent: int
     delay: int = 0
+    product_bits: int | None = None
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether they end where they come from: what is sent arrives with the next token."""
+        return self.source.group == self.target.group
 
     @property
     def density(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.tracing import Program, trace
-from s5_to_loihi.network.widths import ACCUMULATOR_BITS
+from s5_to_loihi.network.widths import ACCUMULATOR_BITS, WORD_BITS
 
 _MESSAGES: WeakKeyDictionary[NeuronGroup, dict[str, tuple[int, int]]] = WeakKeyDictionary()
 
@@ -23,7 +23,8 @@ def message_interval(network: Network, endpoint: Endpoint) -> tuple[int, int]:
         return limits(network.input_format.bits)
     group = network.group(endpoint.group)
     if group not in _MESSAGES:
-        program = trace(group, dict.fromkeys(group.kind.ports, limits(ACCUMULATOR_BITS)))
+        bits = WORD_BITS if group.kind.wraps else ACCUMULATOR_BITS
+        program = trace(group, dict.fromkeys(group.kind.ports, limits(bits)))
         _MESSAGES[group] = {
             name: (program.steps[index].lowest, program.steps[index].highest)
             for name, index in program.results.items()
@@ -52,7 +53,15 @@ def port_limits(network: Network, port: Endpoint) -> tuple[np.ndarray, np.ndarra
 
 
 def port_intervals(network: Network, group: NeuronGroup) -> dict[str, tuple[int, int]]:
-    """Return the interval that each accumulator of a group lies in, over all its neurons."""
+    """Return the interval that each accumulator of a group lies in, over all its neurons.
+
+    Of kinds that wrap it is that of a word, whatever arrives.
+    """
+    if group.kind.wraps:
+        return {
+            port: limits(WORD_BITS) if network.incoming(Endpoint(group.name, port)) else (0, 0)
+            for port in group.kind.ports
+        }
     intervals = {}
     for port in group.kind.ports:
         lowest, highest = port_limits(network, Endpoint(group.name, port))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s5_to_loihi.network.network import Network
+from s5_to_loihi.network.network import Network, NeuronGroup
 
 
 def to_text(network: Network) -> str:
@@ -16,7 +16,7 @@ def to_text(network: Network) -> str:
         phase = "-" if group.phase is None else group.phase
         lines.append(
             f"group   {group.name}: {group.kind.name}, {group.size} neurons, phase {phase},"
-            f" sends {messages}"
+            f" sends {messages}{_times(group)}"
         )
     for synapses in network.synapses:
         targets, sources = synapses.weights.shape
@@ -24,9 +24,18 @@ def to_text(network: Network) -> str:
             f"synapses {synapses.name}: {synapses.source} -> {synapses.target},"
             f" {targets}x{sources}, {synapses.weights.nnz} of 2^{-synapses.exponent}"
             f" ({synapses.density:.1%}), delay {synapses.delay}"
+            + ("" if synapses.product_bits is None else f", wraps at {synapses.product_bits} bits")
         )
     lines.append(
         f"output  {network.output}, {network.output_size} neurons, {network.output_format},"
         f" readout {network.readout.value}"
     )
     return "\n".join(lines) + "\n"
+
+
+def _times(group: NeuronGroup) -> str:
+    """Return what few groups have: what waits for how long, and updates before the first token."""
+    waits = (
+        f", {port} waits {array.min()}..{array.max()} tokens" for port, array in group.waits.items()
+    )
+    return "".join(waits) + (f", {group.early} updates early" if group.early else "")

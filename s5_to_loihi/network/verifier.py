@@ -26,8 +26,10 @@ from s5_to_loihi.network.widths import (
     LONGEST_DELAY,
     LONGEST_TABLE,
     MESSAGE_BITS,
+    MOST_EARLY,
     STATE_BITS,
     WIDEST,
+    WORD_BITS,
 )
 
 #: Tokens of a sequence, timesteps before a group's first token: more are a mistake.
@@ -52,7 +54,7 @@ def verify(network: Network) -> None:
         _check_synapses(network, synapses)
     for group in network.groups:
         for synapses in network.incoming(group.name):
-            if synapses.source.group not in known:
+            if synapses.source.group not in known and not synapses.recurrent:
                 raise NetworkError(
                     synapses.name,
                     f"comes from {synapses.source.group}, which is not before {group.name}",
@@ -101,20 +103,22 @@ def _check_group(group: NeuronGroup) -> None:
         raise NetworkError(group.name, f"formats are given for {sorted(group.formats)}")
     if set(group.port_exponents) != set(group.kind.ports):
         raise NetworkError(group.name, f"exponents are given for {sorted(group.port_exponents)}")
+    wraps = group.kind.wraps
     for port, exponent in group.port_exponents.items():
         _check_exponent(f"{group.name}.{port}", exponent)
     for name, limit in (
-        *((name, STATE_BITS) for name in group.kind.state),
-        *((name, MESSAGE_BITS) for name in group.kind.messages),
+        *((name, WORD_BITS if wraps else STATE_BITS) for name in group.kind.state),
+        *((name, WORD_BITS if wraps else MESSAGE_BITS) for name in group.kind.messages),
         *((name, ARITHMETIC_BITS) for name in group.kind.probes),
     ):
         _check_format(f"{group.name}.{name}", group.formats[name], limit)
     constants = tuple(constant_fields(group.constants))
     for field, value in constants:
         if field.type is Format:
-            _check_format(f"{group.name}.{field.name}", value, WIDEST)
+            _check_format(f"{group.name}.{field.name}", value, WORD_BITS if wraps else WIDEST)
         elif field.type is int:
             _check_whole(f"{group.name}.{field.name}", value, Allowed(*limits(ARITHMETIC_BITS)))
+    _check_times(group)
     for field, value in constants:
         where = f"{group.name}.{field.name}"
         if isinstance(field.format, Format):
@@ -123,6 +127,19 @@ def _check_group(group: NeuronGroup) -> None:
             _check_allowed(where, value, field.allowed)
         if field.type == Table:
             _check_table(where, value)
+
+
+def _check_times(group: NeuronGroup) -> None:
+    """Check what a group does before its tokens, and what waits for them."""
+    early = Allowed(0, MOST_EARLY, "updates {} times before its tokens")
+    _check_whole(group.name, group.early, early)
+    for port, waits in group.waits.items():
+        where = f"{group.name}.{port}"
+        if port not in group.kind.ports:
+            raise NetworkError(where, "waits, but is no port")
+        if waits.shape != (group.size,) or waits.dtype != np.int64:
+            raise NetworkError(where, f"waits {waits.dtype}{waits.shape}, not int64({group.size},)")
+        _check_allowed(where, waits, Allowed(0, LONGEST_DELAY, "waits {} tokens"))
 
 
 def _check_format(where: str, value: Format, widest: int) -> None:
@@ -186,6 +203,20 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
         raise NetworkError(synapses.name, f"weights are {weights.dtype} (limit int8)")
     if not storage_is_sound(weights.data, weights.indices, weights.indptr, weights.shape):
         raise NetworkError(synapses.name, "sparse storage is damaged (indices out of order)")
+    if synapses.product_bits is not None:
+        if not target.kind.wraps:
+            raise NetworkError(
+                synapses.name, f"has products that wrap; those of {target.kind.name} do not"
+            )
+        if {edge.product_bits for edge in network.incoming(synapses.target)} != {
+            synapses.product_bits
+        }:
+            raise NetworkError(synapses.name, "shares a port with synapses that wrap otherwise")
+        _check_whole(
+            synapses.name, synapses.product_bits, Allowed(2, WORD_BITS, "wraps to {} bits")
+        )
+    if synapses.recurrent:
+        _check_recurrent(network, synapses, target)
     _check_exponent(synapses.name, synapses.exponent)
     exponent = network.message_format(synapses.source).exponent + synapses.exponent
     if exponent != target.port_exponents[synapses.target.name]:
@@ -196,7 +227,7 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
         )
     delays = Allowed(0, LONGEST_DELAY, "has a delay of {} timesteps")
     _check_whole(synapses.name, synapses.delay, delays)
-    if target.phase is not None:
+    if target.phase is not None and not synapses.recurrent:
         sent = 0 if synapses.source.group == INPUT else network.group(synapses.source.group).phase
         if sent is None or sent + 1 + synapses.delay != target.phase:
             raise NetworkError(
@@ -205,6 +236,20 @@ def _check_synapses(network: Network, synapses: Synapses) -> None:
                 f" {target.phase} of {target.name}",
                 "Align the delays again",
             )
+
+
+def _check_recurrent(network: Network, synapses: Synapses, group: NeuronGroup) -> None:
+    """Check synapses from a group to itself: what they carry has to be a register as well."""
+    if group.kind.kept(synapses.source.name) not in group.kind.state:
+        raise NetworkError(
+            synapses.name,
+            f"leads {synapses.source} back, which no register of {group.kind.name} keeps",
+            "Use a kind that keeps what it sends",
+        )
+    if len(network.incoming(synapses.target)) > 1 or synapses.delay:
+        raise NetworkError(
+            synapses.name, f"shares the port {synapses.target} with other synapses, or is delayed"
+        )
 
 
 def storage_is_sound(

@@ -6,7 +6,7 @@ Loihi 2's are those of Intel's public record (technology brief; lava-nc's Loihi 
 #: Widest message between neurons here; Loihi 2 carries graded spikes of 24 bits (up to 32).
 MESSAGE_BITS = 24
 #: Signed messages that public code sends on Loihi 2, the narrower first.
-MESSAGE_WIDTHS = (16, MESSAGE_BITS)
+MESSAGE_WIDTHS = (16, MESSAGE_BITS, 32)
 #: What an embedded processor hands to the host, without its sign.
 RETURNED_BITS = 24
 #: What Lava's own neurons on Loihi 2 receive and send.
@@ -21,6 +21,8 @@ ARITHMETIC_BITS = 64
 WEIGHT_BITS = 8
 #: Widest format of anything inside a neuron.
 WIDEST = 24
+#: Sums, registers and messages of kinds whose words wrap: those of Lava's own neurons.
+WORD_BITS = 32
 #: Factors between accumulators and values.
 MULTIPLIER_BITS = 16
 #: Widest digit of a weight: an int8 synapse carries it.
@@ -33,6 +35,8 @@ LARGEST_EXPONENT = 64
 LARGEST_SHIFT = 47
 #: Longest synaptic delay of Loihi 2 in timesteps beyond the first (6 bits, 62 usable).
 LONGEST_DELAY = 62
+#: Most updates before the first token: one for each layer before it.
+MOST_EARLY = 1024
 #: Entries of a table that all neurons of a group share; more would crowd a neurocore.
 LONGEST_TABLE = 4097
 #: A square travels as two digits, the lower one of so many bits. Values of up to 20 bits then have

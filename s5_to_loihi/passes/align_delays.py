@@ -23,7 +23,11 @@ class AlignDelays:
         phases = {INPUT: 0}
         for group in network.groups:
             phases[group.name] = 1 + max(
-                (phases[synapses.source.group] for synapses in network.incoming(group.name)),
+                (
+                    phases[synapses.source.group]
+                    for synapses in network.incoming(group.name)
+                    if not synapses.recurrent
+                ),
                 default=max(phases.values()),
             )
         return replace(
@@ -32,7 +36,9 @@ class AlignDelays:
             synapses=tuple(
                 replace(
                     synapses,
-                    delay=phases[synapses.target.group] - phases[synapses.source.group] - 1,
+                    delay=0
+                    if synapses.recurrent
+                    else phases[synapses.target.group] - phases[synapses.source.group] - 1,
                 )
                 for synapses in network.synapses
             ),

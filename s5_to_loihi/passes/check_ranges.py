@@ -22,14 +22,14 @@ class CheckRanges:
     name = "check_ranges"
 
     def __call__(self, network: Network) -> Network:
-        """Return the network unchanged.
+        """Return the network unchanged. Sums of kinds that wrap may overflow.
 
         Raises:
             CapacityError: naming the port or group, its worst case and the limit.
         """
         limit = 1 << (self.accumulator_bits - 1)
         for group in network.groups:
-            for name in group.kind.ports:
+            for name in () if group.kind.wraps else group.kind.ports:
                 largest = worst_case(network, Endpoint(group.name, name))
                 if largest >= limit:
                     raise CapacityError(

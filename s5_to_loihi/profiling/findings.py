@@ -12,9 +12,9 @@ from s5_to_loihi import audio, bundle, inspection, verification
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.backends.measured import MeasuredProfile, read_measured
 from s5_to_loihi.bundle import Bundle
-from s5_to_loihi.denoising import denoise, read_pair
+from s5_to_loihi.denoising import denoise, read_pair, unrelated
 from s5_to_loihi.errors import CapacityError, InputError
-from s5_to_loihi.inputs import Layout
+from s5_to_loihi.inputs import Layout, largest_of, louder_said, saturated_said
 from s5_to_loihi.inspection import PortSummary, ValueSummary, WeightSummary
 from s5_to_loihi.loihi2.facts import System
 from s5_to_loihi.profiling.activity import Recording, record
@@ -156,7 +156,7 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
         recording=recording,
         clipped=typical.saturated,
         contenders=(own, *contenders),
-        remarks=(*typical.notes, *remarks),
+        remarks=(*typical.notes, *_doubts(opened, typical, sources, denoising), *remarks),
         baselines=(*here, *read),
         runs=tuple(_verified(opened)),
         values=inspection.values(opened.network, shown),
@@ -166,6 +166,21 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
         compared=compared,
         denoising=denoising,
         dense_denoising=dense_denoising,
+    )
+
+
+def _doubts(
+    opened: Bundle, typical: Typical, sources: Sources, denoising: Denoising | None
+) -> tuple[str, ...]:
+    """Say what may be wrong with the input, and with its clean version."""
+    if sources.inputs is None:
+        return ()
+    where = str(sources.inputs)
+    ratios = () if denoising is None else (denoising.noisy,)
+    return (
+        *saturated_said(typical.saturated, typical.tokens.size, where),
+        *louder_said(opened.source, largest_of(opened.network, typical.tokens), where),
+        *unrelated(ratios, str(sources.clean)),
     )
 
 

@@ -1,8 +1,7 @@
 """A network in the making: the groups so far, and what they send for the calibration data.
 
 Each group is quantized on the integers that the groups before it really send, against what the
-float model has there: what was lost before is compensated as far as the group's own weights and
-biases can.
+float model has there: what was lost before is compensated as far as the group's own biases can.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from s5_to_loihi.network.widths import (
     MESSAGE_BITS,
     SQUARE_DIGIT_BITS,
 )
+from s5_to_loihi.quantization.balancing import balanced_exponents
 from s5_to_loihi.quantization.formats import channel_exponents, shared
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
@@ -51,6 +51,8 @@ class Message:
         integers: (T, N, n) int64.
         exponents: (n,) fractional bits of each neuron's integers.
         rectified: whether a ReLU leaves nothing below zero.
+        digits: of the weights that read it, where rows whose sums would not fit get coarser steps
+            instead of more digits; None for as many digits as the sums need.
         squares: the messages of the two digits of its square, if a norm reads it.
     """
 
@@ -59,6 +61,7 @@ class Message:
     integers: np.ndarray
     exponents: np.ndarray
     rectified: bool = False
+    digits: int | None = None
     squares: tuple[Message, ...] = ()
 
     @property
@@ -213,17 +216,33 @@ class Draft:
     matrices: list[Unrounded] = field(default_factory=list)
 
     def message_format(
-        self, tensor: str, values: np.ndarray, readers: Sequence[AnyReader]
+        self, tensor: str, values: np.ndarray, readers: Sequence[AnyReader], alike: bool = False
     ) -> tuple[int, np.ndarray]:
-        """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,)."""
+        """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,).
+
+        All exponents are the same if the neurons are to send ``alike``.
+        """
         bits = self.precision.bits("activation", tensor)
         bits = affordable_bits(tensor, bits, readers, self.precision, self.notes)
         exponents = channel_exponents(values, bits, readers[0].expected if readers else 0.0)
+        exponents = shared(exponents) if alike else self.balanced(exponents, values, readers)
         for reader in readers:
             exponents = reader.settle(exponents)
             if isinstance(reader, NormReader):
                 exponents = np.minimum(exponents, reader.finest(bits))
         return bits, exponents
+
+    def balanced(
+        self, finest: np.ndarray, values: np.ndarray, readers: Sequence[AnyReader]
+    ) -> np.ndarray:
+        """Return exponents (n,) up to ``finest`` of messages ``values`` (..., n) for readers."""
+        plain = [reader for reader in readers if isinstance(reader, Reader)]
+        if not plain:
+            return finest
+        largest = [limits(self.precision.bits("weight", one.name))[1] for one in plain]
+        weights = [(one.weight, top) for one, top in zip(plain, largest, strict=True)]
+        variances = values.reshape(-1, values.shape[-1]).var(axis=0)
+        return balanced_exponents(finest, variances, weights)
 
     def weigh(
         self,
@@ -232,18 +251,19 @@ class Draft:
         data: Moments,
         parts: Sequence[tuple[str, Message, Endpoint]],
     ) -> RoundedRows:
-        """Round a matrix so that its messages give what is wanted of them, and add its synapses.
+        """Round a matrix so that its sums change the least, and add its synapses.
 
         Args:
             name: of the tensor.
             weight: (out, in) floats; the columns of its parts, side by side.
-            data: of the messages and what is wanted.
+            data: of the messages.
             parts: name of the synapses, message and port; each digit has synapses of its own.
         """
         bits = self.precision.bits("weight", name)
         scaled = weight * np.concatenate([source.steps for _, source, _ in parts])
         widest = max(source.format.bits for _, source, _ in parts)
-        rows = round_rows(scaled, data, bits, largest_weight_sum(widest))
+        digits = parts[0][1].digits
+        rows = round_rows(scaled, data.covariance, bits, largest_weight_sum(widest), digits)
         parameters, kept = np.count_nonzero(scaled), np.count_nonzero(rows.integers)
         matrix = RoundedMatrix(name, bits, int(parameters), int(parameters - kept))
         in_steps = scaled / np.where(rows.steps > 0, rows.steps, 1)[:, None]

@@ -15,8 +15,9 @@ from s5_to_loihi.network.widths import LARGEST_SHIFT, STATE_BITS
 HEADROOM_BITS = 2
 #: Bits below a value's own that make the rounding of its operands negligible.
 FINE_BITS = 6
-#: The range of a channel is at least this many bits below that of all channels together.
-SPREAD_BITS = 3
+#: The range of a channel is at most this many bits below that of all channels together: where
+#: training says how large it may become, and where only the calibration data do.
+KNOWN_SPREAD_BITS, SPREAD_BITS = 9, 3
 #: How many exponents below the one without any clipping are not tried, but those above are: each
 #: halves the step and clips more.
 EXPONENTS_TRIED = 6
@@ -50,18 +51,20 @@ def spare_bits(bits: int) -> int:
     return min(3, max(0, (bits - 12) // 2)) + max(0, bits + HEADROOM_BITS - STATE_BITS)
 
 
-def best_exponent(values: np.ndarray, bits: int) -> int:
+def best_exponent(values: np.ndarray, bits: int, spare: int | None = None) -> int:
     """Return the exponent with the least mean squared error of rounding and clipping.
 
-    Wide formats leave room for data that are louder than these: see ``spare_bits``.
+    Wide formats leave room for data that are louder than these.
 
     Args:
         values: floats of any shape.
         bits: width of the integers.
+        spare: bits above the largest value; by default ``spare_bits``.
     """
     largest = float(np.abs(values).max(initial=0.0))
-    covering = covering_exponent(largest, bits) - spare_bits(bits)
-    if largest == 0 or spare_bits(bits):
+    spare = spare_bits(bits) if spare is None else spare
+    covering = covering_exponent(largest, bits) - spare
+    if largest == 0 or spare:
         return covering
     lowest, highest = limits(bits)
     errors = []
@@ -84,17 +87,17 @@ def channel_exponents(
     """
     channels = values.reshape(-1, values.shape[-1]).T
     together = best_exponent(values, bits)
+    magnitudes = np.where(np.greater(expected, 0) & bool(spare_bits(bits)), expected, 0.0)
+    magnitudes = np.broadcast_to(magnitudes, len(channels))
     # A channel that was quiet in the calibration data may not always be.
+    spread = np.where(magnitudes > 0, KNOWN_SPREAD_BITS, SPREAD_BITS)
     chosen = np.array(
         [
-            min(best_exponent(channel, bits), together + SPREAD_BITS) if channel.any() else together
-            for channel in channels
+            min(best_exponent(channel, bits), together + bits_below) if channel.any() else together
+            for channel, bits_below in zip(channels, spread.tolist(), strict=True)
         ],
         dtype=np.int64,
     )
-    if not spare_bits(bits):
-        return chosen
-    magnitudes = np.broadcast_to(np.where(np.greater(expected, 0), expected, 0.0), len(chosen))
     covering = np.minimum(chosen, covering_exponents(magnitudes, bits))
     return np.where(magnitudes > 0, covering, chosen)
 

@@ -14,7 +14,7 @@ from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS
 
 #: Bits of a token's integers that are worth having.
-WIDE_INPUT = 18
+WIDE_INPUT = 20
 #: What may be chosen for each role: (fewest bits, most bits).
 ALLOWED = {
     "weight": (2, 16),
@@ -33,8 +33,8 @@ class Precision:
         weights: of matrices; more than 8 bits become chained synapses, as do fewer where messages
             are so wide that sums of whole weights would not fit (see ``rounding.Digits``).
         activations: of messages between groups.
-        inputs: of the tokens; by default as many as activations, or up to ``WIDE_INPUT`` if the
-            accumulators of the encoder can take them without another digit of its weights: wider
+        inputs: of the tokens; by default as many as activations, or up to ``WIDE_INPUT`` where
+            that makes the encoder's sums more exact without another digit of its weights: wider
             tokens then cost nothing, and spectra span many octaves.
         eigenvalues: of ``a - 1``, the real and the imaginary part.
         states: of the state registers.

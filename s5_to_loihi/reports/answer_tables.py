@@ -32,12 +32,42 @@ def verdict(answered: Answered) -> str:
     return text
 
 
+def facts(answered: Answered) -> list[tuple[str, str]]:
+    """Return what a summary says besides the verdict."""
+    rows = _answer_rows(answered)
+    found = [(name, f"{value} ({of})") for name, value, of in rows if name != "accuracy"]
+    for mode, one in answered.costs.items():
+        found.append(
+            (
+                mode,
+                f"{Cell(one['latency']).words('', True)}, {Cell(one['energy']).words('', True)}"
+                f" an answer on Loihi 2, modelled",
+            )
+        )
+    return found
+
+
 def _share(share: Share) -> str:
     return f"{share.value:.2%} ({share.low:.2%} to {share.high:.2%})"
 
 
 def answer_tables(answered: Answered) -> tuple[Table, ...]:
     """Return what was decided or predicted, and what an answer costs."""
+    decisions = answered.decisions
+    title = f"Answers ({CONFIDENCE:.0%} confidence)"
+    tables = [of_rows(title, ("what", "value #", "range, or of what"), _answer_rows(answered))]
+    if decisions is not None:
+        tables += _decision_tables(decisions, answered.classes)
+    costs = [
+        (mode, one["latency"], one["energy"], one["latency"].scope)
+        for mode, one in answered.costs.items()
+    ]
+    headings = ("mode", "latency #", "energy, rails #", "of")
+    tables.append(of_rows("What an answer costs on Loihi 2, modelled", headings, costs))
+    return tuple(tables)
+
+
+def _answer_rows(answered: Answered) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
     decisions, predictions = answered.decisions, answered.predictions
     if decisions is not None:
@@ -59,8 +89,9 @@ def answer_tables(answered: Answered) -> tuple[Table, ...]:
         ]
     if predictions is not None:
         rows.append(("mean squared error", f"{predictions.mean_squared_error:.4g}", "integers"))
-        if predictions.float_mean_squared_error is not None:
-            rows.append(("", f"{predictions.float_mean_squared_error:.4g}", "float model"))
+        of_floats = predictions.float_mean_squared_error
+        if of_floats is not None:
+            rows.append(("the float model's", f"{of_floats:.4g}", "mean squared error"))
     if answered.signal_to_noise is not None:
         rows.append(
             ("SQNR, dB", f"{answered.signal_to_noise:.1f}", "outputs against the float model")
@@ -68,17 +99,7 @@ def answer_tables(answered: Answered) -> tuple[Table, ...]:
     if answered.saturated:
         share = answered.saturated / answered.values
         rows.append(("inputs clipped", f"{answered.saturated:,}", f"{share:.2%} of all values"))
-    title = f"Answers ({CONFIDENCE:.0%} confidence)"
-    tables = [of_rows(title, ("what", "value #", "range, or of what"), rows)]
-    if decisions is not None:
-        tables += _decision_tables(decisions, answered.classes)
-    costs = [
-        (mode, one["latency"], one["energy"], one["latency"].scope)
-        for mode, one in answered.costs.items()
-    ]
-    headings = ("mode", "latency #", "energy, rails #", "of")
-    tables.append(of_rows("What an answer costs on Loihi 2, modelled", headings, costs))
-    return tuple(tables)
+    return rows
 
 
 def _decision_tables(decisions: Decisions, classes: Sequence[str]) -> list[Table]:

@@ -17,7 +17,7 @@ ALL_CLIPS, WORST_CLIPS = 12, 5
 #: Clips that a note names.
 NAMED = 3
 TITLES = {NOISY: "noisy", FLOAT: "float model", INTEGERS: "integers"}
-BASELINE_TITLES = {"nsnet2": "NSNet2", "rnnoise": "RNNoise"}
+BASELINE_TITLES = {"nsnet2": "NSNet2", "rnnoise": "RNNoise", "intel_sdnn": "Intel's baseline"}
 
 SAME_AND_NOT = (
     "Same as in the challenge: SI-SNR and DNSMOS by its code's rules; window 32 ms and hop 8 ms;"
@@ -52,6 +52,38 @@ def verdict(evaluated: Evaluated) -> str:
     if rounding is not None:
         text += f"; integers less float model: {_mean(rounding, 'si_snr', 2)} dB"
     return text
+
+
+def facts(evaluated: Evaluated) -> list[tuple[str, str]]:
+    """Return the means that a summary names: noisy, float model, integers and other denoisers."""
+    found = []
+    for name in METRICS:
+        if name not in evaluated.metrics:
+            continue
+        means = {signal: evaluated.means.get(signal, {}).get(name) for signal in evaluated.signals}
+        said = [f"{_title(one)} {_mean(mean, name)}" for one, mean in means.items() if mean]
+        found.append((_metric(name), ", ".join(said)))
+    used = evaluated.resources
+    if used is not None:
+        found.append(
+            (
+                "challenge",
+                f"latency {used.latency_ms:.2f} ms, power proxy {used.power(False) / 1e6:.2f}"
+                f" M-Ops/s, {used.parameters:,} parameters (zeros not counted)",
+            )
+        )
+    return found
+
+
+def warnings(evaluated: Evaluated) -> list[str]:
+    """Return what a summary says of clips that are in no mean."""
+    reasons = [clip.excluded for clip in evaluated.clips if clip.excluded is not None]
+    if not reasons:
+        return []
+    return [
+        f"{len(reasons):,} of {len(evaluated.clips):,} clips are in no mean; the first:"
+        f" {reasons[0]}"
+    ]
 
 
 def _better(difference: float) -> str:

@@ -63,8 +63,17 @@ def timestep_table(evaluation: MappingEvaluation) -> Table:
     )
 
 
-def summary(evaluation: MappingEvaluation) -> list[str]:
-    """Return what limits a mapping, in sentences."""
+def verdict(evaluation: MappingEvaluation) -> str:
+    """Return how many cores it takes and how long a timestep is, in a line."""
+    system, cores = evaluation.system, evaluation.loads.cores
+    return (
+        f"{cores:,} of {system.cores:,} cores of {system.name}, timestep"
+        f" {evaluation.timestep() / 1000:,.2f} µs"
+    )
+
+
+def facts(evaluation: MappingEvaluation) -> list[tuple[str, str]]:
+    """Return what limits a mapping, as a summary says it."""
     system = evaluation.system
     core, resource, fraction = evaluation.fullest
     slow_core, work, nanoseconds = evaluation.slowest
@@ -75,15 +84,24 @@ def summary(evaluation: MappingEvaluation) -> list[str]:
     low, _, high = evaluation.timesteps
     without = max(time for term, time in bounds.items() if term != Term.BARRIER)
     return [
-        f"System: {system.name}, {evaluation.chips} of {system.chips.value:.0f} chips;"
-        f" rates {evaluation.work.rates_origin}",
-        f"Cores: {cores:,} of {system.cores:,} (any mapping needs {bound:,}, by {by.label})",
-        f"Fullest: core {core}, {resource.label} {fraction:.1%}",
-        f"Slowest: core {slow_core}, {work.label} {nanoseconds:,.0f} ns",
-        f"Timestep: {timestep / 1000:,.2f} µs ({low / 1000:,.2f} to {high / 1000:,.2f}); bound"
-        f" for {cores:,} cores {shortest / 1000:,.2f} µs, ratio {timestep / shortest:.2f}",
-        f"Without the barrier: {evaluation.busy() / 1000:,.2f} µs, bound {without / 1000:,.2f} µs,"
-        f" ratio {evaluation.busy() / without:.2f}",
+        (
+            "cores",
+            f"{cores:,} of {system.cores:,} (any mapping needs {bound:,}, by {by.label}),"
+            f" {evaluation.chips} of {system.chips.value:.0f} chips",
+        ),
+        ("fullest", f"core {core}, {resource.label} {fraction:.1%}"),
+        ("slowest", f"core {slow_core}, {work.label} {nanoseconds:,.0f} ns"),
+        (
+            "timestep",
+            f"{timestep / 1000:,.2f} µs ({low / 1000:,.2f} to {high / 1000:,.2f}), modelled; bound"
+            f" for {cores:,} cores {shortest / 1000:,.2f} µs, ratio {timestep / shortest:.2f}",
+        ),
+        (
+            "no barrier",
+            f"{evaluation.busy() / 1000:,.2f} µs, bound {without / 1000:,.2f} µs, ratio"
+            f" {evaluation.busy() / without:.2f}",
+        ),
+        ("rates", evaluation.work.rates_origin),
     ]
 
 

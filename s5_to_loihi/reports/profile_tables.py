@@ -125,7 +125,10 @@ def term_table(modes: Sequence[ModeProfile]) -> Table:
         rows.append(cells)
     return of_rows(
         "What a timestep waits for: µs, and the part of the time in which it is the longest",
-        ("term", *_for_each(modes, "decides #")),
+        (
+            "term",
+            *(head for mode in modes for head in (f"{mode.mode} #", f"{mode.mode} decides #")),
+        ),
         rows,
         folded=True,
     )
@@ -260,24 +263,70 @@ def _inside(inside: bool | None) -> Cell:
     return Cell("yes") if inside else Cell("no", Mark.BAD)
 
 
-def summary(profile: Profile) -> list[str]:
-    """Return what the numbers are of, and what decides, in sentences."""
+def all_tables(profile: Profile) -> tuple[Table, ...]:
+    """Return what a terminal shows of a profile."""
+    modes = tuple(profile.modes.values())
+    return (
+        cost_table(modes),
+        energy_table(modes),
+        spread_table(profile),
+        term_table(modes),
+        group_table(modes),
+        *norm_tables(modes),
+        slowest_table(profile.modes["pipelined"]),
+        real_time_table(modes),
+    )
+
+
+def verdict(profile: Profile) -> str:
+    """Return what a token that is alone on the chip costs, in a line."""
+    mode = profile.modes["fall-through"]
+    energy = mode.energy[SCOPES[0]].total
+    return (
+        f"{profile.network} on {profile.system}: a token alone takes"
+        f" {with_range(mode.latency, narrow=True)}, {with_range(energy, narrow=True)}, modelled"
+    )
+
+
+def facts(profile: Profile) -> list[tuple[str, str]]:
+    """Return what the numbers are of, what each mode costs and what decides."""
     mapping, activity = profile.mapping, profile.activity
     made = "made here, not written" if mapping.made_here else "of the bundle"
     lines = [
-        f"{profile.network} on {profile.system}: {mapping.cores:,} of {mapping.system_cores:,}"
-        f" cores, {mapping.chips} of {mapping.system_chips} chips",
-        f"Mapping {made}, for {mapping.objective}; activity {activity.origin}",
-        f"A token: {short(activity.synops.value)} synops ({short(activity.synops.low)} to"
-        f" {short(activity.synops.high)}), {short(activity.messages.value)} messages,"
-        f" {short(activity.updates.value)} updates",
+        (
+            "mapping",
+            f"{made}, for {mapping.objective}: {mapping.cores:,} of {mapping.system_cores:,} cores,"
+            f" {mapping.chips} of {mapping.system_chips} chips",
+        ),
+        (
+            "activity",
+            f"{short(activity.synops.value)} synops ({short(activity.synops.low)} to"
+            f" {short(activity.synops.high)}), {short(activity.messages.value)} messages,"
+            f" {short(activity.updates.value)} updates a token, {activity.origin}",
+        ),
     ]
     for mode in profile.modes.values():
-        decides = mode.critical
-        group = f" ({decides.group})" if decides.group else ""
+        energy = mode.energy[SCOPES[0]].total
         lines.append(
-            f"What decides, {mode.mode}: {decides.resource}, {decides.place}{group},"
-            f" {with_range(decides.time, narrow=True)}"
+            (
+                mode.mode,
+                f"latency {with_range(mode.latency, narrow=True)},"
+                f" {with_range(mode.throughput, narrow=True)},"
+                f" {with_range(energy, narrow=True)} a token ({SCOPES[0]})",
+            )
         )
-    lines.append(f"Source: {profile.source}")
+    decides = [
+        f"{one.resource}, {one.place}" + (f" ({one.group})" if one.group else "")
+        for one in (mode.critical for mode in profile.modes.values())
+    ]
+    lines.append(("decides", "; ".join(dict.fromkeys(decides))))
+    view = next(iter(profile.modes.values())).real_time
+    lines.append(
+        (
+            "real time",
+            f"a token every {with_range(view.hop)}:"
+            f" {with_range(view.energy[SCOPES[0]], narrow=True)} ({SCOPES[0]})",
+        )
+    )
+    lines.append(("source", profile.source))
     return lines

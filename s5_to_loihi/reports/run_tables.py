@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s5_to_loihi.backends.dispatch import Backend
+from s5_to_loihi.backends.dispatch import ONE_MODE, Backend
 from s5_to_loihi.reports.table import Cell, Mark, Names, Table, of_rows, table
 from s5_to_loihi.verification import RunResult, TensorResult
 
@@ -38,6 +38,22 @@ def _result(run: RunResult) -> Cell:
         return Cell("all equal", Mark.GOOD)
     differing = sum(tensor.differing for tensor in run.tensors)
     return Cell(f"{differing:,} differ, first in {run.first.value}", Mark.BAD)
+
+
+def run_facts(results: Sequence[RunResult]) -> list[tuple[str, str]]:
+    """Return what a summary says of each run."""
+    facts = []
+    for run in results:
+        compared = sum(tensor.compared for tensor in run.tensors)
+        differing = sum(tensor.differing for tensor in run.tensors)
+        said = f"{compared:,} integers equal"
+        if run.first is not None:
+            said = f"{differing:,} of {compared:,} integers differ, first in {run.first.value}"
+        mode = "" if run.backend in ONE_MODE else f", {run.mode.value}"
+        facts.append(
+            (f"{_SHORT[run.backend]}{mode}", f"{run.sequences} x {run.tokens} tokens, {said}")
+        )
+    return facts
 
 
 def tensor_table(results: Sequence[RunResult]) -> Table:

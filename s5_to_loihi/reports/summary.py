@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,11 @@ class Summary:
         """
         lines = [Text("More:  --details", "dim")] * more
         return lines + [Text.assemble("Next:  ", (self.next, "bold"))] * bool(self.next)
+
+
+def command(*words: object) -> str:
+    """Return a command of this program as one would type it."""
+    return shlex.join(["s5-to-loihi", *map(str, words)])
 
 
 def merged(notes: Iterable[str]) -> list[str]:

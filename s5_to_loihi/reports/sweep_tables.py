@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from s5_to_loihi.reports.numbers import symbol
 from s5_to_loihi.reports.table import Cell, Mark, Row, Table, of_rows
-from s5_to_loihi.sweeping.metrics import METRICS
+from s5_to_loihi.sweeping.metrics import METRICS, Better
 
 #: Metrics shown in a table besides quality and those of the front; ``results.json`` has all.
 SHOWN = ("synapses", "cores", "memory", "synops", "latency", "energy")
@@ -45,6 +45,36 @@ def point_table(results: dict, varied: Sequence[str]) -> Table:
             for point in points
         ),
     )
+
+
+def verdict(results: dict) -> str:
+    """Return how many points there are, and how many are good compromises, in a line."""
+    points = results["points"]
+    done = [point for point in points if point["status"] == "done"]
+    failed = len(points) - len(done)
+    front = sum(point["on_front"] for point in done)
+    return (
+        f"{results['name']}: {len(done):,} of {len(points):,} points computed, {front:,} of them"
+        f" unbeaten" + (f"; {failed:,} failed" if failed else "")
+    )
+
+
+def facts(results: dict, varied: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the best point of each metric of the front."""
+    done = [point for point in results["points"] if point["status"] == "done"]
+    found = []
+    for entry in results["front"] if done else ():
+        name = entry["metric"]
+        known = [point for point in done if name in point["metrics"]]
+        if not known:
+            continue
+        values = [point["metrics"][name]["value"] for point in known]
+        end = max(values) if METRICS[name].better is Better.HIGHER else min(values)
+        best = known[values.index(end)]
+        settings = ", ".join(f"{key} {setting(best['settings'][key])}" for key in varied)
+        shown = f"{number(best, name)} {unit(name)} ({settings})"
+        found.append((f"best {METRICS[name].title}", shown))
+    return found
 
 
 def failure_table(results: dict, varied: Sequence[str]) -> Table | None:

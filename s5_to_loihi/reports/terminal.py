@@ -1,8 +1,8 @@
 """Tables on a terminal: whole, whatever its width.
 
 Nothing is cut. A table that is too wide breaks the text of its last column, where that is text,
-and else goes on below, with the first column again; only a single column that is wider than the
-terminal goes beyond it.
+and else goes on below, with the columns again that tell its rows apart; only a single column that
+is wider than the terminal goes beyond it.
 """
 
 from __future__ import annotations
@@ -92,20 +92,33 @@ def _heading(column: Column, width: int) -> tuple[str, ...]:
 
 
 def _parts(columns: list[_Column], width: int | None) -> list[list[_Column]]:
-    """Return the columns that stand side by side, and what goes on below with the first again."""
+    """Return the columns that stand side by side, and what goes on below with some again."""
     if width is None or not columns:
         return [columns]
-    first, *others = columns
-    parts, room = [[first]], width - first.width
+    count = _telling_apart(columns, width // 2)
+    again, others = columns[:count], columns[count:]
+    rest = width - sum(column.width + 1 for column in again) + 1
+    parts, room = [[*again]], rest
     for place, column in enumerate(others):
         last_text = place == len(others) - 1 and not column.number
         needed = 1 + (min(column.width, _NARROWEST) if last_text else column.width)
-        if needed > room and len(parts[-1]) > 1:
-            parts.append([first])
-            room = width - first.width
+        if needed > room and len(parts[-1]) > count:
+            parts.append([*again])
+            room = rest
         parts[-1].append(column)
         room -= needed
     return parts
+
+
+def _telling_apart(columns: list[_Column], room: int) -> int:
+    """Return how many columns at the left tell the rows apart; 1 if none do that fit."""
+    for count in range(1, len(columns) + 1):
+        if sum(column.width + 1 for column in columns[:count]) > room:
+            break
+        rows = list(zip(*(column.cells for column in columns[:count]), strict=True))
+        if len(set(rows)) == len(rows):
+            return count
+    return 1
 
 
 def _lines(columns: list[_Column], strong: Sequence[bool], width: int | None) -> list[Text]:
@@ -128,7 +141,7 @@ def _lines(columns: list[_Column], strong: Sequence[bool], width: int | None) ->
 def _broken(words: str, width: int | None) -> list[str]:
     if width is None or cell_len(words) <= width:
         return [words]
-    return textwrap.wrap(words, width, break_on_hyphens=False) or [""]
+    return folded(words, width)
 
 
 def _line(

@@ -12,6 +12,7 @@ import hashlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,15 @@ import numpy as np
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import TEMPORARY_PREFIX
+from s5_to_loihi.fixed_point import wrap
 from s5_to_loihi.inputs import check_tokens
-from s5_to_loihi.network.network import Network
+from s5_to_loihi.network.network import Network, NeuronGroup
+from s5_to_loihi.network.widths import WORD_BITS
 from s5_to_loihi.simulators.activity import Activity
 from s5_to_loihi.simulators.fast_layout import Layout, lay_out
 from s5_to_loihi.simulators.fast_source import BLOCK, write_source
+from s5_to_loihi.simulators.interpreter import Interpreter
+from s5_to_loihi.simulators.sums import waiting
 
 #: Where compiled kernels are kept; by default below the user's cache directory.
 CACHE_VARIABLE = "S5_TO_LOIHI_CACHE"
@@ -58,15 +63,19 @@ class FastSimulator:
         self._layout, source = _written_out(network)
         self._kernels = _load(source)
         self.groups = ("input", *(group.name for group in network.groups))
+        self._initial = _first_state(network, self._layout)
         self._updates = np.array([0, *(group.size for group in network.groups)])
 
     def initial_state(self, batch: int = 1) -> np.ndarray:
-        """Return the state before the first token, (batch, registers) int32: all zero."""
-        return np.zeros((batch, self._layout.register_count), dtype=np.int32)
+        """Return the state before the first token, (batch, registers) int32.
+
+        It is zero, or what early updates leave.
+        """
+        return np.tile(self._initial, (batch, 1))
 
     def stream(self, state: np.ndarray | None = None) -> Stream:
         """Start a stream, from a saved state (registers,) if one is given."""
-        return Stream(self, self._start(state, self.initial_state()[0].shape))
+        return Stream(self, self._start(state, self._initial))
 
     def run(
         self,
@@ -90,7 +99,7 @@ class FastSimulator:
         """
         tokens = check_tokens(self.network, tokens)
         count, batch, _ = tokens.shape
-        state = self._start(state, self.initial_state(batch).shape)
+        state = self._start(state, self.initial_state(batch))
         outputs = np.empty((count, batch, self.network.output_size), dtype=np.int32)
         sent, synops = (
             np.zeros((count if counting else 0, batch, len(self.groups)), dtype=np.int32)
@@ -120,12 +129,14 @@ class FastSimulator:
         return Run(outputs, state, activity, messages)
 
     @staticmethod
-    def _start(state: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    def _start(state: np.ndarray | None, initial: np.ndarray) -> np.ndarray:
         if state is None:
-            return np.zeros(shape, dtype=np.int32)
-        if state.shape != shape:  # kernels do not check where they read and write
+            return initial.copy()
+        if state.shape != initial.shape:  # kernels do not check where they read and write
             raise InputError(
-                "state", f"has shape {state.shape}, expected {shape}", "Give one of this network"
+                "state",
+                f"has shape {state.shape}, expected {initial.shape}",
+                "Give one of this network",
             )
         return np.array(state, dtype=np.int32, order="C")
 
@@ -152,6 +163,9 @@ class FastSimulator:
                 layout.row_pointers,
                 layout.row_sources,
                 layout.row_weights,
+                layout.column_pointers,
+                layout.column_targets,
+                layout.column_weights,
                 layout.fans,
                 counts is not None,
                 unused,
@@ -165,6 +179,27 @@ class FastSimulator:
             if counts is not None:
                 counts[0][start : start + count] = sent[:, :count].T
                 counts[1][start : start + count] = synops[:, :count].T
+
+
+def _first_state(network: Network, layout: Layout) -> np.ndarray:
+    """Return the interpreter's state before the first token as this simulator lays it out."""
+    state = np.zeros(layout.register_count, dtype=np.int32)
+    if not any(group.early for group in network.groups):
+        return state
+    begun = Interpreter(network).initial_state()
+    for group in network.groups:
+        for name, register in zip(group.kind.state, begun.get(group.name, ()), strict=True):
+            first = layout.registers[group.name, name]
+            state[first : first + group.size] = register[0]
+    for one in layout.waits:
+        group = network.group(one.port.group)
+        lengths = group.waits[one.port.name]
+        (waiting_sums,) = begun[waiting(group, one.port.name)]
+        # A neuron's sums, the oldest of as many as it waits tokens first.
+        rings = [waiting_sums[len(waiting_sums) - n :, 0, i] for i, n in enumerate(lengths)]
+        ring = np.concatenate(rings).astype(np.int64)
+        state[one.ring : one.ring + one.ring_size] = wrap(ring, WORD_BITS)
+    return state
 
 
 def _aligned_rows(count: int) -> np.ndarray:
@@ -228,7 +263,21 @@ class Stream:
 
     def reset(self) -> None:
         """Go back to the state before the first token."""
-        self.state[:] = 0
+        self.state[:] = self._simulator._initial
+
+    def begin(self, keep: Callable[[NeuronGroup], bool]) -> None:
+        """Go back to the state before the first token, but of some groups leave it as it is."""
+        layout, first = self._simulator._layout, self._simulator._initial
+        network = self._simulator.network
+        for (name, _), start in layout.registers.items():
+            if not keep(network.group(name)):
+                rows = slice(start, start + network.group(name).size)
+                self.state[rows] = first[rows]
+        for one in layout.waits:
+            group = network.group(one.port.group)
+            if not keep(group):
+                rows = slice(one.ring, one.positions + group.size)
+                self.state[rows] = first[rows]
 
     def fork(self) -> Stream:
         """Return a stream that goes on from here on its own."""

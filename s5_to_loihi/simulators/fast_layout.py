@@ -26,6 +26,8 @@ class Push:
         fan: where its counts begin in ``Layout.fans``.
         handed_on: identities among them whose port reads the message: nothing to add up there.
         pointer: where its columns begin in ``Layout.column_pointers``; None if it has none.
+        product_bits: to which each product wraps; None: none does.
+        kept: where the register that keeps the message begins, of synapses from a group to itself.
     """
 
     source: Endpoint
@@ -35,6 +37,27 @@ class Push:
     fan: int
     handed_on: int
     pointer: int | None
+    product_bits: int | None = None
+    kept: int | None = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A port at which sums wait for some tokens.
+
+    Attributes:
+        port: which.
+        lengths: where the neurons' numbers of tokens begin in ``Layout.parameter_values``.
+        ring, ring_size: where the waiting sums are in the state; of each neuron as many as it waits
+            tokens, one neuron after the other.
+        positions: where in the state each neuron's next sum is among its own.
+    """
+
+    port: Endpoint
+    lengths: int
+    ring: int
+    ring_size: int
+    positions: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +70,7 @@ class Layout:
         registers, parameters: (group, name) -> first entry.
         accumulator_rows, register_count, parameter_count: totals.
         pushes: in the order of their sources.
+        waits: of all ports at which sums wait.
         column_pointers, column_targets, column_weights: synapses by source, csc: uint64, uint32
             (accumulator row), int8. Unsigned: numba checks signed indices for being negative.
         fans: for each push and row, the synapses from it to the group, int32.
@@ -64,6 +88,7 @@ class Layout:
     register_count: int
     parameters: dict[tuple[str, str], int]
     pushes: tuple[Push, ...]
+    waits: tuple[Wait, ...]
     column_pointers: np.ndarray
     column_targets: np.ndarray
     column_weights: np.ndarray
@@ -103,7 +128,8 @@ def lay_out(network: Network) -> Layout:
             places[group.name, name] = sum(map(len, values))
             values.append(array.astype(np.int32))
     ports, accumulator_rows = _place_ports(network, messages)
-    pushes, columns, fans = _place_synapses(network, messages, ports)
+    waits, register_count = _place_waits(network, register_count, values)
+    pushes, columns, fans = _place_synapses(network, messages, ports, registers)
     column_pointers, column_targets, column_weights = _concatenate(columns)
     row_pointers, row_sources, row_weights = _rows(network, messages, ports, accumulator_rows)
     return Layout(
@@ -116,6 +142,7 @@ def lay_out(network: Network) -> Layout:
         register_count=register_count,
         parameters=places,
         pushes=pushes,
+        waits=waits,
         column_pointers=column_pointers.astype(np.uint64),
         column_targets=column_targets.astype(np.uint32),
         column_weights=column_weights.astype(np.int8),
@@ -134,7 +161,10 @@ def _place_ports(network: Network, messages):
         for name in group.kind.ports:
             port = Endpoint(group.name, name)
             incoming = network.incoming(port)
-            if len(incoming) == 1 and is_identity(incoming[0].weights):
+            plain = name not in group.waits and all(
+                edge.product_bits is None and not edge.recurrent for edge in incoming
+            )
+            if plain and len(incoming) == 1 and is_identity(incoming[0].weights):
                 ports[port] = ("messages", messages[incoming[0].source])
             else:
                 ports[port] = ("accumulators", rows)
@@ -142,7 +172,20 @@ def _place_ports(network: Network, messages):
     return ports, rows
 
 
-def _place_synapses(network: Network, messages, ports):
+def _place_waits(network: Network, count: int, values: list[np.ndarray]):
+    """Return the waits, and how many entries the state has with them; add their lengths."""
+    waits = []
+    for group in network.groups:
+        for name, lengths in group.waits.items():
+            size = int(lengths.sum())
+            first = sum(map(len, values))
+            waits.append(Wait(Endpoint(group.name, name), first, count, size, count + size))
+            values.append(lengths.astype(np.int32))
+            count += size + group.size
+    return tuple(waits), count
+
+
+def _place_synapses(network: Network, messages, ports, registers):
     """Return the pushes, the csc parts of their columns and their fan-outs."""
     pushes: list[Push] = []
     columns: list[tuple[np.ndarray, ...]] = []
@@ -151,22 +194,24 @@ def _place_synapses(network: Network, messages, ports):
     for source, first in messages.items():
         count = network.message_size(source)
         for target, group in enumerate(network.groups, start=1):
-            edges = [edge for edge in network.incoming(group.name) if edge.source == source]
-            if not edges:
-                continue
-            adding = [edge for edge in edges if ports[edge.target][0] == "accumulators"]
-            rows, sources, weights = _entries(adding, ports, {source: 0})
-            pointers, targets, weights = _compressed(sources, rows, weights, count)
-            handed_on = len(edges) - len(adding)
-            fan = sum(map(len, fans))
-            adds = len(targets) > 0
-            pushes.append(
-                Push(source, target, first, count, fan, handed_on, pointer if adds else None)
-            )
-            fans.append((np.diff(pointers) + handed_on).astype(np.int32))
-            if adds:
-                columns.append((pointers, targets, weights))
-                pointer += count
+            of_source = [edge for edge in network.incoming(group.name) if edge.source == source]
+            # A port's synapses wrap alike.
+            for bits in dict.fromkeys(edge.product_bits for edge in of_source):
+                edges = [edge for edge in of_source if edge.product_bits == bits]
+                adding = [edge for edge in edges if ports[edge.target][0] == "accumulators"]
+                rows, sources, weights = _entries(adding, ports, {source: 0})
+                pointers, targets, weights = _compressed(sources, rows, weights, count)
+                handed_on = len(edges) - len(adding)
+                fan = sum(map(len, fans))
+                adds = len(targets) > 0
+                place = pointer if adds else None
+                register = group.kind.kept(source.name) if source.group == group.name else None
+                kept = None if register is None else registers[group.name, register]
+                pushes.append(Push(source, target, first, count, fan, handed_on, place, bits, kept))
+                fans.append((np.diff(pointers) + handed_on).astype(np.int32))
+                if adds:
+                    columns.append((pointers, targets, weights))
+                    pointer += count
     return tuple(pushes), columns, np.concatenate(fans)
 
 
@@ -205,6 +250,10 @@ def _concatenate(columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _rows(network: Network, messages, ports, accumulator_rows):
     """Return the synapses by target: accumulator rows over all message rows."""
-    adding = [edge for edge in network.synapses if ports[edge.target][0] == "accumulators"]
+    adding = [
+        edge
+        for edge in network.synapses
+        if ports[edge.target][0] == "accumulators" and not edge.recurrent
+    ]
     rows, sources, weights = _entries(adding, ports, messages)
     return _compressed(rows, sources, weights, accumulator_rows)

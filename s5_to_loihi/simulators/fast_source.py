@@ -13,7 +13,8 @@ from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.ranges import program as program_of
 from s5_to_loihi.network.tracing import Program, Step
-from s5_to_loihi.simulators.fast_layout import Layout
+from s5_to_loihi.network.widths import WORD_BITS
+from s5_to_loihi.simulators.fast_layout import Layout, Push
 
 #: Tokens that a sequence kernel handles at a time. Measured: twice as fast as 32, as fast as 256.
 BLOCK = 128
@@ -44,6 +45,76 @@ def push(messages, pointers, targets, weights, accumulators):
             for k in range(start, stop):
                 accumulators[targets[k]] += i32(weights[k]) * message
     return synops
+
+
+@_jit
+def push_wrapped(messages, pointers, targets, weights, accumulators, left):
+    """The same with products that wrap to 32 - ``left`` bits."""
+    synops = 0
+    for j in range(len(messages)):
+        message = messages[j]
+        if message != 0:
+            start, stop = pointers[j], pointers[j + 1]
+            synops += i64(stop - start)
+            for k in range(start, stop):
+                product = i32(i32(i32(weights[k]) * message) << left)
+                accumulators[targets[k]] += i32(product >> left)
+    return synops
+
+
+@_jit
+def count_reached(messages, pointers):
+    """Return how many synapses the messages that are not zero reach."""
+    synops = 0
+    for j in range(len(messages)):
+        if messages[j] != 0:
+            synops += i64(pointers[j + 1] - pointers[j])
+    return synops
+
+
+@_jit
+def wait(sums, lengths, ring, positions):
+    """Exchange each sum for the one that was there as many tokens ago as its neuron waits."""
+    start = 0
+    for i in range(len(sums)):
+        length = lengths[i]
+        if length > 0:
+            position = positions[i]
+            before = ring[start + position]
+            ring[start + position] = sums[i]
+            sums[i] = before
+            positions[i] = 0 if position + 1 == length else position + 1
+            start += length
+
+
+@_jit
+def wait_block(count, sums, lengths, ring, positions):
+    """The same for a block of tokens."""
+    start = 0
+    for i in range(len(sums)):
+        length, row, position = lengths[i], sums[i], positions[i]
+        if length > 0:
+            for t in range(count):
+                before = ring[start + position]
+                ring[start + position] = row[t]
+                row[t] = before
+                position = 0 if position + 1 == length else position + 1
+            positions[i] = position
+            start += length
+
+
+@_jit
+def pull_wrapped(pointers, sources, weights, messages, accumulators, left):
+    """As ``pull``, with products that wrap to 32 - ``left`` bits."""
+    for row in range(len(accumulators)):
+        sums = accumulators[row]
+        for t in range({block}):
+            sums[t] = 0
+        for k in range(pointers[row], pointers[row + 1]):
+            weight, message = i32(weights[k]), messages[sources[k]]
+            for t in range({block}):
+                product = i32(i32(weight * message[t]) << left)
+                sums[t] += i32(product >> left)
 
 
 @_jit
@@ -140,7 +211,9 @@ def write_source(network: Network, layout: Layout) -> str:
         program = program_of(network, group)
         places = _places(network, layout, group, program)
         tables |= _tables(program)
-        for calls, write in ((token_calls, _token_kernel), (block_calls, _block_kernel)):
+        recurrent = any(edge.recurrent for edge in network.incoming(group.name))
+        block_kernel = _row_by_row if recurrent else _block_kernel
+        for calls, write in ((token_calls, _token_kernel), (block_calls, block_kernel)):
             body, arguments = write(group, program, *places)
             name = kernels.setdefault(body, f"kernel_{len(kernels)}")
             calls.append((index, group, f"    {name}({', '.join(arguments)})"))
@@ -166,6 +239,18 @@ def _token_kernel(
         f"        {name}[i] = {_result(program, result)}" for result, (name, _) in stores.items()
     ]
     return "\n".join(lines) + "\n", _arguments(group, loads, stores)
+
+
+def _row_by_row(
+    group: NeuronGroup, program: Program, loads: _Loads, stores: _Stores
+) -> tuple[str, list[str]]:
+    """The loop for one token, on the columns of a block: where a token needs the one before."""
+    body, arguments = _token_kernel(group, program, loads, stores)
+    arrays = [array for _, (array, _) in [*loads.values(), *stores.values()]]
+    return body, [
+        f"{text[:-1]}, t]" if array in ("accumulators", "messages") else text
+        for text, array in zip(arguments, arrays, strict=True)
+    ]
 
 
 def _block_kernel(
@@ -271,7 +356,8 @@ def _recurrent_loops(
             body += _message_stores(program, stores)
         if body:
             lines += [f"        for t in range({tokens}):", *body]
-    lines += [f"        {stores[name][0]}[i] = {variable}" for name, variable in registers.items()]
+        if loop == 1:  # later a register's variable may stand for what it held before a token
+            lines += [f"        {stores[one][0]}[i] = {of}" for one, of in registers.items()]
     return lines
 
 
@@ -416,6 +502,8 @@ def _step(network: Network, layout: Layout, calls: list[_Call]) -> str:
     ]
     lines += _token_pushes(layout, 0, INPUT)
     for index, group, call in calls:
+        lines += _waits(layout, group, "wait(", "")
+        lines += _returns(layout, group, index, "    ", "accumulators")
         lines.append(call)
         lines += _token_pushes(layout, index, group.name)
     first = layout.messages[network.output]
@@ -439,20 +527,63 @@ def _token_pushes(layout: Layout, index: int, group: str) -> list[str]:
         for push in pushes:
             if push.handed_on:
                 lines.append(f"    synops[{push.target}] += {push.handed_on} * hits")
-            if push.pointer is not None:
-                columns = f"column_pointers[{push.pointer}:{push.pointer + push.count + 1}]"
+            if push.pointer is None:
+                continue
+            if push.target == index:  # they are added up with the next token
                 lines.append(
-                    f"    synops[{push.target}] += push({rows}, {columns}, targets,"
-                    " weights, accumulators)"
+                    f"    synops[{push.target}] += count_reached({rows}, {_columns(push)})"
                 )
+            else:
+                lines.append(f"    synops[{push.target}] += {_pushed(push, rows, 'accumulators')}")
+    return lines
+
+
+def _columns(push: Push) -> str:
+    assert push.pointer is not None  # it adds something up
+    return f"column_pointers[{push.pointer}:{push.pointer + push.count + 1}]"
+
+
+def _pushed(push: Push, rows: str, accumulators: str) -> str:
+    """Return the call that adds up the products of messages."""
+    arguments = f"{rows}, {_columns(push)}, targets, weights, {accumulators}"
+    if push.product_bits is None:
+        return f"push({arguments})"
+    return f"push_wrapped({arguments}, i32({WORD_BITS - push.product_bits}))"
+
+
+def _returns(
+    layout: Layout, group: NeuronGroup, index: int, indent: str, accumulators: str
+) -> list[str]:
+    """Add up what a group sent to itself before."""
+    lines = []
+    for push in layout.pushes:
+        if push.target == index and push.kept is not None and push.pointer is not None:
+            kept = f"state[{push.kept}:{push.kept + push.count}]"
+            lines.append(f"{indent}{_pushed(push, kept, accumulators)}")
+    return lines
+
+
+def _waits(layout: Layout, group: NeuronGroup, call: str, before: str) -> list[str]:
+    """Exchange the sums of a group for those that are due."""
+    lines = []
+    for one in layout.waits:
+        if one.port.group == group.name:
+            first = layout.ports[one.port][1]
+            lines.append(
+                f"    {call}{before}accumulators[{first}:{first + group.size}],"
+                f" parameters[{one.lengths}:{one.lengths + group.size}],"
+                f" state[{one.ring}:{one.ring + one.ring_size}],"
+                f" state[{one.positions}:{one.positions + group.size}])"
+            )
     return lines
 
 
 def _block(network: Network, layout: Layout, calls: list[_Call]) -> str:
     lines = [
         "\n@_jit",
-        "def block(tokens, messages, accumulators, state, parameters, pointers, sources, weights,"
-        " fans, counting, unused, sent, synops, outputs):",
+        "def block(tokens, messages, accumulators, state, parameters, pointers, sources,"
+        " row_weights, column_pointers, targets, weights, fans, counting, unused, sent, synops,"
+        " outputs):",
         '    """Evaluate a block of tokens."""',
         "    count = len(tokens)",
         f"    for j in range({network.input_size}):",
@@ -463,14 +594,13 @@ def _block(network: Network, layout: Layout, calls: list[_Call]) -> str:
     lines += _block_counts(layout, 0, INPUT)
     for index, group, call in calls:
         for name in group.kind.ports:
-            kind, first = layout.ports[Endpoint(group.name, name)]
-            if kind == "accumulators":
-                last = first + group.size
-                lines.append(
-                    f"    pull(pointers[{first}:{last + 1}], sources, weights, messages,"
-                    f" accumulators[{first}:{last}])"
-                )
-        lines.append(call)
+            lines += _pulls(network, layout, Endpoint(group.name, name), group.size)
+        lines += _waits(layout, group, "wait_block(", "count, ")
+        returns = _returns(layout, group, index, " " * 8, "accumulators[:, t]")
+        if returns:
+            lines += ["    for t in range(count):", *returns, f"    {call}"]
+        else:
+            lines.append(call)
         lines += _block_counts(layout, index, group.name)
     first = layout.messages[network.output]
     lines += [
@@ -480,6 +610,21 @@ def _block(network: Network, layout: Layout, calls: list[_Call]) -> str:
         "            outputs[t, j] = row[t]",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _pulls(network: Network, layout: Layout, port: Endpoint, size: int) -> list[str]:
+    """Add up the products at a port; of what a group sends to itself nothing is there yet."""
+    kind, first = layout.ports[port]
+    if kind != "accumulators":
+        return []
+    last = first + size
+    bits = {edge.product_bits for edge in network.incoming(port)} or {None}
+    rows = f"accumulators[{first}:{last}]"
+    arguments = f"pointers[{first}:{last + 1}], sources, row_weights, messages, {rows}"
+    (wraps,) = bits
+    if wraps is None:
+        return [f"    pull({arguments})"]
+    return [f"    pull_wrapped({arguments}, i32({WORD_BITS - wraps}))"]
 
 
 def _block_counts(layout: Layout, index: int, group: str) -> list[str]:

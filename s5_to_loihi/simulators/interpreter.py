@@ -8,26 +8,15 @@ groups update in their phase), which is what happens on the chip and under Lava.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from s5_to_loihi.inputs import refuse_floats
-from s5_to_loihi.network.network import (
-    INPUT,
-    TOKEN,
-    Endpoint,
-    Network,
-    NeuronGroup,
-    Synapses,
-    is_identity,
-)
-
-#: The state of a network: for each group that has one, its registers, each (batch, neurons).
-State = Mapping[str, tuple[np.ndarray, ...]]
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
+from s5_to_loihi.simulators.sums import FromItself, State, accumulate, edges_of, wait, waiting
 
 
 class Mode(str, Enum):
@@ -54,8 +43,9 @@ class Evaluation:
     Attributes:
         outputs: (tokens, batch, output features) int64.
         values: ``group.value`` -> (tokens, batch, neurons) int64, for the values asked for.
-        state: the state after the last token; empty after ``evaluate_timesteps`` (pipelined groups
-            go on updating behind the last token) and after Lava (it stays in its processes).
+        state: the state after the last token, waiting sums included; empty after
+            ``evaluate_timesteps`` (pipelined groups go on updating behind the last token) and after
+            Lava (it stays in its processes).
     """
 
     outputs: np.ndarray
@@ -72,8 +62,12 @@ class Interpreter:
     def __init__(self, network: Network):
         """Prepare a verified network."""
         self.network = network
+        self._started: State | None = None
         self._edges = {
-            group.name: _edges(group, network.incoming(group.name)) for group in network.groups
+            group.name: edges_of(group, network.incoming(group.name)) for group in network.groups
+        }
+        self._back = {
+            group.name: FromItself(group, network.incoming(group.name)) for group in network.groups
         }
         self._results = {
             group.name: tuple(
@@ -84,12 +78,48 @@ class Interpreter:
         }
 
     def initial_state(self, batch: int = 1) -> State:
-        """Return the state before the first token: all zero."""
+        """Return the state before the first token: zero, or what early updates leave."""
+        if self._started is None:
+            self._started = self._zero_state()
+            if any(group.early for group in self.network.groups):
+                self._started = self.evaluate_early().state
         return {
-            group.name: _zero_registers(group, batch)
-            for group in self.network.groups
-            if group.kind.state
+            name: tuple(np.repeat(array, batch, axis=array.ndim - 2) for array in arrays)
+            for name, arrays in self._started.items()
         }
+
+    def begun(self, state: State, keep: Callable[[NeuronGroup], bool]) -> State:
+        """Return the state before the first token, but of some groups as it is."""
+        batch = next(arrays[0].shape[-2] for arrays in state.values())
+        kept = {name for group in self.network.groups if keep(group) for name in _names(group)}
+        return {
+            name: state[name] if name in kept else arrays
+            for name, arrays in self.initial_state(batch).items()
+        }
+
+    def evaluate_early(self, keep: Collection[str] | None = ()) -> Evaluation:
+        """Evaluate the updates before the first token.
+
+        Args:
+            keep: names ``group.value`` to return; None for all.
+
+        Returns:
+            The state that they leave; outputs and values of the last of ``early`` updates of each
+            group last, rows before a group's first one are missing from its values.
+        """
+        early = max((group.early for group in self.network.groups), default=0)
+        nothing = np.zeros((early, 1, self.network.input_size), dtype=np.int64)
+        return self._evaluate(nothing, self._zero_state(), keep, None, early)
+
+    def _zero_state(self) -> State:
+        state = {}
+        for group in self.network.groups:
+            if group.kind.state:
+                state[group.name] = _zero_registers(group, 1)
+            for port, waits in group.waits.items():
+                shape = (int(waits.max()), 1, group.size)
+                state[waiting(group, port)] = (np.zeros(shape, dtype=np.int64),)
+        return state
 
     def evaluate(
         self,
@@ -119,7 +149,7 @@ class Interpreter:
         """
         return self._evaluate(tokens, self.initial_state(tokens.shape[1]), keep, mode)
 
-    def _evaluate(self, tokens, state, keep, mode) -> Evaluation:
+    def _evaluate(self, tokens, state, keep, mode, early=None) -> Evaluation:
         refuse_floats(self.network, tokens, "tokens")
         count, batch, _ = tokens.shape
         step = 1 if mode is None else period(self.network, mode)
@@ -127,26 +157,52 @@ class Interpreter:
         arrivals = np.zeros((rows, *tokens.shape[1:]), dtype=np.int64)
         arrivals[: count * step : step] = tokens
         sent = {Endpoint(INPUT, TOKEN): arrivals}
-        values, next_state = {}, {}
+        values: dict[str, np.ndarray] = {}
+        next_state: dict[str, tuple[np.ndarray, ...]] = {}
         for group in self.network.groups:
-            active = slice(0, None) if mode is None else slice(group.phase, None, step)
+            # Of early rows a group only takes its own.
+            first = 0 if mode is None else group.phase
+            if early is not None:
+                first = early - group.early
+            if early == first:
+                next_state |= {name: state[name] for name in _names(group) if name in state}
+                sent |= {
+                    source: np.zeros((rows, batch, group.size), dtype=np.int64)
+                    for _, source in self._results[group.name]
+                    if source is not None
+                }
+                continue
+            active = slice(first, None, 1 if mode is None else step)
             accumulators = self.accumulate(group, sent, timed=mode is not None)
-            if mode is not None:
-                accumulators = tuple(accumulator[active] for accumulator in accumulators)
-            registers, results = update_sequence(group, accumulators, state.get(group.name, ()))
+            accumulators = tuple(accumulator[active] for accumulator in accumulators)
+            accumulators, left = wait(group, accumulators, state)
+            next_state |= left
+            registers, results = self._update(group, accumulators, state.get(group.name, ()))
             if group.kind.state:
                 next_state[group.name] = registers
             for (name, endpoint), result in zip(self._results[group.name], results, strict=True):
                 if endpoint is not None:
                     sent[endpoint] = result
-                    if mode is not None:
+                    if mode is not None or first:
                         sent[endpoint] = np.zeros((rows, batch, group.size), dtype=np.int64)
                         sent[endpoint][active] = result
                 if keep is None or name in keep:
-                    values[name] = np.broadcast_to(result[:count], (count, batch, group.size))
+                    kept = result[:count]
+                    values[name] = np.broadcast_to(kept, (len(kept), batch, group.size))
         outputs = sent[self.network.output]
         first = 0 if mode is None else self.network.latency
         return Evaluation(outputs[first::step][:count], values, next_state if mode is None else {})
+
+    def _update(self, group, accumulators, registers):
+        back = self._back[group.name]
+        if not back.there:
+            return update_sequence(group, accumulators, registers)
+        rows = []
+        for row in zip(*accumulators, strict=True):
+            row = back.add(tuple(one[None] for one in row), registers)
+            registers, results = update_sequence(group, row, registers)
+            rows.append(results)
+        return registers, tuple(np.concatenate(column) for column in zip(*rows, strict=True))
 
     def accumulate(
         self, group: NeuronGroup, sent: Mapping[Endpoint, np.ndarray], timed: bool = False
@@ -162,7 +218,7 @@ class Interpreter:
         Returns:
             For each port, (rows, batch, neurons of the group) int64.
         """
-        return _accumulate(self._edges[group.name], group.size, sent, timed)
+        return accumulate(self._edges[group.name], group.size, sent, timed)
 
 
 def evaluate_group(
@@ -178,63 +234,17 @@ def evaluate_group(
     Returns:
         For each of ``kind.values``, (tokens, batch, neurons) int64.
     """
-    accumulators = _accumulate(_edges(group, synapses), group.size, sent, timed=False)
+    accumulators = accumulate(edges_of(group, synapses), group.size, sent, timed=False)
     registers = _zero_registers(group, accumulators[0].shape[1])
     return update_sequence(group, accumulators, registers)[1]
 
 
-#: For each port, the synapses that end there: source, weights, timesteps until arrival.
-_Edges = tuple[tuple[tuple[Endpoint, "csr_matrix | None", int], ...], ...]
-
-
-def _edges(group: NeuronGroup, synapses: Iterable[Synapses]) -> _Edges:
-    return tuple(
-        tuple(
-            (edge.source, _matrix(edge.weights), 1 + edge.delay)
-            for edge in synapses
-            if edge.target == Endpoint(group.name, port)
-        )
-        for port in group.kind.ports
-    )
+def _names(group: NeuronGroup) -> tuple[str, ...]:
+    return (group.name, *(waiting(group, port) for port in group.waits))
 
 
 def _zero_registers(group: NeuronGroup, batch: int) -> tuple[np.ndarray, ...]:
     return tuple(np.zeros((batch, group.size), dtype=np.int64) for _ in group.kind.state)
-
-
-def _accumulate(
-    ports: _Edges, size: int, sent: Mapping[Endpoint, np.ndarray], timed: bool
-) -> tuple[np.ndarray, ...]:
-    rows, batch, _ = next(iter(sent.values())).shape
-    totals = []
-    for edges in ports:
-        total = None
-        for source, weights, travel in edges:
-            products = _products(weights, sent[source])
-            if timed:
-                late = min(travel, rows)
-                products = np.concatenate([np.zeros_like(products[:late]), products[: rows - late]])
-            total = products if total is None else total + products
-        if total is None:
-            total = np.zeros((rows, batch, size), dtype=np.int64)
-        totals.append(total)
-    return tuple(totals)
-
-
-def _matrix(weights: csr_matrix) -> csr_matrix | None:
-    """Return the weights as int64, or None for the identity, which needs no multiplication."""
-    return None if is_identity(weights) else weights.astype(np.int64)
-
-
-def _products(weights: csr_matrix | None, messages: np.ndarray) -> np.ndarray:
-    """Multiply messages (rows, batch, sources) by weights; return (rows, batch, targets)."""
-    if weights is None:
-        return messages
-    rows, batch, sources = messages.shape
-    if rows * batch == 1:
-        return (weights @ messages.reshape(sources)).reshape(1, 1, -1)
-    products = weights @ messages.reshape(rows * batch, sources).T
-    return products.T.reshape(rows, batch, -1)
 
 
 def update_sequence(
@@ -259,8 +269,9 @@ def update_sequence(
     inputs = kind.recurrence.drive(accumulators, constants)
     states = []
     for row in zip(*inputs, strict=True):
-        registers = kind.recurrence.advance(row, registers, constants)
-        states.append(registers)
+        advanced = kind.recurrence.advance(row, registers, constants)
+        registers = advanced[: len(kind.state)]
+        states.append(advanced)
     state = tuple(np.array(column) for column in zip(*states, strict=True))
     messages, probes = kind.recurrence.emit(inputs, state, constants)
-    return registers, state + messages + probes
+    return registers, state[: len(kind.state)] + messages + probes

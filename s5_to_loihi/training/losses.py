@@ -45,6 +45,21 @@ def denoising_loss(spectrum: Tensor, mask: Tensor, clean: Tensor, spectral: floa
     return loss
 
 
+def distillation_loss(spectrum: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
+    """Return how far a mask is from another model's, as power of the sound it makes of a clip.
+
+    It falls to zero where the masks agree: near there its gradients are less noisy than those of
+    ``denoising_loss``.
+
+    Args:
+        spectrum: (T, N, 257) of the noisy clips.
+        mask, wanted: (T, N, 257).
+    """
+    power = spectrum.abs().square()
+    error = (power * (mask - wanted).square()).sum((0, 2))
+    return (error / ((power * (1 + wanted).square()).sum((0, 2)) + EPSILON)).mean()
+
+
 def activity(messages: Mapping[str, Tensor], costs: Mapping[str, Tensor]) -> Tensor:
     """Return what messages cost: an L1 on each neuron's, in its own scale, by its synapses.
 

@@ -45,8 +45,9 @@ from s5_to_loihi.training.straight_through import Whole, power, rounded, straigh
 
 #: Whole numbers up to this many bits, sign included, are exact in float64.
 EXACT_BITS = 54
-#: A latent weight starts at least this far from where another integer would be nearest.
-MARGIN = 1e-3
+#: A latent weight starts at most this far from its integer. Those that make up for errors of others
+#: would else lie where another integer is nearest, and leave with the first noisy gradient.
+FARTHEST = 0.25
 #: Field that holds the shift of a product -> the fields that hold its factors.
 SHIFT_OF = {"shift": ("multiplier",), "gain_shift": ("gain_re", "gain_im")}
 #: Bits by which a factor may grow in training.
@@ -78,8 +79,8 @@ class _Matrix(nn.Module):
         self.matrix, self.largest_sum = matrix, largest_sum
         self.highest = matrix.digits.largest(matrix.matrix.bits)
         # The quantizer's integers, and as near as they allow to the float weights.
-        within = 0.5 - MARGIN
-        latent = np.clip(matrix.weights, integers - within, integers + within)
+        off = np.clip((matrix.weights - integers) * 2 * FARTHEST, -FARTHEST, FARTHEST)
+        latent = integers + off
         latent = np.clip(latent, -self.highest, self.highest)
         self.value = nn.Parameter(torch.tensor(latent / self.highest))
         self.register_buffer("mask", torch.tensor((matrix.weights != 0).astype(np.float64)))
@@ -126,10 +127,19 @@ class _Matrix(nn.Module):
 class _Group(nn.Module):
     """The constants of a group; those that are trained are parameters that start at zero."""
 
+    unit: Tensor
+
     def __init__(self, group: NeuronGroup):
         super().__init__()
         self.group = group
         self.changes = nn.ParameterDict()
+        #: What a change of 1 of an integer that is added up means: 1 in the value's own unit.
+        unit = np.ones(group.size)
+        if group.kind is SCALED_STATE:
+            # Of a state: 1 once it has settled; slow ones add their bias up for long.
+            c: Any = group.constants
+            unit = np.hypot(c.decay_re, c.decay_im) * np.exp2(-c.decay_shift)
+        self.register_buffer("unit", torch.tensor(unit))
         self._formats = {name: format for name, _, format in _trained(group.constants)}
         for name, value, _ in _trained(group.constants):
             self.changes[name.replace(".", "/")] = nn.Parameter(torch.zeros(len(value)).double())
@@ -169,7 +179,8 @@ class _Group(nn.Module):
         if format == MULTIPLIER:
             factor: Tensor = start * (1 + change)
             return factor
-        return rounded(torch.clamp(start + change * 2.0**format.exponent, *limits(format.bits)))
+        wanted = start + self.unit * change * 2.0**format.exponent
+        return rounded(torch.clamp(wanted, *limits(format.bits)))
 
     def _whole(self, name: str, value: np.ndarray) -> Whole:
         """Return a constant that is not trained, on the device of the others."""

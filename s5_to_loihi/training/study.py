@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from s5_to_loihi import audio, bundle
 from s5_to_loihi.bundle import Bundle
-from s5_to_loihi.checkpoints.description import save_model
+from s5_to_loihi.checkpoints.description import DESCRIPTION, load_model, save_model
 from s5_to_loihi.checkpoints.magnitude_pruning import sparsity_of
 from s5_to_loihi.float_model import S5Model
 from s5_to_loihi.network.network import Readout
@@ -43,9 +44,15 @@ from s5_to_loihi.training.quantized import QuantizedNetwork
 SPECTRAL = 1.0
 #: Seeds of the sounds that are trained with, and of those that are held out.
 TRAINING_SEED, HELD_OUT_SEED = 1, 1_000_003
+#: Steps after which the pace is looked at.
+PACE = (10, 30, 100, *range(200, 10_000, 200))
 #: Learning rates: of the float models; of finetuning, by bits of the weights.
 RATE, DECAY = 4e-3, 0.01
-FINE_RATES = {8: 3e-4, 4: 1e-3, 3: 2e-3, 2: 4e-3}
+FINE_RATES = {8: 5e-5, 4: 1e-3, 3: 1.5e-3, 2: 4e-3}
+#: Weight of ``distillation_loss`` in finetuning, beside SI-SNR in dB.
+DISTILLATION = 5.0
+#: Clips that are scored at a time.
+TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ class Scale:
     Attributes:
         steps, fine_steps: of the training and of each finetuning.
         batch, fine_batch: clips a step.
-        seconds: of a clip in training.
+        seconds: of a clip in training; finetuning takes clips as long as those held out, since
+            errors add up in slow states.
         pool: voices and noises to mix from, each of ``pool_seconds``.
         held_out: clips of ``pool_seconds``.
         calibration: clips that formats are chosen on.
@@ -81,21 +89,23 @@ class Scale:
     steps: int = 4000
     fine_steps: int = 250
     batch: int = 64
-    fine_batch: int = 32
+    fine_batch: int = 16
     seconds: float = 2.0
     pool: int = 1024
     pool_seconds: float = 4.0
     held_out: int = 64
-    calibration: int = 12
+    calibration: int = 8
 
 
+#: The longest first.
 POINTS = (
-    *(Point(width, 0.9) for width in (256, 192, 128, 96, 64, 48)),
-    *(Point(width, 0.0) for width in (128, 96, 64, 48, 32, 24, 16)),
-    *(Point(width, 0.95) for width in (256, 128)),
-    Point(192, 0.9, aware_of_chip=True),
+    *(Point(256, 0.9), Point(256, 0.95), Point(192, 0.9), Point(192, 0.9, aware_of_chip=True)),
+    *(Point(width, 0.9) for width in (128, 96)),
+    *(Point(width, 0.0) for width in (128, 96, 64, 48, 32, 24)),
 )
-BITS = (8, 4, 3, 2)
+#: Pruning ends earlier than by default: a short training needs the rest to recover.
+PRUNED_AT = 0.7
+BITS = (4, 2, 3, 8)
 
 
 class Sounds:
@@ -111,10 +121,12 @@ class Sounds:
         self.noises = torch.cat([synthetic.noises(chunk, samples, random) for _ in chunks])
         self.held_out = synthetic.clips(scale.held_out, scale.pool_seconds, HELD_OUT_SEED, device)
 
-    def batches(self, count: int, seed: int) -> Iterator[synthetic.Clips]:
+    def batches(
+        self, count: int, seed: int, seconds: float | None = None
+    ) -> Iterator[synthetic.Clips]:
         """Yield ever new mixtures of cuts of the pool."""
         random = torch.Generator(self.device).manual_seed(seed)
-        length = round(self.scale.seconds * audio.RATE)
+        length = round((seconds or self.scale.seconds) * audio.RATE)
         while True:
             yield synthetic.mix(
                 _cuts(self.voices, count, length, random),
@@ -131,8 +143,11 @@ def _cuts(sounds: Tensor, count: int, length: int, random: torch.Generator) -> T
     return sounds[rows, starts + torch.arange(length, device=sounds.device)]
 
 
-def train(point: Point, sounds: Sounds, deadline: float = float("inf")) -> tuple[S5Model, dict]:
-    """Train a point in floats; return the model and what happened."""
+def train(point: Point, sounds: Sounds, seconds: float = math.inf) -> tuple[S5Model, dict]:
+    """Train a point in floats; return the model and what happened.
+
+    Fewer steps are taken if ``seconds`` do not allow all of them; how many is told.
+    """
     scale, device = sounds.scale, sounds.device
     torch.manual_seed(point.seed)
     start = initial_model(
@@ -147,11 +162,12 @@ def train(point: Point, sounds: Sounds, deadline: float = float("inf")) -> tuple
     model = Model(start, input_gain=_gain(next(batches))).float().to(device)
     steps_of = optimiser(model, RATE, DECAY)
     rates = [group["lr"] for group in steps_of.param_groups]
-    pruning = Pruning(point.sparsity, aware_of_chip=point.aware_of_chip)
+    pruning = Pruning(point.sparsity, end=PRUNED_AT, aware_of_chip=point.aware_of_chip)
     pruner = Pruner(model, pruning) if point.sparsity else None
     curve, began = [], time.monotonic()
     torch.backends.cuda.matmul.allow_tf32 = True
-    for step in range(scale.steps):
+    steps, step = scale.steps, 0
+    while step < steps:
         clips = next(batches)
         spectrum = spectra.analyse(clips.noisy)
         run = model.run(spectra.features(spectrum))
@@ -160,27 +176,45 @@ def train(point: Point, sounds: Sounds, deadline: float = float("inf")) -> tuple
         loss.backward()
         clip_gradients(model)
         for group, rate in zip(steps_of.param_groups, rates, strict=True):
-            group["lr"] = rate * rate_share(step / scale.steps)
+            group["lr"] = rate * rate_share(step / steps)
         steps_of.step()
         if pruner is not None and step % pruning.interval == 0:
             if point.aware_of_chip:
                 pruner.observe(run.messages)
-            pruner.update((step + 1) / scale.steps)
+            pruner.update((step + 1) / steps)
         if step % 100 == 0:
             curve.append(round(float(loss.detach()), 3))
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{point.name} was at step {step} of {scale.steps}")
+        step += 1
+        if step in PACE:
+            steps = _affordable(scale.steps, step, began, seconds)
     if pruner is not None:
         pruner.update(1.0)
     trained = model.eval().to_model()
     facts = {
-        "steps": scale.steps,
+        "steps": steps,
         "seconds": round(time.monotonic() - began, 1),
         "curve": curve,
         "sparsity": round(sparsity_of(trained), 4),
         **_score(lambda values: model(values), sounds, torch.float32),
     }
     return trained, facts
+
+
+def _scored(model: S5Model, sounds: Sounds) -> dict[str, Any]:
+    """Return what is known of a model that was trained before."""
+    module = Model(model).eval().float().to(sounds.device)
+    return {
+        "sparsity": round(sparsity_of(model), 4),
+        **_score(lambda values: module(values), sounds, torch.float32),
+    }
+
+
+def _affordable(steps: int, done: int, began: float, seconds: float) -> int:
+    """Return how many steps ``seconds`` allow at the pace so far: at most ``steps``."""
+    pace = (time.monotonic() - began) / done
+    if seconds == math.inf:
+        return steps
+    return max(done + 1, min(steps, int(seconds / pace)))
 
 
 def _gain(clips: synthetic.Clips) -> float:
@@ -193,9 +227,9 @@ def _score(run: Any, sounds: Sounds, kind: torch.dtype) -> dict[str, Any]:
     held = sounds.held_out
     torch.backends.cuda.matmul.allow_tf32 = False
     with torch.no_grad():
-        for first in range(0, len(held.noisy), 32):
-            part = held.noisy[first : first + 32].to(kind)
-            clean = held.clean[first : first + 32].to(kind)
+        for first in range(0, len(held.noisy), TOGETHER):
+            part = held.noisy[first : first + TOGETHER].to(kind)
+            clean = held.clean[first : first + TOGETHER].to(kind)
             spectrum = spectra.analyse(part)
             estimate = spectra.denoised(
                 spectrum, run(spectra.features(spectrum)).to(kind), part.shape[-1]
@@ -212,41 +246,58 @@ def _score(run: Any, sounds: Sounds, kind: torch.dtype) -> dict[str, Any]:
 
 def quantized(model: S5Model, bits: int, sounds: Sounds) -> Quantized:
     """Quantize a model after training, on cuts of the training sounds."""
-    clips = next(sounds.batches(sounds.scale.calibration, 77))
+    clips = next(sounds.batches(sounds.scale.calibration, 77, sounds.scale.pool_seconds))
     tokens = spectra.features(spectra.analyse(clips.noisy.double())).cpu().numpy()
     return quantize_model(model, tokens, Precision(weights=bits))
 
 
 def finetune(
-    model: S5Model, bits: int, sounds: Sounds, deadline: float = float("inf")
+    model: S5Model, bits: int, sounds: Sounds, seconds: float = math.inf
 ) -> tuple[Quantized, dict]:
-    """Quantize a model and train its integers; return them and what happened."""
+    """Quantize a model and train its integers; return them and what happened.
+
+    Fewer steps are taken if ``seconds`` do not allow all of them; how many is told.
+    """
     scale, began = sounds.scale, time.monotonic()
     start = quantized(model, bits, sounds)
     network = QuantizedNetwork(start).to(sounds.device)
     facts: dict[str, Any] = {"rounded": _score(network, sounds, torch.float64)}
     steps_of = optimiser(network, FINE_RATES.get(bits, 1e-3))
     rates = [group["lr"] for group in steps_of.param_groups]
-    batches, curve = sounds.batches(scale.fine_batch, 5000 + bits), []
-    for step in range(scale.fine_steps):
+    count, seconds_each = scale.fine_batch, scale.pool_seconds
+    batches, curve = sounds.batches(count, 5000 + bits, seconds_each), []
+    check = [next(sounds.batches(count, 9000 + index, seconds_each)) for index in range(4)]
+    teacher = Model(model).eval().float().to(sounds.device)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    reached = _loss(network, check)
+    steps, step, first = scale.fine_steps, 0, time.monotonic()
+    left = seconds - 2 * (first - began)
+    while step < steps:
         clips = next(batches)
         spectrum = spectra.analyse(clips.noisy.double())
-        mask = network(spectra.features(spectrum))
+        values = spectra.features(spectrum)
+        with torch.no_grad():
+            wanted = teacher(values.float()).double()
+        mask = network(values)
         loss = losses.denoising_loss(spectrum, mask, clips.clean.double(), SPECTRAL)
+        loss = loss + DISTILLATION * losses.distillation_loss(spectrum, mask, wanted)
         steps_of.zero_grad(set_to_none=True)
         loss.backward()
         clip_gradients(network)
         for group, rate in zip(steps_of.param_groups, rates, strict=True):
-            group["lr"] = rate * rate_share(step / scale.fine_steps)
+            group["lr"] = rate * rate_share(step / steps)
         steps_of.step()
         network.fit()
         if step % 20 == 0:
             curve.append(round(float(loss.detach()), 3))
-            if time.monotonic() > deadline:
-                facts["cut_short_at"] = step
-                break
+        step += 1
+        if step in PACE:
+            steps = _affordable(scale.fine_steps, step, first, left)
+    if _loss(network, check) > reached:
+        network.load_state_dict(before)
+        facts["kept"] = "rounded"
     facts |= {
-        "steps": scale.fine_steps,
+        "steps": steps,
         "curve": curve,
         "tuned": _score(network, sounds, torch.float64),
         "seconds": round(time.monotonic() - began, 1),
@@ -254,34 +305,61 @@ def finetune(
     return network.quantized(), facts
 
 
+def _loss(network: QuantizedNetwork, batches: list[synthetic.Clips]) -> float:
+    """Return the mean loss on training sounds that finetuning does not see."""
+    found = []
+    with torch.no_grad():
+        for clips in batches:
+            spectrum = spectra.analyse(clips.noisy.double())
+            mask = network(spectra.features(spectrum))
+            loss = losses.denoising_loss(spectrum, mask, clips.clean.double(), SPECTRAL)
+            found.append(float(loss))
+    return sum(found) / len(found)
+
+
 # --- many at once --------------------------------------------------------------------------------
 
 
-def _work(jobs: Any, results: Any, folder: str, scale: Scale, device: str, deadline: float) -> None:
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that a training, a finetuning and all together may take."""
+
+    training: float = math.inf
+    finetuning: float = math.inf
+    total: float = math.inf
+
+
+def _work(jobs: Any, results: Any, folder: str, scale: Scale, device: str, most: Limits) -> None:
     """Do jobs until there are none: ``(point, None)`` trains, ``(point, bits)`` finetunes."""
     torch.set_num_threads(1)
     try:
         sounds = Sounds(scale, device)
         for point, bits in iter(jobs.get, None):
             try:
-                results.put((point, bits, _job(point, bits, Path(folder), sounds, deadline)))
+                results.put((point, bits, _job(point, bits, Path(folder), sounds, most)))
             except Exception:  # one that fails must not take the others with it
-                results.put((point, bits, {"failed": traceback.format_exc()[-1500:]}))
+                results.put((point, bits, {"failed": _reason()}))
     except Exception:
-        results.put((None, None, {"failed": traceback.format_exc()[-1500:]}))
+        results.put((None, None, {"failed": _reason()}))
 
 
-def _job(point: Point, bits: int | None, folder: Path, sounds: Sounds, deadline: float) -> dict:
-    if time.monotonic() > deadline:
-        raise TimeoutError("no time was left")
+def _reason() -> str:
+    """Return the error being handled and where it was raised, in a line."""
+    kind, error, trace = sys.exc_info()
+    place = traceback.extract_tb(trace)[-1]
+    return f"{kind.__name__ if kind else ''}: {error} ({place.filename}:{place.lineno})"[:500]
+
+
+def _job(point: Point, bits: int | None, folder: Path, sounds: Sounds, most: Limits) -> dict:
     place = folder / point.name
     if bits is None:
-        model, facts = train(point, sounds, deadline)
+        if (place / DESCRIPTION).exists():
+            return _scored(load_model(place / DESCRIPTION)[0], sounds)
+        model, facts = train(point, sounds, most.training)
         save_model(model, place)
         return facts
-    from s5_to_loihi.checkpoints.description import load_model
-
-    tuned, facts = finetune(load_model(place / "model.yaml")[0], bits, sounds, deadline)
+    model, _ = load_model(place / DESCRIPTION)
+    tuned, facts = finetune(model, bits, sounds, most.finetuning)
     bundle.write(
         Bundle(tuned.network, None, {"format": "trained by s5_to_loihi", "name": point.name}, ()),
         folder / f"{point.name}_w{bits}.bundle",
@@ -296,17 +374,19 @@ def run(
     points: tuple[Point, ...],
     bits: tuple[int, ...],
     processes: int,
-    seconds: float,
+    most: Limits,
     device: str,
 ) -> dict[str, Any]:
-    """Train and finetune all points; ``out/results.json`` is written as they come in."""
+    """Train and finetune all points; ``out/results.json`` is written as they come in.
+
+    Models that lie in the folder already are not trained again.
+    """
     started = time.monotonic()
-    deadline = started + seconds
     context = multiprocessing.get_context("spawn")
     jobs, results = context.Queue(), context.Queue()
     workers = [
         context.Process(
-            target=_work, args=(jobs, results, str(folder), scale, device, deadline), daemon=True
+            target=_work, args=(jobs, results, str(folder), scale, device, most), daemon=True
         )
         for _ in range(processes)
     ]
@@ -324,7 +404,7 @@ def run(
         "failed": {},
     }
     waiting = len(points)
-    while waiting and time.monotonic() < deadline + 20:
+    while waiting and time.monotonic() - started < most.total:
         try:
             point, width, facts = results.get(timeout=2)
         except Exception:  # nothing yet; a worker may have died
@@ -352,10 +432,7 @@ def run(
         print(
             f"{found['seconds']:7.1f} s  {name:24} {shown or facts.get('failed', '')}", flush=True
         )
-    for _ in workers:
-        jobs.put(None)
     for worker in workers:
-        worker.join(timeout=5)
         worker.kill()
     return found
 
@@ -405,8 +482,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--batch", type=int, default=Scale.batch)
     parser.add_argument("--fine-batch", type=int, default=Scale.fine_batch)
     parser.add_argument("--held-out", type=int, default=Scale.held_out)
-    parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=540)
+    parser.add_argument("--processes", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after which to end")
+    parser.add_argument("--train-seconds", type=float, default=math.inf, help="of each training")
+    parser.add_argument("--fine-seconds", type=float, default=math.inf, help="of each finetuning")
+    parser.add_argument("--trained", type=Path, help="a models.zip of an earlier run")
     parser.add_argument("--points", default="", help="names, separated by commas; all by default")
     parser.add_argument("--bits", default=",".join(map(str, BITS)))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -427,11 +507,14 @@ def main(arguments: list[str]) -> int:
     if given.device == "cuda":
         check_gpu()
     with tempfile.TemporaryDirectory() as folder:
+        if given.trained is not None:
+            with zipfile.ZipFile(given.trained) as archive:
+                archive.extractall(folder)
         left = given.seconds - (time.monotonic() - began)
         run(
             *(Path(folder), given.out, scale, points, bits),
             processes=given.processes,
-            seconds=left,
+            most=Limits(given.train_seconds, given.fine_seconds, left),
             device=given.device,
         )
         pack(Path(folder), given.out)

@@ -1,5 +1,6 @@
 """Marks of tests that need what is not installed everywhere; each says how to get it."""
 
+import importlib.util
 import shutil
 
 import extension
@@ -15,4 +16,8 @@ no_extension = pytest.mark.skipif(extension.is_installed(), reason="the extensio
 needs_stand_in = [needs_lava, no_extension]
 needs_gcc = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="gcc is not installed (apt install gcc)"
+)
+needs_h5py = pytest.mark.skipif(
+    importlib.util.find_spec("h5py") is None,
+    reason="h5py is not installed (pip install 's5_to_loihi[netx]')",
 )

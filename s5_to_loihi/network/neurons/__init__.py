@@ -1,7 +1,8 @@
 """The kinds of neurons, one file each; a new one is added to ``KINDS``, or registered.
 
 Those of the modules ``scaled_...`` are what our own quantizer uses, the others what an export of
-Intel's needs to come out bit for bit; MEAN serves both.
+Intel's needs to come out bit for bit; MEAN serves both. Kinds whose words wrap are those of netx:
+``sigma_delta``, ``leaky``, ``relay``, on ``words``.
 
 A kind of someone else's is registered with ``register``. What opens bundles in another process (a
 worker of Lava's, the command line) finds it as an entry point of the group ``s5_to_loihi.kinds``,
@@ -24,9 +25,16 @@ from s5_to_loihi.network.neurons.feed_forward import (
 from s5_to_loihi.network.neurons.gate import FULL_GATE, GATE, RESIDUAL
 from s5_to_loihi.network.neurons.kind import NeuronKind
 from s5_to_loihi.network.neurons.layer_norm import LAYER_NORM, STATISTICS
+from s5_to_loihi.network.neurons.leaky import (
+    LEAKY,
+    RECURRENT_LEAKY,
+    RESETTING_LEAKY,
+    RESETTING_RECURRENT_LEAKY,
+)
 from s5_to_loihi.network.neurons.mean import MEAN
 from s5_to_loihi.network.neurons.norm import NORM, SCALED_NORM
 from s5_to_loihi.network.neurons.output import OUTPUT
+from s5_to_loihi.network.neurons.relay import RELAY
 from s5_to_loihi.network.neurons.scaled_dense import SCALED_DENSE
 from s5_to_loihi.network.neurons.scaled_gate import (
     SCALED_FULL_GATE,
@@ -35,6 +43,7 @@ from s5_to_loihi.network.neurons.scaled_gate import (
 )
 from s5_to_loihi.network.neurons.scaled_output import LEAKY_OUTPUT, SCALED_OUTPUT, TABLE_OUTPUT
 from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE
+from s5_to_loihi.network.neurons.sigma_delta import DELTA, SIGMA, SIGMA_DELTA, TOKENS
 from s5_to_loihi.network.neurons.squares import squared
 from s5_to_loihi.network.neurons.state import STATE
 
@@ -53,6 +62,8 @@ KINDS: dict[str, NeuronKind] = {
         *(DENSE, NORM, SCALED_NORM, STATE, OUTPUT, GATE, FULL_GATE, RESIDUAL, MEAN),
         *(SCALED_DENSE, SCALED_STATE, SCALED_OUTPUT, TABLE_OUTPUT, LEAKY_OUTPUT),
         *(SCALED_GATE, SCALED_FULL_GATE, SCALED_RESIDUAL),
+        *(DELTA, SIGMA_DELTA, SIGMA, TOKENS, RELAY),
+        *(LEAKY, RESETTING_LEAKY, RECURRENT_LEAKY, RESETTING_RECURRENT_LEAKY),
         *(GELU_GATE, RESIDUAL_DENSE),
         *(STATISTICS, LAYER_NORM, *SQUARED.values()),
     )

@@ -21,8 +21,10 @@ class Recurrence:
 
     Attributes:
         drive: ``(accumulators, constants) -> inputs``, what comes before the state.
-        advance: ``(inputs, state, constants) -> state``.
-        emit: ``(inputs, state, constants) -> (messages, probes)`` from the new state.
+        advance: ``(inputs, state, constants) -> state``; what ``emit`` needs of the old state
+            besides may follow.
+        emit: ``(inputs, state, constants) -> (messages, probes)`` from all that ``advance``
+            returns.
     """
 
     drive: Callable[[Values, Any], Values]
@@ -32,9 +34,9 @@ class Recurrence:
     def __call__(self, accumulators: Values, state: Values, constants: Constants) -> Update:
         """Do all three."""
         inputs = self.drive(accumulators, constants)
-        state = self.advance(inputs, state, constants)
-        messages, probes = self.emit(inputs, state, constants)
-        return state, messages, probes
+        advanced = self.advance(inputs, state, constants)
+        messages, probes = self.emit(inputs, advanced, constants)
+        return advanced[: len(state)], messages, probes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,13 @@ class NeuronKind:
         constants: the named tuple of the program's constants, whose annotations declare what they
             are, see ``constants.py``.
         update: the arithmetic; of kinds with state a ``Recurrence``.
+        wraps: whether sums, registers and messages are words of 32 bits that wrap around, as those
+            of Lava's neurons do, instead of narrower ones that are proven not to overflow. Of
+            a sum, ``update`` may use no more than the lowest 32 bits.
+        lasting: whether registers stand for what others have sent or been told, so that they go on
+            over the end of a sequence: none of theirs are reset.
+        keeps: pairs (message, register that it is kept in): synapses may lead such a message back
+            to the group that sends it.
     """
 
     name: str
@@ -68,6 +77,13 @@ class NeuronKind:
     probes: tuple[str, ...] = ()
     constants: type[Constants]
     update: Callable[[Values, Values, Any], Update]
+    wraps: bool = False
+    lasting: bool = False
+    keeps: tuple[tuple[str, str], ...] = ()
+
+    def kept(self, message: str) -> str | None:
+        """Return the register that a message is kept in, None if it is not."""
+        return dict(self.keeps).get(message)
 
     @property
     def recurrence(self) -> Recurrence | None:

@@ -77,7 +77,7 @@ def _projection(
     """Quantize C and D, and add their synapses; return the fractional bits of each neuron's y."""
     group = f"{name}.output"
     bits, exponents = _format(draft, name, folded)
-    # The feedthrough has a factor of 16 bits of its own; C compensates what that leaves.
+    # The feedthrough has a factor of 16 bits of its own; the bias makes up for what that leaves.
     through, through_shift = multipliers(folded.d, f"{name}.D")
     fed = source.integers * (through * np.exp2(-through_shift) * source.steps)
     integers = np.concatenate([state.integers for state in states], axis=-1)
@@ -89,7 +89,6 @@ def _projection(
     bias = rows.bias(data)
     exponents = limited(exponents, bits, bias, rows.steps, folded.d * source.steps)
     if folded.activation is not Activation.RELU:
-        # One table serves all neurons.
         exponents = shared(exponents)
     affine = affine_constants(f"{name}.C", rows, bias, bits, exponents, floors=2)
     through, through_shift = multipliers(
@@ -149,4 +148,6 @@ def _format(draft: Draft, name: str, folded: FoldedBlock) -> tuple[int, np.ndarr
         elif (how := TABULATED.get(folded.activation)) and how.odd:
             # Beyond its reach an odd one is flat: y may saturate.
             kept = np.clip(y, -how.reach, how.reach)
-    return draft.message_format(f"{name}.y", kept, readers)
+    # One table serves all neurons.
+    alike = folded.activation is not Activation.RELU
+    return draft.message_format(f"{name}.y", kept, readers, alike)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format
@@ -87,13 +85,12 @@ def _fit(
     # Without the bias, which is added after the gain.
     drive = draft.floats[f"{name}.drive"]
     both = moments(hidden.integers, np.concatenate([drive.real, drive.imag], axis=-1))
-    cross = np.concatenate([both.cross[:count], both.cross[count:]], axis=1)
     synapses = [
         (f"{name}.B_{part}", hidden, Endpoint(f"{name}.state", f"bu_{part}"))
         for part in ("re", "im")
     ]
     weight = np.concatenate([folded.b.real, folded.b.imag], axis=1)
-    rows = draft.weigh(f"{name}.B", weight, replace(both, cross=cross), synapses)
+    rows = draft.weigh(f"{name}.B", weight, both, synapses)
     b_re, b_im = np.split(rows.integers, 2, axis=1)
     fitted = rows.steps[:, None] * (b_re + 1j * b_im)
     return rows, fitted, both.wanted[:count] + 1j * both.wanted[count:] - fitted @ both.mean
@@ -153,7 +150,10 @@ def _message_shifts(
     readers = [Reader(combined, f"{name}.C")]
     bits = affordable_bits(f"{name}.g", requested, readers, draft.precision, draft.notes)
     wanted = [best_exponent(np.stack([one.real, one.imag]), bits) for one in np.moveaxis(x, -1, 0)]
-    shifts = np.maximum(exponents - np.array(wanted), 0)
+    finest = np.minimum(exponents, np.array(wanted))
+    g = draft.floats[f"{name}.g"]
+    reader = Reader(np.concatenate([folded.c.real, folded.c.imag]), f"{name}.C")
+    shifts = exponents - draft.balanced(finest, np.stack([g.real, g.imag]), [reader])
     return bits, np.minimum(shifts, state_bits - 1).astype(np.int64)
 
 

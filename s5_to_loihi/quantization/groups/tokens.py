@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, to_integers
+from s5_to_loihi.fixed_point import Format, limits, to_integers
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint
 from s5_to_loihi.network.neurons.scaled_gate import (
     OPENING_EXPONENT,
@@ -20,9 +20,18 @@ from s5_to_loihi.quantization.draft import (
     Reader,
     affordable_bits,
 )
-from s5_to_loihi.quantization.formats import best_exponent, fine_bits, right_shifts
-from s5_to_loihi.quantization.precision import Precision
-from s5_to_loihi.quantization.rounding import choose_digits, largest_weight_sum
+from s5_to_loihi.quantization.formats import (
+    best_exponent,
+    fine_bits,
+    right_shifts,
+    spare_bits,
+)
+from s5_to_loihi.quantization.precision import WIDE_INPUT, Precision
+from s5_to_loihi.quantization.rounding import SUM_MARGIN, choose_digits, largest_weight_sum
+
+#: Bits above the largest token of the calibration data; wide tokens keep one more. What is lost of
+#: a token is lost for good, so tokens keep fewer than the messages between groups.
+SPARE_BITS = 2
 
 
 def quantize_tokens(
@@ -32,13 +41,16 @@ def quantize_tokens(
 
     What was capped is added to ``notes``.
     """
-    bits = precision.bits("input", "input")
-    if isinstance(reader, Reader):
-        bits = _bits(bits, reader, precision)
-    bits = affordable_bits("input", bits, [reader], precision, notes)
-    token = Format(bits, best_exponent(tokens, bits))
+    bits, digits = precision.bits("input", "input"), None
+    free = precision.inputs is None and bits == precision.input_bits
+    if free and isinstance(reader, Reader):
+        bits, digits = _best_bits(bits, tokens, reader, precision)
+    if digits is None:
+        bits = affordable_bits("input", bits, [reader], precision, notes)
+    token = _format(tokens, bits)
     exponents = np.full(tokens.shape[-1], token.exponent)
-    return Message(Endpoint(INPUT, TOKEN), token, to_integers(tokens, token)[0], exponents)
+    integers, _ = to_integers(tokens, token)
+    return Message(Endpoint(INPUT, TOKEN), token, integers, exponents, digits=digits)
 
 
 def add_relay(draft: Draft, token: Message, reader: NormReader) -> Message:
@@ -62,16 +74,44 @@ def add_relay(draft: Draft, token: Message, reader: NormReader) -> Message:
     )[0]
 
 
-def _bits(bits: int, reader: Reader, precision: Precision) -> int:
-    """Return the bits asked for, or as many as cost no more synapses than the messages' do."""
+def _format(tokens: np.ndarray, bits: int) -> Format:
+    spare = min(spare_bits(bits), SPARE_BITS + (bits > WIDE_INPUT))
+    return Format(bits, best_exponent(tokens, bits, spare))
+
+
+def _best_bits(
+    most: int, tokens: np.ndarray, reader: Reader, precision: Precision
+) -> tuple[int, int | None]:
+    """Return bits that cost no more synapses than the messages' do.
+
+    Returns:
+        ``(bits, digits of the reader's weights if rows may grow for them, else None)``.
+    """
     fewest = max(16, precision.activations)
-    if precision.inputs is not None or bits != precision.input_bits:
-        return bits
     weight_bits = precision.bits("weight", reader.name)
 
-    def digits(message_bits: int) -> int:
-        return choose_digits(reader.weight, weight_bits, largest_weight_sum(message_bits))[0].count
+    def digits(bits: int) -> int:
+        return choose_digits(reader.weight, weight_bits, largest_weight_sum(bits))[0].count
 
-    while bits > fewest and digits(bits) > digits(fewest):
-        bits -= 1
-    return bits
+    allowed, count = range(fewest, most + 1), digits(fewest)
+    if count == 1:
+        return min(allowed, key=lambda bits: _error(tokens, reader.weight, weight_bits, bits)), 1
+    # Low digits are as large whatever the step of their row: tokens have to make room.
+    return max(bits for bits in allowed if digits(bits) <= count), None
+
+
+def _error(tokens: np.ndarray, weight: np.ndarray, weight_bits: int, bits: int) -> float:
+    """Return the expected squared error of the sums of weights (out, F), by their variances.
+
+    The wider the tokens, the less is left to the sums of weights: rows with larger ones get coarser
+    steps.
+    """
+    weight = np.abs(weight[weight.any(axis=1)])
+    steps = weight.max(axis=1, initial=0) / limits(weight_bits)[1]
+    sums = SUM_MARGIN * weight.sum(axis=1) / steps
+    variances = tokens.reshape(-1, tokens.shape[-1]).var(axis=0)
+    power = np.maximum(weight**2 @ variances, np.finfo(float).tiny)
+    grown = steps * np.maximum(1, sums / largest_weight_sum(bits))
+    of_weights = grown**2 * ((weight > 0) @ variances)
+    of_tokens = 4.0 ** -_format(tokens, bits).exponent * (weight**2).sum(axis=1)
+    return float(((of_weights + of_tokens) / power).sum())

@@ -1,0 +1,154 @@
+"""Reading HDF5 files that nobody vouches for: plain data in the file itself, within bounds.
+
+Everything is looked up by name and copied into memory at once, so that the file is closed again.
+Refused are links out of the file or within it, data that lie in other files, virtual data sets,
+filters of plug-ins, types that are no numbers or texts, and more data than ``LARGEST_DATA``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.reading import read_bytes
+
+#: Bytes of a file, and of all its data when they are unpacked.
+LARGEST_FILE = LARGEST_DATA = 1 << 30
+#: Longest text.
+LONGEST_TEXT = 256
+#: How deep groups lie in one another, and most entries of one.
+MOST_LEVELS, MOST_ENTRIES = 4, 100_000
+#: Filters that are part of HDF5: deflate, shuffle, Fletcher's checksum, and LZF, which h5py brings.
+FILTERS = (1, 2, 3, 32000)
+_DO = "Write the file again with h5py, as lava-dl does"
+
+#: A group as a mapping: name -> another group, or a data set: an array, or a text.
+Tree: TypeAlias = Mapping[str, Any]
+
+
+def read(path: str | os.PathLike[str]) -> Tree:
+    """Read a whole HDF5 file.
+
+    Returns:
+        Groups as dictionaries; numbers as arrays (shape and type of the file), truth values among
+        them; texts as str.
+
+    Raises:
+        CheckpointError: no HDF5 file, damaged, or one of what is refused, see above.
+        InputError: h5py is missing.
+    """
+    h5py = load_h5py()
+    where = os.fspath(path)
+    content = read_bytes(path, LARGEST_FILE, CheckpointError, "Give an HDF5 file of lava-dl's")
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            return _group(file, where, MOST_LEVELS, _Budget(where))
+    except CheckpointError:
+        raise
+    except Exception as failure:  # a damaged file surfaces as almost any exception of the library
+        reason = " ".join(str(failure).split())[:200] or type(failure).__name__
+        raise CheckpointError(where, f"is no HDF5 file, or damaged ({reason})", _DO) from None
+
+
+def load_h5py() -> Any:
+    """Return the module h5py.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError:
+        from s5_to_loihi.errors import InputError
+
+        raise InputError(
+            "netx network", "needs h5py", "pip install 's5_to_loihi[netx]' brings it"
+        ) from None
+    return h5py
+
+
+class _Budget:
+    """Counts what a file unpacks to."""
+
+    def __init__(self, where: str):
+        self.where = where
+        self.left = LARGEST_DATA
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            limit = f"{LARGEST_DATA >> 20} MiB"
+            raise CheckpointError(self.where, f"unpacks to more than {limit}", _DO)
+
+
+def _entries(group: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield name and object of each entry that is a part of the file."""
+    h5py = load_h5py()
+    if len(group) > MOST_ENTRIES:
+        raise CheckpointError(where, f"has {len(group)} entries (limit {MOST_ENTRIES})", _DO)
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            kind = "out of the file" if isinstance(link, h5py.ExternalLink) else "to somewhere else"
+            raise CheckpointError(f"{where}/{name!s:.80}", f"is a link {kind}", _DO)
+        yield name, group.get(name)
+
+
+def _group(group: Any, where: str, levels: int, budget: _Budget) -> dict[str, Any]:
+    h5py = load_h5py()
+    if levels == 0:
+        raise CheckpointError(where, f"lies more than {MOST_LEVELS} groups deep", _DO)
+    found: dict[str, Any] = {}
+    for name, entry in _entries(group, where):
+        inside = f"{where}/{name}"
+        if isinstance(entry, h5py.Group):
+            found[name] = _group(entry, inside, levels - 1, budget)
+        elif isinstance(entry, h5py.Dataset):
+            found[name] = _data(entry, inside, budget)
+        else:
+            raise CheckpointError(inside, "is neither a group nor data", _DO)
+    return found
+
+
+def _data(data: Any, where: str, budget: _Budget) -> np.ndarray | str:
+    """Return a data set, once nothing speaks against reading it."""
+    h5py = load_h5py()
+    if data.is_virtual or data.external:
+        raise CheckpointError(where, "keeps its data in another file", _DO)
+    if data.shape is None:
+        raise CheckpointError(where, "is empty", _DO)
+    filters = data.id.get_create_plist()
+    for index in range(filters.get_nfilters()):
+        code = filters.get_filter(index)[0]
+        if code not in FILTERS:
+            raise CheckpointError(where, f"is packed by the filter {code}, a plug-in", _DO)
+    count = 1
+    for length in data.shape:
+        count *= length
+    text = h5py.check_string_dtype(data.dtype)
+    if text is not None:
+        budget.take(count * LONGEST_TEXT)
+        return _text(data, count, where)
+    if data.dtype.kind not in "biuf" or data.dtype.itemsize > 8:
+        raise CheckpointError(where, f"holds {data.dtype}, neither numbers nor text", _DO)
+    budget.take(count * data.dtype.itemsize)
+    if data.chunks is not None:
+        budget.take(int(np.prod(data.chunks, dtype=np.float64)) * data.dtype.itemsize)
+    return np.asarray(data[()])
+
+
+def _text(data: Any, count: int, where: str) -> str:
+    if count != 1 or data.dtype.itemsize > LONGEST_TEXT:
+        raise CheckpointError(where, f"is {count} texts of {data.dtype} (limit 1)", _DO)
+    value = data[()]
+    value = np.ravel(np.asarray(value, dtype=object))[0]
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise CheckpointError(where, f"is no text of at most {LONGEST_TEXT} characters", _DO)
+    return value
