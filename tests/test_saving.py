@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import needs_torch
 
 import s5_to_loihi as s5
 from s5_to_loihi import float_model
@@ -53,8 +54,10 @@ def tensors(width=3, states=2) -> dict[str, np.ndarray]:
     }
 
 
+@needs_torch
 def test_real_tensors(tmp_path):
-    torch = pytest.importorskip("torch", reason="install PyTorch (pip install torch)")
+    import torch
+
     made = {name: torch.tensor(array, requires_grad=True) for name, array in tensors().items()}
     made["blocks.0.ssm.d"] = torch.ones(3, dtype=torch.bfloat16)
     made["blocks.0.ssm.eigenvalues"] = made["blocks.0.ssm.eigenvalues"].conj()
