@@ -17,6 +17,7 @@ from numpy.testing import assert_array_equal
 
 from s5_to_loihi import bundle, netx
 from s5_to_loihi.backends import lava
+from s5_to_loihi.compiler import compile_netx
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.loihi2.mapper import map_network
@@ -217,3 +218,22 @@ def test_intels_baseline_denoises_as_its_training_code(tmp_path, monkeypatch):
     wanted = audio.synthesise(spectrum * mask, len(samples))
     assert np.abs(got - wanted).max() < 1e-3 * np.abs(wanted).max()
     assert np.abs(got - samples).max() > 0.01
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_what_is_cut_off_is_kept_where_that_is_asked_for(corrected, tmp_path):
+    """netx loses up to 63/64 of a message's unit with each: what a receiver adds up drifts."""
+    case = CASES["sdnn_delays"]()
+    file = netx_files.write(tmp_path / "case.net", case.layers)
+    network = compile_netx(file, NetxOptions(corrected=corrected)).network
+    tokens = np.concatenate([case.tokens[:, None]] * 8).astype(np.int64)
+    values = Interpreter(network).evaluate(tokens, keep=None).values
+    received = np.cumsum(values["layer3.difference"], axis=0) << 6
+    unsent = values["layer3.act"] - received
+    threshold = 1 << 12
+    if corrected:
+        assert_array_equal(unsent, values["layer3.residue"])
+        assert np.abs(unsent).max() < threshold + 64
+    else:
+        assert np.abs(values["layer3.residue"]).max() < threshold  # it believes that all is well
+        assert unsent.max() > 4 * threshold
