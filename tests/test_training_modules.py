@@ -53,6 +53,7 @@ CASES = [
         (GluVariant.HALF2, Activation.GELU_TANH, "bilinear", False, False, Readout.LAST),
         (GluVariant.FULL, Activation.GELU_ERF, "zoh", True, False, Readout.MEAN),
         (GluVariant.NONE, Activation.RELU, "bilinear", True, True, Readout.EACH_TOKEN),
+        (GluVariant.HALF1, Activation.RELU, "dirac", False, True, Readout.EACH_TOKEN),
     )
     for discretization in [Discretization(discretization)]
 ]

@@ -113,6 +113,8 @@ class StateSpace(nn.Module):
         if self.discretization is Discretization.ZERO_ORDER_HOLD:
             exponent = eigenvalues * step
             a, gain = torch.exp(exponent), torch.expm1(exponent) / eigenvalues
+        elif self.discretization is Discretization.DIRAC:
+            a, gain = torch.exp(eigenvalues * step), torch.ones_like(eigenvalues)
         else:
             half = eigenvalues * step / 2
             a, gain = (1 + half) / (1 - half), step / (1 - half)
