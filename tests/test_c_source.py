@@ -71,6 +71,41 @@ def test_every_register_and_message(name, tmp_path):
     assert set(alone) == set(together) == values - {"input.token"}
 
 
+@needs_gcc
+@pytest.mark.parametrize("name", ["simple", "half1, narrow states", "none, one of everything"])
+def test_with_a_gate_only_what_a_marker_reaches_changes(name, tmp_path):
+    """Two sequences, with tokens that come late; between them other features are not looked at."""
+    network = network_of(name)
+    sequence = tokens_of(name, network)[:12]
+    tokens = np.concatenate([sequence, sequence])[:, 0]
+    rng = np.random.default_rng(2)
+    times = np.cumsum(1 + rng.integers(0, 3, len(tokens)))
+    input_rows = rng.integers(-5, 5, (times[-1] + 3, network.input_size + 1))
+    input_rows[:, -1] = 0
+    input_rows[times, :-1] = tokens
+    input_rows[times, -1] = 1
+    input_rows[times[[0, len(sequence)]], -1] = 2
+    rows = {group.name: anything(network, group) for group in network.groups}
+    program = c_harness.build(network, 1, tmp_path, gate=True)
+    alone, together, outputs = c_harness.run(program, network, rows, input_rows)
+    for group in network.groups:
+        for value, array in updated(group, rows[group.name]).items():
+            if value in alone:
+                np.testing.assert_array_equal(alone[value], array, err_msg=value)
+    evaluated = Interpreter(network).evaluate(sequence, keep=None)
+    idle = np.setdiff1d(np.arange(len(input_rows)), times)
+    state = {f"{group.name}.{name}" for group in network.groups for name in group.kind.state}
+    for value, array in together.items():
+        expected = np.concatenate([evaluated.values[value][:, 0]] * 2)
+        np.testing.assert_array_equal(array[times], expected, err_msg=value)
+        if value in state:
+            np.testing.assert_array_equal(array[idle[1:]], array[idle[1:] - 1], err_msg=value)
+        else:
+            assert not array[idle].any()
+    np.testing.assert_array_equal(outputs[times], np.concatenate([evaluated.outputs[:, 0]] * 2))
+    assert not outputs[idle].any()
+
+
 def test_these_networks_have_every_kind_of_neuron():
     used = {group.kind.name for name in EVERY for group in network_of(name).groups}
     assert used == set(KINDS)

@@ -11,7 +11,8 @@ from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.kernels import Arrays, weight_bits
 from s5_to_loihi.loihi2.memory import field_widths, list_words, neuron_words
 from s5_to_loihi.loihi2.rates import Rates
-from s5_to_loihi.network.network import INPUT, Endpoint, Network, Synapses
+from s5_to_loihi.network.gating import gated
+from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup, Synapses
 from s5_to_loihi.network.programs import program_of
 
 
@@ -29,6 +30,7 @@ class Workload:
         group_of: (neurons,) group.
         words_of_group: (groups,) words of one neuron.
         instructions: (groups,) of an update of one neuron.
+        gate_instructions: (groups,) that a gate adds to it (``network/gating.py``).
         sender: (messages,) the neuron that sends it, -1 for the input.
         messages_of: (neurons,) its messages that are sent anywhere: its words in AxonMap.
         shortest_lists: (neurons,) words in AxonMem if every edge of a message ended on one core.
@@ -43,6 +45,7 @@ class Workload:
     group_of: np.ndarray
     words_of_group: np.ndarray
     instructions: np.ndarray
+    gate_instructions: np.ndarray
     sender: np.ndarray
     messages_of: np.ndarray
     shortest_lists: np.ndarray
@@ -103,6 +106,7 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
             [neuron_words(field_widths(program_of(network, g)), chip) for g in network.groups]
         ),
         instructions=np.array([instructions(network, index) for index in range(len(sizes))]),
+        gate_instructions=np.array([_gate_instructions(network, g) for g in network.groups]),
         sender=sender,
         messages_of=np.bincount(sender[reaches & (sender >= 0)], minlength=first_neuron[-1]),
         shortest_lists=list_words(sender, destinations, first_neuron[-1], chip),
@@ -119,6 +123,11 @@ def instructions(network: Network, index: int) -> int:
     for one.
     """
     return program_of(network, network.groups[index]).instructions
+
+
+def _gate_instructions(network: Network, group: NeuronGroup) -> int:
+    program = program_of(network, group)
+    return gated(program).instructions - program.instructions
 
 
 def _arrays(

@@ -117,15 +117,16 @@ def program_of(network: Network, group: NeuronGroup) -> NeuronProgram:
 
 def _traced_program(network: Network, group: NeuronGroup) -> NeuronProgram:
     steps, results, binding = _open_program(network, group)
-    return _named(group.kind, steps, results, (binding,))
+    return named(group.kind, steps, results, (binding,))
 
 
-def _named(
+def named(
     kind: NeuronKind,
     steps: tuple[Step, ...],
     results: dict[str, int],
     bindings: tuple[Binding, ...],
 ) -> NeuronProgram:
+    """Return a program with the name that its steps and results give it."""
     lines = [f"{step.operation} {step.operands} {step.immediate}" for step in steps]
     text = "\n".join([kind.name, *lines, repr(sorted(results.items()))])
     digest = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
@@ -183,7 +184,7 @@ def _written_anew(network: Network, program: NeuronProgram, reaching: bool) -> N
         for binding, (low, high) in zip(program.bindings, itertools.pairwise(ends), strict=True)
     ]
     results = {name: short.index[written[at]] for name, at in results.items()}
-    return _named(program.kind, *_tabulated(short.steps, results, bindings))
+    return named(program.kind, *_tabulated(short.steps, results, bindings))
 
 
 def _write(
