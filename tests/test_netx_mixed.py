@@ -373,3 +373,34 @@ def test_a_board_is_refused():
     network = run_passes(as_block(s5_network(), 1))
     with pytest.raises(InputError, match="words have 32 bits"):
         board.run(network, np.zeros((3, 1, 5), dtype=np.int32))
+
+
+def test_a_block_of_torch_is_quantized_where_it_stands(tmp_path):
+    """Exported by SLAYER's conventions, between netx layers, on what these send."""
+    pytest.importorskip("torch", reason="PyTorch is not installed (s5_to_loihi[train])")
+    import h5py
+
+    from s5_to_loihi.float_model import evaluate
+    from s5_to_loihi.training.slayer import S5
+
+    front, _ = pieces(tmp_path, False)
+    block = S5({"threshold": 1 / 64}, 5, states=6)
+    with h5py.File(tmp_path / "block.net", "w") as file:
+        block.export_hdf5(file.create_group("layer/0"))
+    (layer,) = netx.read(tmp_path / "block.net").layers
+    model = block.model()
+    with h5py.File(front, "a") as file:
+        block.export_hdf5(file.create_group(f"layer/{len(file['layer'])}"))
+    with pytest.raises(CheckpointError, match="Give --calibration"):
+        compiled(front)
+    write_layers(contents(front), front)  # attributes and all
+    tokens = np.concatenate([walk(6, 40)] * 5)
+    network = compile_netx(front, tokens=tokens).network
+    values = Interpreter(network).evaluate(tokens, keep=None).values
+    heard = np.cumsum(values["layer2.difference"], axis=0) / 4096
+    got = np.cumsum(values[str(network.output)], axis=0) / 4096
+    for one in (model, layer.model):
+        wanted = evaluate(one, heard)
+        assert wanted.std() > 0.1
+        noise = (got - wanted).std() / wanted.std()
+        assert noise < 0.05, noise

@@ -189,7 +189,8 @@ def test_the_command_line_opens_it_if_told_where_it_is(tmp_path):
 
     def inspect(**environment):
         return subprocess.run(
-            [sys.executable, "-m", "s5_to_loihi.cli", "inspect", "--details", str(tmp_path / "leaky.bundle")],
+            [sys.executable, "-m", "s5_to_loihi.cli", "inspect", "--details",
+             str(tmp_path / "leaky.bundle")],
             env=os.environ | {"PYTHONPATH": search_path} | environment,
             capture_output=True, text=True, check=False,
         )  # fmt: skip

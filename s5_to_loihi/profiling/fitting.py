@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares, nnls
@@ -178,24 +179,24 @@ def _times(
     tried = [
         least_squares(
             residuals, start + rng.normal(0, SPREAD * (number > 0), len(names)),
-            loss="soft_l1", f_scale=OUTLYING, diff_step=1e-3,
+            loss="soft_l1", f_scale=OUTLYING, diff_step=np.full(len(names), 1e-3),
         )
         for number in range(STARTS)
     ]  # fmt: skip
     best = min(tried, key=lambda one: one.cost)
-    rows = len(observations)
-    gradient, left = best.jac[:rows], residuals(best.x)[:rows]
+    rows, reached = len(observations), np.asarray(best.x)
+    gradient, left = np.asarray(best.jac)[:rows], residuals(reached)[:rows]
     free = [at for at in range(len(names)) if np.abs(gradient[:, at]).max() > INSENSITIVE]
     spread = 2 * _deviations(gradient[:, free], left)
     constants = {
-        name: constants_at(best.x)[name] if names.index(name) in free else given[name]
+        name: constants_at(reached)[name] if names.index(name) in free else given[name]
         for name in names
     }
     constants = {**given, **constants}
     wrong = _misfit_of_terms(observations, constants)
     found = []
     for at, deviation in zip(free, spread, strict=True):
-        name, value = names[at], float(np.exp(best.x[at]))
+        name, value = names[at], float(np.exp(reached[at]))
         wider = float(np.exp(deviation)) * (1 + wrong.get(TIMES[name], 0.0))
         decided = int((np.abs(gradient[:, at]) > INSENSITIVE).sum())
         found.append(Fitted(name, value, value / wider, value * wider, fact(system, name), decided))
@@ -308,7 +309,8 @@ def calibrated(system: System, found: Calibration, where: str) -> System:
         found: of it.
         where: what was run, for the source of each constant.
     """
-    chip, own = system.chip, system
+    of_chip: dict[str, Any] = {}
+    of_system: dict[str, Any] = {}
     for one in found.fitted:
         new = Fact(
             value=one.value,
@@ -321,8 +323,5 @@ def calibrated(system: System, found: Calibration, where: str) -> System:
             ),
             confidence="medium",
         )
-        if hasattr(chip, one.name):
-            chip = replace(chip, **{one.name: new})
-        else:
-            own = replace(own, **{one.name: new})
-    return replace(own, chip=chip)
+        (of_chip if hasattr(system.chip, one.name) else of_system)[one.name] = new
+    return replace(system, chip=replace(system.chip, **of_chip), **of_system)

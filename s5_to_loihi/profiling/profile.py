@@ -6,10 +6,12 @@ A model, not a measurement: nothing here was run on a chip. ``docs/profiling.md`
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 
 import numpy as np
 
+from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.core_mapping import CoreMapping, Objective
@@ -40,6 +42,7 @@ from s5_to_loihi.profiling.estimate import (
     power_name,
     ranged,
 )
+from s5_to_loihi.profiling.norms import norm_rows
 from s5_to_loihi.profiling.profile_values import (
     EnergySplit,
     MappingSummary,
@@ -55,7 +58,7 @@ SAMPLES = 2000
 
 
 def profile(
-    opened: Bundle,
+    source: Bundle | str | os.PathLike[str],
     *,
     tokens: np.ndarray | None = None,
     system: System | None = None,
@@ -67,7 +70,7 @@ def profile(
     """Profile a bundle on its own mapping, or on one made for it where it has none.
 
     Args:
-        opened: the bundle.
+        source: the bundle, or its path.
         tokens: (tokens, features) or (tokens, batch, features); by default those recorded in it.
         system: to map onto; by default that of the bundle's mapping, else the smallest that fits.
         seed: of a mapping and of the drawn constants.
@@ -80,6 +83,7 @@ def profile(
             is not listed.
         CapacityError: the network does not fit.
     """
+    opened = bundle.opened(source)
     network = opened.network
     tokens = recorded_tokens(opened) if tokens is None else tokens
     placed = fitting(opened.mapping, system)
@@ -248,6 +252,7 @@ def _mode_profile(
         critical=critical(mode, demand, evaluation, constants, source),
         groups=group_rows(demand, evaluation, table, activity, constants, source),
         cores=core_rows(demand, evaluation, constants, source),
+        norms=norm_rows(evaluation.work.network, estimated.quantity(TIMESTEP)),
         real_time=real_time(mode, demand, estimated.cases, constants, hop, source),
         distribution={name: estimated.spread(name) for name in shown},
         influences={name: estimated.influences(name) for name in shown},

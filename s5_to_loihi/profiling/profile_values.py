@@ -6,15 +6,22 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from s5_to_loihi.described import Described
 from s5_to_loihi.profiling.activity import ActivityProfile
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
 from s5_to_loihi.profiling.critical import Critical, TermTime
 from s5_to_loihi.profiling.estimate import Estimate, Influence
+from s5_to_loihi.profiling.norms import NormRow
 from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.profiling.real_time import RealTime
 
 SCHEMA = "s5_to_loihi profile"
 SCHEMA_VERSION = 1
+
+
+def _short(quantity: Quantity) -> str:
+    digits = 0 if quantity.value >= 100 else 1
+    return f"{quantity.value:,.{digits}f} {quantity.unit.replace('us', 'µs')}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class ModeProfile:
         terms: what a timestep may have to wait for.
         critical: what decides.
         groups, cores: row by row.
+        norms: those that are computed on the chip.
         real_time: with a token a hop.
         distribution: name of a figure -> its median and percentiles 5 and 95 over drawn constants.
         influences: name of a figure -> the constants that move it most.
@@ -84,13 +92,14 @@ class ModeProfile:
     critical: Critical
     groups: tuple[GroupRow, ...]
     cores: tuple[CoreRow, ...]
+    norms: tuple[NormRow, ...]
     real_time: RealTime
     distribution: Mapping[str, Quantity]
     influences: Mapping[str, tuple[Influence, ...]]
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, repr=False)
+class Profile(Described):
     """A network's costs, as the model sees them.
 
     Attributes:
@@ -116,6 +125,16 @@ class Profile:
     modes: Mapping[str, ModeProfile]
     denoiser: bool
     estimates: Mapping[str, Estimate] = field(compare=False, repr=False)
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        facts = {}
+        for name, one in self.modes.items():
+            keeps_up = "keeps up" if one.real_time.keeps_up[1] else "does not keep up"
+            facts[name] = (
+                f"latency {_short(one.latency)}, {_short(one.throughput)}; {keeps_up} with a token"
+                f" every {_short(one.real_time.hop)}"
+            )
+        return f"Profile of {self.network} on {self.system}, modelled", facts
 
 
 def as_dictionary(profile: Profile) -> dict:

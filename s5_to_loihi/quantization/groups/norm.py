@@ -13,7 +13,12 @@ from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.float_model import BatchNorm, LayerNorm
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.neurons.inverse_root import MANTISSA_EXPONENT, RADICAND_BITS
+from s5_to_loihi.network.neurons.inverse_root import (
+    ERROR,
+    MANTISSA_EXPONENT,
+    RADICAND_BITS,
+    TABLE,
+)
 from s5_to_loihi.network.neurons.layer_norm import (
     LARGEST_EXPONENT,
     LAYER_NORM,
@@ -25,6 +30,7 @@ from s5_to_loihi.network.neurons.layer_norm import (
 from s5_to_loihi.network.neurons.scaled_dense import SCALED_DENSE, ScaledDenseConstants
 from s5_to_loihi.network.neurons.squares import SQUARES
 from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS
+from s5_to_loihi.quantization.bounds import norm_bound
 from s5_to_loihi.quantization.draft import (
     AnyReader,
     Draft,
@@ -49,17 +55,8 @@ RECIPROCAL_BITS = 30
 #: The mantissa goes up to 1.
 MANTISSA = Format(MANTISSA_EXPONENT + 2, MANTISSA_EXPONENT)
 EXPONENT = Format(LARGEST_EXPONENT.bit_length() + 1, 0)
-#: What rounding may add to the bound of a normalised value, relative to it.
+#: What rounding may add to the bound of a normalised value and of what it becomes, relative to it.
 BOUND_MARGIN = 2.0**-10
-
-
-def largest_normalised(neurons: int, norm: LayerNorm) -> float:
-    """Return the largest magnitude of a value after a norm without scale and bias.
-
-    Of n numbers with the mean 0 and the mean square 1, one is at most ``sqrt(n - 1)``; with any
-    mean, ``sqrt(n)``. Epsilon makes it smaller.
-    """
-    return math.sqrt(max(neurons - 1, 0) if norm.centred else neurons)
 
 
 def add_layer_norm(
@@ -93,13 +90,13 @@ def add_layer_norm(
     # The least right shift is that of the smallest radicand, epsilon alone.
     doublings = (RADICAND_BITS - epsilon.bit_length()) // 2
     offset = centring + MANTISSA_EXPONENT + RADICAND_BITS // 2 - 1 - power
-    largest_root = math.log2(max(largest_normalised(neurons, norm), 1)) + BOUND_MARGIN
-    fraction = min(offset - doublings, STATE_BITS - 1 - math.ceil(largest_root + BOUND_MARGIN))
+    bound = norm_bound(neurons, norm.centred, centring, epsilon) * (1 + BOUND_MARGIN)
+    fraction = min(offset - doublings, STATE_BITS - 1 - max(0, math.ceil(math.log2(bound))))
     normalised = Format(STATE_BITS, fraction)
     statistics = _add_statistics(
         draft, f"{name}_statistics", norm, source, epsilon, mean, offset - fraction
     )
-    constants, exponents = _constants(draft, name, norm, neurons, reader, rectified, normalised)
+    constants, exponents = _constants(draft, name, norm, bound, reader, rectified, normalised)
     constants = constants._replace(centring=centring)
     builder = draft.builder
     builder.hand_on(f"{name}.hidden", source.endpoint, Endpoint(name, "hidden"))
@@ -108,6 +105,10 @@ def add_layer_norm(
         if norm.centred or port.name != "mean":
             ones = np.ones((neurons, 1), dtype=np.int8)
             builder.connect(f"{name}.{port.name}", message.endpoint, port, ones)
+    draft.notes.append(
+        f"{name}: {'layer' if norm.centred else 'RMS'} norm, inverse root by"
+        f" {len(TABLE.knots) - 1} segments, off by at most {ERROR:.2g} of itself"
+    )
     formats = {"u": constants.u, "total": constants.u}
     formats |= {"centred": Format(mean.bits + 1, mean.exponent), "normalised": normalised}
     draft.scales.append(TensorScale(f"{name}.total", reference, exponents))
@@ -170,7 +171,7 @@ def _constants(
     draft: Draft,
     name: str,
     norm: LayerNorm,
-    neurons: int,
+    bound: float,
     reader: AnyReader,
     rectified: bool,
     normalised: Format,
@@ -178,8 +179,8 @@ def _constants(
     """Return the constants, all but one, and the fractional bits of each neuron's u."""
     bits = draft.precision.bits("activation", f"{name}")
     bits = affordable_bits(name, bits, [reader], draft.precision, draft.notes)
-    largest = np.abs(norm.scale) * largest_normalised(neurons, norm) * (1 + BOUND_MARGIN)
-    exponents = covering_exponents(largest + np.abs(norm.bias), bits)
+    neurons = len(norm.scale)
+    exponents = covering_exponents(np.abs(norm.scale) * bound + np.abs(norm.bias), bits)
     left_over = norm.scale * neurons * 2.0 ** (1 - neurons.bit_length() - normalised.exponent)
     exponents = reader.settle(limited(exponents, bits, norm.bias, left_over))
     extra = fine_bits(bits)
