@@ -106,7 +106,7 @@ COMMANDS = {
     "calibrate": Command(
         "calibration",
         "calibrate",
-        "Write micro-benchmarks for a board; fit the cost model's constants to what they took.",
+        "Write micro-benchmarks for a board; fit the model's constants to what they took.",
     ),
     "deploy": Command(
         "deploy",

@@ -225,6 +225,7 @@ def test_a_suite_becomes_a_system_that_profiles_take(suite, call, tmp_path):
     assert timestep == pytest.approx(2.3, rel=0.05)
     code, output, _ = call("calibrate", suite, "--fit", "--json")
     assert {one["name"] for one in json.loads(output)["fitted"]} >= {"synop_time"}
+    assert call("calibrate", suite, "--fit", "--quiet")[:2] == (0, "")
 
 
 def test_a_wrong_term_is_said(suite, call):

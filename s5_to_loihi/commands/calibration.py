@@ -30,7 +30,7 @@ def calibrate(
     details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
-    """Write micro-benchmarks for a board, then fit the cost model's constants to what they took.
+    """Write micro-benchmarks for a board; fit the model's constants to what they took.
 
     First a folder with a bundle for each experiment, and run.sh for the board host; the bundles
     need microcode, as all do. Then, with --fit, the constants with ranges and residuals, and a
