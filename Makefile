@@ -7,13 +7,18 @@ TESTS ?= tests
 CHECKS ?=
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-training check bench clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/s5-to-loihi demo demo_output
 
 test: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest -n auto --dist loadgroup $(TESTS)
+
+# What trains needs PyTorch (0.2 GB) and Lightning. Of aeon only the data of its wheel are read; what it
+# depends on speaks against ours.
+test-training: $(VENV)/.ready_to_train
+	$(VENV)/bin/python -m pytest -n auto --dist loadgroup tests/test_training_*.py
 
 check: $(VENV)/.ready_to_check
 	.ci/check $(VENV)/bin $(CHECKS)
@@ -37,6 +42,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready_to_check: $(VENV)/.ready
 	$(PIP) install --quiet -c constraints.txt -e '.[check]'
+	@touch $@
+
+$(VENV)/.ready_to_train: $(VENV)/.ready
+	$(PIP) install --quiet -c constraints.txt -e '.[train]'
+	$(PIP) install --quiet --no-deps aeon==1.6.0
 	@touch $@
 
 clean:

@@ -71,9 +71,10 @@ network = bundle.read(Path(sys.argv[1])).network
 folder = sys.argv[2] or None
 lowered = stock.lower(network) if sys.argv[3] == "stock" else ()
 without = [one.group for one in lowered if one.process is not None]
-programs = microcode_files.missing(network, folder, without)
+gate = sys.argv[4] == "fall-through"
+programs = microcode_files.missing(network, folder, without, gate)
 if programs:
-    sys.exit(str(microcode_files.missing_error(programs, folder)))
+    sys.exit(str(microcode_files.missing_error(programs, folder, gate)))
 print("there for every neuron program" + (f", but for {len(without)} groups" if without else ""))
 """
 CHECK_CAPACITY = """
@@ -129,7 +130,9 @@ def checks(arguments: argparse.Namespace) -> Iterator[Line]:
     if arguments.target == "board":
         yield check_capacity(arguments.bundle, arguments.partition)
         if arguments.lowering != "embedded":
-            yield check_microcode(arguments.bundle, arguments.microcode, arguments.lowering)
+            yield check_microcode(
+                arguments.bundle, arguments.microcode, arguments.lowering, arguments.mode
+            )
 
 
 def check_python() -> Line:
@@ -249,9 +252,9 @@ def check_capacity(bundle: Path, partition: str | None) -> Line:
     return Line("capacity (a model)", PROBLEM, said[-1], do)
 
 
-def check_microcode(bundle: Path, folder: Path | None, lowering: str) -> Line:
+def check_microcode(bundle: Path, folder: Path | None, lowering: str, mode: str) -> Line:
     """Check that there is a microcode file for every neuron program that needs one."""
-    arguments = [str(bundle), "" if folder is None else str(folder), lowering]
+    arguments = [str(bundle), "" if folder is None else str(folder), lowering, mode]
     exit_code, said = _python(CHECK_MICROCODE, arguments, IMPORT_SECONDS)
     if exit_code == 0:
         return Line("microcode", OK, said[-1])
@@ -290,6 +293,7 @@ def main() -> int:
     parser.add_argument(
         "--lowering", choices=("microcode", "stock", "embedded"), default="microcode"
     )
+    parser.add_argument("--mode", choices=("pipelined", "fall-through"), default="pipelined")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of lines")
     arguments = parser.parse_args()
     lines = []

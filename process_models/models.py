@@ -25,15 +25,16 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol  # noqa:
 from lava.proc.graded.process import GradedReluVec, GradedVec  # noqa: E402
 from lava.proc.sparse.process import DelaySparse, Sparse  # noqa: E402
 from lava.utils.weightutils import SignMode  # noqa: E402
+from scipy.sparse import csr_matrix  # noqa: E402
 
 from s5_to_loihi.fixed_point import wrap  # noqa: E402
 from s5_to_loihi.inputs import refuse_floats  # noqa: E402
 from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
 from s5_to_loihi.lava_runtime.chip_plan import Lowering, message_width  # noqa: E402
 from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
+from s5_to_loihi.network import gating  # noqa: E402
 from s5_to_loihi.network.block import adds_up, lasts  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
-from s5_to_loihi.network.programs import program_of  # noqa: E402
 from s5_to_loihi.network.widths import (  # noqa: E402
     MESSAGE_BITS,
     RETURNED_BITS,
@@ -137,6 +138,9 @@ class PyNeuronModel(PyLoihiProcessModel):
         update, offset = divmod(arrived - self.times.start, self.period)
         # Differences are added up from the first on: later ones go on from them.
         early = update < 0 <= arrived and adds_up(self.group)
+        if self.plan is not None and self.plan.gated:
+            self._run_gated(accumulators)
+            return
         if self.plan is None and (update < 0 or offset != 0) and not early:
             for message in kind.messages:
                 getattr(self, message).send(self.idle)
@@ -154,6 +158,18 @@ class PyNeuronModel(PyLoihiProcessModel):
             getattr(self, name).send(value.astype(np.int32))
         if self.recording is not None and 0 <= update < len(self.recording):
             self.recording[update] = registers + messages + probes
+
+    def _run_gated(self, accumulators):
+        """Update the neurons that a marker reaches, from zero where it begins a sequence."""
+        kind, marker = self.group.kind, getattr(self, gating.MARKER).recv()
+        registers = tuple(getattr(self, name).astype(np.int64) for name in kind.state)
+        begun = tuple(np.where(marker == gating.FIRST, 0, register) for register in registers)
+        updated, messages, _ = kind.update(accumulators, begun, self.group.constants)
+        reached = marker != gating.NOTHING
+        for name, before, after in zip(kind.state, registers, updated, strict=True):
+            setattr(self, name, np.where(reached, after, before).astype(np.int32))
+        for name, value in zip(kind.messages, messages, strict=True):
+            getattr(self, name).send(np.where(reached, value, 0).astype(np.int32))
 
     def _begins(self, arrived):
         """Tell whether a sequence begins, and the registers go back to where they began."""
@@ -180,7 +196,7 @@ def _neuron_model(process):
     """Return the model of a kind's Process: ports and registers with the names it has."""
     kind = process.kind
     body = {"__module__": __name__, "__doc__": f"{kind.name.upper()} on the CPU."}
-    body |= dict.fromkeys(kind.ports, IN) | dict.fromkeys(kind.messages, OUT)
+    body |= dict.fromkeys((*kind.ports, gating.MARKER), IN) | dict.fromkeys(kind.messages, OUT)
     body |= dict.fromkeys(kind.state, LavaPyType(np.ndarray, np.int32, precision=STATE_BITS))
     return _cpu_model(process)(type(f"Py{process.__name__}", (PyNeuronModel,), body))
 
@@ -374,7 +390,7 @@ class FineGrained(AbstractSubProcessModel):
                 period=step,
                 job=job,
                 plan=plan,
-                program=None if plan is None else program_of(network, group),
+                program=None if plan is None else gating.program_for(network, group, plan.gated),
                 times=proc.proc_params["times"],
                 back=tuple(edge for edge in network.incoming(group.name) if edge.recurrent),
                 begun=begun,
@@ -394,10 +410,17 @@ class FineGrained(AbstractSubProcessModel):
                 sparse = WrappingSynapses(synapses=synapses, job=job)
                 self.synapses[synapses.name] = sparse
             else:
-                sparse = self._sparse(synapses, bits, synapses.delay if on_chip else 0)
+                sparse = self._sparse(
+                    synapses.name,
+                    self._with_marker(synapses, plan),
+                    bits,
+                    synapses.delay if on_chip else 0,
+                )
             source.connect(sparse.s_in)
             port = self._end(synapses.target, "a_in")
             sparse.a_out.connect(port if on_chip else self._delayed(synapses, port, job))
+        if on_chip and plan.gated:
+            self._mark(network, proc.in_ports.inp)
         self._end(network.output, "s_out").connect(proc.out_ports.out)
 
     def find_sub_procs(self):
@@ -418,7 +441,31 @@ class FineGrained(AbstractSubProcessModel):
             return getattr(self.stock[endpoint.group], stock_port)
         return getattr(self.groups[endpoint.group], endpoint.name)
 
-    def _sparse(self, synapses, bits, delay):
+    def _mark(self, network, source):
+        """Join the marker, the last feature of the input, to every neuron of every group."""
+        for name, neurons in self.groups.items():
+            size = network.group(name).size
+            columns = np.full(size, network.input_size)
+            ones = np.ones(size, dtype=np.int8)
+            weights = csr_matrix(
+                (ones, (np.arange(size), columns)), shape=(size, network.input_size + 1)
+            )
+            delay = network.group(name).phase - 1
+            sparse = self._sparse(f"{name} {gating.MARKER}", weights, MESSAGE_BITS, delay)
+            source.connect(sparse.s_in)
+            sparse.a_out.connect(getattr(neurons, gating.MARKER))
+
+    @staticmethod
+    def _with_marker(synapses, plan):
+        """Return weights that leave the marker alone, where the input has one."""
+        weights = synapses.weights
+        if synapses.source.group != INPUT or plan is None or not plan.gated:
+            return weights
+        rows, columns = weights.shape
+        parts = weights.data, weights.indices, weights.indptr
+        return csr_matrix(parts, shape=(rows, columns + 1))
+
+    def _sparse(self, name, weights, bits, delay):
         """Return Lava's Sparse for int8 weights, without losing their least significant bit.
 
         In the mixed sign mode Lava clears the lowest bit of the weights it is given, and scales
@@ -426,22 +473,22 @@ class FineGrained(AbstractSubProcessModel):
         Where no weight is negative the excitatory mode takes them as they are, and needs no bit
         for the sign.
         """
-        mixed = synapses.weights.data.min(initial=0) < 0
+        mixed = weights.data.min(initial=0) < 0
         options = {
-            "weights": synapses.weights.astype(np.int32) * (2 if mixed else 1),
+            "weights": weights.astype(np.int32) * (2 if mixed else 1),
             "weight_exp": -1 if mixed else 0,
             "num_weight_bits": WEIGHT_BITS,
             "num_message_bits": bits,  # zero, the default, would make single bits of them
             "sign_mode": SignMode.MIXED if mixed else SignMode.EXCITATORY,
-            "name": synapses.name,
+            "name": name,
         }
         if delay == 0:
             sparse = Sparse(**options)
         else:
-            delays = synapses.weights.astype(np.int64)
+            delays = weights.astype(np.int64)
             delays.data[:] = delay
             sparse = DelaySparse(delays=delays, **options)
-        self.synapses[synapses.name] = sparse
+        self.synapses[name] = sparse
         return sparse
 
     def _delayed(self, synapses, port, job):

@@ -35,7 +35,7 @@ if EXTENSION_IS_THERE:
     from s5_to_loihi.lava_runtime import microcode_files
     from s5_to_loihi.lava_runtime.c_source import identifier
     from s5_to_loihi.lava_runtime.chip_plan import message_width
-    from s5_to_loihi.network.tracing import parameters
+    from s5_to_loihi.network.gating import MARKER
     from s5_to_loihi.network.widths import MESSAGE_BITS, RETURNED_BITS, STATE_BITS
     from s5_to_loihi.process_models.process import (
         NEURON_PROCESSES,
@@ -49,7 +49,8 @@ if EXTENSION_IS_THERE:
 
         Shared constants, tables and the reset go into the configuration, registers and constants
         of each neuron into the neurons; output axons are allocated for messages that are sent, in
-        the order of the listing. Each port is an accumulator of the neurons, in the kind's order.
+        the order of the listing. Each port is an accumulator of the neurons, in the kind's order;
+        in fall-through that of the markers comes last, which tell when registers count as zero.
         """
 
         def allocate(self, net):
@@ -59,19 +60,20 @@ if EXTENSION_IS_THERE:
             group = binding.group
             shared = {**binding.constants}
             shared |= {name: np.array(table) for name, table in binding.tables.items()}
-            if program.registers:
+            if program.registers and not plan.gated:
                 shared["reset_interval"] = plan.reset_interval
                 shared["reset_offset"] = plan.reset_offset(group)
             configuration = net.neurons_cfg.allocate_ucode(
                 shape=(1,),
-                ucode=str(microcode_files.require(program.name, group.name, plan.microcode)),
+                ucode=str(
+                    microcode_files.require(program.name, group.name, plan.microcode, plan.gated)
+                ),
                 **shared,
             )
             own = {name: getattr(self, name) for name in program.registers}
-            values = parameters(group)
-            own |= {identifier(name): values[name] for name in binding.parameters}
+            own |= {identifier(name): values for name, values in binding.parameters.items()}
             neurons = net.neurons.allocate_ucode(shape=group.size, **own)
-            for port in binding.ports:
+            for port in (*binding.ports, *((MARKER,) if plan.gated else ())):
                 getattr(self, port).connect(neurons)
             neurons.connect(configuration)
             for message in program.messages:
@@ -87,7 +89,8 @@ if EXTENSION_IS_THERE:
         kind = process.kind
         body = {"__module__": __name__, "__doc__": f"{kind.name.upper()} on neurocores."}
         body |= {
-            name: LavaNcType(NcInPort, np.int32, precision=MESSAGE_BITS) for name in kind.ports
+            name: LavaNcType(NcInPort, np.int32, precision=MESSAGE_BITS)
+            for name in (*kind.ports, MARKER)
         }
         body |= {name: LavaNcType(NcVar, np.int32, precision=STATE_BITS) for name in kind.state}
         body |= {

@@ -19,6 +19,7 @@ from s5_to_loihi.errors import InputError  # noqa: E402
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan  # noqa: E402
 from s5_to_loihi.lava_runtime.times import Times  # noqa: E402
 from s5_to_loihi.network.block import SPIKE_EXP, as_block  # noqa: E402
+from s5_to_loihi.network.gating import MARKER  # noqa: E402
 from s5_to_loihi.network.network import Network, NeuronGroup, Synapses  # noqa: E402
 from s5_to_loihi.network.neurons import NeuronKind, known_kinds  # noqa: E402
 from s5_to_loihi.network.programs import NeuronProgram  # noqa: E402
@@ -119,8 +120,9 @@ class S5Network(AbstractProcess):
             reset_offset: a token that arrives in this timestep, counted from 0, begins a sequence,
                 and every ``reset_interval`` timesteps before and after.
             job: a folder in which values are recorded and exceptions reported, if given.
-            plan: of a run in the chip's own time, one process a group; such a run is pipelined
-                and nothing of it is recorded.
+            plan: of a run in the chip's own time, one process a group; nothing of it is recorded,
+                and the mode is the plan's. In fall-through ``inp`` has one more feature, the
+                token's marker (``network/gating.py``).
             name: of the Process.
 
         Raises:
@@ -130,7 +132,8 @@ class S5Network(AbstractProcess):
         super().__init__(
             network=network, mode=Mode(mode), job=job, plan=plan, times=times, name=name
         )
-        self.inp = self._in_port(shape=(network.input_size,))
+        size = network.input_size if plan is None else plan.input_size(network)
+        self.inp = self._in_port(shape=(size,))
         self.out = OutPort(shape=(network.output_size,))
 
 
@@ -200,7 +203,8 @@ class S5Block(S5Network):
 class NeuronProcess(AbstractProcess):
     """A neuron group: one input port a dendritic accumulator, one output port a message.
 
-    Subclasses name the kind. Ports, messages and state registers are attributes with the names
+    Subclasses name the kind. One more port takes the markers of tokens, in fall-through on the
+    chip. Ports, messages and state registers are attributes with the names
     that the kind gives them; registers are Vars of shape (neurons,).
     """
 
@@ -244,6 +248,7 @@ class NeuronProcess(AbstractProcess):
         registers = dict(zip(self.kind.state, begun.get(group.name, ()), strict=False))
         for port in self.kind.ports:
             setattr(self, port, InPort(shape=shape))
+        setattr(self, MARKER, InPort(shape=shape))
         for register in self.kind.state:
             init = registers[register][0] if register in registers else 0
             setattr(self, register, Var(shape=shape, init=init))

@@ -29,9 +29,11 @@ from s5_to_loihi.intel_export.export import IntelExport
 from s5_to_loihi.intel_export.lower import lower
 from s5_to_loihi.intel_export.options import GLU_GUESSED, SYMMETRY_GUESSED
 from s5_to_loihi.intel_export.wrapping import wrapping_notes
+from s5_to_loihi.network.block import BASE_EXPONENT
 from s5_to_loihi.network.network import Network, Readout
-from s5_to_loihi.netx import NetxOptions
+from s5_to_loihi.netx import NetxFile, NetxOptions
 from s5_to_loihi.netx.lower import lower as lower_netx
+from s5_to_loihi.netx.s5_layers import packed
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.provenance import Choices, source_of
@@ -141,8 +143,9 @@ def compile_netx(
         path: the HDF5 file.
         options: what the file does not say: the arguments of ``netx.hdf5.Network``.
         name: the network's name; by default the file's.
-        tokens: (T, features) or (T, N, features), what the vectors are computed for, the first
-            ``VECTOR_TOKENS`` of the first ``VECTOR_SEQUENCES`` sequences; by default made up.
+        tokens: (T, features) or (T, N, features), integers as netx's first layer takes them, or
+            floats: what the vectors are computed for, the first ``VECTOR_TOKENS`` of the first
+            ``VECTOR_SEQUENCES`` sequences; by default made up.
         observe: called after every pass with its name and the network.
 
     Returns:
@@ -154,6 +157,8 @@ def compile_netx(
     """
     path = Path(path)
     file = netx.read(path, options)
+    if tokens is not None:
+        file = _with_quantized_layers(file, options, tokens)
     network, notes = lower_netx(file, options, name or path.stem)
     network = run_passes(network, observe=observe)
     if tokens is None:
@@ -161,7 +166,8 @@ def compile_netx(
         count = max(FEWEST_TOKENS, min(VECTOR_TOKENS, MOST_VECTOR_VALUES // neurons))
         tokens = netx.sample_tokens(network, count)
     else:
-        tokens, _ = as_tokens(network, tokens, where="tokens")
+        raw = np.asarray(tokens).dtype.kind in "iu"  # netx's own integers
+        tokens, _ = as_tokens(network, tokens, where="tokens", raw=raw)
         tokens = tokens[:VECTOR_TOKENS, :VECTOR_SEQUENCES].astype(np.int64)
     source = {
         "format": "netx HDF5 of lava-dl",
@@ -171,6 +177,42 @@ def compile_netx(
     }
     vectors = _interpreted(network, tokens)
     return Bundle(network, vectors, source, tuple(dict.fromkeys((*file.notes, *notes))))
+
+
+def _with_quantized_layers(file: NetxFile, options: NetxOptions, tokens: np.ndarray) -> NetxFile:
+    """Return a file whose S5 layers are all of integers.
+
+    A layer that holds a float model is quantized on the sums of what the layers before it send for
+    some tokens.
+    """
+    from s5_to_loihi.quantization.quantizer import quantize_model
+
+    for index, layer in enumerate(file.layers):
+        if layer.model is None or layer.bundle is not None:
+            continue
+        before = replace(file, layers=file.layers[:index])
+        sent, exponent = _sent(before, options, np.asarray(tokens))
+        floats = np.ldexp(np.cumsum(sent, axis=0).astype(np.float64), -exponent)
+        made = quantize_model(layer.model, floats).network
+        layers = list(file.layers)
+        layers[index] = replace(layer, bundle=packed(made), model=None)
+        notes = (*file.notes, f"layer {layer.number}: an S5 quantized on {len(floats)} tokens")
+        file = replace(file, layers=tuple(layers), notes=notes)
+    return file
+
+
+def _sent(before: NetxFile, options: NetxOptions, tokens: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the differences that reach a layer (T, N, n), and their fractional bits."""
+    if any(one.neuron is not None for one in before.layers):
+        network = run_passes(lower_netx(before, options, before.name)[0])
+        raw = tokens.dtype.kind in "iu"
+        tokens, _ = as_tokens(network, tokens, where="tokens", raw=raw)
+        outputs = Interpreter(network).evaluate(tokens.astype(np.int64)).outputs
+        return outputs, network.output_format.exponent
+    exponent = BASE_EXPONENT + options.spike_exp
+    if tokens.dtype.kind == "f":
+        tokens = np.floor(np.ldexp(tokens, exponent)).astype(np.int64)
+    return tokens.reshape(len(tokens), -1, tokens.shape[-1]), exponent
 
 
 @dataclass(frozen=True, eq=False)

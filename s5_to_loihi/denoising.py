@@ -11,6 +11,7 @@ import numpy as np
 
 from s5_to_loihi import audio
 from s5_to_loihi.backends.dispatch import Backend, run
+from s5_to_loihi.bundle import Bundle, network_of
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import to_floats, to_integers
 from s5_to_loihi.float_model import S5Model, evaluate
@@ -64,16 +65,17 @@ def tokens_of(network: Network, samples: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def denoise(
-    network: Network,
+    source: Network | Bundle | str | os.PathLike[str],
     samples: np.ndarray,
-    backend: Backend,
+    backend: Backend = Backend.FAST,
     mode: Mode = Mode.PIPELINED,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Denoised:
     """Denoise a recording; channels are cleaned independently.
 
     Args:
-        network: a denoiser: 257 STFT magnitudes in, 257 mask values out, one output a token.
+        source: a denoiser: 257 STFT magnitudes in, 257 mask values out, one output a token; a
+            network, a bundle or its path.
         samples: (channels, samples) at ``audio.RATE``.
         backend: where to run it.
         mode: how tokens follow one another.
@@ -83,6 +85,7 @@ def denoise(
         InputError: the network is no denoiser of this kind.
         LavaError: see ``backends.lava.run``.
     """
+    network = network_of(source)
     tokens, clipped = tokens_of(network, samples)
     started = time.perf_counter()
     outputs = run(network, tokens, backend, mode=mode, on_progress=on_progress).outputs

@@ -136,10 +136,10 @@ def rectify_complex(real: Integers, imaginary: Integers) -> tuple[Integers, Inte
 
     Keeps ``z`` if ``Re z > 0`` or ``Re z == 0 and Im z > 0``: numpy's and jax's order of complex
     numbers, which makes ``jax.nn.relu`` on complex states what the models were trained with.
-    It is not a ReLU of each part.
+    It is not a ReLU of each part; but the real part of what is kept is never below zero.
     """
-    keep = (real > 0) | ((real == 0) & (imaginary > 0))
-    return np.where(keep, real, 0), np.where(keep, imaginary, 0)
+    decisive = np.where(real == 0, imaginary, real)
+    return rectify(real), np.where(decisive > 0, imaginary, 0)
 
 
 #: ``round(sigmoid(k) * 2**14) - 2**13`` for k = 0..7, the knots of the reference's lookup.

@@ -46,6 +46,7 @@ class Discretization(str, Enum):
 
     ZERO_ORDER_HOLD = "zoh"
     BILINEAR = "bilinear"
+    DIRAC = "dirac"  #: inputs are impulses, or B is that of the recurrence already
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +111,16 @@ class StateSpaceModel:
 
         Zero-order hold: ``a = exp(eigenvalue step)``, ``gain = (a - 1) / eigenvalue``. Bilinear:
         ``a = (1 + h) / (1 - h)``, ``gain = step / (1 - h)`` with ``h = eigenvalue step / 2``.
-        (Smith et al., "Simplified State Space Layers", arXiv 2208.04933, appendix.)
+        (Smith et al., "Simplified State Space Layers", arXiv 2208.04933, appendix.) Dirac:
+        ``a = exp(eigenvalue step)``, ``gain = 1`` (Schoene et al., "Scalable Event-by-event
+        Processing of Neuromorphic Sensory Signals", arXiv 2404.18508).
         """
         if self.discretization is Discretization.ZERO_ORDER_HOLD:
             exponent = self.eigenvalues * self.step
             # expm1 keeps the gain exact where a is close to 1.
             return np.exp(exponent), np.expm1(exponent) / self.eigenvalues
+        if self.discretization is Discretization.DIRAC:
+            return np.exp(self.eigenvalues * self.step), np.ones_like(self.eigenvalues)
         half = self.eigenvalues * self.step / 2
         return (1 + half) / (1 - half), self.step / (1 - half)
 

@@ -148,7 +148,10 @@ def constants(network: Network) -> tuple[ConstantSummary, ...]:
 
 
 def ports(network: Network) -> tuple[PortSummary, ...]:
-    """Summarise all accumulators: the proof that none of them overflows."""
+    """Summarise all accumulators: the proof that none of them overflows.
+
+    Those of kinds whose sums wrap, as netx's do, are left out.
+    """
     return tuple(
         PortSummary(
             f"{group.name}.{port}",
@@ -157,6 +160,7 @@ def ports(network: Network) -> tuple[PortSummary, ...]:
             needed_bits(-largest, largest),
         )
         for group in network.groups
+        if not group.kind.wraps
         for port in group.kind.ports
     )
 

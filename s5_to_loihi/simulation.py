@@ -11,7 +11,7 @@ from typing import overload
 import numpy as np
 
 from s5_to_loihi import audio
-from s5_to_loihi.bundle import Bundle
+from s5_to_loihi.bundle import Bundle, opened
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.arrays import ANY_PLAIN, read_npz
 from s5_to_loihi.files.writing import allocated, replacing
@@ -81,7 +81,7 @@ class Totals:
 
 
 def simulate(
-    bundle: Bundle,
+    source: Bundle | str | os.PathLike[str],
     inputs: np.ndarray,
     *,
     saturate: bool = False,
@@ -94,7 +94,7 @@ def simulate(
     """Simulate sequences that fit in memory, from a zero state, on the fast simulator.
 
     Args:
-        bundle: whose network to simulate.
+        source: the bundle whose network to simulate, or its path.
         inputs: (tokens, features) or (tokens, batch, features) values; see ``inputs.as_tokens``.
         saturate: clip values outside the input format instead of refusing them.
         threads: sequences at the same time; by default as many as there are processors.
@@ -107,6 +107,7 @@ def simulate(
     Raises:
         InputError: the data does not suit the network.
     """
+    bundle = opened(source)
     data = arranged(inputs, "input", Layout(layout), lengths)
     check_length(bundle.network, data, "input")
     values = data.padded_with_zeros(0, len(data.values))

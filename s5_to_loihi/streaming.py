@@ -72,10 +72,7 @@ class DenoiserStream:
             InputError: the network is no denoiser, or the grid is not at least 1.
             BundleError: there is no bundle.
         """
-        if isinstance(network, (str, os.PathLike)):
-            network = bundle.read(network)
-        if isinstance(network, Bundle):
-            network = network.network
+        network = bundle.network_of(network)
         check_denoiser(network)
         if grid < 1:
             raise InputError("grid", f"is {grid} samples (limit 1 or more)")

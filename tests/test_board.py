@@ -69,16 +69,17 @@ def test_a_negative_latency_is_refused():
 
 def test_sequences_longer_than_the_interval_are_refused():
     with pytest.raises(InputError, match=r"is 4, the sequences have 5 tokens\. Use 8"):
-        chip_plan.stream(np.zeros((5, 1, 2)), ChipPlan(4))
+        chip_plan.arrivals(network_of("simple"), ChipPlan(4), 5, 1)
 
 
 @given(count=st.integers(1, 9), batch=st.integers(1, 4), seed=st.integers(0, 99))
 def test_sequences_are_padded_and_cut_again(count, batch, seed):
     tokens = np.random.default_rng(seed).integers(-(2**23), 2**23, (count, batch, 3))
     plan = ChipPlan(chip_plan.power_of_two(count))
-    rows = chip_plan.stream(tokens, plan)
+    times = chip_plan.arrivals(network_of("simple"), plan, count, batch)
+    rows = chip_plan.stream(tokens, times, plan)
     assert len(rows) == (batch - 1) * plan.reset_interval + count
-    np.testing.assert_array_equal(chip_plan.unstream(rows, count, batch, plan), tokens)
+    np.testing.assert_array_equal(chip_plan.unstream(rows, times), tokens)
     padding = len(rows) - count * batch
     assert padding == (batch - 1) * (plan.reset_interval - count)
 
@@ -118,9 +119,10 @@ def test_the_chips_time_gives_the_integers_of_sequences_from_zero(name, latency,
     network = network_of(name)
     tokens = random_tokens(5, 11, 3, network.input_size)
     plan = ChipPlan(interval or 16, input_latency=latency)
-    rows = chip_outputs(network, chip_plan.stream(tokens, plan), plan, resets=True)
+    times = chip_plan.arrivals(network, plan, 11, 3)
+    rows = chip_outputs(network, chip_plan.stream(tokens, times, plan), plan, resets=True)
     expected = Interpreter(network).evaluate(tokens).outputs
-    np.testing.assert_array_equal(chip_plan.unstream(rows, 11, 3, plan), expected)
+    np.testing.assert_array_equal(chip_plan.unstream(rows, times), expected)
 
 
 @pytest.mark.parametrize("name", ["simple", "half2"])
@@ -129,11 +131,102 @@ def test_without_resets_the_chips_time_gives_other_integers(name):
     network = network_of(name)
     tokens = random_tokens(5, 11, 3, network.input_size)
     plan = ChipPlan(16)
-    rows = chip_outputs(network, chip_plan.stream(tokens, plan), plan, resets=False)
-    got = chip_plan.unstream(rows, 11, 3, plan)
+    times = chip_plan.arrivals(network, plan, 11, 3)
+    rows = chip_outputs(network, chip_plan.stream(tokens, times, plan), plan, resets=False)
+    got = chip_plan.unstream(rows, times)
     expected = Interpreter(network).evaluate(tokens).outputs
     for sequence in range(3):
         assert (got[:, sequence] != expected[:, sequence]).any()
+
+
+def gated_outputs(network: Network, rows: np.ndarray, plan: ChipPlan, gate: bool) -> np.ndarray:
+    """Timestep by timestep, a synapse costs one; a group updates where its marker is there.
+
+    (timesteps, output features), as the host would see them. Without the gate groups update in
+    every timestep, and begin where a marker says so.
+    """
+    steps = len(rows) + plan.latency(network)
+    interpreter = Interpreter(network)
+    sent = {Endpoint(INPUT, TOKEN): np.zeros((steps, 1, network.input_size), dtype=np.int64)}
+    sent[Endpoint(INPUT, TOKEN)][plan.input_latency :][: len(rows), 0] = rows[:, :-1]
+    markers = np.zeros(steps, dtype=np.int64)
+    markers[plan.input_latency :][: len(rows)] = rows[:, -1]
+    for group in network.groups:
+        arrived = interpreter.accumulate(group, sent, timed=True)
+        registers = tuple(np.zeros((1, group.size), dtype=np.int64) for _ in group.kind.state)
+        shape = (steps, 1, group.size)
+        messages = {name: np.zeros(shape, dtype=np.int64) for name in group.kind.messages}
+        for step in range(steps):
+            marker = markers[step - group.phase] if step >= group.phase else 0
+            if marker == 0 and gate:
+                continue
+            if marker == 2:
+                registers = tuple(np.zeros_like(register) for register in registers)
+            sums = tuple(accumulator[step : step + 1] for accumulator in arrived)
+            _, values = update_sequence(group, sums, registers)
+            named = dict(zip(group.kind.values, values, strict=True))
+            registers = tuple(np.array(named[name][0]) for name in group.kind.state)
+            for name, array in messages.items():
+                array[step] = named[name][0]
+        for name, array in messages.items():
+            sent[Endpoint(group.name, name)] = array
+    first = network.latency + plan.input_latency
+    return sent[network.output][first : first + len(rows), 0]
+
+
+def late(count: int, batch: int) -> np.ndarray:
+    """Timesteps by which tokens come late: some in time, some by far."""
+    return np.random.default_rng(4).choice([0, 0, 1, 7], (count, batch))
+
+
+@pytest.mark.parametrize("latency", [0, 3])
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_in_fall_through_a_group_updates_in_its_phase_only(name, waits, latency):
+    network = network_of(name)
+    tokens = random_tokens(5, 9, 3, network.input_size)
+    plan = ChipPlan(input_latency=latency, mode=Mode.FALL_THROUGH)
+    times = chip_plan.arrivals(network, plan, 9, 3, late(9, 3) if waits else None)
+    if not waits:
+        assert times.max() == (9 * 3 - 1) * network.latency
+    rows = gated_outputs(network, chip_plan.stream(tokens, times, plan), plan, gate=True)
+    expected = Interpreter(network).evaluate(tokens).outputs
+    np.testing.assert_array_equal(chip_plan.unstream(rows, times), expected)
+
+
+def test_without_a_gate_fall_through_gives_other_integers():
+    network = network_of("half2")
+    tokens = random_tokens(5, 9, 3, network.input_size)
+    plan = ChipPlan(mode=Mode.FALL_THROUGH)
+    times = chip_plan.arrivals(network, plan, 9, 3)
+    rows = gated_outputs(network, chip_plan.stream(tokens, times, plan), plan, gate=False)
+    expected = Interpreter(network).evaluate(tokens).outputs
+    assert (chip_plan.unstream(rows, times) != expected).any()
+
+
+@pytest.mark.parametrize(
+    ("mode", "waits"),
+    [(Mode.PIPELINED, np.zeros((5, 1), int)), (Mode.FALL_THROUGH, np.full((5, 1), -1)),
+     (Mode.FALL_THROUGH, np.zeros((4, 1), int))],
+    ids=["pipelined", "early", "too few"],
+)  # fmt: skip
+def test_waits_are_checked(mode, waits):
+    network = network_of("simple")
+    tokens = np.zeros((5, 1, network.input_size), dtype=np.int64)
+    with pytest.raises(InputError, match="waits"):
+        board.rehearse(network, tokens, mode=mode, waits=waits)
+
+
+def test_what_would_be_lost_between_tokens_is_refused():
+    network = network_of("simple")
+    group = dataclasses.replace(
+        network.groups[0],
+        waits={network.groups[0].kind.ports[0]: np.ones(network.groups[0].size, dtype=np.int64)},
+    )
+    waiting = dataclasses.replace(network, groups=(group, *network.groups[1:]))
+    with pytest.raises(InputError, match=f"{group.name} has sums that wait"):
+        ChipPlan(mode=Mode.FALL_THROUGH).check(waiting)
+    ChipPlan().check(waiting)
 
 
 # A rehearsal: the board's processes under Lava on the CPU
@@ -170,6 +263,29 @@ def test_a_rehearsal_gives_the_interpreters_integers(name, options):
 
 
 @needs_lava
+@pytest.mark.parametrize(
+    ("name", "options", "waits"),
+    [
+        ("half1, narrow states", BoardOptions(), True),
+        ("none, one of everything", BoardOptions(input_latency=2, output_latency=1), False),
+    ],
+    ids=["late tokens", "latencies"],
+)
+def test_a_rehearsal_of_fall_through_gives_the_interpreters_integers(name, options, waits):
+    network = network_of(name)
+    tokens = random_tokens(3, 4, 3, network.input_size)
+    later = late(4, 3) if waits else None
+    result = board.rehearse(network, tokens, mode=Mode.FALL_THROUGH, options=options, waits=later)
+    expected = Interpreter(network).evaluate(tokens).outputs
+    assert (expected != 0).any()
+    np.testing.assert_array_equal(result.evaluation.outputs, expected)
+    extra = 0 if later is None else later.sum()
+    latency = network.latency + options.input_latency + options.output_latency
+    assert result.profile.timesteps == 11 * network.latency + extra + 1 + latency
+    assert result.profile.mode == "fall-through"
+
+
+@needs_lava
 def test_a_wrong_latency_is_seen_in_a_rehearsal(monkeypatch):
     """So that the option can be found out on a board: outputs are then not the interpreter's."""
     network = network_of("half1, narrow states")
@@ -201,10 +317,11 @@ def test_without_the_extension_the_error_says_what_is_missing_and_where_it_comes
     assert "lava.utils.loihi2_profiler" not in extension.missing_modules(measuring=False)
 
 
-def test_fall_through_is_refused():
+def test_a_reset_interval_in_fall_through_is_refused():
     network = network_of("simple")
-    with pytest.raises(InputError, match="fall-through"):
-        board.run(network, one_token(network), mode=Mode.FALL_THROUGH)
+    options = BoardOptions(reset_interval=8)
+    with pytest.raises(InputError, match="reset interval: is given"):
+        board.run(network, one_token(network), mode=Mode.FALL_THROUGH, options=options)
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,13 @@ from s5_to_loihi.lava_runtime.c_source import identifier
 from s5_to_loihi.loihi2 import rates
 from s5_to_loihi.loihi2.facts import listed_systems
 from s5_to_loihi.loihi2.workload import workload
+from s5_to_loihi.network import gating
 from s5_to_loihi.network.network import INPUT, Endpoint, Network
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.constants import array_constants
 from s5_to_loihi.network.programs import neuron_programs, program_of
 from s5_to_loihi.network.tracing import parameters
+from s5_to_loihi.simulators.interpreter import Mode
 
 pytestmark = needs_stand_in
 
@@ -49,10 +51,10 @@ class Recording:
         return [one for one in self.processes[process]["allocated"] if one["table"] == table]
 
 
-def make_microcode(network: Network, folder: Path) -> None:
+def make_microcode(network: Network, folder: Path, gate: bool = False) -> None:
     """A file for each program; nobody reads what is in it."""
     folder.mkdir()
-    for program in neuron_programs(network):
+    for program in gating.programs(network, gate):
         (folder / f"{program.name}.bin").touch()
 
 
@@ -62,12 +64,20 @@ def recorded(tmp_path_factory):
     return functools.cache(lambda name: record(name, tmp_path_factory.mktemp("recorded")))
 
 
-def record(name: str, folder: Path) -> Recording:
+@pytest.fixture(scope="module")
+def falling(tmp_path_factory):
+    """The same in fall-through."""
+    return functools.cache(
+        lambda name: record(name, tmp_path_factory.mktemp("falling"), Mode.FALL_THROUGH)
+    )
+
+
+def record(name: str, folder: Path, mode: Mode = Mode.PIPELINED) -> Recording:
     network = network_of(name)
     bundle.write(Bundle(network, None), folder / "network")
-    make_microcode(network, folder / "microcode")
+    make_microcode(network, folder / "microcode", mode is Mode.FALL_THROUGH)
     finished = extension.run(
-        "record_allocation.py", folder / "network", folder / "microcode", INTERVAL
+        "record_allocation.py", folder / "network", folder / "microcode", mode.value
     )
     assert finished.returncode == 0, finished.stderr
     return Recording(network, folder / "microcode", json.loads(finished.stdout))
@@ -119,9 +129,11 @@ def test_every_group_is_allocated_once_with_its_constants(recorded, name):
         formats = {name: one for name, _, one in array_constants(group.constants)}
         for parameter in binding.parameters:
             values = neurons.pop(identifier(parameter))
-            np.testing.assert_array_equal(values, parameters(group)[parameter])
-            low, high = limits(formats[parameter].bits)
-            assert low <= min(values) <= max(values) <= high
+            np.testing.assert_array_equal(values, binding.parameters[parameter])
+            if parameter in formats:
+                np.testing.assert_array_equal(values, parameters(group)[parameter])
+                low, high = limits(formats[parameter].bits)
+                assert low <= min(values) <= max(values) <= high
         for register in group.kind.state:
             initial = neurons.pop(register)
             assert initial["register"] == register
@@ -254,6 +266,63 @@ def test_counts_are_the_mappers(recorded, name):
         assert 1 <= settings["num_weight_bits"] <= bits[synapses.name]
 
 
+# Fall-through
+
+FALLING = pytest.mark.parametrize("name", ["denoiser_small", "none, one of everything"])
+
+
+@FALLING
+def test_in_fall_through_programs_have_a_gate_and_count_no_timesteps(falling, name):
+    one = falling(name)
+    for group in one.network.groups:
+        program = gating.program_for(one.network, group, True)
+        (binding,) = program.bindings
+        (shared,) = one.allocated(group.name, "neurons_cfg")
+        expected = binding.constants | {name: list(table) for name, table in binding.tables.items()}
+        ucode = str((one.microcode / f"{program.name}.bin").resolve())
+        assert shared == {"table": "neurons_cfg", "shape": [1], "ucode": ucode} | expected
+        ports = [
+            source["port"]
+            for source, _ in one.processes[group.name]["connections"]
+            if "port" in source
+        ]
+        assert ports == [*binding.ports, gating.MARKER]
+
+
+@FALLING
+def test_in_fall_through_every_neuron_gets_the_marker_in_its_phase(falling, name):
+    one = falling(name)
+    network = one.network
+    for group in network.groups:
+        marker = f"{group.name} {gating.MARKER}"
+        entry = one.processes[marker]
+        assert entry["destinations"] == {"a_out": [f"{group.name}.{gating.MARKER}"]}
+        (stored,) = one.allocated(marker, "syn")
+        # From the timestep in which the input sends to the phase; a synapse takes one by itself.
+        assert stored["delays"] == group.phase - 1
+        index = {
+            entry["allocated"][end["nodes"]]["table"]: end["index"]
+            for pair in entry["connections"]
+            for end in pair
+            if "nodes" in end and end["index"] is not None
+        }
+        (settings,) = one.allocated(marker, "syn_cfg")
+        assert not settings["is_signed"]
+        values = np.ldexp(np.array(stored["weights"], dtype=float), settings["weights_exp"])
+        values = np.ldexp(values, 8 - settings["num_weight_bits"])
+        assert set(values) == {1}
+        assert sorted(index["dend_acc"]) == list(range(group.size))
+        assert set(index["ax_in"]) == {network.input_size}
+    (adapter,) = (e for e in one.processes.values() if e["model"] == "CPyToNxAdapter")
+    assert adapter["shape"] == [network.input_size + 1]
+    for synapses in network.synapses:
+        if synapses.source.group == INPUT:
+            (axons,) = one.allocated(synapses.name, "ax_in")
+            assert axons["shape"] == network.input_size + 1
+    fewer = set(one.processes) - {f"{group.name} {gating.MARKER}" for group in network.groups}
+    assert len(fewer) == len(network.groups) + len(network.synapses) + 2
+
+
 # Microcode files
 
 
@@ -294,6 +363,15 @@ def test_two_files_for_one_program_are_refused(tmp_path):
         (tmp_path / f"state-12.{suffix}").touch()
     with pytest.raises(LavaError, match=r"state-12.a, state-12.b for one program"):
         microcode_files.find("state-12", tmp_path)
+
+
+def test_programs_with_a_gate_are_others(tmp_path):
+    network = network_of("denoiser_small")
+    make_microcode(network, tmp_path / "plain")
+    missing = microcode_files.missing(network, tmp_path / "plain", gate=True)
+    assert set(missing) == {program.name for program in gating.programs(network, True)}
+    error = microcode_files.missing_error(missing, tmp_path, True)
+    assert "--mode fall-through" in str(error)
 
 
 def test_missing_programs_are_all_found(tmp_path):

@@ -19,7 +19,6 @@ from s5_to_loihi.loihi2.kernels import row_words, weight_bits
 from s5_to_loihi.loihi2.loads import measure
 from s5_to_loihi.loihi2.memory import (
     axon_memory_words,
-    field_widths,
     limits_of,
     neuron_words,
     rows_of,
@@ -27,7 +26,7 @@ from s5_to_loihi.loihi2.memory import (
 from s5_to_loihi.loihi2.rates import assumed_rates
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
-from s5_to_loihi.network.neurons import KINDS, NeuronKind
+from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.neurons.constants import Shifts
 from s5_to_loihi.network.neurons.dense import DenseConstants
 from s5_to_loihi.network.neurons.state import StateConstants
@@ -66,7 +65,8 @@ def layer(axons: int, neurons: int, fan: int, bits: int, words: int) -> Network:
         constants = DenseConstants(zeros, wide, 0, wide, 1)
     else:
         kind, port, message = KINDS["state"], "bu_re", "g_re"
-        constants = StateConstants(zeros, zeros, wide, wide, 0, 0, wide, wide, wide, wide)
+        own = np.arange(neurons) % 5
+        constants = StateConstants(own, own + 1, wide, wide, 0, 0, wide, wide, wide, wide)
     group = NeuronGroup(
         "layer",
         kind,
@@ -130,17 +130,7 @@ class MadeUpConstants(NamedTuple):
     shifts: Shifts
 
 
-def test_words_of_a_neuron_of_any_kind():
-    kind = NeuronKind(
-        name="made up", title="", ports=("p",), state=("a", "b"), messages=("m",),
-        constants=MadeUpConstants, update=None,
-    )  # fmt: skip
-    constants = MadeUpConstants(np.array([3, 4]), Format(16, 0), np.array([0, 200]))
-    group = NeuronGroup(
-        "g", kind, 2, constants, {"a": Format(24, 0), "b": Format(20, 0), "m": Format(16, 0)}, {}
-    )
-    assert sorted(field_widths(group)) == [7, 16, 20, 24]
-    assert neuron_words(group, CHIP) == 2  # 24 + 24 + 16, and 8
-    wider = group.constants._replace(gain_format=Format(40, 0))
-    # 24 + 24 + 16 fill a word; 24 and 8 are left
-    assert neuron_words(replace(group, constants=wider), CHIP) == 2
+def test_words_of_a_neuron():
+    assert neuron_words([24, 20, 16, 7], CHIP) == 2  # 24 + 24 + 16, and 8
+    assert neuron_words([24, 20, 40, 7], CHIP) == 2  # 24 + 24 + 16 fill a word; 24 and 8 are left
+    assert neuron_words([], CHIP) == 1

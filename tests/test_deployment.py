@@ -225,7 +225,6 @@ def test_names_for_slurm_are_names(option, value):
         ({"directory": ""}, "--directory"),
         ({"directory": "~user/jobs"}, "--directory"),
         ({"name": "a b"}, "job"),
-        ({"mode": Mode.FALL_THROUGH}, "--mode"),
     ],
 )
 def test_jobs_that_make_no_sense_are_refused(planned, change, option):
@@ -602,12 +601,16 @@ def is_running(process):
         return False
 
 
-def test_a_job_on_a_board_gives_outputs_and_profile(host_folder, opened, planned, monkeypatch):
+@pytest.mark.parametrize("mode", Mode)
+def test_a_job_on_a_board_gives_outputs_and_profile(
+    host_folder, opened, planned, monkeypatch, mode
+):
     """The board is a stand-in: what is shown is how it is called and what is done with it."""
     stand_in = Path(__file__).parent / "helpers" / "stand_in_board.py"
     backends = host_folder / "program" / "s5_to_loihi" / "backends"
     (backends / "board.py").write_text(stand_in.read_text())
-    options = ("--microcode=/my/microcode", "--lowering=stock", "--output-latency=2")
+    options = ("--microcode=/my/microcode", "--lowering=stock", "--output-latency=2",
+               f"--mode={mode.value}")  # fmt: skip
     monkeypatch.setenv("BOARD", "ncl-ext-og-04")
     monkeypatch.setenv("LOIHI_GEN", "N3C1")
     ran = run_on_board(host_folder, *options)
@@ -615,7 +618,7 @@ def test_a_job_on_a_board_gives_outputs_and_profile(host_folder, opened, planned
     outputs = np.load(host_folder / "result" / "outputs.npy")
     np.testing.assert_array_equal(outputs, expected(opened))
     profile = json.loads((host_folder / "result" / "measured.json").read_text())
-    assert profile["bundle_digest"] == planned.bundle_digest
+    assert (profile["bundle_digest"], profile["mode"]) == (planned.bundle_digest, mode.value)
     assert profile["environment"].items() >= {
         ("board", "ncl-ext-og-04"),
         ("generation", "N3C1"),

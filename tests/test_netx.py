@@ -17,6 +17,8 @@ from numpy.testing import assert_array_equal
 
 from s5_to_loihi import bundle, netx
 from s5_to_loihi.backends import lava
+from s5_to_loihi.compiler import compile_netx
+from s5_to_loihi.errors import InputError
 from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.rates import assumed_rates
@@ -187,3 +189,51 @@ def test_it_is_mapped_and_listed(name):
     for program in neuron_programs(network):
         vectors = listing.neuron_vectors(network, program, compiled(name).tokens)
         assert program.kind.title in listing.to_text(network, program, vectors, "made up")
+
+
+def test_intels_baseline_denoises_as_its_training_code(tmp_path, monkeypatch):
+    """A network of its shape: masks are relu(1 + output), steps 1/64, magnitudes as PyTorch's."""
+    from s5_to_loihi import audio
+    from s5_to_loihi.evaluation import baselines, packages
+
+    rng = np.random.default_rng(4)
+    layers = (
+        netx_files.inputs(257, netx_files.sdnn(1)),
+        netx_files.dense(
+            16 * np.eye(257), netx_files.sdnn(0), bias=np.full(257, -10, np.float32)
+        ),
+        netx_files.dense(-62 * np.eye(257), netx_files.sdnn(1, sigma_output=True)),
+    )  # fmt: skip
+    file = netx_files.write(tmp_path / "network.net", layers)
+    with pytest.raises(InputError, match="S5_TO_LOIHI_NDNS_BASELINE"):
+        packages.require("intel_sdnn")
+    monkeypatch.setenv(packages.INTEL_SDNN_VARIABLE, str(file))
+    packages.require("intel_sdnn")
+    assert len(packages.versions("intel_sdnn")["intel_sdnn"]) == 64
+    samples = 0.1 * rng.normal(size=4000)
+    got = baselines.BASELINES["intel_sdnn"](samples)
+    spectrum = audio.analyse(samples)
+    heard = np.round((np.abs(spectrum) * 512 - 0.2) * 64) / 64
+    mask = np.maximum(1 - 62 / 64 * np.maximum(heard / 4 - 10 / 64, 0), 0)
+    wanted = audio.synthesise(spectrum * mask, len(samples))
+    assert np.abs(got - wanted).max() < 1e-3 * np.abs(wanted).max()
+    assert np.abs(got - samples).max() > 0.01
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_what_is_cut_off_is_kept_where_that_is_asked_for(corrected, tmp_path):
+    """netx loses up to 63/64 of a message's unit with each: what a receiver adds up drifts."""
+    case = CASES["sdnn_delays"]()
+    file = netx_files.write(tmp_path / "case.net", case.layers)
+    network = compile_netx(file, NetxOptions(corrected=corrected)).network
+    tokens = np.concatenate([case.tokens[:, None]] * 8).astype(np.int64)
+    values = Interpreter(network).evaluate(tokens, keep=None).values
+    received = np.cumsum(values["layer3.difference"], axis=0) << 6
+    unsent = values["layer3.act"] - received
+    threshold = 1 << 12
+    if corrected:
+        assert_array_equal(unsent, values["layer3.residue"])
+        assert np.abs(unsent).max() < threshold + 64
+    else:
+        assert np.abs(values["layer3.residue"]).max() < threshold  # it believes that all is well
+        assert unsent.max() > 4 * threshold

@@ -143,6 +143,26 @@ def test_references_and_lists_of_any_length_are_refused(tmp_path):
     assert "neither a group nor data" in replaced(tmp_path, "layer/1/weight", named_type)
 
 
+def test_attributes_are_single_numbers_and_texts(tmp_path):
+    for value, message in (
+        (np.zeros(3), "more than one number or text"),
+        (np.array(b"x" * 300), "more than one number or text"),
+        ("y" * 300, "longer than 256 characters"),
+        (np.complex128(1j), "neither a number nor text"),
+    ):
+
+        def add(file, name, value=value):
+            file.create_group(name).attrs["schema"] = value
+
+        assert message in replaced(tmp_path, "layer/1/model", add)
+
+    def many(file, name):
+        for index in range(100):
+            file.require_group(name).attrs[f"a{index}"] = index
+
+    assert "has 100 attributes" in replaced(tmp_path, "layer/1/model", many)
+
+
 def test_groups_that_contain_themselves_end(tmp_path):
     def itself(file, name):
         file[name] = file["layer"]

@@ -11,7 +11,7 @@ from netx_files import dense, even, inputs, sdnn
 from numpy.testing import assert_array_equal
 from random_networks import Case
 
-from s5_to_loihi import netx
+from s5_to_loihi import bundle, netx
 from s5_to_loihi.compiler import compile_netx
 from s5_to_loihi.errors import CheckpointError, InputError
 from s5_to_loihi.lava_runtime import shim as lava_shim
@@ -338,3 +338,69 @@ def test_differences_are_no_tokens():
         S5Block(network=network, threshold=1, input_message_bits=0)
     with pytest.raises(InputError, match="reset interval: is 0"):
         S5Network(network=network, reset_interval=0)
+
+
+def test_the_commands_take_and_write_such_files(call, tmp_path):
+    front, back = pieces(tmp_path, False)
+    s5, made = tmp_path / "s5.bundle", tmp_path / "mixed.bundle"
+    bundle.write(bundle.Bundle(s5_network(), None), s5)
+    code, _, error = call("join", front, s5, back, "-o", tmp_path / "mixed.net")
+    assert code == 0, error
+    code, output, error = call("compile", tmp_path / "mixed.net", "-o", made)
+    assert code == 0, error
+    assert "layers in netx's integers" in output
+    code, output, _ = call("verify", made, "-b", "interpreter", "--mode", "pipelined")
+    assert code == 0, output
+    code, output, _ = call("inspect", made)
+    assert code == 0
+    assert "wrap at 32 bits" in output
+    code, _, error = call("compile", back, "-o", made, "--netx", "colour=1")
+    assert code == 1
+    assert "is no argument of a netx network" in error
+    only_front = tmp_path / "front.bundle"
+    assert call("compile", front, "-o", only_front)[0] == 0
+    code, _, error = call("export", only_front, "--like", front, "-o", tmp_path / "again.net")
+    assert code == 0, error
+    code, _, error = call("export", only_front, "--like", back, "-o", tmp_path / "no.net")
+    assert code == 1
+    assert "compiles to other groups" in error
+    assert not (tmp_path / "no.net").exists()
+
+
+def test_a_board_is_refused():
+    from s5_to_loihi.backends import board
+
+    network = run_passes(as_block(s5_network(), 1))
+    with pytest.raises(InputError, match="words have 32 bits"):
+        board.run(network, np.zeros((3, 1, 5), dtype=np.int32))
+
+
+def test_a_block_of_torch_is_quantized_where_it_stands(tmp_path):
+    """Exported by SLAYER's conventions, between netx layers, on what these send."""
+    pytest.importorskip("torch", reason="PyTorch is not installed (s5_to_loihi[train])")
+    import h5py
+
+    from s5_to_loihi.float_model import evaluate
+    from s5_to_loihi.training.slayer import S5
+
+    front, _ = pieces(tmp_path, False)
+    block = S5({"threshold": 1 / 64}, 5, states=6)
+    with h5py.File(tmp_path / "block.net", "w") as file:
+        block.export_hdf5(file.create_group("layer/0"))
+    (layer,) = netx.read(tmp_path / "block.net").layers
+    model = block.model()
+    with h5py.File(front, "a") as file:
+        block.export_hdf5(file.create_group(f"layer/{len(file['layer'])}"))
+    with pytest.raises(CheckpointError, match="Give --calibration"):
+        compiled(front)
+    write_layers(contents(front), front)  # attributes and all
+    tokens = np.concatenate([walk(6, 40)] * 5)
+    network = compile_netx(front, tokens=tokens).network
+    values = Interpreter(network).evaluate(tokens, keep=None).values
+    heard = np.cumsum(values["layer2.difference"], axis=0) / 4096
+    got = np.cumsum(values[str(network.output)], axis=0) / 4096
+    for one in (model, layer.model):
+        wanted = evaluate(one, heard)
+        assert wanted.std() > 0.1
+        noise = (got - wanted).std() / wanted.std()
+        assert noise < 0.05, noise

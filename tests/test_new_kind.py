@@ -33,7 +33,7 @@ from s5_to_loihi.network.network import Endpoint, Network
 from s5_to_loihi.network.neurons import KINDS, NeuronKind, register
 from s5_to_loihi.network.neurons.constants import Allowed, Multipliers, Shift
 from s5_to_loihi.network.neurons.kind import Recurrence
-from s5_to_loihi.network.programs import neuron_programs
+from s5_to_loihi.network.programs import neuron_programs, program_of
 from s5_to_loihi.network.verifier import verify
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.simulators.fast import FastSimulator
@@ -189,7 +189,8 @@ def test_the_command_line_opens_it_if_told_where_it_is(tmp_path):
 
     def inspect(**environment):
         return subprocess.run(
-            [sys.executable, "-m", "s5_to_loihi.cli", "inspect", str(tmp_path / "leaky.bundle")],
+            [sys.executable, "-m", "s5_to_loihi.cli", "inspect", "--details",
+             str(tmp_path / "leaky.bundle")],
             env=os.environ | {"PYTHONPATH": search_path} | environment,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -217,7 +218,7 @@ def test_it_is_mapped():
     mapping, _ = map_network(NETWORK, assumed_rates(NETWORK))
     assert set(mapping.cores) == {"layer0", "layer1"}
     # A register of 20 bits, a multiplier of 16, a threshold as wide as the register.
-    assert sorted(field_widths(NETWORK.groups[0])) == [16, 20, 20]
+    assert sorted(field_widths(program_of(NETWORK, NETWORK.groups[0]))) == [16, 20, 20]
 
 
 def test_it_is_listed():

@@ -260,8 +260,14 @@ def test_an_interrupt_while_a_worker_starts_waits_until_the_worker_is_known(tmp_
         return started[-1]
 
     monkeypatch.setattr(workers, "_start", start_interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        list(workers.execute(tasks_of(tmp_path, {"long": "sleep 600"}), sweep_points.compute, 1))
+    # A shell's background job ignores interrupts, and so would this one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    tasks = tasks_of(tmp_path, {"long": "sleep 600"})
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(workers.execute(tasks, sweep_points.compute, 1))
+    finally:
+        signal.signal(signal.SIGINT, before)
     (worker,) = started
     assert worker.connection.closed
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -30,6 +30,7 @@ from s5_to_loihi.training.pruning import (  # noqa: E402
     final_sparsities,
 )
 from s5_to_loihi.training.scan import scan  # noqa: E402
+from s5_to_loihi.training.slayer import S5  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,7 @@ CASES = [
         (GluVariant.HALF2, Activation.GELU_TANH, "bilinear", False, False, Readout.LAST),
         (GluVariant.FULL, Activation.GELU_ERF, "zoh", True, False, Readout.MEAN),
         (GluVariant.NONE, Activation.RELU, "bilinear", True, True, Readout.EACH_TOKEN),
+        (GluVariant.HALF1, Activation.RELU, "dirac", False, True, Readout.EACH_TOKEN),
     )
     for discretization in [Discretization(discretization)]
 ]
@@ -284,3 +286,54 @@ def test_synthetic_clips_follow_from_their_seed():
     power = [one.double().square().mean(-1) for one in (made.clean, noise)]
     ratios = 10 * torch.log10(power[0] / power[1])
     np.testing.assert_allclose(ratios.numpy(), made.snr.numpy(), atol=0.01)
+
+
+# --- SLAYER's conventions ------------------------------------------------------------------------
+
+
+class Handle(dict):
+    """A group of h5py, as far as it is needed."""
+
+    def __init__(self):
+        super().__init__()
+        self.attrs = {}
+
+    def create_dataset(self, name, shape=None, dtype=None, data=None):
+        self[name] = data
+        self.setdefault(name.split("/")[0], Handle())
+
+
+def steps_of_64ths(weight, descale=False):
+    """Quantize as SLAYER's hooks do, straight through."""
+    return weight + (torch.round(weight * 64) / 64 - weight).detach()
+
+
+def test_slayer_block_is_the_float_model_of_what_it_adds_up():
+    module = S5({"threshold": 0.02}, 6, 4, pre_hook_fx=steps_of_64ths, count_log=True).eval()
+    rng = np.random.default_rng(0)
+    values = np.cumsum(0.1 * rng.normal(size=(50, 2, 6)), axis=0)
+    differences = np.diff(values, axis=0, prepend=np.zeros((1, 2, 6)))
+    sent, share = module(torch.tensor(differences, dtype=torch.float32).permute(1, 2, 0))
+    assert sent.shape == (2, 6, 50)
+    assert 0 < float(share) < 1
+    got = sent.detach().numpy().astype(np.float64).cumsum(-1).transpose(2, 0, 1)
+    wanted = evaluate(module.model(), values)
+    # What has not been sent yet is below the threshold, 1/64: it was cut to a multiple of that.
+    assert module.threshold == 1 / 64
+    assert np.abs(got - wanted).max() < 1 / 64 + 1 / 4096 + 1e-4
+    weight = module.model().blocks[0].gate.weight * 64
+    np.testing.assert_array_equal(weight, np.rint(weight))
+
+
+def test_slayer_block_learns_and_exports():
+    module = S5({"threshold": 0.0}, 4, 2, glu=GluVariant.FULL)
+    differences = torch.randn(2, 4, 20)
+    module(differences).square().sum().backward()
+    for name, parameter in module.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+    handle = Handle()
+    module.export_hdf5(handle)
+    assert handle["neuron/type"] == "S5"
+    assert handle["model/ssm/b"].shape == (2, 4, 2)
+    assert handle["model/value/weight"].shape == (4, 4)
+    assert handle["model"].attrs["glu"] == "full"

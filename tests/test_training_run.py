@@ -82,9 +82,16 @@ def recipe(width: int, sparsity: float, epochs: int, integers: Integers) -> Reci
 
 @needs_vowels
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("width", "sparsity", "epochs"), [(48, 0.0, 30), (80, 0.9, 40)])
-def test_japanese_vowels(width, sparsity, epochs, tmp_path):
-    wanted = recipe(width, sparsity, epochs, Integers(weights=2, epochs=8, rate=4e-3))
+@pytest.mark.parametrize(
+    ("width", "sparsity", "epochs", "integers"),
+    [
+        (96, 0.0, 25, Integers(weights=2, epochs=10, rate=4e-3)),
+        (48, 0.9, 40, Integers(weights=4, epochs=3, rate=1e-3)),
+    ],
+    ids=["dense", "sparse"],
+)
+def test_japanese_vowels(width, sparsity, epochs, integers, tmp_path):
+    wanted = recipe(width, sparsity, epochs, integers)
     made = train(wanted, tmp_path / "out")
     task = task_of(wanted)
     assert made.scores["float"] >= 95
@@ -93,15 +100,16 @@ def test_japanese_vowels(width, sparsity, epochs, tmp_path):
     eight = quantize_for(task, made.model, Precision())
     accuracy = loop.evaluate(task, QuantizedNetwork(eight))
     assert abs(accuracy - made.scores["float"]) <= 0.5
-    # Ternary weights: finetuning gives back what rounding takes.
-    assert made.scores["integers"] >= made.scores["rounded"] + 5
+    # Ternary weights: training gives back what rounding takes.
+    if integers.weights == 2:
+        assert made.scores["integers"] >= made.scores["rounded"] + 5
     # The bundle is what was trained: the same test data through the fast simulator.
     opened = bundle.read(made.bundle)
     assert verify_interpreter(opened.network, opened.vectors).equal
     test = read_sequences(wanted.data.test)
     data = Labelled(test.inputs, test.lengths, test.labels, None, test.classes)
     answered = answer(opened, data, where="test", digest="")
-    assert 100 * answered.decisions.accuracy.share == pytest.approx(
+    assert 100 * answered.decisions.accuracy.value == pytest.approx(
         made.scores["integers"], abs=0.1
     )
 

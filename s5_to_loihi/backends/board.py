@@ -31,6 +31,7 @@ from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime.c_source import write_source
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.network.widths import RETURNED_BITS, WORD_BITS
 from s5_to_loihi.simulators.interpreter import Evaluation, Mode
 
 WORKER = "s5_to_loihi.backends.board_worker"
@@ -50,8 +51,8 @@ class BoardOptions:
         microcode: folder with microcode; see ``microcode_files`` for what is taken if None.
         partition, board: of SLURM; None leaves it to Lava's environment variables.
         generation: of the chip, one of ``GENERATIONS``.
-        reset_interval: timesteps from one sequence to the next; by default the smallest power of
-            two that holds a sequence.
+        reset_interval: timesteps from one sequence to the next, pipelined; by default the smallest
+            power of two that holds a sequence.
         input_latency, output_latency: see ``ChipPlan``.
         lowering: what computes the neurons.
         measure: which of ``PROBES``; each is a run of its own.
@@ -108,6 +109,7 @@ def run(
     bundle_digest: str = "",
     total_timeout: float | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    waits: np.ndarray | None = None,
     rehearsed: bool = False,
 ) -> BoardRun:
     """Run sequences on a board, one after another in one run, each from a zero state.
@@ -115,11 +117,13 @@ def run(
     Args:
         network: verified, with aligned delays.
         tokens: (tokens, batch, input features), see ``inputs.as_tokens``.
-        mode: ``pipelined``; the board knows no other.
+        mode: how tokens follow one another; each has programs of its own.
         options: where and how.
         bundle_digest: of the bundle that the network is from, for the profile.
         total_timeout: seconds for each of the runs; by default generous.
         on_progress: called with timesteps done and in all, of the run that gives the outputs.
+        waits: (tokens, batch) timesteps by which each token comes late, in fall-through: outputs
+            are the same. None: none does.
         rehearsed: make the run on the CPU under Lava instead: same graph, resets, padding and
             signs. Neither the extension nor microcode is needed; nothing is measured, whatever
             ``options`` say.
@@ -136,7 +140,8 @@ def run(
     else:
         _require_board(network, plan, options)
     tokens = check_tokens(network, tokens)
-    rows = chip_plan.stream(tokens, plan)
+    times = chip_plan.arrivals(network, plan, len(tokens), tokens.shape[1], waits)
+    rows = chip_plan.stream(tokens, times, plan)
     steps = len(rows) + plan.latency(network)
     with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
         job = Path(folder)
@@ -144,7 +149,7 @@ def run(
         if plan.lowering is Lowering.EMBEDDED:
             plan = dataclasses.replace(plan, source=str(job / "network.c"))
             offset = plan.input_latency % plan.reset_interval
-            source = write_source(network, plan.reset_interval, offset)
+            source = write_source(network, plan.reset_interval, offset, plan.gated)
             (job / "network.c").write_text(source)
         np.save(job / "tokens.npy", rows)
         np.save(job / "outputs.npy", np.zeros((len(rows), network.output_size), dtype=np.int32))
@@ -165,7 +170,7 @@ def run(
         target="lava-cpu" if rehearsed else "board",
         network=network.name,
         bundle_digest=bundle_digest,
-        mode=Mode.PIPELINED.value,
+        mode=mode.value,
         tokens=tokens.shape[0] * tokens.shape[1],
         timesteps=steps,
         wall_seconds=seconds,
@@ -174,7 +179,7 @@ def run(
         power=Power(**measured["power"]) if "power" in measured else None,
         activity=tuple(CoreActivity(**core) for core in measured.get("activity", ())),
     )
-    outputs = chip_plan.unstream(returned, len(tokens), tokens.shape[1], plan)
+    outputs = chip_plan.unstream(returned, times)
     return BoardRun(Evaluation(outputs, {}, {}), profile)
 
 
@@ -183,18 +188,31 @@ rehearse = functools.partial(run, rehearsed=True)
 
 
 def _plan(network: Network, tokens: np.ndarray, mode: Mode, options: BoardOptions) -> ChipPlan:
-    if mode is not Mode.PIPELINED:
-        what = f"is {mode.value}: on the board every group updates every timestep"
-        raise InputError("mode", what, "Use pipelined")
     count = len(check_tokens(network, tokens))
+    if any(group.kind.wraps for group in network.groups):
+        raise InputError(
+            f"network {network.name}",
+            f"has layers of netx, whose words have {WORD_BITS} bits; a board returns"
+            f" {RETURNED_BITS}",
+            "Run it on the CPU",
+        )
+    if mode is Mode.FALL_THROUGH and options.reset_interval is not None:
+        what = "is given, and in fall-through sequences follow one another"
+        raise InputError("reset interval", what, "Leave it out, or use pipelined")
+    if mode is Mode.FALL_THROUGH:
+        interval = 1
+    else:
+        interval = options.reset_interval or chip_plan.power_of_two(count)
     plan = ChipPlan(
-        options.reset_interval or chip_plan.power_of_two(count),
+        interval,
         options.input_latency,
         options.output_latency,
         None if options.microcode is None else str(Path(options.microcode).resolve()),
         options.lowering,
+        mode=mode,
     )
-    chip_plan.stream(np.zeros((count, 1, 1)), plan)
+    plan.check(network)
+    chip_plan.arrivals(network, plan, count, 1)
     return plan
 
 
@@ -222,8 +240,8 @@ def _require_board(network: Network, plan: ChipPlan, options: BoardOptions) -> N
         return
     lowered = stock.lower(network) if plan.lowering is Lowering.STOCK else ()
     without = tuple(one.group for one in lowered if one.process is not None)
-    if programs := microcode_files.missing(network, options.microcode, without):
-        raise microcode_files.missing_error(programs, options.microcode)
+    if programs := microcode_files.missing(network, options.microcode, without, plan.gated):
+        raise microcode_files.missing_error(programs, options.microcode, plan.gated)
 
 
 def _phase(
@@ -266,7 +284,7 @@ def _environment(options: BoardOptions, plan: ChipPlan) -> Mapping[str, str]:
         "partition": options.partition,
         "board": options.board,
         "generation": options.generation,
-        "reset_interval": plan.reset_interval,
+        "reset_interval": None if plan.gated else plan.reset_interval,
         "lowering": plan.lowering.value,
     }
     return {name: str(value) for name, value in known.items() if value is not None}

@@ -20,6 +20,7 @@ from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime import supervisor
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: Tokens that the chip replays by itself while it is measured.
 REPLAYED = 64
@@ -44,7 +45,7 @@ def build(network: Network, tokens: np.ndarray, plan: ChipPlan, job: Path):
         stream.out.connect(chip.inp)
         chip.out.connect(stream.inp)
         return stream
-    entry = ChipInput(size=network.input_size, latency=plan.input_latency, job=str(job))
+    entry = ChipInput(size=plan.input_size(network), latency=plan.input_latency, job=str(job))
     leave = ChipOutput(size=network.output_size, latency=plan.output_latency, job=str(job))
     stream.out.connect(entry.inp)
     entry.out.connect(chip.inp)
@@ -59,7 +60,14 @@ def build_measured(network: Network, tokens: np.ndarray, plan: ChipPlan, job: Pa
 
     from s5_to_loihi.process_models.process import S5Network
 
-    frames = np.resize(tokens[:REPLAYED], (REPLAYED, network.input_size)).T
+    # Whole periods, so that what is replayed comes in time.
+    period = plan.period(network)
+    count = max(1, REPLAYED // period) * period
+    frames = np.zeros((count, tokens.shape[1]), dtype=tokens.dtype)
+    frames[: len(tokens)] = tokens[:count]
+    if not plan.gated:
+        frames = np.resize(tokens[:count], frames.shape)
+    frames = frames.T
     chip = S5Network(network=network, plan=plan, job=str(job))
     buffer = CyclicBuffer(first_frame=frames[:, 0], replay_frames=frames[:, 1:])
     buffer.s_out.connect(chip.inp)
@@ -110,7 +118,8 @@ def main(job: Path) -> None:
     network = bundle.read(job / "network").network
     tokens = np.load(job / "tokens.npy")
     lowering = Lowering(options["plan"]["lowering"])
-    plan = ChipPlan(**{**options["plan"], "lowering": lowering})
+    mode = Mode(options["plan"]["mode"])
+    plan = ChipPlan(**{**options["plan"], "lowering": lowering, "mode": mode})
     choose_board(options)
     what, probes = options["what"], []
     if what in PROBES:

@@ -27,8 +27,8 @@ class Backend(str, Enum):
 
 #: What runs on any machine that has Lava.
 WITHOUT_BOARD = tuple(backend for backend in Backend if backend is not Backend.BOARD)
-#: What makes no difference between modes: it knows tokens only, or the chip's time only.
-ONE_MODE = (Backend.FAST, Backend.BOARD)
+#: What makes no difference between modes: it knows tokens only.
+ONE_MODE = (Backend.FAST,)
 
 
 def run(
@@ -47,8 +47,7 @@ def run(
         network: verified, with aligned delays.
         tokens: (tokens, batch, input features), see ``inputs.as_tokens``.
         backend: where to run.
-        mode: how tokens follow one another; the fast simulator knows tokens only, the board
-            ``pipelined`` only.
+        mode: how tokens follow one another; the fast simulator knows tokens only.
         record: keep every value of every group (the fast simulator: every message; the board:
             nothing).
         timeout: seconds that Lava may take for one sequence, the board for all of them.

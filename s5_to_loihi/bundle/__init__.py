@@ -7,8 +7,21 @@ from s5_to_loihi.bundle.storage import (
     WEIGHTS,
     Bundle,
     digest,
+    network_of,
+    opened,
     read,
     write,
 )
 
-__all__ = ["MANIFEST", "MAPPING", "VECTORS", "WEIGHTS", "Bundle", "digest", "read", "write"]
+__all__ = [
+    "MANIFEST",
+    "MAPPING",
+    "VECTORS",
+    "WEIGHTS",
+    "Bundle",
+    "digest",
+    "network_of",
+    "opened",
+    "read",
+    "write",
+]

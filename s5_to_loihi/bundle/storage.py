@@ -28,6 +28,7 @@ from s5_to_loihi.bundle import core_mapping
 from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.bundle.vectors import check as check_vectors
+from s5_to_loihi.described import Described
 from s5_to_loihi.errors import BundleError, CapacityError, NetworkError
 from s5_to_loihi.files.names import is_text
 from s5_to_loihi.files.reading import read_json
@@ -76,8 +77,8 @@ _DAMAGE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Bundle:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bundle(Described):
     """A compiled network with what belongs to it.
 
     Attributes:
@@ -95,6 +96,32 @@ class Bundle:
     notes: tuple[str, ...] = ()
     mapping: CoreMapping | None = None
     changed: tuple[str, ...] = ()
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        title, _ = self.network._described()
+        made = self.source.get("format", "unknown")
+        held = "none"
+        if self.vectors is not None:
+            tokens, sequences = self.vectors.tokens.shape[:2]
+            held = f"{sequences:,} x {tokens:,} tokens"
+        mapped = "none"
+        if self.mapping is not None:
+            cores = len(set().union(*(set(one.tolist()) for one in self.mapping.cores.values())))
+            mapped = f"{cores:,} cores of {self.mapping.system}"
+        return f"Bundle of {title[:1].lower()}{title[1:]}", {
+            "made from": made,
+            "vectors, mapping": f"{held}; {mapped}",
+        }
+
+
+def opened(source: Bundle | str | os.PathLike[str]) -> Bundle:
+    """Return a bundle as it is, or the one at a path."""
+    return source if isinstance(source, Bundle) else read(source)
+
+
+def network_of(source: Network | Bundle | str | os.PathLike[str]) -> Network:
+    """Return a network as it is, or that of a bundle or of the bundle at a path."""
+    return source if isinstance(source, Network) else opened(source).network
 
 
 # --- writing -------------------------------------------------------------------------------------

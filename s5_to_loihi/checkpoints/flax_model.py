@@ -7,21 +7,26 @@ Both name parameters alike; Intel calls the state-space model of a block ``mixer
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import partial
 
 import numpy as np
 
+from s5_to_loihi.checkpoints.flax_parts import (
+    check_statistics,
+    count_blocks,
+    of_the_model,
+    read_decoder,
+    read_encoder,
+    read_norm,
+)
 from s5_to_loihi.checkpoints.flax_places import (
     PARAMETERS,
     SPARSITIES,
     STATISTICS,
-    Located,
     holds_blocks,
     locate,
-    map_name,
 )
 from s5_to_loihi.checkpoints.magnitude_pruning import (
     CLEAR_GAP,
@@ -30,33 +35,25 @@ from s5_to_loihi.checkpoints.magnitude_pruning import (
     gap,
     masked,
 )
-from s5_to_loihi.checkpoints.options import NO_MAP, Chooser, LoadOptions
+from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
 from s5_to_loihi.checkpoints.parameters import (
     LARGEST_REAL_PART,
     Parameters,
     affine,
-    batch_norm,
     output_matrices,
     time_step,
     trained_state_space,
 )
-from s5_to_loihi.checkpoints.which import listed
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
     Activation,
-    Affine,
-    BatchNorm,
     Discretization,
     GluVariant,
-    LayerNorm,
     S5Block,
     S5Model,
     StateSpaceModel,
 )
 from s5_to_loihi.network.network import Readout
-
-#: Flax's own default epsilons, which neither project changes.
-BATCH_NORM_EPSILON, LAYER_NORM_EPSILON = 1e-5, 1e-6
 
 _READS = (
     "encoder/encoder, encoder/layers_N/{norm, mixer or seq, out1, out2} and decoder; options"
@@ -86,7 +83,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
     """
     located = locate(where, arrays, chooser)
     arrays, stack = located.arrays, located.stack
-    parameters = Parameters(where, _of_the_model(arrays))
+    parameters = Parameters(where, of_the_model(arrays))
     intel = any(f"{stack}layers_0/mixer/" in path for path in arrays)
     if intel:
         # After the check above: ordering by magnitude relies on finite numbers.
@@ -94,10 +91,11 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
     else:
         known = {field.name for field in fields(LoadOptions)}
         chooser.options.refuse_all_but(where, *known - {"rectified", "pruning_sparsity"})
-    paths = [f"{stack}layers_{index}" for index in range(_count_blocks(where, arrays, stack))]
-    _check_statistics(parameters, chooser, paths, intel)
+    paths = [f"{stack}layers_{index}" for index in range(count_blocks(where, arrays, stack))]
+    # Layer norm exists in Intel's code, and fails there before a first step.
+    check_statistics(parameters, chooser, [f"{path}/norm" for path in paths], intel)
     ssm = "mixer" if intel else "seq"
-    encoder = _encoder(parameters, located, chooser)
+    encoder = read_encoder(parameters, located, chooser)
     feedthrough = parameters.real(f"params/{paths[0]}/{ssm}/D", (None,))
     width = len(feedthrough if encoder is None else encoder.bias)
     rectified = intel and _is_rectified(parameters, chooser, paths)
@@ -106,106 +104,11 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         encoder=encoder,
         rectified_encoder=rectified,
         blocks=_blocks(parameters, chooser, paths, width, rectified, ssm),
-        decoder=_decoder(parameters, located, chooser, width),
+        decoder=read_decoder(parameters, located, chooser, width),
         readout=_readout(chooser, intel),
     )
     parameters.refuse_unread(_READS)
     return model
-
-
-def _encoder(parameters: Parameters, located: Located, chooser: Chooser) -> Affine | None:
-    """Read the map before the blocks; an embedding is one, of tokens that are one-hot."""
-    said = chooser.options.encoder
-    if said == NO_MAP:
-        return None
-    path = PARAMETERS + map_name(located.arrays, located, said, f"{located.stack}encoder")
-    if f"{path}/embedding" in parameters:
-        table = parameters.real(f"{path}/embedding", (None, None))
-        chooser.notes.append(
-            f"encoder: {path} is an embedding of {len(table)} numbers: tokens are one-hot vectors"
-            f" of {len(table)} features, 1 at the number"
-        )
-        return Affine(np.ascontiguousarray(table.T), np.zeros(table.shape[1]))
-    _check_map(parameters, located, path, "encoder")
-    return affine(parameters, path, None, None, flax=True)
-
-
-def _decoder(
-    parameters: Parameters, located: Located, chooser: Chooser, width: int
-) -> Affine | None:
-    said = chooser.options.decoder
-    if said == NO_MAP:
-        return None
-    path = PARAMETERS + map_name(located.arrays, located, said, "decoder")
-    if (
-        said is None
-        and f"{path}/layer1/kernel" in parameters
-        and f"{path}/kernel" not in parameters
-    ):
-        raise CheckpointError(
-            parameters.where,
-            f"has two layers in {path}, as lindermanlab/S5's retrieval models do, which compare two"
-            " sequences: a network of one sequence is no such model",
-            "Take a model of one sequence",
-        )
-    _check_map(parameters, located, path, "decoder")
-    return affine(parameters, path, None, width, flax=True)
-
-
-def _check_map(parameters: Parameters, located: Located, path: str, option: str) -> None:
-    """Ask for the name of a map that is not there, and say which there are."""
-    if f"{path}/kernel" in parameters:
-        return
-    blocks = f"{PARAMETERS}{located.stack}layers_"
-    maps = [
-        f"{name.removeprefix(PARAMETERS).removesuffix('/kernel')} {array.shape[0]} to"
-        f" {array.shape[1]}"
-        for name, array in located.arrays.items()
-        if name.endswith("/kernel") and array.ndim == 2 and not name.startswith(blocks)
-    ]
-    raise CheckpointError(
-        parameters.where,
-        f"has no parameter '{path}/kernel'; maps beside the blocks are {listed(maps)}",
-        f"Name the {option} with the option {option}, or say {NO_MAP}. What stands between maps and"
-        " blocks besides, such as another non-linearity, is not known from a file",
-    )
-
-
-def _of_the_model(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {
-        path: array for path, array in arrays.items() if path.startswith((PARAMETERS, STATISTICS))
-    }
-
-
-def _count_blocks(where: str, arrays: Mapping, stack: str) -> int:
-    pattern = re.compile(rf"{PARAMETERS}{re.escape(stack)}layers_(\d{{1,9}})/")
-    numbers = {int(match[1]) for path in arrays if (match := pattern.match(path))}
-    if not numbers or numbers != set(range(len(numbers))):
-        raise CheckpointError(
-            where, f"has blocks {sorted(numbers)}, not 0 to n - 1", "Save it again"
-        )
-    return len(numbers)
-
-
-def _check_statistics(
-    parameters: Parameters, chooser: Chooser, paths: list[str], intel: bool
-) -> None:
-    """Refuse a lack of batch norm statistics, or note that it is taken for layer norm."""
-    count = len(paths)
-    present = sum(f"{STATISTICS}{path}/norm/mean" in parameters for path in paths)
-    if present == count:
-        return
-    if intel or present:
-        # Layer norm exists in Intel's code, and fails there before a first step.
-        raise CheckpointError(
-            parameters.where,
-            f"has batch norm statistics (batch_stats) of {present} blocks of {count}",
-            "Save batch_stats beside params",
-        )
-    chooser.notes.append(
-        "norm: guessed layer norm because there are no batch norm statistics; if it is batch norm,"
-        " save batch_stats beside params"
-    )
 
 
 # --- pruning -------------------------------------------------------------------------------------
@@ -215,7 +118,7 @@ def _pruned(
     where: str, arrays: Mapping[str, np.ndarray], chooser: Chooser
 ) -> dict[str, np.ndarray]:
     """Return parameters and statistics with the pruning mask applied."""
-    kept = _of_the_model(arrays)
+    kept = of_the_model(arrays)
     # jaxpruner's rule for what is pruned: everything with more than one axis.
     weights = {
         path: array
@@ -315,7 +218,7 @@ def _blocks(
     square = partial(affine, parameters, outputs=width, inputs=width, flax=True)
     return tuple(
         S5Block(
-            norm=_norm(parameters, f"{block}/norm", width),
+            norm=read_norm(parameters, f"{block}/norm", width),
             ssm=_state_space(
                 parameters, f"{path}/{ssm}", width, discretization, symmetric, clip, rescale
             ),
@@ -404,12 +307,3 @@ def _output_matrices(
         return c, backward
     bidirectional = parameters.shape(f"{path}/C")[:2] == (width, 2 * states)
     return output_matrices(parameters, f"{path}/C", width, states, bidirectional)
-
-
-def _norm(parameters: Parameters, path: str, width: int) -> BatchNorm | LayerNorm:
-    scale = parameters.vector(f"params/{path}/scale", width, missing=1.0)
-    bias = parameters.vector(f"params/{path}/bias", width, missing=0.0)
-    mean, variance = f"batch_stats/{path}/mean", f"batch_stats/{path}/var"
-    if mean not in parameters:
-        return LayerNorm(scale, bias, LAYER_NORM_EPSILON)
-    return batch_norm(parameters, mean, variance, scale, bias, BATCH_NORM_EPSILON)

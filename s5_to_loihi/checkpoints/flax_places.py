@@ -3,7 +3,7 @@
 Training programs wrap the tree that ``model.init`` returns: in a train state, beside averages of
 it, with all collections below ``params``, or in another module. lindermanlab/S5 and
 IntelLabs/SparseRNNs call the stack of blocks ``encoder``, and the maps around it
-``encoder/encoder`` and ``decoder``.
+``encoder/encoder`` and ``decoder``; so does NicolasZucchet/minimal-LRU.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from s5_to_loihi.errors import CheckpointError
 
 PARAMETERS, STATISTICS, SPARSITIES = "params/", "batch_stats/", "opt_state/target_sparsities/"
 _STACK = re.compile(r"((?:.*/)?)layers_0/(?:mixer|seq)/.+", re.DOTALL)
+#: Where below its stack a model has the means of its batch norms.
+_MEANS = r"layers_\d+/norm(?:alization)?/mean"
 #: Until the last part of a name that says ``params``, as ``ema_params`` does.
 _COLLECTION = re.compile(r"(?P<top>(?:.*/)?)(?P<name>[^/]*params[^/]*)/", re.DOTALL)
 
@@ -145,7 +147,7 @@ def _statistics(
 
 
 def _above_statistics(names: Iterable[str], inside: str) -> set[str]:
-    pattern = re.compile(rf"((?:.*/)?){re.escape(inside)}layers_\d+/norm/mean", re.DOTALL)
+    pattern = re.compile(rf"((?:.*/)?){re.escape(inside)}{_MEANS}", re.DOTALL)
     return {match[1] for name in names if (match := pattern.fullmatch(name))}
 
 

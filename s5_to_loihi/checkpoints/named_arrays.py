@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.checkpoints import flax_model, s5_pytorch
+from s5_to_loihi.checkpoints import flax_model, lru, s4d, s5_pytorch
 from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
 from s5_to_loihi.checkpoints.training_arguments import (
     ARGUMENTS_FILE,
@@ -58,8 +58,11 @@ class Convention(NamedTuple):
     to_model: Callable[[str, str, Arrays, Chooser], S5Model]
 
 
+#: The first that follows is it: what an LRU is called is part of what S5 is.
 CONVENTIONS = (
+    Convention("Flax parameters of an LRU", lru.is_tree, lru.to_model),
     Convention("Flax parameters", flax_model.is_tree, flax_model.to_model),
+    Convention("S4D state_dict", s4d.is_state_dict, s4d.to_model),
     Convention("s5-pytorch state_dict", s5_pytorch.is_state_dict, s5_pytorch.to_model),
 )
 

@@ -35,6 +35,7 @@ _PURPOSE = {
     "gpu": "energy of a GPU",
     "live": "stream --live",
     "mapping": "benchmarks of mappings",
+    "netx": "networks of lava-dl (.net), evaluate --baseline intel_sdnn",
     "neurobench": "evaluate --neurobench",
     "nsnet2": "evaluate --baseline nsnet2",
     "orbax": "Orbax checkpoints",

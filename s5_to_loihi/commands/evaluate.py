@@ -39,6 +39,7 @@ class Denoiser(str, Enum):
 
     NSNET2 = "nsnet2"
     RNNOISE = "rnnoise"
+    INTEL_SDNN = "intel_sdnn"
 
 
 def evaluate(

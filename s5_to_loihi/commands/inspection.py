@@ -13,7 +13,7 @@ from s5_to_loihi.commands import choices, console
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.intel_export import ExportOptions
-from s5_to_loihi.network.network import Readout
+from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.network.text import to_text
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS
 from s5_to_loihi.reports import network_tables
@@ -95,7 +95,7 @@ def _summary(path: Path, opened: Bundle, found: _Found, drawing: Path | None) ->
     network = opened.network
     stored = sum(row.synapses for row in found.weights)
     possible = sum(row.shape[0] * row.shape[1] for row in found.weights)
-    fullest = max(found.ports, key=lambda row: row.bits)
+    fullest = max(found.ports, key=lambda row: row.bits, default=None)
     facts = [
         ("network", network_tables.size_in_words(network)),
         (
@@ -109,9 +109,9 @@ def _summary(path: Path, opened: Bundle, found: _Found, drawing: Path | None) ->
             f" {sum(row.saturated for row in found.weights):,} at a limit",
         ),
     ]
-    facts.append(
-        ("sums", f"the largest, in {fullest.name}, needs {fullest.bits} of {ACCUMULATOR_BITS} bits")
-    )
+    if fullest is not None:
+        said = f"the largest, in {fullest.name}, needs {fullest.bits} of {ACCUMULATOR_BITS} bits"
+        facts.append(("sums", said))
     if found.values:
         dead, stuck, limited = (
             sum(getattr(row, what) for row in found.values)
@@ -140,7 +140,7 @@ def _summary(path: Path, opened: Bundle, found: _Found, drawing: Path | None) ->
         facts.append(("wrote", str(drawing)))
     is_bundle = (path / bundle.MANIFEST).exists()
     return Summary(
-        verdict=f"{network.name}: sound; no input can overflow an accumulator",
+        verdict=f"{network.name}: sound; {_sums(network)}",
         facts=facts,
         notes=opened.notes,
         next=command("verify", path)
@@ -161,3 +161,11 @@ def _tables(opened: Bundle, found: _Found) -> list[Table]:
     if found.values:
         tables.append(network_tables.value_table(found.values, found.over))
     return tables
+
+
+def _sums(network: Network) -> str:
+    """Say what is proven of sums."""
+    wrapping = sum(group.kind.wraps for group in network.groups)
+    if not wrapping:
+        return "no input can overflow an accumulator"
+    return f"sums of {wrapping} groups wrap at 32 bits, as netx's do; no other can overflow"

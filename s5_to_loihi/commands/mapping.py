@@ -22,9 +22,9 @@ def map_command(
         " of these that the network fits.",
     ),
     objective: Objective = Option(
-        Objective.LATENCY,
-        help="latency: shortest timestep; cores: fewest; balanced: few, within 10 % of the"
-        " shortest timestep.",
+        Objective.BALANCED,
+        help="balanced: few cores, within 10 % of the shortest timestep; latency: shortest"
+        " timestep; cores: fewest.",
     ),
     cores: int | None = Option(
         None, min=1, help="Cores to use at most. Default: all of the system."
@@ -54,7 +54,7 @@ def map_command(
     # Compiled loops, which other commands need not wait for.
     from s5_to_loihi.loihi2 import rules
     from s5_to_loihi.loihi2.mapper import map_network
-    from s5_to_loihi.loihi2.rates import assumed_rates, measured_rates
+    from s5_to_loihi.loihi2.rates import assumed_rates, rates_of
     from s5_to_loihi.reports import mapping_tables
     from s5_to_loihi.reports.summary import Summary, command
 
@@ -62,11 +62,11 @@ def map_command(
     chosen = None if system is None else load_system(system)
     opened = bundle.read(path)
     network = opened.network
-    if assumed_rate is None and opened.vectors is not None:
+    if assumed_rate is None:
         with console.progress("Counting messages", "tokens") as advance:
-            rates = measured_rates(network, opened.vectors.tokens, advance)
+            rates = rates_of(opened, advance)
     else:
-        rates = assumed_rates(network, 1.0 if assumed_rate is None else assumed_rate)
+        rates = assumed_rates(network, assumed_rate)
     with console.progress("Mapping (compiles at first)", "tries") as advance:
         mapping, evaluation = map_network(network, rates, chosen, objective, cores, seed, advance)
     rules.require(evaluation)

@@ -15,11 +15,13 @@ from s5_to_loihi.lava_runtime import stock
 from s5_to_loihi.lava_runtime.c_source import write_source
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
 from s5_to_loihi.loihi2 import listing
+from s5_to_loihi.network import gating
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.network.programs import NeuronProgram, neuron_programs
+from s5_to_loihi.network.programs import NeuronProgram
 from s5_to_loihi.reports.microcode_tables import program_table, stock_table
 from s5_to_loihi.reports.summary import Summary
 from s5_to_loihi.reports.table import first_of
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: Programs that a summary names.
 _NAMED = 6
@@ -45,6 +47,7 @@ def microcode(
     reset_interval: int = Option(
         1024, min=1, help="Timesteps a sequence, for embedded C: a power of two."
     ),
+    mode: choices.ModeOption = Mode.PIPELINED,
     details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
@@ -54,14 +57,17 @@ def microcode(
     and test vectors of single neurons. The microcode itself comes from you (docs/board.md): a file
     named like the program, with any suffix, in the folder that S5_TO_LOIHI_MICROCODE names.
 
+    Programs of --mode fall-through have a gate in front and names of their own.
+
     Example: s5-to-loihi microcode denoiser.bundle -o listings
     """
     opened = bundle.read(path)
     network = opened.network
+    ChipPlan(mode=mode).check(network)
     if lowering is Lowering.EMBEDDED:
-        _write_c(network, ChipPlan(reset_interval), output, as_json)
+        _write_c(network, ChipPlan(reset_interval, mode=mode), output, as_json)
         return
-    programs = neuron_programs(network)
+    programs = gating.programs(network, mode is Mode.FALL_THROUGH)
     if lowering is Lowering.STOCK:
         lowered = stock.lower(network)
         console.show(stock_table(lowered))
@@ -123,7 +129,7 @@ def _write(listings: dict, folder: Path) -> dict[str, str]:
 
 
 def _write_c(network: Network, plan: ChipPlan, folder: Path | None, as_json: bool) -> None:
-    source = write_source(network, plan.reset_interval)
+    source = write_source(network, plan.reset_interval, gate=plan.gated)
     if folder is None:
         if as_json:
             console.print_json({"source": source})

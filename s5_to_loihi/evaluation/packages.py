@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.digest import source_digest
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Needed:
     extra: str
 
 
+#: Intel's baseline of the N-DNS challenge, and the environment variable that names its file.
+INTEL_SDNN, INTEL_SDNN_VARIABLE = "intel_sdnn", "S5_TO_LOIHI_NDNS_BASELINE"
 _ONNX = {"onnxruntime": "onnxruntime"}
 #: Family of metrics or baseline -> what it needs.
 NEEDED: Mapping[str, Needed] = MappingProxyType(
@@ -43,6 +47,7 @@ NEEDED: Mapping[str, Needed] = MappingProxyType(
             {"torch": "torch", "lightning": "lightning"},
             "train",
         ),
+        INTEL_SDNN: Needed("Intel's N-DNS baseline", {"h5py": "h5py"}, "netx"),
         "neurobench": Needed(
             "NeuroBench", {"torch": "torch", "neurobench": "neurobench"}, "neurobench"
         ),
@@ -58,9 +63,19 @@ def missing(name: str) -> str | None:
         for module, distribution in needed.distributions.items()
         if importlib.util.find_spec(module) is None
     ]
+    if not absent and name == INTEL_SDNN and not Path(_intel_sdnn()).is_file():
+        return (
+            "Fetch baseline_solution/sdnn_delays/Trained/network.net of"
+            " IntelLabs/IntelNeuromorphicDNSChallenge (MIT), and name it in"
+            f" {INTEL_SDNN_VARIABLE}"
+        )
     if not absent:
         return None
     return f"pip install 's5_to_loihi[{needed.extra}]' brings {' and '.join(absent)}"
+
+
+def _intel_sdnn() -> str:
+    return os.environ.get(INTEL_SDNN_VARIABLE, "")
 
 
 def require(name: str) -> None:
@@ -78,6 +93,8 @@ def require(name: str) -> None:
 def versions(name: str) -> dict[str, str]:
     """Return the versions of what something stands on; nothing if it stands on us alone."""
     distributions = NEEDED[name].distributions.values() if name in NEEDED else ()
+    if name == INTEL_SDNN:
+        return {INTEL_SDNN: source_digest([Path(_intel_sdnn())])}
     return {one: importlib.metadata.version(one) for one in distributions}
 
 

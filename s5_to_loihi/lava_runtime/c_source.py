@@ -18,9 +18,11 @@ import numpy as np
 
 from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.fixed_point import wrap
+from s5_to_loihi.network.gating import LEAVE, MARKER, program_for
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
-from s5_to_loihi.network.programs import NeuronProgram, program_of
-from s5_to_loihi.network.tracing import Step, parameters
+from s5_to_loihi.network.programs import NeuronProgram
+from s5_to_loihi.network.shortening import MULTIPLY_SHIFT
+from s5_to_loihi.network.tracing import Step
 from s5_to_loihi.network.widths import ARITHMETIC_BITS, WORD_BITS
 from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.simulators.sums import State, waiting
@@ -53,7 +55,9 @@ def identifier(name: str) -> str:
     return f"n{replaced}" if replaced[:1].isdigit() else replaced
 
 
-def write_source(network: Network, reset_interval: int, reset_offset: int = 0) -> str:
+def write_source(
+    network: Network, reset_interval: int, reset_offset: int = 0, gate: bool = False
+) -> str:
     """Return the C source of a network.
 
     Args:
@@ -61,6 +65,8 @@ def write_source(network: Network, reset_interval: int, reset_offset: int = 0) -
         reset_interval: timesteps from the first token of a sequence to that of the next; the
             registers are zero at each.
         reset_offset: timestep of the very first token, below ``reset_interval``.
+        gate: the input has one more feature, a token's marker (``network/gating.py``): without one
+            nothing changes and zeros are sent, and it tells where sequences begin.
 
     Raises:
         NetworkError: an interval leaves 64 bits (``check_ranges`` refuses such networks), or two
@@ -75,16 +81,16 @@ def write_source(network: Network, reset_interval: int, reset_offset: int = 0) -
         "#include <stdint.h>",
         f'#include "predefs_{MODEL}.h"',
         _HELPERS,
-        f"static int32_t input_token[{network.input_size}];\n",
-        *(_group(network, group, begun) for group in network.groups),
-        _entry_points(network, reset_interval, reset_offset, begun),
+        f"static int32_t input_token[{network.input_size + gate}];\n",
+        *(_group(network, group, begun, gate) for group in network.groups),
+        _entry_points(network, None if gate else (reset_interval, reset_offset), begun),
     ]
     return "\n".join(parts)
 
 
-def _group(network: Network, group: NeuronGroup, begun: State) -> str:
+def _group(network: Network, group: NeuronGroup, begun: State, gate: bool) -> str:
     """Return a group's constants and variables, and its functions."""
-    program = program_of(network, group)
+    program = program_for(network, group, gate)
     _check(group, program)
     names = [*map("in_{}".format, group.kind.ports), *group.kind.state, *program.messages]
     return "\n".join(
@@ -100,7 +106,7 @@ def _group(network: Network, group: NeuronGroup, begun: State) -> str:
             *(_ring(group, port, begun) for port in group.waits),
             "",
             _update(program),
-            _neurons(group, program),
+            _neurons(group, program, f"input_token[{network.input_size}]" if gate else None),
             _synapses(network, group),
         ]
     )
@@ -110,9 +116,9 @@ def _check(group: NeuronGroup, program: NeuronProgram) -> None:
     for step in program.steps:
         if step.bits > ARITHMETIC_BITS:
             raise NetworkError(group.name, f"needs more than 64 bits for {step.operation}")
-        if step.operation in ("<<", ">>") and program.steps[step.operands[1]].highest > (
-            WIDEST_SHIFT - (step.operation == "<<")
-        ):
+        if step.operation in ("<<", ">>", MULTIPLY_SHIFT) and program.steps[
+            step.operands[-1]
+        ].highest > (WIDEST_SHIFT - (step.operation == "<<")):
             raise NetworkError(group.name, "shifts by more than the width of 64 bits")
         if step.operation == "lookup":
             index, entries = program.steps[step.operands[0]], len(_table(program, step))
@@ -124,9 +130,9 @@ def _check(group: NeuronGroup, program: NeuronProgram) -> None:
 
 
 def _arrays(group: NeuronGroup, program: NeuronProgram) -> list[str]:
-    binding, values = program.bindings[0], parameters(group)
+    binding = program.bindings[0]
     tables = [_array(f"{_prefix(group)}_{name}", table) for name, table in binding.tables.items()]
-    return tables + [_array(_parameter(group, name), values[name]) for name in binding.parameters]
+    return tables + [_array(_parameter(group, name), a) for name, a in binding.parameters.items()]
 
 
 def _prefix(group: NeuronGroup) -> str:
@@ -161,9 +167,9 @@ def _update(program: NeuronProgram) -> str:
     """Return the function that updates one neuron."""
     group = program.bindings[0].group
     places = {
-        "accumulator": group.kind.ports,
+        "accumulator": (*group.kind.ports, MARKER),
         "register": group.kind.state,
-        "parameter": program.bindings[0].parameters,
+        "parameter": tuple(program.bindings[0].parameters),
     }
     lines = [
         f"static void {_prefix(group)}_update(const int32_t *accumulators, int32_t *registers,",
@@ -173,6 +179,13 @@ def _update(program: NeuronProgram) -> str:
     ]
     for index, step in enumerate(program.steps):
         if step.operation == "constant":
+            continue
+        if step.operation == LEAVE:
+            lines += [
+                f"    if ({_operand(program, *step.operands)} == 0) {{",
+                "        return;",
+                "    }",
+            ]
             continue
         if step.operation in places:
             position = places[step.operation].index(step.immediate)
@@ -228,6 +241,7 @@ _FORMS = {
     "max": "{0} > {1} ? {0} : {1}",
     "abs": "{0} < 0 ? -{0} : {0}",
     "select": "{0} != 0 ? {1} : {2}",
+    MULTIPLY_SHIFT: "shift_right((int64_t){0} * {1}, {2})",
 }
 
 
@@ -280,11 +294,12 @@ def _ring(group: NeuronGroup, port: str, begun: State) -> str:
 # --- all neurons ---------------------------------------------------------------------------------
 
 
-def _neurons(group: NeuronGroup, program: NeuronProgram) -> str:
-    """Return the function that updates all neurons from their accumulators."""
+def _neurons(group: NeuronGroup, program: NeuronProgram, marker: str | None) -> str:
+    """Return the function that updates all neurons from their accumulators and the marker."""
     prefix = _prefix(group)
     arguments = {
-        "accumulators": [f"{prefix}_in_{port}[i]" for port in group.kind.ports],
+        "accumulators": [f"{prefix}_in_{port}[i]" for port in group.kind.ports]
+        + ([] if marker is None else [marker]),
         "registers": [f"{prefix}_{name}[i]" for name in group.kind.state],
         "parameters": [f"{_parameter(group, name)}[i]" for name in program.bindings[0].parameters],
         "messages": ["0"] * len(program.messages),
@@ -347,16 +362,11 @@ def _wrapped(value: str, bits: int) -> str:
     return f"(((({value}) + INT64_C({half})) & INT64_C({2 * half - 1})) - INT64_C({half}))"
 
 
-def _entry_points(network: Network, reset_interval: int, reset_offset: int, begun: State) -> str:
-    """Return ``spk_guard`` and ``run_spk``; Lava counts timesteps from 1."""
-    resets = []
-    for group in network.groups:
-        registers = zip(group.kind.state, begun.get(group.name, ()), strict=True)
-        for name, register in registers:
-            place = f"{_prefix(group)}_{name}"
-            value = f"{place}_begun[i]" if register.any() else "0"
-            resets.append(f"            {place}[i] = {value};")
-    sizes = [group.size for group in network.groups for _ in group.kind.state]
+def _entry_points(network: Network, reset: tuple[int, int] | None, begun: State) -> str:
+    """Return ``spk_guard`` and ``run_spk``; Lava counts timesteps from 1.
+
+    ``reset`` is interval and offset; None where programs reset themselves.
+    """
     lines = [
         "int spk_guard(runState *rs)",
         "{",
@@ -367,17 +377,31 @@ def _entry_points(network: Network, reset_interval: int, reset_offset: int, begu
         "void run_spk(runState *rs)",
         "{",
         "    recv_vec_dense(rs, &inp, input_token);",
-        f"    if ((rs->time_step - 1) % {reset_interval} == {reset_offset}) {{",
     ]
-    for size, reset in zip(sizes, resets, strict=True):
-        lines += [f"        for (int32_t i = 0; i < {size}; i++) {{", reset, "        }"]
+    if reset is not None:
+        lines += _resets(network, reset, begun)
+    for group in network.groups:
+        lines += [f"    {_prefix(group)}_{what}();" for what in ("synapses", "neurons")]
+    output = identifier(str(network.output))
+    return "\n".join([*lines, f"    send_vec_dense(rs, &out, {output});", "}", ""])
+
+
+def _resets(network: Network, reset: tuple[int, int], begun: State) -> list[str]:
+    """Return what sets all state to where it began, in the timesteps in which a sequence begins."""
+    resets = []
+    for group in network.groups:
+        registers = zip(group.kind.state, begun.get(group.name, ()), strict=True)
+        for name, register in registers:
+            place = f"{_prefix(group)}_{name}"
+            value = f"{place}_begun[i]" if register.any() else "0"
+            resets.append(f"            {place}[i] = {value};")
+    sizes = [group.size for group in network.groups for _ in group.kind.state]
+    lines = [f"    if ((rs->time_step - 1) % {reset[0]} == {reset[1]}) {{"]
+    for size, line in zip(sizes, resets, strict=True):
+        lines += [f"        for (int32_t i = 0; i < {size}; i++) {{", line, "        }"]
     lines += [
         f"        {_prefix(group)}_{port}_clear();"
         for group in network.groups
         for port in group.waits
     ]
-    lines.append("    }")
-    for group in network.groups:
-        lines += [f"    {_prefix(group)}_{what}();" for what in ("synapses", "neurons")]
-    output = identifier(str(network.output))
-    return "\n".join([*lines, f"    send_vec_dense(rs, &out, {output});", "}", ""])
+    return [*lines, "    }"]

@@ -1,9 +1,14 @@
 """How a run is laid out in the chip's timesteps: resets, padding, and the integers that come back.
 
-On the chip every group updates in every timestep from 0 on, pipelined, and before its phase a group
-receives what the biases of others make of nothing. So the registers of a group count as zero in the
-timestep in which the first token of a sequence reaches it: every ``reset_interval`` timesteps, from
-its phase on. The chip wants a power of two there, so sequences are padded with zero tokens.
+Pipelined, every group updates in every timestep from 0 on, and before its phase a group gets what
+the biases of others make of nothing. So the registers of a group count as zero in the timestep in
+which the first token of a sequence reaches it: every ``reset_interval`` timesteps, from its phase
+on. The chip wants a power of two there, so sequences are padded with zero tokens.
+
+In fall-through the programs have a gate (``network/gating.py``): a group updates in the timesteps
+in which the marker of a token reaches it, one more feature of the input with a synapse to every
+neuron, delayed by the group's phase. Tokens may come as late as they like. A marker of 2 begins a
+sequence: nothing is padded, and no timestep is counted.
 """
 
 from __future__ import annotations
@@ -15,8 +20,10 @@ import numpy as np
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import wrap
+from s5_to_loihi.network.gating import FIRST, TOKEN
 from s5_to_loihi.network.network import Network, NeuronGroup
-from s5_to_loihi.network.widths import MESSAGE_WIDTHS, RETURNED_BITS
+from s5_to_loihi.network.widths import LONGEST_DELAY, MESSAGE_WIDTHS, RETURNED_BITS
+from s5_to_loihi.simulators.interpreter import Interpreter, Mode, period
 
 
 class Lowering(str, Enum):
@@ -32,21 +39,24 @@ class ChipPlan:
     """What the processes on the chip have to know besides the network.
 
     Attributes:
-        reset_interval: timesteps from one sequence to the next, a power of two.
+        reset_interval: timesteps from one sequence to the next, a power of two; of no use in
+            fall-through, where sequences follow one another.
         input_latency: timesteps that the way from the host to the first synapses takes in
             addition to those of the network.
         output_latency: likewise from the last neurons to the host.
         microcode: folder with the microcode of the neuron programs, see ``microcode_files``.
         lowering: what computes the neurons.
         source: file of the generated C, for an embedded processor.
+        mode: how tokens follow one another.
     """
 
-    reset_interval: int
+    reset_interval: int = 1
     input_latency: int = 0
     output_latency: int = 0
     microcode: str | None = None
     lowering: Lowering = Lowering.MICROCODE
     source: str | None = None
+    mode: Mode = Mode.PIPELINED
 
     def __post_init__(self):
         """Check the numbers.
@@ -62,6 +72,50 @@ class ChipPlan:
             raise InputError(
                 "input or output latency",
                 f"is {self.input_latency} and {self.output_latency} (limit 0 or more)",
+            )
+
+    @property
+    def gated(self) -> bool:
+        """Whether neurons update only when a token's marker reaches them."""
+        return self.mode is Mode.FALL_THROUGH
+
+    def input_size(self, network: Network) -> int:
+        """Return the features of the input: those of a token, and its marker where there is one."""
+        return network.input_size + self.gated
+
+    def period(self, network: Network) -> int:
+        """Return the fewest timesteps from a token to the next."""
+        return 1 if self.lowering is Lowering.EMBEDDED else period(network, self.mode)
+
+    def check(self, network: Network) -> None:
+        """Check that a network can run in this mode.
+
+        Raises:
+            InputError: in fall-through, what its groups send to themselves or let wait would reach
+                neurons that do not update then, a state does not begin at zero, or a marker cannot
+                wait long enough.
+        """
+        if not self.gated:
+            return
+        begun = Interpreter(network).initial_state()
+        reasons = {
+            "sums that wait": {one.name for one in network.groups if one.waits},
+            "synapses to itself": {one.source.group for one in network.synapses if one.recurrent},
+            "a state that does not begin at zero": {
+                name for name, state in begun.items() if any(one.any() for one in state)
+            },
+        }
+        for what, groups in reasons.items():
+            if groups:
+                raise InputError(
+                    "mode", f"is fall-through, and {min(groups)} has {what}", "Use pipelined"
+                )
+        if network.latency - 1 > LONGEST_DELAY:
+            raise InputError(
+                "mode",
+                f"is fall-through, and the latency is {network.latency} timesteps (limit"
+                f" {LONGEST_DELAY + 1}: a marker waits so long)",
+                "Use pipelined",
             )
 
     def reset_offset(self, group: NeuronGroup) -> int:
@@ -88,33 +142,63 @@ def power_of_two(least: int) -> int:
     return 1 << (least - 1).bit_length()
 
 
-def stream(tokens: np.ndarray, plan: ChipPlan) -> np.ndarray:
-    """Lay sequences one behind another, each padded with zero tokens but the last.
+def arrivals(
+    network: Network, plan: ChipPlan, count: int, batch: int, waits: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the timesteps in which tokens leave the host, sequences one behind another.
 
     Args:
-        tokens: (tokens, batch, features).
-        plan: with an interval of at least ``tokens``.
+        network: with aligned delays.
+        plan: pipelined, with an interval of at least ``count``.
+        count: tokens a sequence.
+        batch: sequences.
+        waits: (count, batch) timesteps by which each token comes late; in fall-through only.
 
     Returns:
-        (timesteps, features), the input of each timestep.
+        (count, batch) int64.
 
     Raises:
-        InputError: the sequences are longer than the interval.
+        InputError: the sequences are longer than the interval, or tokens may not come late.
     """
-    count, batch, features = tokens.shape
+    if plan.gated:
+        late = np.zeros((count, batch), dtype=np.int64) if waits is None else np.asarray(waits)
+        if late.shape != (count, batch) or late.min(initial=0) < 0:
+            raise InputError("waits", "are not timesteps of 0 or more, one for each token")
+        gaps = plan.period(network) + late.T.ravel()
+        gaps[0] -= plan.period(network)
+        return np.cumsum(gaps).reshape(batch, count).T
+    if waits is not None:
+        raise InputError(
+            "waits", "are given, and pipelined a token comes in each timestep", "Use fall-through"
+        )
     if count > plan.reset_interval:
         raise InputError(
             "reset interval",
             f"is {plan.reset_interval}, the sequences have {count} tokens",
             f"Use {power_of_two(count)}",
         )
-    rows = np.zeros((batch, plan.reset_interval, features), dtype=tokens.dtype)
-    rows[:, :count] = tokens.swapaxes(0, 1)
-    return rows.reshape(-1, features)[: (batch - 1) * plan.reset_interval + count]
+    return np.arange(count)[:, None] + plan.reset_interval * np.arange(batch)
 
 
-def unstream(rows: np.ndarray, count: int, batch: int, plan: ChipPlan) -> np.ndarray:
+def stream(tokens: np.ndarray, times: np.ndarray, plan: ChipPlan) -> np.ndarray:
+    """Lay sequences one behind another: zeros where there is no token.
+
+    Args:
+        tokens: (tokens, batch, features).
+        times: of ``arrivals``.
+        plan: of the run.
+
+    Returns:
+        (timesteps, features), the input of each timestep, with the marker where there is one.
+    """
+    rows = np.zeros((times.max() + 1, tokens.shape[2] + plan.gated), dtype=tokens.dtype)
+    rows[times, : tokens.shape[2]] = tokens
+    if plan.gated:
+        rows[times, -1] = TOKEN
+        rows[times[0], -1] = FIRST
+    return rows
+
+
+def unstream(rows: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Cut the outputs of ``stream`` into sequences, with their signs: (tokens, batch, features)."""
-    starts = plan.reset_interval * np.arange(batch)
-    picked = starts[None, :] + np.arange(count)[:, None]
-    return wrap(rows.astype(np.int64)[picked], RETURNED_BITS)
+    return wrap(rows[times].astype(np.int64), RETURNED_BITS)

@@ -15,8 +15,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from s5_to_loihi.errors import LavaError
+from s5_to_loihi.network import gating
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.network.programs import neuron_programs
 
 VARIABLE = "S5_TO_LOIHI_MICROCODE"
 ENTRY_POINTS = "s5_to_loihi.microcode"
@@ -48,25 +48,31 @@ def find(program: str, folder: str | os.PathLike[str] | None = None) -> Path | N
     return None
 
 
-def require(program: str, group: str, folder: str | os.PathLike[str] | None = None) -> Path:
+def require(
+    program: str, group: str, folder: str | os.PathLike[str] | None = None, gate: bool = False
+) -> Path:
     """Return the microcode file of a program.
 
     Args:
         program: its name.
         group: one that runs it, for the error.
         folder: where to look first.
+        gate: whether the program is one of fall-through.
 
     Raises:
         LavaError: there is none; says where it was looked for and how its listing is printed.
     """
     found = find(program, folder)
     if found is None:
-        raise missing_error({program: group}, folder)
+        raise missing_error({program: group}, folder, gate)
     return found
 
 
 def missing(
-    network: Network, folder: str | os.PathLike[str] | None = None, without: Collection[str] = ()
+    network: Network,
+    folder: str | os.PathLike[str] | None = None,
+    without: Collection[str] = (),
+    gate: bool = False,
 ) -> dict[str, str]:
     """Return the programs of a network without microcode: name -> first group that runs it.
 
@@ -74,9 +80,10 @@ def missing(
         network: verified.
         folder: where to look first.
         without: groups that need none.
+        gate: whether the programs are those of fall-through.
     """
     needed = {}
-    for program in neuron_programs(network):
+    for program in gating.programs(network, gate):
         groups = [binding.group.name for binding in program.bindings]
         using = [name for name in groups if name not in without]
         if using and find(program.name, folder) is None:
@@ -85,12 +92,14 @@ def missing(
 
 
 def missing_error(
-    programs: dict[str, str], folder: str | os.PathLike[str] | None = None
+    programs: dict[str, str], folder: str | os.PathLike[str] | None = None, gate: bool = False
 ) -> LavaError:
     """Return the error for programs without microcode, given as name -> group."""
     looked = ", ".join(map(str, folders(folder))) or "nowhere: no folder is given"
+    mode = " --mode fall-through" if gate else ""
     listings = ", ".join(
-        f"{name} (s5-to-loihi microcode BUNDLE --group {group})" for name, group in programs.items()
+        f"{name} (s5-to-loihi microcode BUNDLE --group {group}{mode})"
+        for name, group in programs.items()
     )
     return LavaError(
         "microcode",

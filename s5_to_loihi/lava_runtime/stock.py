@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.programs import NeuronProgram, program_of
+from s5_to_loihi.network.shortening import MULTIPLY_SHIFT
 from s5_to_loihi.network.tracing import Step
 from s5_to_loihi.network.widths import STOCK_BITS
 
@@ -30,6 +31,7 @@ _LACKING = {
     "<<": "a shift of a sum",
     ">>": "a shift of a sum",
     "*": "a product",
+    MULTIPLY_SHIFT: "a product",
     "-": "a difference",
     "abs": "an absolute value",
 }

@@ -75,7 +75,6 @@ class Chip:
     memory_word_time: Annotated[Fact, "ns"]
     update_time: Annotated[Fact, "ns"]
     instruction_time: Annotated[Fact, "ns"]
-    gate_instructions: Annotated[Fact, "instructions", MAY_BE_ZERO]
     message_bits: Annotated[Fact, "bits"]
     link_bandwidth: Annotated[Fact, "GB/s"]
     chip_link_bandwidth: Annotated[Fact, "GB/s"]

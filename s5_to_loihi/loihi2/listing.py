@@ -7,16 +7,18 @@ of it is, or imitates, an instruction set of Intel's. Test vectors of single neu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import limits
-from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
+from s5_to_loihi.network import gating
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons.constants import array_constants
 from s5_to_loihi.network.programs import NeuronProgram
-from s5_to_loihi.network.tracing import SOURCES, Step, parameters
-from s5_to_loihi.simulators.interpreter import Interpreter
+from s5_to_loihi.network.shortening import MULTIPLY_SHIFT
+from s5_to_loihi.network.tracing import SOURCES, Step
+from s5_to_loihi.simulators.interpreter import Interpreter, update_sequence
 
 #: Recorded tokens that neurons are looked for in.
 SEARCHED = 256
@@ -27,12 +29,33 @@ RULES = """\
 Rules
   Integers are signed. 'a >> b' rounds toward minus infinity. 'a > b' and 'a == b' are 1 or 0;
   '&' and '|' are bitwise. 'select a b c' is b if a is not 0, else c. 'table t a' is entry a of
-  table t, counted from 0. A message of 0 is not sent.
-  Every neuron updates in every timestep. In timesteps t with
+  table t, counted from 0. 'mulshr a b c' is (a * b) >> c; no bit of the product is lost. A
+  message of 0 is not sent.
+  {time}
+"""
+#: When neurons update and registers count as zero, pipelined.
+EVERY_TIMESTEP = """\
+Every neuron updates in every timestep. In timesteps t with
   t mod reset_interval == reset_offset, t counted from 0, the registers count as 0 before the
   update; reset_offset is the group's phase, with the input latency of the run added to it,
-  modulo reset_interval.
-"""
+  modulo reset_interval."""
+#: The same of programs with a gate, in fall-through.
+WITH_A_MARKER = f"""\
+The program is run in every timestep. '{gating.LEAVE} a' ends it if a is 0: registers stay as they
+  are, and nothing is sent. {gating.MARKER} is {gating.NOTHING} where no token arrives,
+  {gating.TOKEN} with a token, {gating.FIRST} with the first one of a sequence. No timestep is
+  counted."""
+
+
+def is_gated(program: NeuronProgram) -> bool:
+    """Tell whether a program has a gate in front (``network/gating.py``)."""
+    return any(step.operation == gating.LEAVE for step in program.steps)
+
+
+def rules(program: NeuronProgram) -> str:
+    """Return what the notation means, and when a neuron runs the program."""
+    time = WITH_A_MARKER if is_gated(program) else EVERY_TIMESTEP
+    return RULES.format(time=time).rstrip()
 
 
 @dataclass(frozen=True)
@@ -82,7 +105,8 @@ def neuron_vectors(
 
     Args:
         network: that the program is of.
-        program: one of ``neuron_programs(network)``.
+        program: of the network, with a gate or without. With one, two rows follow: one without a
+            token, and one that begins a sequence.
         tokens: (tokens, 1, features) from a zero state on.
         count: updates in a row; those in which the neuron sends most.
     """
@@ -114,9 +138,46 @@ def neuron_vectors(
                     messages={name: int(array[token, neuron]) for name, array in messages.items()},
                 )
             )
-        constants = {name: int(parameters(group)[name][neuron]) for name in binding.parameters}
+        if is_gated(program):
+            rows = _marked(group, neuron, rows, first)
+        constants = {name: int(values[neuron]) for name, values in binding.parameters.items()}
         vectors.append(NeuronVector(group.name, neuron, constants, first, tuple(rows)))
     return tuple(vectors)
+
+
+def _marked(group: NeuronGroup, neuron: int, rows: list[Row], first: int) -> list[Row]:
+    """Return rows with their markers, one without a token, and one that begins a sequence."""
+    markers = [
+        gating.FIRST if token == 0 else gating.TOKEN for token in range(first, first + len(rows))
+    ]
+    marked = [
+        replace(row, accumulators=row.accumulators | {gating.MARKER: marker})
+        for row, marker in zip(rows, markers, strict=True)
+    ]
+    last = rows[-1]
+    waiting = Row(
+        dict.fromkeys(last.accumulators, 0) | {gating.MARKER: gating.NOTHING},
+        last.after,
+        last.after,
+        dict.fromkeys(last.messages, 0),
+    )
+    sums = tuple(
+        np.full((1, 1, group.size), last.accumulators.get(port, 0)) for port in group.kind.ports
+    )
+    zero = tuple(np.zeros((1, group.size), dtype=np.int64) for _ in group.kind.state)
+    _, found = update_sequence(group, sums, zero)
+    shape = (1, 1, group.size)
+    at = {
+        name: int(np.broadcast_to(value, shape)[0, 0, neuron])
+        for name, value in zip(group.kind.values, found, strict=True)
+    }
+    begun = Row(
+        last.accumulators | {gating.MARKER: gating.FIRST},
+        last.after,
+        {name: at[name] for name in last.after},
+        {name: at[name] for name in last.messages},
+    )
+    return [*marked, waiting, begun]
 
 
 def _busiest(active: np.ndarray, count: int) -> tuple[int, int]:
@@ -138,6 +199,7 @@ def to_json(
         "kind": program.kind.name,
         "title": program.kind.title,
         "instructions": program.instructions,
+        "traced_instructions": program.traced_instructions,
         "ports": [
             {"name": step.immediate, **_width(step)} for step in _sources(program, "accumulator")
         ],
@@ -182,7 +244,7 @@ def to_json(
             for vector in vectors
         ],
         "vectors_from": origin,
-        "rules": RULES,
+        "rules": rules(program),
         "network": network.name,
     }
 
@@ -202,13 +264,13 @@ def _value_bits(program: NeuronProgram, name: str) -> int:
 def _parameters(program: NeuronProgram) -> Iterator[tuple[str, int, Step]]:
     """Yield name, width of the format, and step of the per-neuron constants that are read."""
     for step in _sources(program, "parameter"):
-        bits = (
+        declared = (
             its_format.bits
             for binding in program.bindings
             for name, _, its_format in array_constants(binding.group.constants)
             if name == step.name
         )
-        yield step.name, max(bits), step
+        yield step.name, max(declared, default=step.bits), step
 
 
 # --- for people ----------------------------------------------------------------------------------
@@ -225,9 +287,9 @@ def to_text(
         f"Program {program.name}: {program.kind.title}",
         f"Network {network.name}, groups {counted}",
         f"{len(program.steps)} steps, of which {work} compute; counted as {program.instructions}"
-        " instructions in profiles",
+        f" instructions in profiles, {program.traced_instructions} before it was shortened",
         "",
-        RULES.rstrip(),
+        rules(program),
         "",
         "Ports (sums of synapses, for every input)",
         *(_source_line(step) for step in _sources(program, "accumulator")),
@@ -273,7 +335,7 @@ def _step_line(index: int, step: Step) -> str:
         text = f"{step.operation} {step.immediate}"
     elif step.operation == "lookup":
         text = f"table {step.immediate} {operands[0]}"
-    elif step.operation in ("min", "max", "abs", "select"):
+    elif step.operation in ("min", "max", "abs", "select", MULTIPLY_SHIFT, gating.LEAVE):
         text = f"{step.operation} {' '.join(operands)}"
     else:
         text = f"{operands[0]} {step.operation} {operands[1]}"

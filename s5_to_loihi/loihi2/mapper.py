@@ -9,11 +9,13 @@ fewer tries (``LARGEST_SEARCH``).
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from s5_to_loihi.bundle import Bundle, network_of
 from s5_to_loihi.bundle.core_mapping import CoreMapping, Objective
 from s5_to_loihi.loihi2.bounds import Requirements, requirements, shortest_times
 from s5_to_loihi.loihi2.evaluation import MappingEvaluation, evaluate_mapping
@@ -21,7 +23,7 @@ from s5_to_loihi.loihi2.facts import System, listed_systems
 from s5_to_loihi.loihi2.loads import Loads, measure
 from s5_to_loihi.loihi2.partition import Filling, fewest, is_small, line_up, partition
 from s5_to_loihi.loihi2.placement import place
-from s5_to_loihi.loihi2.rates import Rates
+from s5_to_loihi.loihi2.rates import Rates, rates_of
 from s5_to_loihi.loihi2.rules import does_not_fit
 from s5_to_loihi.loihi2.timing import Timing, barrier, timing
 from s5_to_loihi.loihi2.workload import Workload, workload
@@ -69,10 +71,10 @@ NOTHING = Candidate((math.inf, math.inf, math.inf), np.zeros(0, dtype=np.int64))
 
 
 def map_network(
-    network: Network,
-    rates: Rates,
+    source: Network | Bundle | str | os.PathLike[str],
+    rates: Rates | None = None,
     system: System | None = None,
-    objective: Objective = Objective.LATENCY,
+    objective: Objective = Objective.BALANCED,
     cores: int | None = None,
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -80,8 +82,9 @@ def map_network(
     """Map a network.
 
     Args:
-        network: verified.
-        rates: of its messages, see ``rates``.
+        source: a verified network, a bundle or its path.
+        rates: of its messages; by default those of the tokens that a bundle has recorded, else one
+            message a neuron and timestep. See ``rates``.
         system: to map onto; by default the smallest listed one that the network fits.
         objective: what for.
         cores: to use at most; by default all of the system.
@@ -91,6 +94,8 @@ def map_network(
     Raises:
         CapacityError: it does not fit; says which limit stands in the way, and what would help.
     """
+    network = network_of(source)
+    rates = rates_of(source) if rates is None else rates
     search = _search(network, rates, system, cores, seed)
     available = min(search.system.cores, cores or search.system.cores)
     best = _best(search, objective, available, on_progress)

@@ -14,8 +14,8 @@ import numpy as np
 from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.kernels import Rows
 from s5_to_loihi.loihi2.resources import Resource
-from s5_to_loihi.network.network import NeuronGroup
 from s5_to_loihi.network.neurons.constants import array_constants
+from s5_to_loihi.network.programs import NeuronProgram
 
 
 def limits_of(chip: Chip) -> np.ndarray:
@@ -34,8 +34,10 @@ def rows_of(chip: Chip, dense: bool = True) -> Rows:
     )
 
 
-def neuron_words(group: NeuronGroup, chip: Chip) -> int:
-    """Return the words of one neuron: its state registers and its own constants, packed.
+def neuron_words(fields: list[int], chip: Chip) -> int:
+    """Return the words of one neuron: its registers and its own constants, packed.
+
+    ``fields`` are their bits.
 
     An assumption that agrees with the printed tables (one word for a sigma-delta neuron, two for
     a real-valued diagonal state): each register and each per-neuron constant is a field of 8, 16
@@ -45,7 +47,7 @@ def neuron_words(group: NeuronGroup, chip: Chip) -> int:
     step, largest = int(chip.field_bits.value), int(chip.largest_field_bits.value)
     room = int(chip.word_bits.value)
     sizes: list[int] = []
-    for bits in field_widths(group):
+    for bits in fields:
         while bits > 0:
             piece = min(bits, largest)
             sizes.append(min(largest, -(-piece // step) * step))
@@ -61,10 +63,13 @@ def neuron_words(group: NeuronGroup, chip: Chip) -> int:
     return max(1, len(words))
 
 
-def field_widths(group: NeuronGroup) -> list[int]:
-    """Return the bits of each state register and of each per-neuron constant of a group."""
-    registers = [group.formats[name].bits for name in group.kind.state]
-    return registers + [its_format.bits for _, _, its_format in array_constants(group.constants)]
+def field_widths(program: NeuronProgram) -> list[int]:
+    """Return the bits of each register and each per-neuron constant of a group's program."""
+    (binding,) = program.bindings
+    declared = {name: one.bits for name, _, one in array_constants(binding.group.constants)}
+    folded = {step.immediate: step.bits for step in program.steps if step.operation == "parameter"}
+    registers = [binding.group.formats[name].bits for name in program.registers]
+    return registers + [declared.get(name, folded[name]) for name in binding.parameters]
 
 
 def axon_memory_words(destinations: int, chip: Chip) -> int:

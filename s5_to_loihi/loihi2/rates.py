@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from s5_to_loihi.bundle import Bundle, network_of, opened
 from s5_to_loihi.bundle.vectors import TOKEN_VALUE
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.simulators.interpreter import Interpreter
@@ -92,3 +94,15 @@ def assumed_rates(network: Network, rate: float = 1.0) -> Rates:
         f"assumed, {rate:g} messages a neuron and timestep",
         {str(one): np.full(network.message_size(one), rate) for one in network.sent},
     )
+
+
+def rates_of(
+    source: Network | Bundle | str | os.PathLike[str],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Rates:
+    """Return the rates that a bundle's recorded tokens have; where there are none, assumed ones."""
+    if not isinstance(source, Network):
+        source = opened(source)
+        if source.vectors is not None:
+            return measured_rates(source.network, source.vectors.tokens, on_progress)
+    return assumed_rates(network_of(source))

@@ -21,6 +21,7 @@ import numpy as np
 
 from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.resources import Term
+from s5_to_loihi.network.gating import IDLE_INSTRUCTIONS
 
 Amount = TypeVar("Amount", float, np.ndarray)
 #: Where in its range each constant is taken from: all fast, as given, all slow.
@@ -29,7 +30,6 @@ CASES = ("low", "value", "high")
 TIMING_FACTS = (
     *("update_time", "instruction_time", "synop_time", "memory_word_time", "message_bits"),
     *("link_bandwidth", "chip_link_bandwidth", "barrier_time", "barrier_time_per_doubling"),
-    "gate_instructions",
 )
 
 
@@ -91,7 +91,7 @@ def timing_of(facts: Mapping) -> Timing:
         chip_message=bytes_of_message / facts["chip_link_bandwidth"],
         barrier=facts["barrier_time"],
         barrier_per_doubling=facts["barrier_time_per_doubling"],
-        idle=facts["update_time"] + facts["gate_instructions"] * facts["instruction_time"],
+        idle=facts["update_time"] + IDLE_INSTRUCTIONS * facts["instruction_time"],
     )
 
 

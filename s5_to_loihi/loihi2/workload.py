@@ -9,11 +9,11 @@ import numpy as np
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.kernels import Arrays, weight_bits
-from s5_to_loihi.loihi2.memory import list_words, neuron_words
+from s5_to_loihi.loihi2.memory import field_widths, list_words, neuron_words
 from s5_to_loihi.loihi2.rates import Rates
-from s5_to_loihi.network import programs
-from s5_to_loihi.network.network import INPUT, Endpoint, Network, Synapses
-from s5_to_loihi.network.ranges import program
+from s5_to_loihi.network.gating import gated
+from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup, Synapses
+from s5_to_loihi.network.programs import program_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class Workload:
         group_of: (neurons,) group.
         words_of_group: (groups,) words of one neuron.
         instructions: (groups,) of an update of one neuron.
+        gate_instructions: (groups,) that a gate adds to it (``network/gating.py``).
         sender: (messages,) the neuron that sends it, -1 for the input.
         messages_of: (neurons,) its messages that are sent anywhere: its words in AxonMap.
         shortest_lists: (neurons,) words in AxonMem if every edge of a message ended on one core.
@@ -44,6 +45,7 @@ class Workload:
     group_of: np.ndarray
     words_of_group: np.ndarray
     instructions: np.ndarray
+    gate_instructions: np.ndarray
     sender: np.ndarray
     messages_of: np.ndarray
     shortest_lists: np.ndarray
@@ -100,8 +102,11 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
         arrays=_arrays(network, edges, messages, rates),
         first_neuron=first_neuron,
         group_of=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-        words_of_group=np.array([neuron_words(group, chip) for group in network.groups]),
+        words_of_group=np.array(
+            [neuron_words(field_widths(program_of(network, g)), chip) for g in network.groups]
+        ),
         instructions=np.array([instructions(network, index) for index in range(len(sizes))]),
+        gate_instructions=np.array([_gate_instructions(network, g) for g in network.groups]),
         sender=sender,
         messages_of=np.bincount(sender[reaches & (sender >= 0)], minlength=first_neuron[-1]),
         shortest_lists=list_words(sender, destinations, first_neuron[-1], chip),
@@ -111,17 +116,18 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
 def instructions(network: Network, index: int) -> int:
     """Return how many instructions an update of a group's neurons takes.
 
-    Those of the traced program (``network/tracing.py``) that its state and messages depend on:
-    one for each operation, and for each accumulator, register and per-neuron constant that is
-    read; then one for each register that is written and each message that is sent. Constants that
-    all neurons share are part of an instruction. The chip's own listing is not public; it may join
-    two of these (a product and its shift), or need several for one.
+    Those of its program (``network/programs.py``): one for each operation, and for each
+    accumulator, register and per-neuron constant that is read; then one for each register that is
+    written and each message that is sent. Constants that all neurons share are part of an
+    instruction. The chip's own listing is not public; it may join two of these, or need several
+    for one.
     """
-    group = network.groups[index]
-    traced = program(network, group)
-    needed = traced.needed(group.kind.state + group.kind.messages)
-    written = len(group.kind.state) + len(network.sent_by(group))
-    return programs.instruction_count((traced.steps[step] for step in needed), written)
+    return program_of(network, network.groups[index]).instructions
+
+
+def _gate_instructions(network: Network, group: NeuronGroup) -> int:
+    program = program_of(network, group)
+    return gated(program).instructions - program.instructions
 
 
 def _arrays(

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from s5_to_loihi.described import Described
 from s5_to_loihi.errors import NetworkError
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.neurons.constants import Constants
@@ -109,8 +110,8 @@ class Synapses:
         return self.weights.nnz / max(1, self.weights.shape[0] * self.weights.shape[1])
 
 
-@dataclass(frozen=True, eq=False)
-class Network:
+@dataclass(frozen=True, eq=False, repr=False)
+class Network(Described):
     """A complete network.
 
     Attributes:
@@ -132,6 +133,18 @@ class Network:
     output: Endpoint
     readout: Readout = Readout.EACH_TOKEN
     sequence_length: int | None = None
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        neurons = sum(group.size for group in self.groups)
+        return (
+            f"Network {self.name}: {len(self.groups):,} groups, {neurons:,} neurons,"
+            f" {self.synapse_count:,} synapses",
+            {
+                "tokens": f"{self.input_size:,} features of {self.input_format}",
+                "outputs": f"{self.output_size:,} features of {self.output_format},"
+                f" {self.readout.value}",
+            },
+        )
 
     @cached_property
     def _by_name(self) -> dict[str, NeuronGroup]:

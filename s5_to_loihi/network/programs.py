@@ -8,14 +8,23 @@ constants only have one in common: that is what has to be written once in microc
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
+import numpy as np
+
+from s5_to_loihi.fixed_point import Integers, limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons.constants import Table
 from s5_to_loihi.network.neurons.kind import NeuronKind
+from s5_to_loihi.network.ranges import port_intervals, port_limits
 from s5_to_loihi.network.ranges import program as traced
+from s5_to_loihi.network.shortening import Writer, finished
+from s5_to_loihi.network.tabulating import table_of, with_table, worthwhile_region
 from s5_to_loihi.network.tracing import Step, parameters
+from s5_to_loihi.network.widths import ARITHMETIC_BITS
 
 #: Hexadecimal digits of a program's digest in its name.
 DIGITS = 10
@@ -29,15 +38,16 @@ class Binding:
         group: the group.
         constants: values of the places ``c0``, ``c1`` ..., shared by its neurons.
         tables: likewise ``t0``, ``t1`` ...
-        parameters: names of the per-neuron constants that the program reads, in order; where a
-            constant has one value for all neurons it is among ``constants`` instead.
+        parameters: (n,) values of the per-neuron constants that the program reads, in order;
+            where a constant has one value for all neurons it is among ``constants`` instead. Those
+            called ``folded0``, ``folded1`` ... were computed from the kind's own.
         ports: those that synapses end at, in the kind's order.
     """
 
     group: NeuronGroup
     constants: dict[str, int]
     tables: dict[str, tuple[int, ...]]
-    parameters: tuple[str, ...]
+    parameters: dict[str, Integers]
     ports: tuple[str, ...]
 
 
@@ -53,6 +63,7 @@ class NeuronProgram:
         registers: register -> step of its next value.
         messages: message that is sent -> step.
         bindings: one a group.
+        traced_instructions: how many instructions an update took before it was shortened.
     """
 
     name: str
@@ -61,6 +72,7 @@ class NeuronProgram:
     registers: dict[str, int]
     messages: dict[str, int]
     bindings: tuple[Binding, ...]
+    traced_instructions: int = 0
 
     @property
     def instructions(self) -> int:
@@ -82,33 +94,170 @@ def instruction_count(steps: Iterable[Step], written: int) -> int:
 
 def neuron_programs(network: Network) -> tuple[NeuronProgram, ...]:
     """Return the programs of a verified network, in the order of their first groups."""
-    found: dict[str, list[NeuronProgram]] = {}
-    for group in network.groups:
-        program = program_of(network, group)
-        found.setdefault(program.name, []).append(program)
-    return tuple(map(_merged, found.values()))
+    if network not in _PROGRAMS:
+        alike: dict[str, list[NeuronProgram]] = {}
+        for group in network.groups:
+            traced = _traced_program(network, group)
+            alike.setdefault(traced.name, []).append(traced)
+        _PROGRAMS[network] = tuple(_shortened(network, programs) for programs in alike.values())
+    return _PROGRAMS[network]
+
+
+_PROGRAMS: WeakKeyDictionary[Network, tuple[NeuronProgram, ...]] = WeakKeyDictionary()
 
 
 def program_of(network: Network, group: NeuronGroup) -> NeuronProgram:
-    """Return the program of a group, with this group alone and the intervals that it has there."""
+    """Return the program of a group, with the binding of this group alone."""
+    for program in neuron_programs(network):
+        for binding in program.bindings:
+            if binding.group is group:
+                return replace(program, bindings=(binding,))
+    raise KeyError(group.name)
+
+
+def _traced_program(network: Network, group: NeuronGroup) -> NeuronProgram:
     steps, results, binding = _open_program(network, group)
-    state = group.kind.state
+    return named(group.kind, steps, results, (binding,))
+
+
+def named(
+    kind: NeuronKind,
+    steps: tuple[Step, ...],
+    results: dict[str, int],
+    bindings: tuple[Binding, ...],
+) -> NeuronProgram:
+    """Return a program with the name that its steps and results give it."""
+    lines = [f"{step.operation} {step.operands} {step.immediate}" for step in steps]
+    text = "\n".join([kind.name, *lines, repr(sorted(results.items()))])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
     return NeuronProgram(
-        name=_name(group, steps, results),
-        kind=group.kind,
+        name=f"{kind.name}-{digest}",
+        kind=kind,
         steps=steps,
-        registers={register: results[register] for register in state},
-        messages={one: index for one, index in results.items() if one not in state},
-        bindings=(binding,),
+        registers={register: results[register] for register in kind.state},
+        messages={one: index for one, index in results.items() if one not in kind.state},
+        bindings=bindings,
     )
 
 
-def _merged(programs: list[NeuronProgram]) -> NeuronProgram:
-    return replace(
+def _shortened(network: Network, programs: list[NeuronProgram]) -> NeuronProgram:
+    """Return the program that groups have in common whose traced programs are alike, shortened."""
+    first = replace(
         programs[0],
-        steps=tuple(map(_widest, *(program.steps for program in programs))),
         bindings=tuple(program.bindings[0] for program in programs),
+        traced_instructions=programs[0].instructions,
     )
+    if any(step.bits > ARITHMETIC_BITS - 1 for program in programs for step in program.steps):
+        return first  # refused by check_ranges
+    tried = (_written_anew(network, first, reaching) for reaching in (True, False))
+    shortest = min(tried, key=lambda program: program.instructions)
+    return replace(shortest, traced_instructions=first.instructions)
+
+
+def _written_anew(network: Network, program: NeuronProgram, reaching: bool) -> NeuronProgram:
+    """Return a program after ``network/shortening.py`` and ``network/tabulating.py``."""
+    sizes = [binding.group.size for binding in program.bindings]
+    writer = Writer(sum(sizes), reaching)
+    written: list[int] = []
+    for step in program.steps:
+        operands = tuple(written[operand] for operand in step.operands)
+        written.append(_write(writer, network, step, operands, program.bindings))
+    results = program.registers | program.messages
+    short = finished(writer, [written[at] for at in results.values()], sizes)
+    ends = np.cumsum([0, *sizes])
+    read = [step for step in short.steps if step.operation in ("constant", "parameter")]
+    places = {step.name: step.operation for step in read}
+    bindings = [
+        replace(
+            binding,
+            constants={
+                name: int(short.values[name][low])
+                for name, operation in places.items()
+                if operation == "constant"
+            },
+            parameters={
+                name: short.values[name][low:high]
+                for name, operation in places.items()
+                if operation == "parameter"
+            },
+        )
+        for binding, (low, high) in zip(program.bindings, itertools.pairwise(ends), strict=True)
+    ]
+    results = {name: short.index[written[at]] for name, at in results.items()}
+    return named(program.kind, *_tabulated(short.steps, results, bindings))
+
+
+def _write(
+    writer: Writer,
+    network: Network,
+    step: Step,
+    operands: tuple[int, ...],
+    bindings: tuple[Binding, ...],
+) -> int:
+    """Write a step for the neurons of all groups, one group after the other."""
+    groups = [binding.group for binding in bindings]
+    sizes = [group.size for group in groups]
+    match step.operation:
+        case "accumulator":
+            sums = [_sums(network, group, step.name) for group in groups]
+            lowest, highest = np.concatenate(sums, axis=1)
+            return writer.source(step.operation, step.name, (lowest, highest))
+        case "register":
+            ends = np.array([limits(group.formats[step.name].bits) for group in groups])
+            lowest, highest = np.repeat(ends, sizes, axis=0).T
+            return writer.source(step.operation, step.name, (lowest, highest))
+        case "parameter":
+            values = np.concatenate([binding.parameters[step.name] for binding in bindings])
+            return writer.constant(values, step.name)
+        case "constant":
+            shared = np.array([binding.constants[step.name] for binding in bindings])
+            return writer.constant(np.repeat(shared, sizes))
+        case "lookup":
+            tables = [binding.tables[step.name] for binding in bindings]
+            lowest = np.repeat([min(table) for table in tables], sizes)
+            highest = np.repeat([max(table) for table in tables], sizes)
+            return writer.lookup(operands[0], step.name, lowest, highest)
+        case operation:
+            return writer.write(operation, *operands)
+
+
+def _tabulated(
+    steps: tuple[Step, ...], results: dict[str, int], bindings: list[Binding]
+) -> tuple[tuple[Step, ...], dict[str, int], tuple[Binding, ...]]:
+    """Return a program with tables in the place of functions of one small integer."""
+    while region := worthwhile_region(steps, results.values()):
+        table, offset = f"t{len(bindings[0].tables)}", f"c{len(bindings[0].constants)}"
+        made = [table_of(steps, region, one.constants, one.tables) for one in bindings]
+        lowest = steps[region.argument].lowest
+        steps, index = with_table(steps, region, table, offset)
+        results = {name: index[at] for name, at in results.items()}
+        bindings = [
+            replace(
+                binding,
+                constants=binding.constants | {offset: -lowest},
+                tables=binding.tables | {table: entries},
+            )
+            for binding, entries in zip(bindings, made, strict=True)
+        ]
+    read = {step.immediate for step in steps if step.operation in ("constant", "lookup")}
+    kept = tuple(
+        replace(
+            binding,
+            constants={name: one for name, one in binding.constants.items() if name in read},
+            tables={name: one for name, one in binding.tables.items() if name in read},
+        )
+        for binding in bindings
+    )
+    return steps, results, kept
+
+
+def _sums(network: Network, group: NeuronGroup, port: str) -> tuple[Integers, Integers]:
+    """Return the lowest and highest sum of each neuron, nothing at all among what may arrive."""
+    if group.kind.wraps:
+        lowest, highest = np.repeat([port_intervals(network, group)[port]], group.size, axis=0).T
+    else:
+        lowest, highest = port_limits(network, Endpoint(group.name, port))
+    return np.minimum(lowest, 0), np.maximum(highest, 0)
 
 
 def _open_program(
@@ -133,19 +282,8 @@ def _open_program(
         operands = tuple(new_index[operand] for operand in step.operands)
         steps.append(Step(step.operation, operands, immediate, step.lowest, step.highest))
     read = {step.immediate for step in steps if step.operation == "parameter"}
-    names = tuple(name for name in parameters(group) if name in read)
+    own = {name: values for name, values in parameters(group).items() if name in read}
     shared = {name: table for table, name in tables.items()}
     results = {name: new_index[program.results[name]] for name in wanted}
     ports = tuple(one for one in group.kind.ports if network.incoming(Endpoint(group.name, one)))
-    return tuple(steps), results, Binding(group, constants, shared, names, ports)
-
-
-def _name(group: NeuronGroup, steps: Iterable[Step], results: dict[str, int]) -> str:
-    lines = [f"{step.operation} {step.operands} {step.immediate}" for step in steps]
-    text = "\n".join([group.kind.name, *lines, repr(sorted(results.items()))])
-    return f"{group.kind.name}-{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}"
-
-
-def _widest(*steps: Step) -> Step:
-    lowest, highest = min(step.lowest for step in steps), max(step.highest for step in steps)
-    return replace(steps[0], lowest=lowest, highest=highest)
+    return tuple(steps), results, Binding(group, constants, shared, own, ports)

@@ -17,6 +17,8 @@ STATE_BITS = 24
 ACCUMULATOR_BITS = 31
 #: Every backend computes in 64-bit integers between the registers.
 ARITHMETIC_BITS = 64
+#: What shortening a program may not widen its intermediate results to; see docs/board.md.
+NARROW_BITS = 32
 #: A synaptic weight.
 WEIGHT_BITS = 8
 #: Widest format of anything inside a neuron.

@@ -22,7 +22,9 @@ LARGEST_FILE = LARGEST_DATA = 1 << 30
 #: Longest text.
 LONGEST_TEXT = 256
 #: How deep groups lie in one another, and most entries of one.
-MOST_LEVELS, MOST_ENTRIES = 4, 100_000
+MOST_LEVELS, MOST_ENTRIES = 5, 100_000
+#: Where a group's attributes are among its entries, and how many it may have.
+ATTRIBUTES, MOST_ATTRIBUTES = "@attributes", 64
 #: Filters that are part of HDF5: deflate, shuffle, Fletcher's checksum, and LZF, which h5py brings.
 FILTERS = (1, 2, 3, 32000)
 _DO = "Write the file again with h5py, as lava-dl does"
@@ -36,7 +38,7 @@ def read(path: str | os.PathLike[str]) -> Tree:
 
     Returns:
         Groups as dictionaries; numbers as arrays (shape and type of the file), truth values among
-        them; texts as str.
+        them; texts as str. Attributes of a group, if it has any, as its entry ``ATTRIBUTES``.
 
     Raises:
         CheckpointError: no HDF5 file, damaged, or one of what is refused, see above.
@@ -104,6 +106,8 @@ def _group(group: Any, where: str, levels: int, budget: _Budget) -> dict[str, An
     if levels == 0:
         raise CheckpointError(where, f"lies more than {MOST_LEVELS} groups deep", _DO)
     found: dict[str, Any] = {}
+    if len(group.attrs):
+        found[ATTRIBUTES] = _attributes(group, where, budget)
     for name, entry in _entries(group, where):
         inside = f"{where}/{name}"
         if isinstance(entry, h5py.Group):
@@ -112,6 +116,27 @@ def _group(group: Any, where: str, levels: int, budget: _Budget) -> dict[str, An
             found[name] = _data(entry, inside, budget)
         else:
             raise CheckpointError(inside, "is neither a group nor data", _DO)
+    return found
+
+
+def _attributes(group: Any, where: str, budget: _Budget) -> dict[str, Any]:
+    """Return the attributes of a group: single numbers and texts."""
+    if len(group.attrs) > MOST_ATTRIBUTES:
+        raise CheckpointError(where, f"has {len(group.attrs)} attributes", _DO)
+    found: dict[str, Any] = {}
+    for name in group.attrs:
+        inside, held = f"{where}, attribute {name!s:.80}", group.attrs.get_id(name)
+        text = load_h5py().check_string_dtype(held.dtype) is not None
+        if held.shape != () or held.dtype.itemsize > LONGEST_TEXT:
+            raise CheckpointError(inside, "is more than one number or text", _DO)
+        if not text and held.dtype.kind not in "biuf":
+            raise CheckpointError(inside, f"holds {held.dtype}, neither a number nor text", _DO)
+        budget.take(LONGEST_TEXT)
+        value = group.attrs[name]
+        value = value.decode("utf-8") if isinstance(value, bytes) else value
+        if isinstance(value, str) and len(value) > LONGEST_TEXT:
+            raise CheckpointError(inside, f"is longer than {LONGEST_TEXT} characters", _DO)
+        found[name] = value if isinstance(value, str) else np.asarray(value).item()
     return found
 
 

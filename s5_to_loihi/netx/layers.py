@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.float_model import S5Model
 from s5_to_loihi.netx.container import Tree
+from s5_to_loihi.netx.float_layers import float_model_of
 
 #: Most neurons of a layer, and synapses of a network once convolutions are written out.
 MOST_NEURONS, MOST_SYNAPSES = 1 << 22, 1 << 26
@@ -97,7 +99,9 @@ class Layer:
         delay: int64, timesteps: (out,) what enters a neuron waits, or (in,) what leaves one.
         kernel: of a convolution.
         neuron: None of a layer without neurons.
-        bundle: of an S5 layer, name -> bytes of the bundle's files.
+        bundle: of an S5 layer, name -> bytes of the bundle's files; None if it has a float model
+            only.
+        model: of an S5 layer, its float model.
     """
 
     number: int
@@ -110,6 +114,7 @@ class Layer:
     kernel: Kernel | None = None
     neuron: Neuron | None = None
     bundle: Mapping[str, bytes] | None = None
+    model: S5Model | None = None
 
     @property
     def size(self) -> int:
@@ -267,7 +272,11 @@ def _layer(reader: _Reader, number: int, drop_unknown: bool) -> Layer | None:
         return Layer(number, kind, ())
     shape = _shape(reader)
     if kind is LayerType.S5:
-        return Layer(number, kind, shape, neuron=_s5_neuron(reader), bundle=_bundle(reader))
+        neurons = _s5_neuron(reader)
+        if reader.find("bundle") is None and isinstance(reader.find("model"), dict):
+            model = float_model_of(reader.find("model"), math.prod(shape), reader.where)
+            return Layer(number, kind, shape, neuron=neurons, model=model)
+        return Layer(number, kind, shape, neuron=neurons, bundle=_bundle(reader))
     neuron = _neuron(reader, kind)
     if reader.find("weight_exp") is not None:
         reader.note("weight_exp is not read, by netx either")

@@ -178,8 +178,13 @@ class _Lowering:
     def _join(self, layer: Layer, name: str) -> None:
         """Add the network of an S5 layer."""
         position, where = self.position, self.where(layer)
-        assert layer.bundle is not None
         assert layer.neuron is not None
+        if layer.bundle is None:
+            raise CheckpointError(
+                where,
+                "holds a float model, which has to be quantized",
+                "Give --calibration: tokens of the whole network",
+            )
         if self.options.reset_interval is not None:
             raise CheckpointError(
                 where, "is an S5 layer, and reset_interval is given", "Give sequences instead"

@@ -28,10 +28,7 @@ def layer_of(network: Network, threshold: int) -> dict[str, Any]:
         network: verified, with phases.
         threshold: of the encoder behind it, in units of 2**-6, as netx's vThMant.
     """
-    with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
-        path = Path(folder) / "bundle"
-        bundle.write(bundle.Bundle(network, None), path)
-        contents = {name: np.fromfile(path / name, dtype=np.uint8) for name in FILES}
+    contents = {n: np.frombuffer(data, np.uint8) for n, data in packed(network).items()}
     return {
         "type": "dense",
         "shape": np.array([network.output_size]),
@@ -41,6 +38,14 @@ def layer_of(network: Network, threshold: int) -> dict[str, Any]:
         "neuron/vThMant": np.int64(threshold),
         **{f"bundle/{name}": content for name, content in contents.items()},
     }
+
+
+def packed(network: Network) -> dict[str, bytes]:
+    """Return a network as the files of a bundle, name -> content."""
+    with tempfile.TemporaryDirectory(prefix="s5_to_loihi_") as folder:
+        path = Path(folder) / "bundle"
+        bundle.write(bundle.Bundle(network, None), path)
+        return {name: (path / name).read_bytes() for name in FILES}
 
 
 def unpacked(files: Mapping[str, bytes], where: str) -> Network:

@@ -17,7 +17,7 @@ from s5_to_loihi.network.neurons.leaky import LIFT
 from s5_to_loihi.network.neurons.relay import RELAY
 from s5_to_loihi.network.neurons.words import DIGIT_BITS, Synaptic
 from s5_to_loihi.netx import container
-from s5_to_loihi.netx.container import Tree, load_h5py
+from s5_to_loihi.netx.container import ATTRIBUTES, Tree, load_h5py
 from s5_to_loihi.netx.layers import Layer, LayerType, layers_of
 from s5_to_loihi.netx.lower import STATE_EXP, lower
 from s5_to_loihi.netx.options import NetxOptions
@@ -67,7 +67,10 @@ def write_layers(layers: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
         for number, layer in enumerate(layers):
             for name, value in layer.items():
                 place = f"layer/{number}/{name}"
-                if name == "type":
+                group, mark, attribute = place.partition(f"/{ATTRIBUTES}/")
+                if mark:
+                    file.require_group(group).attrs[attribute] = value
+                elif name == "type":
                     file.create_dataset(place, (1,), "S10", [str(value).encode()])
                 elif isinstance(value, str):
                     file.create_dataset(place, data=value, dtype=h5py.string_dtype())

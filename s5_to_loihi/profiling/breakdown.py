@@ -14,7 +14,7 @@ from s5_to_loihi.loihi2.timing import TIMING_FACTS, Timing, core_times, timing_o
 from s5_to_loihi.network.network import INPUT
 from s5_to_loihi.profiling.constants import NOMINAL, Constants
 from s5_to_loihi.profiling.costs import NANO, dynamic_energies
-from s5_to_loihi.profiling.demand import Demand, Operations
+from s5_to_loihi.profiling.demand import Demand, Operations, gate_of_parts
 from s5_to_loihi.profiling.estimate import ranged
 from s5_to_loihi.profiling.quantity import Origin, Quantity
 from s5_to_loihi.simulators.activity import Activity
@@ -124,13 +124,14 @@ def group_rows(
     rows = len(work.groups) + 1
     row_of_part = loads.group_of_part + 1  # 0 is the input
     neurons = np.append(0, np.diff(work.first_neuron))
-    instructions = np.append(0, work.instructions)
-    synops = np.bincount(row_of_part, loads.synops, rows)
+    instructions = np.append(0, work.instructions + demand.gated * work.gate_instructions)
+    synops = np.bincount(row_of_part, loads.synops, rows) + demand.gated * neurons
     sender = work.sender[table.message]
     copies = np.bincount(
         np.where(sender >= 0, work.group_of[sender] + 1, 0), work.arrays.rates[table.message], rows
     )
     leaving = copies * (neurons > 0)
+    copies[0] += demand.gated * len(loads.group_of_part)
     energy = _energies(demand, constants, synops, neurons, neurons * instructions, copies, leaving)
     times = np.zeros_like(energy)
     for case, timing in enumerate(_timings(constants)):
@@ -169,7 +170,9 @@ def core_rows(
     loads, work = evaluation.loads, evaluation.work
     synops, words = loads.of_cores(loads.synops), loads.of_cores(loads.reads)
     neurons, messages = loads.of_cores(loads.neurons_of_part), loads.of_cores(loads.arriving)
-    instructions = loads.of_cores(loads.instructions)
+    instructions = loads.of_cores(loads.instructions + demand.gated * gate_of_parts(evaluation))
+    synops = synops + demand.gated * neurons
+    messages = messages + demand.gated * loads.of_cores(np.ones_like(loads.group_of_part))
     energy = _energies(demand, constants, synops, neurons, instructions, messages, loads.leaving)
     cases = [loads.core_times(timing) for timing in _timings(constants)]
     times = np.stack([_longest(one) for one in cases], axis=1)

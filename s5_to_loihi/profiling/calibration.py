@@ -140,6 +140,7 @@ def demand_of(point: OperatingPoint, core_end: int = _VALUE, total_end: int = _V
         cores=point.entry["cores"],
         chips=point.chips,
         system_chips=int(point.system.chips.value),
+        gated=False,
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.loihi2.resources import Term
 from s5_to_loihi.loihi2.timing import barrier, core_times, timing_of
+from s5_to_loihi.network.gating import IDLE_INSTRUCTIONS
 from s5_to_loihi.profiling.constants import Constants
 from s5_to_loihi.profiling.demand import Demand, Operations
 
@@ -68,8 +69,7 @@ def dynamic_energies(done: Operations, constants: Constants) -> dict[str, np.nda
         "synaptic": done.synops * constants["synop_energy"] / PICO,
         "neuron": (
             (done.updates + done.idle) * constants["update_energy"]
-            + (done.instructions + done.idle * constants["gate_instructions"])
-            * constants["instruction_energy"]
+            + (done.instructions + done.idle * IDLE_INSTRUCTIONS) * constants["instruction_energy"]
         )
         / PICO,
         "communication": (

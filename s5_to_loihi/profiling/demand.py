@@ -11,7 +11,9 @@ from scipy.sparse import csr_matrix
 
 from s5_to_loihi.loihi2.deliveries import Deliveries
 from s5_to_loihi.loihi2.evaluation import MappingEvaluation
+from s5_to_loihi.loihi2.kernels import row_words, weight_bits
 from s5_to_loihi.loihi2.loads import measure
+from s5_to_loihi.loihi2.memory import rows_of
 from s5_to_loihi.loihi2.placement import grid_of
 from s5_to_loihi.loihi2.resources import Term
 from s5_to_loihi.loihi2.timing import Timing
@@ -67,6 +69,8 @@ class Demand:
         cores: in use.
         chips: in use.
         system_chips: of the system.
+        gated: whether neurons wait for a token's marker (``network/gating.py``), which costs a
+            synop and some instructions each, and a message for each part of a core.
     """
 
     latency: int
@@ -81,6 +85,7 @@ class Demand:
     cores: int
     chips: int
     system_chips: int
+    gated: bool = False
 
     @property
     def steps(self) -> int:
@@ -95,8 +100,9 @@ def demands(
 
     A message costs its synops in the timestep in which it is sent. Pipelined, every phase works on
     another token in a timestep; each sequence is taken as going round, so that every message is
-    counted once. Falling through, the token that comes in shares the last timestep of the one
-    before it. Links: the mean of each phase, scaled with the messages of that phase and token.
+    counted once. Falling through, the token that comes in, and the markers with it, share the last
+    timestep of the one before it. Links: the mean of each phase, scaled with the messages of that
+    phase and token.
 
     Args:
         recording: of a network's messages.
@@ -118,7 +124,7 @@ def demands(
         scale = sent.sum(axis=0) / max(sent.sum(axis=0).mean(), 1e-9)
         counts.append(links[heaviest, phase, None] * scale)
         if phase == 0:
-            entering = counts
+            entering = list(map(np.add, counts, _markers(evaluation)))
         else:
             shared = list(map(np.add, counts, entering)) if phase == latency else counts
             falling.append(_busiest(shared, crossing[heaviest]))
@@ -131,8 +137,8 @@ def demands(
     pipelined, every = [_busiest(flat, crossing[heaviest])], np.ones(len(phases), dtype=bool)
     working = [phases == phase for phase in range(1, latency + 1)]
     return {
-        Mode.PIPELINED: _demand(evaluation, pipelined, [every], on_links),
-        Mode.FALL_THROUGH: _demand(evaluation, falling, working, on_links),
+        Mode.PIPELINED: _demand(evaluation, pipelined, [every], on_links, gated=False),
+        Mode.FALL_THROUGH: _demand(evaluation, falling, working, on_links, gated=True),
     }
 
 
@@ -151,6 +157,7 @@ def _demand(
     steps: list[_Busiest],
     active: list[np.ndarray],
     on_links: tuple[float, float],
+    gated: bool,
 ) -> Demand:
     """Put a mode's demand together.
 
@@ -159,9 +166,10 @@ def _demand(
         steps: each timestep of a token.
         active: for each, (groups,) whether a group updates.
         on_links: hops and crossings of a token.
+        gated: whether neurons wait for a token's marker.
     """
     loads, constants = evaluation.loads, evaluation.constants()
-    updates = [_updates(evaluation, groups) for groups in active]
+    updates = [_updates(evaluation, groups, gated) for groups in active]
     busiest = {term: [step.cores[term] for step in steps] for term in steps[0].cores}
     busiest[Term.UPDATES] = [int(constants.updates(*cores.T).argmax()) for cores in updates]
     neurons = evaluation.work.neurons
@@ -171,11 +179,11 @@ def _demand(
                    strict=True)),
         updates=tuple(np.unique(cores, axis=0) for cores in updates),
         operations=Operations(
-            synops=float(loads.synops.sum()),
+            synops=float(loads.synops.sum()) + gated * neurons,
             updates=float(neurons),
-            instructions=float(loads.instructions.sum()),
+            instructions=float((loads.instructions + gated * gate_of_parts(evaluation)).sum()),
             idle=float(neurons * (len(steps) - 1)),
-            messages=float(loads.arriving.sum()),
+            messages=float(loads.arriving.sum()) + gated * len(loads.group_of_part),
             hops=on_links[0],
             crossings=on_links[1],
         ),
@@ -185,7 +193,28 @@ def _demand(
         cores=loads.cores,
         chips=evaluation.chips,
         system_chips=int(evaluation.system.chips.value),
+        gated=gated,
     )  # fmt: skip
+
+
+def gate_of_parts(evaluation: MappingEvaluation) -> np.ndarray:
+    """Return the instructions that gates add to the updates of each part of a core: (parts,)."""
+    loads = evaluation.loads
+    return loads.neurons_of_part * evaluation.work.gate_instructions[loads.group_of_part]
+
+
+def _markers(evaluation: MappingEvaluation) -> list[np.ndarray]:
+    """Return what the markers of a token cost each core, as ``_on_cores``, and links: (cores, 1).
+
+    One message for each part of a core, with a synapse of one bit to each of its neurons. Links
+    are left out, as for all that comes from the input.
+    """
+    loads = evaluation.loads
+    own = loads.neurons_of_part
+    words = row_words(own, weight_bits(1, 1), own, rows_of(evaluation.system.chip))
+    on_parts = np.stack([own, words, np.ones_like(own), np.zeros_like(own)])
+    on_cores = loads.of_cores(on_parts.T).T.astype(np.float32)
+    return [*on_cores[:, :, None], np.zeros((1, 1), dtype=np.float32)]
 
 
 def _on_cores(
@@ -226,18 +255,20 @@ def _busiest(counts: list[np.ndarray], crossing: np.ndarray) -> _Busiest:
     )
 
 
-def _updates(evaluation: MappingEvaluation, active: np.ndarray) -> np.ndarray:
+def _updates(evaluation: MappingEvaluation, active: np.ndarray, gated: bool) -> np.ndarray:
     """Return neurons that update, their instructions, and idle neurons, (cores, 3).
 
     Args:
         evaluation: of the mapping.
         active: (groups,) whether a group updates.
+        gated: whether neurons wait for a token's marker.
     """
     loads = evaluation.loads
+    instructions = loads.instructions + gated * gate_of_parts(evaluation)
     updating = active[loads.group_of_part]
     columns = (
         loads.neurons_of_part * updating,
-        loads.instructions * updating,
+        instructions * updating,
         loads.neurons_of_part * ~updating,
     )
     return loads.of_cores(np.stack(columns, axis=1))

@@ -53,13 +53,13 @@ def sizes_of(network: Network) -> Sizes:
     """Return the sizes of the float model that a network stands for.
 
     Raises:
-        InputError: it has no blocks with states.
+        InputError: it has no blocks with states, or neurons of netx's.
     """
-    recurrent = [group for group in network.groups if group.kind.recurrence is not None]
-    if not recurrent:
+    if not is_s5(network):
         raise InputError(
             f"network {network.name}", "has no state-space model", "Give an S5 network"
         )
+    recurrent = [group for group in network.groups if group.kind.recurrence is not None]
     state = recurrent[0]
     width = next(
         network.group(synapses.target.group).size
@@ -79,6 +79,19 @@ def sizes_of(network: Network) -> Sizes:
         gate="W2" in matrices,
         value="W1" in matrices,
     )
+
+
+def is_s5(network: Network) -> bool:
+    """Tell whether a network stands for an S5 model alone, without layers of netx."""
+    states = any(group.kind.recurrence is not None for group in network.groups)
+    return states and not any(group.kind.wraps for group in network.groups)
+
+
+def weights_of(network: Network) -> int:
+    """Return the entries of all matrices of a network's model, zeros included."""
+    if is_s5(network):
+        return sizes_of(network).weights
+    return sum(int(np.prod(one.weights.shape)) for one in network.synapses)
 
 
 def random_weights(sizes: Sizes, seed: int = 0) -> list[dict[str, np.ndarray]]:

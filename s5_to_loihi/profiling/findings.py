@@ -21,7 +21,7 @@ from s5_to_loihi.profiling.activity import Recording, record
 from s5_to_loihi.profiling.baselines import Baseline, measure, read_baselines
 from s5_to_loihi.profiling.comparison import Compared, compare
 from s5_to_loihi.profiling.contenders import Contender, contender, twins
-from s5_to_loihi.profiling.dense_float import sizes_of
+from s5_to_loihi.profiling.dense_float import is_s5, sizes_of
 from s5_to_loihi.profiling.profile import fitting, map_recording, recorded_tokens
 from s5_to_loihi.simulation import Typical, read_typical
 from s5_to_loihi.simulators.interpreter import Mode
@@ -142,7 +142,9 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     own = _mapped("this network", "as compiled", opened, recording, sources, progress)
     contenders, remarks = _compared_networks(own, recording, dense, sources, progress)
     here: tuple[Baseline, ...] = ()
-    if sources.measure:
+    if sources.measure and not is_s5(opened.network):
+        remarks = [*remarks, "no float model is measured here: the network is not of S5 alone"]
+    elif sources.measure:
         step = progress("Measuring the float model here")
         here = measure(sizes_of(opened.network), on_progress=step).measured
     compared: tuple[Compared, ...] = ()

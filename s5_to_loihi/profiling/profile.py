@@ -6,10 +6,12 @@ A model, not a measurement: nothing here was run on a chip. ``docs/profiling.md`
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 
 import numpy as np
 
+from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.core_mapping import CoreMapping, Objective
@@ -54,7 +56,7 @@ SAMPLES = 2000
 
 
 def profile(
-    opened: Bundle,
+    source: Bundle | str | os.PathLike[str],
     *,
     tokens: np.ndarray | None = None,
     system: System | None = None,
@@ -66,7 +68,7 @@ def profile(
     """Profile a bundle on its own mapping, or on one made for it where it has none.
 
     Args:
-        opened: the bundle.
+        source: the bundle, or its path.
         tokens: (tokens, features) or (tokens, batch, features); by default those recorded in it.
         system: to map onto; by default that of the bundle's mapping, else the smallest that fits.
         seed: of a mapping and of the drawn constants.
@@ -79,6 +81,7 @@ def profile(
             is not listed.
         CapacityError: the network does not fit.
     """
+    opened = bundle.opened(source)
     network = opened.network
     tokens = recorded_tokens(opened) if tokens is None else tokens
     placed = fitting(opened.mapping, system)

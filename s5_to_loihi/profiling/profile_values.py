@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from s5_to_loihi.described import Described
 from s5_to_loihi.profiling.activity import ActivityProfile
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
 from s5_to_loihi.profiling.critical import Critical, TermTime
@@ -15,6 +16,11 @@ from s5_to_loihi.profiling.real_time import RealTime
 
 SCHEMA = "s5_to_loihi profile"
 SCHEMA_VERSION = 1
+
+
+def _short(quantity: Quantity) -> str:
+    digits = 0 if quantity.value >= 100 else 1
+    return f"{quantity.value:,.{digits}f} {quantity.unit.replace('us', 'µs')}"
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,8 @@ class ModeProfile:
     influences: Mapping[str, tuple[Influence, ...]]
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, repr=False)
+class Profile(Described):
     """A network's costs, as the model sees them.
 
     Attributes:
@@ -113,6 +119,16 @@ class Profile:
     samples: int
     modes: Mapping[str, ModeProfile]
     estimates: Mapping[str, Estimate] = field(compare=False, repr=False)
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        facts = {}
+        for name, one in self.modes.items():
+            keeps_up = "keeps up" if one.real_time.keeps_up[1] else "does not keep up"
+            facts[name] = (
+                f"latency {_short(one.latency)}, {_short(one.throughput)}; {keeps_up} with a token"
+                f" every {_short(one.real_time.hop)}"
+            )
+        return f"Profile of {self.network} on {self.system}, modelled", facts
 
 
 def as_dictionary(profile: Profile) -> dict:

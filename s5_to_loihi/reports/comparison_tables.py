@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.profiling.baselines import STREAMING
 from s5_to_loihi.profiling.contenders import Contender, Ratio, device_ratios, ratios
-from s5_to_loihi.profiling.dense_float import sizes_of
+from s5_to_loihi.profiling.dense_float import weights_of
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.profiling.published import published
 from s5_to_loihi.reports.table import Cell, Content, Table, of_rows, table
@@ -49,7 +49,7 @@ def ratio_table(findings: Findings) -> Table:
 
 def device_tables(findings: Findings) -> Iterator[Table]:
     """Put the float model, where it was measured a token at a time, beside this network."""
-    weights = sizes_of(findings.opened.network).weights
+    weights = weights_of(findings.opened.network)
     rows = [
         (_named(one), one.ratio, *_claim(one))
         for baseline in findings.baselines

@@ -15,8 +15,14 @@ from s5_to_loihi.reports.evaluation_tables import BASELINE_TITLES, TITLES
 from s5_to_loihi.reports.picture import drawn, plain
 
 _STYLE = {"font.family": "DejaVu Sans", "font.size": 9}
-_COLOURS = {INTEGERS: "#0b6bcb", FLOAT: "#d97706", "nsnet2": "#4b8b3b", "rnnoise": "#8a4fa3"}
-_MARKERS = {INTEGERS: "o", FLOAT: "o", "nsnet2": "^", "rnnoise": "s"}
+_COLOURS = {
+    INTEGERS: "#0b6bcb",
+    FLOAT: "#d97706",
+    "nsnet2": "#4b8b3b",
+    "rnnoise": "#8a4fa3",
+    "intel_sdnn": "#b3443b",
+}
+_MARKERS = {INTEGERS: "o", FLOAT: "o", "nsnet2": "^", "rnnoise": "s", "intel_sdnn": "D"}
 #: Classes whose counts are written into the cells.
 _WRITTEN = 20
 

@@ -17,7 +17,7 @@ ALL_CLIPS, WORST_CLIPS = 12, 5
 #: Clips that a note names.
 NAMED = 3
 TITLES = {NOISY: "noisy", FLOAT: "float model", INTEGERS: "integers"}
-BASELINE_TITLES = {"nsnet2": "NSNet2", "rnnoise": "RNNoise"}
+BASELINE_TITLES = {"nsnet2": "NSNet2", "rnnoise": "RNNoise", "intel_sdnn": "Intel's baseline"}
 
 SAME_AND_NOT = (
     "Same as in the challenge: SI-SNR and DNSMOS by its code's rules; window 32 ms and hop 8 ms;"

@@ -32,6 +32,7 @@ def program_table(programs: Sequence[NeuronProgram], where: str) -> Table:
         {
             "program": lambda one: one.name,
             "instructions #": lambda one: one.instructions,
+            "as traced #": lambda one: one.traced_instructions,
             "ports #": lambda one: sum(step.operation == "accumulator" for step in one.steps),
             "registers #": lambda one: len(one.registers),
             "groups": lambda one: ", ".join(binding.group.name for binding in one.bindings),

@@ -7,7 +7,7 @@ pass and lets their gradients through, so that one that was pruned may come back
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ class Weight(nn.Module):
         value: the weights; complex ones have a last axis of two.
         mask: of the same shape: 1 where a weight is there, 0 where it is pruned.
         fixed: whether pruned weights stay pruned: their gradient is zero then.
+        hook: quantizes the weights in every pass, as SLAYER's ``pre_hook_fx``; None for none.
     """
 
     mask: Tensor
@@ -55,15 +56,14 @@ class Weight(nn.Module):
         self.value = nn.Parameter(torch.tensor(value))
         self.register_buffer("mask", torch.tensor((value != 0).astype(value.dtype)))
         self.fixed = True
+        self.hook: Callable[..., Tensor] | None = None
 
     def forward(self) -> Tensor:
         """Return the weights that are left."""
         kept = self.value * self.mask
+        if self.hook is not None:
+            kept = self.hook(kept, descale=False)
         return kept if self.fixed else self.value + (kept - self.value).detach()
-
-    def complex(self) -> Tensor:
-        """Return complex weights."""
-        return torch.view_as_complex(self())
 
     def array(self) -> np.ndarray:
         """Return the weights that are left, float64 or complex128."""
@@ -113,6 +113,8 @@ class StateSpace(nn.Module):
         if self.discretization is Discretization.ZERO_ORDER_HOLD:
             exponent = eigenvalues * step
             a, gain = torch.exp(exponent), torch.expm1(exponent) / eigenvalues
+        elif self.discretization is Discretization.DIRAC:
+            a, gain = torch.exp(eigenvalues * step), torch.ones_like(eigenvalues)
         else:
             half = eigenvalues * step / 2
             a, gain = (1 + half) / (1 - half), step / (1 - half)

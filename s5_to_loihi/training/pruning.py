@@ -43,6 +43,8 @@ class Pruning:
         interval: steps from one mask to the next.
         densities: pattern of matrix names -> share of weights left, instead of what
             ``distribution`` gives it; the last that matches counts.
+        straight_through: whether masked weights go on learning until the schedule ends, and may
+            come back; else what is masked stays as it was.
         aware_of_chip: rank a weight by its magnitude divided by the square root of what its
             synapse costs: a word of memory, and an operation for each message. Weights of neurons
             that hardly ever send are then kept rather than those of busy ones.
@@ -54,6 +56,7 @@ class Pruning:
     end: float = 0.9
     interval: int = 10
     densities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    straight_through: bool = True
     aware_of_chip: bool = False
 
     def __post_init__(self) -> None:
@@ -82,7 +85,7 @@ class Pruner:
         self.sparsities = final_sparsities(model, pruning)
         #: Name of a matrix -> (inputs,) how often each of its inputs is not zero.
         self.rates: dict[str, torch.Tensor] = {}
-        self._set_fixed(False)
+        self._set_fixed(not pruning.straight_through)
 
     def update(self, progress: float) -> None:
         """Mask for ``progress`` (0 to 1) of the training; weights stay masked once it ends."""
@@ -93,7 +96,7 @@ class Pruner:
                 if self.pruning.aware_of_chip and name in self.rates:
                     score = score / self._cost(name, score.ndim)
                 weight.mask.copy_(_largest(score, 1 - share * self.sparsities[name]))
-        self._set_fixed(share == 1)
+        self._set_fixed(share == 1 or not self.pruning.straight_through)
 
     def observe(self, messages: Mapping[str, torch.Tensor]) -> None:
         """Learn from messages of a forward pass how often each neuron sends."""

@@ -238,13 +238,7 @@ def _as_arrays(value: Any) -> Any:
 
 
 class QuantizedNetwork(nn.Module):
-    """A network of our own quantizer as a module; see the file's head.
-
-    Attributes:
-        recorded: whether a GPU records the operations of a recurrence and plays them back.
-    """
-
-    recorded = True
+    """A network of our own quantizer as a module; see the file's head."""
 
     def __init__(self, quantized: Quantized):
         """Take over a network with all its integers.
@@ -283,7 +277,6 @@ class QuantizedNetwork(nn.Module):
         self.groups = nn.ModuleDict(
             {group.name.replace(".", "/"): _Group(group) for group in network.groups}
         )
-        self._graphs: dict[Any, Any] = {}
 
     def tokens(self, values: Tensor) -> Tensor:
         """Return floats (T, N, F) as the integers that enter: floor, then clip."""
@@ -365,12 +358,7 @@ class QuantizedNetwork(nn.Module):
     ) -> list[Tensor]:
         """Return all states: exact, with the gradients of the recurrence without rounding."""
         with torch.no_grad():
-            arrays = [one.detach() for one in inputs]
-            exact = (
-                self._exact_on_device(group, arrays, constants)
-                if arrays[0].is_cuda
-                else _exact(group, arrays, _as_arrays(constants))
-            )
+            exact = _exact(group, [one.detach() for one in inputs], _as_arrays(constants))
         if group.kind is MEAN:
             smooth = [inputs[0].cumsum(0)]
         else:
@@ -381,27 +369,6 @@ class QuantizedNetwork(nn.Module):
             states = scan(a, torch.complex(*inputs))
             smooth = [states.real, states.imag]
         return [straight(one, other) for one, other in zip(exact, smooth, strict=True)]
-
-    def _exact_on_device(
-        self, group: NeuronGroup, inputs: list[Tensor], constants: Constants
-    ) -> list[Tensor]:
-        """Advance token by token on a GPU; the operations are recorded once for each shape."""
-        if not self.recorded:
-            return _advanced(group, inputs, constants)
-        key = (group.name, inputs[0].shape)
-        if key not in self._graphs:
-            places = [one.clone() for one in inputs]
-            graph, results = torch.cuda.CUDAGraph(), _advanced(group, places, constants)
-            torch.cuda.synchronize()
-            with torch.cuda.graph(graph):
-                results = _advanced(group, places, constants)
-            # What it reads must not be freed.
-            self._graphs[key] = graph, places, results, constants
-        graph, places, results, _ = self._graphs[key]
-        for place, one in zip(places, inputs, strict=True):
-            place.copy_(one)
-        graph.replay()
-        return [result.clone() for result in results]
 
     def fan_out(self) -> dict[str, Tensor]:
         """Return how many synapses could read each neuron, by name of its message."""
@@ -505,7 +472,7 @@ def _integers(matrix: Unrounded, edges: Mapping[str, Synapses]) -> np.ndarray:
 
 
 def _exact(group: NeuronGroup, inputs: list[Tensor], constants: Constants) -> list[Tensor]:
-    """Advance token by token with numpy, which is quicker than tensors on a processor."""
+    """Advance token by token with numpy: thousands of small steps, which a GPU is slow at."""
     recurrence = group.kind.recurrence
     assert recurrence is not None
     arrays = [one.cpu().numpy().astype(np.int64) for one in inputs]
@@ -515,14 +482,7 @@ def _exact(group: NeuronGroup, inputs: list[Tensor], constants: Constants) -> li
         state = recurrence.advance(row, state, constants)
         found.append(state)
     columns = zip(*found, strict=True)
-    return [torch.tensor(np.array(column), dtype=torch.float64) for column in columns]
-
-
-def _advanced(group: NeuronGroup, inputs: list[Tensor], constants: Constants) -> list[Tensor]:
-    recurrence: Any = group.kind.recurrence
-    state = tuple(Whole(torch.zeros_like(inputs[0][0])) for _ in group.kind.state)
-    found = []
-    for row in zip(*inputs, strict=True):
-        state = recurrence.advance(tuple(map(Whole, row)), state, constants)
-        found.append([one.tensor for one in state])
-    return [torch.stack(column) for column in zip(*found, strict=True)]
+    return [
+        torch.tensor(np.array(column), dtype=torch.float64, device=inputs[0].device)
+        for column in columns
+    ]

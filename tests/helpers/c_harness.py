@@ -42,10 +42,10 @@ static void send_vec_dense(runState *rs, Port *port, int32_t *data)
 """
 
 
-def build(network: Network, reset_interval: int, folder: Path) -> Path:
+def build(network: Network, reset_interval: int, folder: Path, gate: bool = False) -> Path:
     """Write and compile the C of a network; one call of gcc."""
-    (folder / "network.c").write_text(write_source(network, reset_interval))
-    runtime = RUNTIME.format(inputs=network.input_size, outputs=network.output_size)
+    (folder / "network.c").write_text(write_source(network, reset_interval, gate=gate))
+    runtime = RUNTIME.format(inputs=network.input_size + gate, outputs=network.output_size)
     (folder / f"predefs_{MODEL}.h").write_text(runtime)
     groups = [_rows_of_accumulators(network, group) for group in network.groups]
     (folder / "main.c").write_text(
@@ -56,6 +56,7 @@ def build(network: Network, reset_interval: int, folder: Path) -> Path:
                 "{",
                 "    runState rs;",
                 "    int32_t rows;",
+                *([f"    input_token[{network.input_size}] = 1;"] if gate else []),
                 *groups,
                 "    get(&rows, 1);",
                 "    for (rs.time_step = 1; rs.time_step <= rows; rs.time_step++) {",

@@ -1,4 +1,4 @@
-"""Prints what process models allocate: ``python record_allocation.py BUNDLE MICROCODE INTERVAL``.
+"""Prints what process models allocate: ``python record_allocation.py BUNDLE MICROCODE MODE``.
 
 To be run with ``recording_extension`` on the path. Lava selects the models as for a board; then
 each allocates in a recording stand-in of a neurocore.
@@ -12,6 +12,7 @@ import numpy as np
 from s5_to_loihi import bundle
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
 from s5_to_loihi.process_models.process import ChipInput, ChipOutput, S5Network
+from s5_to_loihi.simulators.interpreter import Mode
 
 from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs  # isort: skip
 from lava.magma.core.model.nc.model import AbstractNcProcessModel  # isort: skip
@@ -69,10 +70,14 @@ def destinations(process) -> dict:
     }
 
 
-def main(path: str, microcode: str, interval: int) -> None:
+INTERVAL = 256
+
+
+def main(path: str, microcode: str, mode: str) -> None:
     network = bundle.read(path).network
-    process = S5Network(network=network, plan=ChipPlan(interval, microcode=microcode))
-    doors = ChipInput(size=network.input_size), ChipOutput(size=network.output_size)
+    plan = ChipPlan(INTERVAL, microcode=microcode, mode=Mode(mode))
+    process = S5Network(network=network, plan=plan)
+    doors = ChipInput(size=plan.input_size(network)), ChipOutput(size=network.output_size)
     doors[0].out.connect(process.inp)
     process.out.connect(doors[1].inp)
     configuration = Loihi2HwCfg(select_sub_proc_model=True)
@@ -93,4 +98,4 @@ def main(path: str, microcode: str, interval: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(*sys.argv[1:])

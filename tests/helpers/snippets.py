@@ -15,6 +15,7 @@ NOT_RUN = "# Not run by the tests: "
 GIVEN = {
     "README.md": "features, frames",
     "docs/data.md": "features",
+    "docs/netx.md": "features",
     "docs/simulators.md": "features, token",
 }
 

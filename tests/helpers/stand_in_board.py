@@ -7,7 +7,7 @@ from pathlib import Path
 
 from s5_to_loihi.backends.measured import MeasuredProfile, StepTimes
 from s5_to_loihi.lava_runtime.chip_plan import Lowering
-from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter, Mode
+from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,6 @@ class BoardRun:
 
 
 def run(network, tokens, *, mode, options, bundle_digest, on_progress):
-    assert mode is Mode.PIPELINED
     evaluation = Interpreter(network).evaluate(tokens)
     for done in range(len(tokens) + 1):
         on_progress(done, len(tokens))

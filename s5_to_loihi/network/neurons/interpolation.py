@@ -23,12 +23,14 @@ class Interpolation(NamedTuple):
     segment_shift: Shift
 
 
-def interpolate(magnitude: Integers, function: Interpolation) -> Integers:
-    """Evaluate an ``Interpolation`` at integers >= 0 of any shape, rounding to the nearest."""
-    last = ((len(function.knots) - 1) << function.segment_shift) - 1
-    bounded = np.minimum(magnitude, last)
-    knot = bounded >> function.segment_shift
-    fraction = bounded & ((1 << function.segment_shift) - 1)
-    start = look_up(function.knots, knot)
-    rise = look_up(function.knots, knot + 1) - start
-    return start + shift_right_rounded(rise * fraction, function.segment_shift)
+def interpolate(magnitude: Integers, function: Interpolation, offset: int = 0) -> Integers:
+    """Evaluate an ``Interpolation`` at integers >= 0 of any shape, rounding to the nearest.
+
+    ``offset`` is added to the function, in its table: it costs no operation.
+    """
+    segment, knots = function.segment_shift, np.array(function.knots)
+    bounded = np.minimum(magnitude, ((len(knots) - 1) << segment) - 1)
+    knot = bounded >> segment
+    fraction = bounded & ((1 << segment) - 1)
+    start, rise = look_up(knots[:-1] + offset, knot), look_up(np.diff(knots), knot)
+    return start + shift_right_rounded(rise * fraction, segment)

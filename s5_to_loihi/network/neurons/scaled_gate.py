@@ -84,8 +84,9 @@ def close(product: Integers, residual: Integers, c: SumConstants) -> tuple[Integ
 
 def _opening(accumulators: Values, c: ScaledGateConstants) -> tuple[Integers, Integers]:
     gate = saturate(scaled_affine(accumulators, c.gate), c.gate.result.bits)
-    half = interpolate(np.abs(gate), c.sigmoid)
-    return gate, (1 << (OPENING_EXPONENT - 1)) + np.where(gate > 0, half, -half)
+    opened = interpolate(np.abs(gate), c.sigmoid, offset=1 << (OPENING_EXPONENT - 1))
+    # sigmoid(-v) = 1 - sigmoid(v)
+    return gate, np.where(gate > 0, opened, (1 << OPENING_EXPONENT) - opened)
 
 
 def update_residual(accumulators: Values, state: Values, constants: SumConstants) -> Update:

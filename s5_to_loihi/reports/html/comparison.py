@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from s5_to_loihi.profiling.baselines import STREAMING, Baseline
 from s5_to_loihi.profiling.contenders import RATIO_SCOPE, Contender, ratios
-from s5_to_loihi.profiling.dense_float import sizes_of
+from s5_to_loihi.profiling.dense_float import weights_of
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.reports import comparison_tables
@@ -19,7 +19,7 @@ from s5_to_loihi.reports.table import Cell, Table, of_rows
 
 def comparison(findings: Findings) -> Section:
     """Return every row with its origin and source."""
-    weights = sizes_of(findings.opened.network).weights
+    weights = weights_of(findings.opened.network)
     measured = _labelled(findings.baselines, weights)
     latencies = [
         *((f"{one.name}, {mode}", _chip_time(one, mode)) for one, mode in _on_chip(findings)),

@@ -1,0 +1,131 @@
+"""Puts a table in the place of several steps that compute a function of one small integer.
+
+A piecewise-linear sigmoid of 12 bits, say: twenty instructions, or one lookup in 4,096 entries that
+all neurons of a group share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import Integers, look_up
+from s5_to_loihi.network.shortening import APPLIED
+from s5_to_loihi.network.tracing import SOURCES, Step
+from s5_to_loihi.network.widths import LONGEST_TABLE
+
+
+@dataclass(frozen=True)
+class Region:
+    """Steps that compute a function.
+
+    Attributes:
+        argument: the step that the function is of.
+        members: the steps, in order; the last is the function's value.
+    """
+
+    argument: int
+    members: tuple[int, ...]
+
+
+def worthwhile_region(steps: tuple[Step, ...], results: Iterable[int]) -> Region | None:
+    """Return the largest region that a table is shorter than, or None.
+
+    Of what the steps of a region compute only the last may be used outside of it, and a table's
+    entries have 32 bits at most.
+    """
+    results, best = set(results), None
+    for argument, step in enumerate(steps):
+        if step.operation == "constant" or step.highest - step.lowest >= LONGEST_TABLE:
+            continue
+        functions = _functions_of(steps, argument)
+        for value in functions:
+            members = _leading_to(steps, value, functions)
+            saved = len(members) - 1 - (step.lowest != 0)
+            larger = best is None or len(members) > len(best.members)
+            wanted = saved > 0 and larger and steps[value].narrow
+            if wanted and _used_outside(steps, members, results) == {value}:
+                best = Region(argument, tuple(sorted(members)))
+    return best
+
+
+def _functions_of(steps: tuple[Step, ...], argument: int) -> set[int]:
+    """Return the steps that hang on one step, and on constants, only."""
+    members: set[int] = set()
+    for index, step in enumerate(steps[argument + 1 :], start=argument + 1):
+        inputs = {one for one in step.operands if steps[one].operation != "constant"}
+        if step.operation not in SOURCES and inputs and inputs <= members | {argument}:
+            members.add(index)
+    return members
+
+
+def _leading_to(steps: tuple[Step, ...], value: int, among: set[int]) -> set[int]:
+    members, waiting = set(), [value]
+    while waiting:
+        index = waiting.pop()
+        members.add(index)
+        waiting.extend(among.intersection(steps[index].operands) - members)
+    return members
+
+
+def _used_outside(steps: tuple[Step, ...], members: set[int], results: set[int]) -> set[int]:
+    outside = (step.operands for index, step in enumerate(steps) if index not in members)
+    return results.union(*outside) & members
+
+
+def table_of(
+    steps: tuple[Step, ...],
+    region: Region,
+    constants: dict[str, int],
+    tables: dict[str, tuple[int, ...]],
+) -> tuple[int, ...]:
+    """Return a region's values for all values of its argument, the lowest first."""
+    argument = steps[region.argument]
+    span = np.arange(argument.lowest, argument.highest + 1)
+    values: dict[int, Integers] = {region.argument: span}
+    for index in region.members:
+        step = steps[index]
+        operands = [
+            values[one] if one in values else np.array(constants[steps[one].name])
+            for one in step.operands
+        ]
+        if step.operation == "lookup":
+            values[index] = look_up(tables[step.name], operands[0])
+        else:
+            values[index] = APPLIED[step.operation](*operands)
+    return tuple(int(value) for value in values[region.members[-1]])
+
+
+def with_table(
+    steps: tuple[Step, ...], region: Region, table: str, offset: str
+) -> tuple[tuple[Step, ...], dict[int, int]]:
+    """Return steps with a lookup in the place of a region, and old index -> new index.
+
+    Args:
+        steps, region: of a program.
+        table: the name of the table's place.
+        offset: the name of the place of the constant that brings the argument to 0, if one is
+            needed.
+    """
+    written: list[Step] = []
+    index: dict[int, int] = {}
+    value, inside = region.members[-1], region.members[:-1]
+    kept = [step for number, step in enumerate(steps) if number not in region.members]
+    used = {region.argument}.union(*(step.operands for step in kept))
+    for number, step in enumerate(steps):
+        if number in inside or (step.operation == "constant" and number not in used):
+            continue
+        if number == value:
+            at, argument = index[region.argument], steps[region.argument]
+            if (low := argument.lowest) != 0:
+                at, high = len(written) + 1, argument.highest - low
+                written.append(Step("constant", (), offset, -low, -low))
+                written.append(Step("+", (index[region.argument], at - 1), None, 0, high))
+            step = replace(step, operation="lookup", operands=(at,), immediate=table)
+        else:
+            step = replace(step, operands=tuple(index[one] for one in step.operands))
+        index[number] = len(written)
+        written.append(step)
+    return tuple(written), index

@@ -1,0 +1,241 @@
+"""Shortened programs: the same integers as the neurons they are of, in fewer instructions."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from programs_to_try import OPERATIONS as TRACED
+from programs_to_try import anywhere, corners, every_kind, groups_of_all_kinds, updated
+
+from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
+from s5_to_loihi.network.neurons import KINDS
+from s5_to_loihi.network.programs import NeuronProgram, instruction_count, program_of
+from s5_to_loihi.network.ranges import port_intervals, port_limits
+from s5_to_loihi.network.ranges import program as traced
+from s5_to_loihi.network.shortening import Writer, finished
+from s5_to_loihi.network.tabulating import table_of, with_table, worthwhile_region
+from s5_to_loihi.network.tracing import Step
+
+OPERATIONS = TRACED | {"mulshr": lambda a, b, c: a * b >> c}
+
+
+def execute(program: NeuronProgram, neuron: int, sources: dict[str, int]) -> dict[str, int]:
+    """Registers and messages of one neuron, in integers without a width."""
+    (binding,) = program.bindings
+    given = sources | {name: int(values[neuron]) for name, values in binding.parameters.items()}
+    values: list[int] = []
+    for step in program.steps:
+        operands = [values[index] for index in step.operands]
+        match step.operation:
+            case "accumulator" | "register" | "parameter":
+                value = given[step.name]
+            case "constant":
+                value = binding.constants[step.name]
+            case "lookup":
+                value = binding.tables[step.name][operands[0]]
+            case operation:
+                value = OPERATIONS[operation](*operands)
+        assert step.lowest <= value <= step.highest, step
+        values.append(value)
+    return {name: values[at] for name, at in (program.registers | program.messages).items()}
+
+
+def intervals_of(network: Network, group: NeuronGroup, neuron: int) -> dict[str, tuple[int, int]]:
+    """Of what one neuron may receive, nothing included, and of its registers."""
+    registers = {name: limits(group.formats[name].bits) for name in group.kind.state}
+    if group.kind.wraps:
+        return port_intervals(network, group) | registers
+    sums = {port: port_limits(network, Endpoint(group.name, port)) for port in group.kind.ports}
+    return registers | {
+        port: (min(int(lowest[neuron]), 0), max(int(highest[neuron]), 0))
+        for port, (lowest, highest) in sums.items()
+    }
+
+
+def check(network: Network, group: NeuronGroup, neuron: int, sources: dict[str, int]) -> None:
+    program = program_of(network, group)
+    expected = updated(group, neuron, sources)
+    found = execute(program, neuron, sources)
+    assert found == {name: expected[name] for name in found}
+
+
+@every_kind
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_the_short_program_is_the_neuron(kind, data):
+    network, group, _ = data.draw(st.sampled_from(groups_of_all_kinds()[kind]))
+    neuron = data.draw(st.integers(0, group.size - 1))
+    intervals = intervals_of(network, group, neuron)
+    sources = {
+        name: data.draw(anywhere(*interval), label=name) for name, interval in intervals.items()
+    }
+    check(network, group, neuron, sources)
+
+
+@every_kind
+def test_at_the_ends_of_all_ranges(kind):
+    for network, group, _ in groups_of_all_kinds()[kind][:6]:
+        for neuron in (0, group.size - 1):
+            intervals = intervals_of(network, group, neuron)
+            for values in itertools.islice(corners(intervals), 60):
+                check(network, group, neuron, dict(zip(intervals, values, strict=True)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_program_gets_longer(kind):
+    for network, group, _ in groups_of_all_kinds()[kind]:
+        long, short = traced(network, group), program_of(network, group)
+        wanted = group.kind.state + network.sent_by(group)
+        needed = [long.steps[index] for index in long.needed(wanted)]
+        assert short.instructions <= instruction_count(needed, len(wanted))
+
+
+# Single rules, tried on every integer of an interval
+
+
+def written(build, low: int, high: int) -> tuple[Step, ...]:
+    """The steps of a function of one accumulator x; ``build(writer, x, constant)``."""
+    writer = Writer(1)
+    interval = np.array([low]), np.array([high])
+    x = writer.source("accumulator", "x", interval)
+    result = build(writer, x, lambda value: writer.constant(np.array([value])))
+    return finished(writer, [result], [1]).steps
+
+
+def run(steps: tuple[Step, ...], x: int) -> int:
+    values: list[int] = []
+    for step in steps:
+        operands = [values[index] for index in step.operands]
+        if step.operation == "accumulator":
+            values.append(x)
+        elif step.operation == "constant":
+            values.append(step.lowest)
+        else:
+            values.append(OPERATIONS[step.operation](*operands))
+    return values[-1]
+
+
+def computed(steps: tuple[Step, ...]) -> list[str]:
+    return [one.operation for one in steps if one.operation not in ("accumulator", "constant")]
+
+
+def clamp(writer, x, constant, low, high):
+    return writer.write("min", writer.write("max", x, constant(low)), constant(high))
+
+
+RULES = {
+    # name: (built, computed otherwise, what is left)
+    "clamps in a row": (
+        lambda w, x, c: clamp(w, clamp(w, x, c, -20, 20), c, -5, 9),
+        lambda x: min(max(min(max(x, -20), 20), -5), 9),
+        ["max", "min"],
+    ),
+    "a clamp that a later one hides": (
+        lambda w, x, c: clamp(
+            w, w.write(">>", w.write("+", clamp(w, x, c, -40, 40), c(3)), c(1)), c, -9, 9
+        ),
+        lambda x: min(max((min(max(x, -40), 40) + 3) >> 1, -9), 9),
+        ["+", ">>", "max", "min"],
+    ),
+    "a clamp that nothing hides": (
+        lambda w, x, c: clamp(w, w.write("+", clamp(w, x, c, -40, 40), c(-35)), c, -9, 9),
+        lambda x: min(max(min(max(x, -40), 40) - 35, -9), 9),
+        # From below it is hidden, and above it the later one has nothing left to do.
+        ["min", "+", "max"],
+    ),
+    "shifts there and back": (
+        lambda w, x, c: w.write(">>", w.write("<<", x, c(2)), c(5)),
+        lambda x: (x << 2) >> 5,
+        [">>"],
+    ),
+    "a shift of a clamped shift": (
+        lambda w, x, c: w.write(">>", clamp(w, w.write(">>", x, c(1)), c, -21, 21), c(2)),
+        lambda x: min(max(x >> 1, -21), 21) >> 2,
+        [">>", "max", "min"],
+    ),
+    "a product with its shift": (
+        lambda w, x, c: w.write(">>", w.write("*", x, c(7)), c(2)),
+        lambda x: (x * 7) >> 2,
+        ["mulshr"],
+    ),
+    "the magnitude of a clamped value": (
+        lambda w, x, c: w.write("min", w.write("abs", clamp(w, x, c, -32, 31)), c(31)),
+        lambda x: min(abs(min(max(x, -32), 31)), 31),
+        ["abs", "min"],
+    ),
+    "the sign of a clamped value": (
+        lambda w, x, c: w.write(">", clamp(w, x, c, -4, 4), c(0)),
+        lambda x: int(min(max(x, -4), 4) > 0),
+        [">"],
+    ),
+    "a comparison at a limit": (
+        lambda w, x, c: w.write(">", clamp(w, x, c, -4, 4), c(4)),
+        lambda x: int(min(max(x, -4), 4) > 4),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule(name):
+    build, expected, left = RULES[name]
+    steps = written(build, -100, 90)
+    assert [
+        one.operation for one in steps if one.operation not in ("accumulator", "constant")
+    ] == left
+    for x in range(-100, 91):
+        assert run(steps, x) == expected(x)
+
+
+def test_nothing_gets_wider_than_32_bits():
+    """A saturation right after a wide product stays, though a later one hides it."""
+    limit, wide = 1 << 15, 1 << 40
+
+    def build(w, x, c):
+        inner = clamp(w, w.write(">>", w.write("*", x, c(3)), c(1)), c, -(limit << 3), limit << 3)
+        return clamp(w, w.write(">>", inner, c(2)), c, -limit, limit)
+
+    assert len(computed(written(build, -wide, wide))) > len(computed(written(build, -99, 99)))
+
+
+def test_constants_of_neurons_are_computed_once():
+    writer = Writer(3)
+    shift = writer.constant(np.array([2, 4, 6]), "shift")
+    x = writer.source("accumulator", "x", (np.full(3, -99), np.full(3, 99)))
+    half = writer.write(
+        ">>",
+        writer.write("<<", writer.constant(np.ones(3, int)), shift),
+        writer.constant(np.ones(3, int)),
+    )
+    short = finished(writer, [writer.write(">>", writer.write("+", x, half), shift)], [3])
+    assert [step.operation for step in short.steps] == [
+        "parameter",
+        "accumulator",
+        "parameter",
+        "+",
+        ">>",
+    ]
+    np.testing.assert_array_equal(short.values["folded0"], [2, 8, 32])
+
+
+def test_a_function_of_a_small_integer_becomes_a_table():
+    steps = (
+        Step("accumulator", (), "x", -3, 4),
+        Step("constant", (), "c0", 5, 5),
+        Step("*", (0, 0), None, 0, 16),
+        Step("*", (2, 1), None, 0, 80),
+        Step("abs", (3,), None, 0, 80),
+    )
+    region = worthwhile_region(steps, [4])
+    assert region is not None
+    table = table_of(steps, region, {"c0": 5}, {})
+    assert table == tuple(5 * x * x for x in range(-3, 5))
+    short, index = with_table(steps, region, "t0", "c1")
+    assert [step.operation for step in short] == ["accumulator", "constant", "+", "lookup"]
+    assert index[4] == 3
+    # Where a step of it is needed elsewhere, or a table is no shorter, all stays.
+    assert worthwhile_region(steps, [3, 4]) is None
+    assert worthwhile_region(steps[:3], [2]) is None
