@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from s5_to_loihi.bundle import Bundle, read, write
     from s5_to_loihi.checkpoints.loading import load
     from s5_to_loihi.checkpoints.options import LoadOptions
+    from s5_to_loihi.checkpoints.saving import save_from_torch, save_from_tree
     from s5_to_loihi.compiler import Quantization, compile_export, compile_netx, quantize
     from s5_to_loihi.denoising import denoise
     from s5_to_loihi.errors import S5ToLoihiError
@@ -62,6 +63,8 @@ _DEFINED_IN = {
     "read": "bundle",
     "report": "reports.html.files",
     "run": "backends.dispatch",
+    "save_from_torch": "checkpoints.saving",
+    "save_from_tree": "checkpoints.saving",
     "simulate": "simulation",
     "verify_interpreter": "verification",
     "verify_run": "verification",
@@ -96,6 +99,8 @@ __all__ = [
     "read",
     "report",
     "run",
+    "save_from_torch",
+    "save_from_tree",
     "simulate",
     "verify_interpreter",
     "verify_run",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from float_models import FloatCase, calibration, quantized
 
 import s5_to_loihi as s5
 from s5_to_loihi import bundle
@@ -21,7 +22,7 @@ from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
 from s5_to_loihi.errors import InputError, NetworkError
-from s5_to_loihi.fixed_point import Format
+from s5_to_loihi.fixed_point import Format, to_integers
 from s5_to_loihi.loihi2.deliveries import deliveries
 from s5_to_loihi.loihi2.evaluation import evaluate_mapping
 from s5_to_loihi.loihi2.facts import System, load_system
@@ -53,6 +54,7 @@ from s5_to_loihi.profiling.demand import demands
 from s5_to_loihi.profiling.estimate import DRAWN_TIMESTEPS, shortened
 from s5_to_loihi.profiling.profile import profile, profile_recording
 from s5_to_loihi.profiling.profile_values import as_dictionary
+from s5_to_loihi.reports.profile_tables import norm_tables
 from s5_to_loihi.simulators.activity import count
 from s5_to_loihi.simulators.interpreter import Mode
 
@@ -703,3 +705,25 @@ def test_all_constants_have_a_range_that_holds_them():
     for low, value, high, *mixed in cases.values():
         assert min(low, high) <= value <= max(low, high)
         assert sorted(mixed) == sorted((low, high))
+
+
+def test_what_norms_cost():
+    """Two timesteps and seven synapses a neuron; of a folded batch norm nothing."""
+    found = {}
+    for norm in ("batch", "layer", "rms"):
+        case = FloatCase(norm=norm, blocks=2, width=6)
+        network = quantized(case).network
+        tokens, _ = to_integers(calibration(case), network.input_format)
+        found[norm] = profile(bundle.Bundle(network, None), tokens=tokens, samples=10)
+    assert norm_tables(tuple(found["batch"].modes.values())) == []
+    for norm, synapses in (("layer", 7 * 6), ("rms", 5 * 6)):
+        for mode in found[norm].modes.values():
+            assert [row.norm for row in mode.norms] == ["block0.norm", "block1.norm"]
+            assert {(row.neurons, row.synapses, row.timesteps) for row in mode.norms} == {
+                (7, synapses, 2)
+            }
+            assert mode.norms[0].time.value == pytest.approx(2 * mode.timestep.value)
+        added = found[norm].latency_timesteps - found["batch"].latency_timesteps
+        assert added == sum(row.timesteps for row in mode.norms)
+    (shown,) = norm_tables(tuple(found["layer"].modes.values()))
+    assert len(shown.rows) == 3

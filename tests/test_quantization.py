@@ -845,7 +845,7 @@ MODEL = random_model(DEFAULT)
 UNSUITABLE = {
     "a negative epsilon": (
         with_block(norm=LayerNorm(np.ones(5), np.zeros(5), -1e-5)),
-        r"random, block0, norm epsilon: is -1e-05 \(allowed 0 to 1048576\)",
+        r"random, block0, norm epsilon: is -1e-05 \(allowed: above 0, up to 1e\+06\)\. Without",
     ),
     "bidirectional": (
         with_ssm(bidirectional_c=BLOCK.ssm.c),

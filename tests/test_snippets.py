@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 import snippets
 from metric_cuts import SPEECH
-from needs import needs_lava
+from needs import needs_lava, needs_torch
 
 from s5_to_loihi.demo import CHECKPOINT, DENOISER
 
-#: Snippets of this page start Lava.
-LAVA = {"README.md": (needs_lava, pytest.mark.xdist_group("lava"))}
+#: What snippets of a page need.
+NEEDS = {
+    "README.md": (needs_lava, pytest.mark.xdist_group("lava")),
+    "checkpoints.md": (needs_torch,),
+}
 PAGES = [
-    pytest.param(page, marks=LAVA.get(page.name, ()), id=page.name) for page in snippets.pages()
+    pytest.param(page, marks=NEEDS.get(page.name, ()), id=page.name) for page in snippets.pages()
 ]
 
 

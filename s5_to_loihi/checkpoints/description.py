@@ -85,7 +85,7 @@ def save_model(model: S5Model, directory: str | os.PathLike) -> None:
         with tempfile.TemporaryDirectory(dir=directory, prefix=".writing-") as temporary:
             written = Path(temporary)
             (written / DESCRIPTION).write_text(text, encoding="utf-8")
-            save_file({name: _narrow(array) for name, array in tensors.items()}, written / WEIGHTS)
+            save_file({name: narrow(array) for name, array in tensors.items()}, written / WEIGHTS)
             # safetensors makes files that nobody else may read.
             os.chmod(written / WEIGHTS, (written / DESCRIPTION).stat().st_mode)
             for name in (WEIGHTS, DESCRIPTION):
@@ -97,7 +97,7 @@ def save_model(model: S5Model, directory: str | os.PathLike) -> None:
         ) from None
 
 
-def _narrow(array: np.ndarray) -> np.ndarray:
+def narrow(array: np.ndarray) -> np.ndarray:
     """Return complex numbers as pairs, and everything in float32 if that loses nothing."""
     if np.iscomplexobj(array):
         array = np.stack([array.real, array.imag], axis=-1)

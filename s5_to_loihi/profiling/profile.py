@@ -41,6 +41,7 @@ from s5_to_loihi.profiling.estimate import (
     power_name,
     ranged,
 )
+from s5_to_loihi.profiling.norms import norm_rows
 from s5_to_loihi.profiling.profile_values import (
     EnergySplit,
     MappingSummary,
@@ -249,6 +250,7 @@ def _mode_profile(
         critical=critical(mode, demand, evaluation, constants, source),
         groups=group_rows(demand, evaluation, table, activity, constants, source),
         cores=core_rows(demand, evaluation, constants, source),
+        norms=norm_rows(evaluation.work.network, estimated.quantity(TIMESTEP)),
         real_time=real_time(mode, demand, estimated.cases, constants, hop, source),
         distribution={name: estimated.spread(name) for name in shown},
         influences={name: estimated.influences(name) for name in shown},

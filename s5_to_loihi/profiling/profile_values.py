@@ -11,6 +11,7 @@ from s5_to_loihi.profiling.activity import ActivityProfile
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
 from s5_to_loihi.profiling.critical import Critical, TermTime
 from s5_to_loihi.profiling.estimate import Estimate, Influence
+from s5_to_loihi.profiling.norms import NormRow
 from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.profiling.real_time import RealTime
 
@@ -72,6 +73,7 @@ class ModeProfile:
         terms: what a timestep may have to wait for.
         critical: what decides.
         groups, cores: row by row.
+        norms: those that are computed on the chip.
         real_time: with a token a hop.
         distribution: name of a figure -> its median and percentiles 5 and 95 over drawn constants.
         influences: name of a figure -> the constants that move it most.
@@ -90,6 +92,7 @@ class ModeProfile:
     critical: Critical
     groups: tuple[GroupRow, ...]
     cores: tuple[CoreRow, ...]
+    norms: tuple[NormRow, ...]
     real_time: RealTime
     distribution: Mapping[str, Quantity]
     influences: Mapping[str, tuple[Influence, ...]]

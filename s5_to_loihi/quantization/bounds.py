@@ -1,8 +1,12 @@
-"""How large a state can become: the exact bound of a decaying complex recurrence."""
+"""How large states and normalised values can become, whatever the input."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+from s5_to_loihi.network.neurons.inverse_root import ERROR
 
 #: Steps summed up at a time, and at most; what remains is bounded by the decay of the modulus.
 STEPS = 512
@@ -67,3 +71,26 @@ def state_bounds(
         spare = remainder + noise / (1 - modulus)
         bounds[p] = worst + np.array([-spare, spare])
     return bounds
+
+
+#: What the mean of a layer norm is off by, in its own unit: half for rounding to nearest, and what
+#: the reciprocal of the number of neurons, with 30 bits, adds to a mean of at most 24 bits.
+MEAN_ERROR = 0.5 + 2.0**-6
+
+
+def norm_bound(neurons: int, centred: bool, centring: int, epsilon: int) -> float:
+    """Return a bound on the magnitude of a normalised value as neurons compute it, before rounding.
+
+    Of n integers h let ``d = n h - sum h``. These add up to 0 and their squares to n times
+    ``n sum h^2 - (sum h)^2``, so each is at most ``sqrt(n - 1)`` times the root of that, or, if the
+    mean is taken as zero, ``sqrt(n)`` times. What is divided by is that root or more: epsilon.
+
+    Args:
+        neurons: n.
+        centred: False for RMS norm.
+        centring: fractional bits of the mean beyond those of h.
+        epsilon: in the unit of the radicand, at least 1.
+    """
+    spread = math.sqrt(neurons - 1) if centred else math.sqrt(neurons)
+    misplaced = MEAN_ERROR * neurons * 2.0**-centring / math.sqrt(epsilon) if centred else 0.0
+    return (1 + ERROR) * (spread + misplaced)

@@ -21,7 +21,6 @@ from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.neurons.squares import square_formats
 from s5_to_loihi.network.widths import (
     ACCUMULATOR_BITS,
-    LARGEST_EXPONENT,
     MESSAGE_BITS,
     SQUARE_DIGIT_BITS,
 )
@@ -125,11 +124,7 @@ class NormReader:
         Those with which the format ends at the root of epsilon: what is smaller is only multiplied
         by its inverse, and resolved as well as anything that is as large as the format.
         """
-        return (
-            LARGEST_EXPONENT
-            if self.epsilon <= 0
-            else math.floor(bits - 1 - math.log2(self.epsilon) / 2)
-        )
+        return math.floor(bits - 1 - math.log2(self.epsilon) / 2)
 
 
 @dataclass(frozen=True, eq=False)

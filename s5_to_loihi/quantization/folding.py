@@ -22,6 +22,8 @@ from s5_to_loihi.float_model import (
     S5Model,
 )
 
+#: A norm with a larger one hardly is a norm.
+LARGEST_EPSILON = 1e6
 #: Values this many standard deviations from the mean must not saturate.
 DEVIATIONS = 16
 
@@ -173,9 +175,11 @@ def _check_norm(norm: BatchNorm | LayerNorm, where: str) -> None:
     _check_finite(f"{where} scale", norm.scale)
     _check_finite(f"{where} bias", norm.bias)
     if isinstance(norm, LayerNorm):
-        if not 0 <= norm.epsilon < 1 << 20:
+        if not 0 < norm.epsilon <= LARGEST_EPSILON:
             raise CheckpointError(
-                f"{where} epsilon", f"is {norm.epsilon:.3g} (allowed 0 to {1 << 20})"
+                f"{where} epsilon",
+                f"is {norm.epsilon:.3g} (allowed: above 0, up to {LARGEST_EPSILON:g})",
+                "Without it a token whose features are equal would be divided by zero",
             )
         return
     _check_finite(f"{where} mean", norm.mean)

@@ -15,6 +15,7 @@ import numpy as np
 
 from s5_to_loihi.fixed_point import limits, needed_bits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
+from s5_to_loihi.network.neurons.layer_norm import LayerNormConstants
 from s5_to_loihi.network.neurons.mean import MeanConstants
 from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.neurons.scaled_state import ScaledStateConstants
@@ -22,6 +23,7 @@ from s5_to_loihi.network.ranges import message_interval, program, worst_case
 from s5_to_loihi.network.tracing import Program
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS, ARITHMETIC_BITS
 from s5_to_loihi.quantization.bounds import state_bounds
+from s5_to_loihi.quantization.norm_proofs import norm_bits
 
 #: Two products and two drives are rounded in a step, each part by at most half an integer.
 ROUNDING_NOISE = math.sqrt(2)
@@ -120,8 +122,10 @@ def _saturated_bits(traced: Program, name: str, bits: int) -> int | None:
 
 
 def _register_bits(network: Network, group: NeuronGroup) -> dict[str, int]:
-    """Return the bits that states need whatever the input."""
+    """Return the bits that states, and results of norms, need whatever the input."""
     constants = group.constants
+    if isinstance(constants, LayerNormConstants):
+        return norm_bits(network, group)
     if isinstance(constants, MeanConstants) and network.sequence_length is not None:
         port = Endpoint(group.name, "hidden")
         largest = (worst_case(network, port) >> constants.input_shift) * network.sequence_length

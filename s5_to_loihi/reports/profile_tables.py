@@ -157,6 +157,24 @@ def group_table(modes: Sequence[ModeProfile]) -> Table:
     )
 
 
+def norm_tables(modes: Sequence[ModeProfile]) -> list[Table]:
+    """One row a norm that is computed on the chip, beside one that is not; none if all are not."""
+    rows: list[list[Content]] = [
+        [
+            norm[0].norm, norm[0].kind, norm[0].neurons, norm[0].synapses, norm[0].timesteps,
+            *(of.time for of in norm),
+        ]
+        for norm in zip(*(mode.norms for mode in modes), strict=True)
+    ]  # fmt: skip
+    if not rows:
+        return []
+    nothing = [replace(time, value=0.0, low=0.0, high=0.0) for time in (m.timestep for m in modes)]
+    rows.append(["for comparison", "batch norm before the SSM, folded", 0, 0, 0, *nothing])
+    heads = ("norm", "kind", "neurons #", "synapses #", "timesteps #")
+    title = "Norms: what each adds to the network, and to the way of a token"
+    return [of_rows(title, (*heads, *(f"{mode.mode} # µs" for mode in modes)), rows)]
+
+
 def _count(quantity: Quantity) -> Quantity:
     """Return a number whose column says what it counts."""
     return replace(quantity, unit="")
@@ -254,6 +272,7 @@ def all_tables(profile: Profile) -> tuple[Table, ...]:
         spread_table(profile),
         term_table(modes),
         group_table(modes),
+        *norm_tables(modes),
         slowest_table(profile.modes["pipelined"]),
         real_time_table(modes),
     )

@@ -17,6 +17,10 @@ needs_stand_in = [needs_lava, no_extension]
 needs_gcc = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="gcc is not installed (apt install gcc)"
 )
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None,
+    reason="PyTorch is not installed (pip install 's5_to_loihi[train]')",
+)
 needs_h5py = pytest.mark.skipif(
     importlib.util.find_spec("h5py") is None,
     reason="h5py is not installed (pip install 's5_to_loihi[netx]')",

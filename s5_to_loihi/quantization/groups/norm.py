@@ -25,6 +25,7 @@ from s5_to_loihi.network.neurons.layer_norm import (
 from s5_to_loihi.network.neurons.scaled_dense import SCALED_DENSE, ScaledDenseConstants
 from s5_to_loihi.network.neurons.squares import SQUARES
 from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS
+from s5_to_loihi.quantization.bounds import norm_bound
 from s5_to_loihi.quantization.draft import (
     AnyReader,
     Draft,
@@ -49,17 +50,8 @@ RECIPROCAL_BITS = 30
 #: The mantissa goes up to 1.
 MANTISSA = Format(MANTISSA_EXPONENT + 2, MANTISSA_EXPONENT)
 EXPONENT = Format(LARGEST_EXPONENT.bit_length() + 1, 0)
-#: What rounding may add to the bound of a normalised value, relative to it.
+#: What rounding may add to the bound of a normalised value and of what it becomes, relative to it.
 BOUND_MARGIN = 2.0**-10
-
-
-def largest_normalised(neurons: int, norm: LayerNorm) -> float:
-    """Return the largest magnitude of a value after a norm without scale and bias.
-
-    Of n numbers with the mean 0 and the mean square 1, one is at most ``sqrt(n - 1)``; with any
-    mean, ``sqrt(n)``. Epsilon makes it smaller.
-    """
-    return math.sqrt(max(neurons - 1, 0) if norm.centred else neurons)
 
 
 def add_layer_norm(
@@ -93,13 +85,13 @@ def add_layer_norm(
     # The least right shift is that of the smallest radicand, epsilon alone.
     doublings = (RADICAND_BITS - epsilon.bit_length()) // 2
     offset = centring + MANTISSA_EXPONENT + RADICAND_BITS // 2 - 1 - power
-    largest_root = math.log2(max(largest_normalised(neurons, norm), 1)) + BOUND_MARGIN
-    fraction = min(offset - doublings, STATE_BITS - 1 - math.ceil(largest_root + BOUND_MARGIN))
+    bound = norm_bound(neurons, norm.centred, centring, epsilon) * (1 + BOUND_MARGIN)
+    fraction = min(offset - doublings, STATE_BITS - 1 - max(0, math.ceil(math.log2(bound))))
     normalised = Format(STATE_BITS, fraction)
     statistics = _add_statistics(
         draft, f"{name}_statistics", norm, source, epsilon, mean, offset - fraction
     )
-    constants, exponents = _constants(draft, name, norm, neurons, reader, rectified, normalised)
+    constants, exponents = _constants(draft, name, norm, bound, reader, rectified, normalised)
     constants = constants._replace(centring=centring)
     builder = draft.builder
     builder.hand_on(f"{name}.hidden", source.endpoint, Endpoint(name, "hidden"))
@@ -170,7 +162,7 @@ def _constants(
     draft: Draft,
     name: str,
     norm: LayerNorm,
-    neurons: int,
+    bound: float,
     reader: AnyReader,
     rectified: bool,
     normalised: Format,
@@ -178,8 +170,8 @@ def _constants(
     """Return the constants, all but one, and the fractional bits of each neuron's u."""
     bits = draft.precision.bits("activation", f"{name}")
     bits = affordable_bits(name, bits, [reader], draft.precision, draft.notes)
-    largest = np.abs(norm.scale) * largest_normalised(neurons, norm) * (1 + BOUND_MARGIN)
-    exponents = covering_exponents(largest + np.abs(norm.bias), bits)
+    neurons = len(norm.scale)
+    exponents = covering_exponents(np.abs(norm.scale) * bound + np.abs(norm.bias), bits)
     left_over = norm.scale * neurons * 2.0 ** (1 - neurons.bit_length() - normalised.exponent)
     exponents = reader.settle(limited(exponents, bits, norm.bias, left_over))
     extra = fine_bits(bits)

@@ -58,6 +58,7 @@ def activity(findings: Findings) -> Section:
                 shares,
             ),
             replace(profile_tables.group_table(modes), title=GROUPS),
+            *profile_tables.norm_tables(modes),
         ),
     )
 
