@@ -66,15 +66,15 @@ class FastSimulator:
 
     @cached_property
     def _token(self) -> Plan:
-        return self._planner.of_a_token()
+        return self._planner.plan(self._planner.of_a_token())
 
     @cached_property
     def _block(self) -> Plan:
-        return self._planner.of_a_block(counting=False)
+        return self._planner.plan(self._planner.of_a_block(counting=False))
 
     @cached_property
     def _counted_block(self) -> Plan:
-        return self._planner.of_a_block(counting=True)
+        return self._planner.plan(self._planner.of_a_block(counting=True))
 
     def initial_state(self, batch: int = 1) -> np.ndarray:
         """Return the state before the first token, (batch, registers) int32.

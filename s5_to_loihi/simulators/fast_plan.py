@@ -30,11 +30,13 @@ class Call:
         kernel: what is called.
         arguments: see ``loops.Argument``.
         each: calls for each token of a block, in place of arguments.
+        group: whose neurons it updates; empty if it updates none.
     """
 
     kernel: Kernel
     arguments: tuple[int, ...] = ()
     each: tuple[Call, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class Planner:
             if push.kept is not None and push.pointer is not None:
                 self._kept.setdefault(push.target, []).append(push)
 
-    def of_a_token(self) -> Plan:
+    def of_a_token(self) -> list[Call]:
         """Return what a stream does with a token."""
         network, layout = self._network, self._layout
         lowest, highest = limits(network.input_format.bits)
@@ -85,10 +87,9 @@ class Planner:
             calls.append(self._neurons(group, "token"))
             calls += self._sent(index, group.name)
         output = layout.messages[network.output] * _WORD
-        calls.append(Call(fast_synapses.leave(), (output, 0, network.output_size)))
-        return self._prepared(calls)
+        return [*calls, Call(fast_synapses.leave(), (output, 0, network.output_size))]
 
-    def of_a_block(self, counting: bool) -> Plan:
+    def of_a_block(self, counting: bool) -> list[Call]:
         """Return what a sequence does with a block of tokens."""
         network, layout = self._network, self._layout
         calls = [Call(fast_synapses.enter_block(), (0, 0, network.input_size))]
@@ -103,18 +104,18 @@ class Planner:
             if any(edge.recurrent for edge in network.incoming(group.name)):
                 now = (*CONTEXT, *COUNTS).index("now")
                 each = (*returned, self._neurons(group, "column"))
-                calls.append(Call(fast_synapses.each_token(now), each=each))
+                calls.append(Call(fast_synapses.each_token(now), each=each, group=group.name))
             else:
                 calls.append(self._neurons(group, "block"))
             calls += self._counted(index, group.name) if counting else ()
         output = layout.messages[network.output] * _WORD * BLOCK
-        calls.append(Call(fast_synapses.leave_block(), (output, 0, network.output_size)))
-        return self._prepared(calls)
+        return [*calls, Call(fast_synapses.leave_block(), (output, 0, network.output_size))]
 
     def _goes_nowhere(self, group: NeuronGroup) -> bool:
         return not group.kind.state + self._network.sent_by(group)
 
-    def _prepared(self, calls: list[Call]) -> Plan:
+    def plan(self, calls: list[Call]) -> Plan:
+        """Return calls made ready; this makes the machine code that is not there yet."""
         everything = [*calls, *(inner for call in calls for inner in call.each)]
         kernels = [fast_synapses.sequence(), *(call.kernel for call in everything)]
         known = object_code.addresses(kernels)
@@ -254,7 +255,7 @@ class Planner:
             for name, first in firsts.items()
         ]
         tables = [self._table(table) for table in made.tables]
-        return Call(made.kernel, (group.size, *given, *made.constants, *tables))
+        return Call(made.kernel, (group.size, *given, *made.constants, *tables), group=group.name)
 
     def _places(self, group: NeuronGroup, program: Program) -> tuple[Places, dict[str, int]]:
         """Return where a group's kernel finds and puts what, and the first entry of each place."""

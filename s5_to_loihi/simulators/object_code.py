@@ -13,12 +13,14 @@ import os
 import tempfile
 import threading
 from pathlib import Path
-
-import llvmlite
-from llvmlite import binding
+from typing import TYPE_CHECKING
 
 from s5_to_loihi.files.writing import TEMPORARY_PREFIX
 from s5_to_loihi.simulators.loops import Kernel
+
+# LLVM takes a while to import, and whoever only asks where the cache is does without.
+if TYPE_CHECKING:
+    from llvmlite.binding import ExecutionEngine, TargetMachine
 
 #: Where machine code is kept; by default below the user's cache directory.
 CACHE_VARIABLE = "S5_TO_LOIHI_CACHE"
@@ -39,13 +41,15 @@ def cache_directory() -> Path:
 
 def addresses(kernels: list[Kernel]) -> dict[Kernel, int]:
     """Return where in memory the machine code of kernels is; it stays there."""
+    from llvmlite.binding import ObjectFileRef
+
     with _LOCK:
         new = [kernel for kernel in dict.fromkeys(kernels) if kernel not in _KNOWN]
         if new:
             engine = _engine()
             names = {kernel: _name(kernel) for kernel in new}
             for kernel, name in names.items():
-                code = binding.ObjectFileRef.from_data(_object_code(kernel, name))
+                code = ObjectFileRef.from_data(_object_code(kernel, name))
                 engine.add_object_file(code)
             engine.finalize_object()
             for kernel, name in names.items():
@@ -100,6 +104,9 @@ def _name(kernel: Kernel) -> str:
 @functools.cache
 def _machine() -> tuple[str, ...]:
     """Return what machine code depends on, besides a kernel's text."""
+    import llvmlite
+    from llvmlite import binding
+
     return (
         str(_RECIPE),
         binding.get_process_triple(),
@@ -109,8 +116,10 @@ def _machine() -> tuple[str, ...]:
     )
 
 
-def _target() -> binding.TargetMachine:
+def _target() -> TargetMachine:
     """Return this processor, for which code is made."""
+    from llvmlite import binding
+
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     _, triple, cpu, features, _ = _machine()
@@ -119,12 +128,16 @@ def _target() -> binding.TargetMachine:
 
 
 @functools.cache
-def _engine() -> binding.ExecutionEngine:
+def _engine() -> ExecutionEngine:
+    from llvmlite import binding
+
     return binding.create_mcjit_compiler(binding.parse_assembly(""), _target())
 
 
 def compiled(kernel: Kernel, name: str) -> bytes:
     """Return the machine code of a kernel for this processor, as an object file."""
+    from llvmlite import binding
+
     target = _target()
     module = binding.parse_assembly(kernel.text.replace("NAME", name))
     module.triple = target.triple
