@@ -24,11 +24,11 @@ from s5_to_loihi.simulators.activity import Activity
 from s5_to_loihi.simulators.fast_layout import Layout, lay_out
 from s5_to_loihi.simulators.fast_plan import Plan, Planner
 from s5_to_loihi.simulators.interpreter import Interpreter
-from s5_to_loihi.simulators.loops import BLOCK, CONTEXT, COUNTS
+from s5_to_loihi.simulators.loops import BLOCK, CONTEXT
 from s5_to_loihi.simulators.sums import waiting
 
 #: What a plan's function takes and returns: two addresses, and whether it did it.
-_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
+FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +161,8 @@ class FastSimulator:
         # Made once: fresh memory for every block would cost more than some kernels.
         block = np.empty((BLOCK, network.input_size), dtype=np.int32)
         answers = np.empty((BLOCK, network.output_size), dtype=np.int32)
-        context = _context(messages, accumulators, state, sent, synops, block, answers)
-        function = _FUNCTION(plan.function)
+        context = context_of(messages, accumulators, state, sent, synops, block, answers)
+        function = FUNCTION(plan.function)
         for start in range(0, len(tokens), BLOCK):
             count = min(BLOCK, len(tokens) - start)
             block[:count] = tokens[start : start + count]
@@ -177,10 +177,13 @@ class FastSimulator:
                 counts[1][start : start + count] = synops[:, :count].T
 
 
-def _context(*arrays: np.ndarray) -> np.ndarray:
-    """Return what kernels find their memory by: see ``loops.CONTEXT``; the arrays must stay."""
+def context_of(*arrays: np.ndarray, count: int = 1) -> np.ndarray:
+    """Return what kernels find their memory by: see ``loops.CONTEXT``; the arrays must stay.
+
+    ``count``: tokens of a block.
+    """
     addresses = [array.ctypes.data for array in arrays]
-    return np.array([*addresses, *(0 for _ in COUNTS)], dtype=np.int64)
+    return np.array([*addresses, count, 0], dtype=np.int64)
 
 
 def _first_state(network: Network, layout: Layout) -> np.ndarray:
@@ -228,14 +231,14 @@ class Stream:
         self.sent, self.synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
         self._token = np.zeros(simulator.network.input_size, dtype=np.int32)
         self._out = np.zeros(simulator.network.output_size, dtype=np.int32)
-        self._context = _context(
+        self._context = context_of(
             self._messages, self._accumulators, state, self.sent, self.synops, self._token,
             self._out,
         )  # fmt: skip
         plan = simulator._token
         addresses = self._context.ctypes.data, plan.arguments
         self._addresses = tuple(map(ctypes.c_void_p, addresses))
-        self._function = _FUNCTION(plan.function)
+        self._function = FUNCTION(plan.function)
 
     @property
     def state(self) -> np.ndarray:
