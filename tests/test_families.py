@@ -23,15 +23,17 @@ from s5_to_loihi.checkpoints import torch_archive
 from s5_to_loihi.checkpoints.description import load_model, save_model
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.checkpoints.options import LoadOptions
-from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.errors import CheckpointError, InputError
 from s5_to_loihi.fixed_point import to_floats, to_integers
 from s5_to_loihi.float_model import (
     Activation,
     Discretization,
     GluVariant,
     S5Model,
+    captured,
     evaluate,
 )
+from s5_to_loihi.inputs import as_tokens, one_hot
 from s5_to_loihi.loihi2 import rules
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.rates import assumed_rates
@@ -273,6 +275,7 @@ ROWS: dict[str, tuple[str, LoadOptions]] = {
     "NicolasZucchet/minimal-LRU": RECORDINGS["lru_layer_norm"][:2],
     "state-spaces/s4, stand-alone S4D": RECORDINGS["s4d_postnorm"][:2],
     "event-ssm, zoh or dirac at a constant rate": RECORDINGS["event_ssm_dirac"][:2],
+    "an embedding of token ids before the blocks": RECORDINGS["event_ssm_zoh"][:2],
     "event-ssm, async or with pooled events": ("event_ssm_dirac.npz", LoadOptions()),
 }
 
@@ -329,6 +332,63 @@ def test_what_the_documents_promise(row, tmp_path):
     assert maps
     _, evaluation = map_network(network, assumed_rates(network))
     rules.require(evaluation)
+
+
+# --- token ids -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["s4d_postnorm", "s5_pytorch_sequential"])
+def test_an_embedding_of_pytorch_is_a_table_of_rows(tmp_path, name):
+    """Against the row that ``torch.nn.Embedding`` would give; two ids, then all of them."""
+    if name in RECORDINGS:
+        arrays, place = arrays_of(name), "encoder"
+    else:
+        arrays, place = dict(torch_archive.read(RECORDED / f"{name}.pt")), "0"
+    rows = np.random.default_rng(3).normal(size=(9, 6)).astype(np.float32)
+    del arrays[f"{place}.bias"]
+    arrays[f"{place}.weight"] = rows
+    loaded = load(write_npz(tmp_path / "model.npz", arrays))
+    assert any("embedding of 9 numbers" in note for note in loaded.notes)
+    seen = captured(loaded.model, one_hot(np.array([[4, 2], [0, 8]]), 9))["encoder.affine"]
+    assert_array_equal(seen, rows[[[4, 2], [0, 8]]])
+    arrays[f"{place}.weight"] = rows[:6]
+    square = load(write_npz(tmp_path / "square.npz", arrays))
+    assert any("taken as a Linear" in note for note in square.notes)
+    assert_array_equal(square.model.encoder.weight, rows[:6])
+
+
+def test_an_id_is_one_message():
+    """Whose product with the weights is the row of the embedding, rounded once."""
+    network = network_of("event_ssm_zoh")
+    ids = np.arange(EVENTS)
+    tokens, clipped = as_tokens(network, one_hot(ids, EVENTS))
+    assert clipped == 0
+    assert_array_equal(np.count_nonzero(tokens, axis=-1), 1)
+    assert_array_equal(to_floats(tokens.max(axis=-1), network.input_format), 1.0)
+    model = short("event_ssm_zoh")
+    got = Interpreter(network).evaluate(tokens, keep=None).values["encoder.activation"][:, 0]
+    (scale,) = (
+        one for one in quantize_model(model, calibration("event_ssm_zoh")).scales
+        if one.value == "encoder.affine"
+    )  # fmt: skip
+    rows = model.encoder.weight.T
+    step = np.abs(rows).max(axis=0) / 127
+    assert (np.abs(got * np.exp2(-scale.exponents) - rows) < 2 * step).all()
+
+
+@pytest.mark.parametrize(
+    ("ids", "what"),
+    [
+        (np.array([0, 7]), "rows 0 to 6"),
+        (np.array([-1, 3]), "goes from -1"),
+        (np.array([0.0, 1.0]), "holds float64"),
+        (np.zeros((2, 2, 2), dtype=int), "with 3 axes"),
+        (np.zeros(0, dtype=int), "is empty"),
+    ],
+)
+def test_ids_without_a_row(ids, what):
+    with pytest.raises(InputError, match=what):
+        one_hot(ids, 7)
 
 
 # --- LRU -----------------------------------------------------------------------------------------

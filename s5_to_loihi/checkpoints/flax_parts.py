@@ -9,7 +9,13 @@ import numpy as np
 
 from s5_to_loihi.checkpoints.flax_places import PARAMETERS, STATISTICS, Located, map_name
 from s5_to_loihi.checkpoints.options import NO_MAP, Chooser
-from s5_to_loihi.checkpoints.parameters import LARGEST_REAL_PART, Parameters, affine, batch_norm
+from s5_to_loihi.checkpoints.parameters import (
+    LARGEST_REAL_PART,
+    Parameters,
+    affine,
+    batch_norm,
+    table,
+)
 from s5_to_loihi.checkpoints.which import listed
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import Affine, BatchNorm, LayerNorm
@@ -32,12 +38,7 @@ def read_encoder(parameters: Parameters, located: Located, chooser: Chooser) -> 
         return None
     path = PARAMETERS + map_name(located.arrays, located, said, f"{located.stack}encoder")
     if f"{path}/embedding" in parameters:
-        table = parameters.real(f"{path}/embedding", (None, None))
-        chooser.notes.append(
-            f"encoder: {path} is an embedding of {len(table)} numbers: tokens are one-hot vectors"
-            f" of {len(table)} features, 1 at the number"
-        )
-        return Affine(np.ascontiguousarray(table.T), np.zeros(table.shape[1]))
+        return table(parameters, f"{path}/embedding", path, None, chooser.notes)
     _check_map(parameters, located, path, "encoder")
     return affine(parameters, path, None, None, flax=True)
 
