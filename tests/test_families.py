@@ -83,6 +83,9 @@ RECORDINGS = {
             discretization=Discretization.ZERO_ORDER_HOLD, prenorm=False, readout=Readout.LAST
         ),
     ),
+    "popjaxrl": Recording(
+        "popjaxrl.npz", LoadOptions(readout=Readout.EACH_TOKEN, encoder="none", decoder="none")
+    ),
     "s4d_postnorm": Recording("s4d_postnorm.pt", LoadOptions()),
     "s4d_prenorm": Recording("s4d_prenorm.pt", LoadOptions(prenorm=True)),
 }
@@ -142,8 +145,11 @@ def test_recordings_tell_variants_apart(name):
     model, want = recorded(name), vectors(name)["output"]
     other = Activation.RELU
     discretization = Discretization.BILINEAR
+    norm = model.blocks[0].norm
     for block in (
-        {"prenorm": not model.blocks[0].prenorm},
+        # Without a norm there is no place for it.
+        {"norm": replace(norm, bias=norm.bias + 0.1)} if name == "popjaxrl"
+        else {"prenorm": not model.blocks[0].prenorm},
         {"activation": other},
         {"ssm": replace(model.blocks[0].ssm, discretization=discretization)},
         {"ssm": replace(model.blocks[0].ssm, conjugate_symmetric=not
@@ -275,6 +281,9 @@ ROWS: dict[str, tuple[str, LoadOptions]] = {
     "NicolasZucchet/minimal-LRU": RECORDINGS["lru_layer_norm"][:2],
     "state-spaces/s4, stand-alone S4D": RECORDINGS["s4d_postnorm"][:2],
     "event-ssm, zoh or dirac at a constant rate": RECORDINGS["event_ssm_dirac"][:2],
+    "luchris429/popjaxrl, its stack of blocks without a norm": RECORDINGS["popjaxrl"][:2],
+    "LinOSS (tk-rusch/linoss)": ("oscillators", LoadOptions()),
+    "discretax, linax: leaves of an equinox module": ("leaves", LoadOptions()),
     "an embedding of token ids before the blocks": RECORDINGS["event_ssm_zoh"][:2],
     "event-ssm, async or with pooled events": ("event_ssm_dirac.npz", LoadOptions()),
 }
@@ -300,6 +309,16 @@ def checkpoint_of(file: str, folder: Path) -> Path:
             for name, array in arrays.items()
         }
         return write_npz(folder / "low_rank.npz", renamed)
+    if file == "oscillators":
+        names = ("A_diag", "steps", "B", "C", "D")
+        return write_npz(
+            folder / "model.npz", {f"blocks/0/LinOSS_0/{name}": np.ones(3) for name in names}
+        )
+    if file == "leaves":
+        with (folder / "model.eqx").open("wb") as leaves:
+            for shape in ((6, 4), (6,)):
+                np.save(leaves, np.ones(shape, np.float32))
+        return folder / "model.eqx"
     return RECORDED / file
 
 
@@ -411,6 +430,19 @@ def test_unsuitable_parameters_of_an_lru(tmp_path, name, change, what):
     if change is not None:
         arrays[name] = change(old)
     assert what in message(write_npz(tmp_path / "model.npz", arrays))
+
+
+def test_an_lru_without_its_norm_is_not_read_as_if_it_had_one(tmp_path):
+    arrays = arrays_of("lru_layer_norm")
+    kept = {name: array for name, array in arrays.items() if "normalization" not in name}
+    text = message(write_npz(tmp_path / "model.npz", kept))
+    assert "no parameters of a norm in encoder/layers_0/normalization" in text
+
+
+def test_blocks_without_a_norm_are_said_to_have_none():
+    loaded = load(RECORDED / RECORDINGS["popjaxrl"].file, RECORDINGS["popjaxrl"].options)
+    assert any(note.startswith("norm: none") for note in loaded.notes)
+    assert not any("layer norm" in note for note in loaded.notes)
 
 
 def test_options_without_a_choice_are_refused_for_an_lru():

@@ -129,12 +129,36 @@ def check_statistics(
     )
 
 
+def is_normless(parameters: Parameters, norms: Sequence[str]) -> bool:
+    """Tell whether there are neither parameters nor statistics of norms; see check_statistics."""
+    return not any(
+        name in parameters
+        for norm in norms
+        for name in (*(f"params/{norm}/{part}" for part in ("scale", "bias")),
+                     f"batch_stats/{norm}/mean")
+    )  # fmt: skip
+
+
+def no_norm(width: int) -> BatchNorm:
+    """Return a norm that leaves everything as it is."""
+    zeros, ones = np.zeros(width), np.ones(width)
+    return BatchNorm(mean=zeros, variance=zeros, scale=ones, bias=zeros, epsilon=1.0)
+
+
 def read_norm(parameters: Parameters, path: str, width: int) -> BatchNorm | LayerNorm:
-    """Read a norm: batch norm if there are statistics."""
+    """Read a norm: batch norm if there are statistics, else layer norm.
+
+    Raises:
+        CheckpointError: of another shape, or there is no norm.
+    """
     scale = parameters.vector(f"params/{path}/scale", width, missing=1.0)
     bias = parameters.vector(f"params/{path}/bias", width, missing=0.0)
     mean, variance = f"batch_stats/{path}/mean", f"batch_stats/{path}/var"
     if mean not in parameters:
+        if is_normless(parameters, [path]):
+            raise CheckpointError(
+                parameters.where, f"has no parameters of a norm in {path}", "Save it again"
+            )
         return LayerNorm(scale, bias, LAYER_NORM_EPSILON)
     return batch_norm(parameters, mean, variance, scale, bias, BATCH_NORM_EPSILON)
 
