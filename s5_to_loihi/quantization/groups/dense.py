@@ -99,6 +99,19 @@ def _add_dense(
     rows = draft.weigh(f"{name}.weight", weight, data, [synapses])
     exponents = reader.settle(limited(finest, bits, rows.bias(data), rows.steps))
     affine = affine_constants(name, rows, rows.bias(data), bits, exponents)
+    return add_affine(draft, name, affine, source, exponents, rectified, reader)
+
+
+def add_affine(
+    draft: Draft,
+    name: str,
+    affine: AffineConstants,
+    source: Message,
+    exponents: np.ndarray,
+    rectified: bool,
+    reader: AnyReader,
+) -> Message:
+    """Add the group of an affine map, whose synapses are there, and return its message."""
     constants = ScaledDenseConstants(affine, int(rectified))
     formats = {"activation": affine.result, "affine": affine.result}
     return draft.add(
