@@ -49,6 +49,11 @@ COMMANDS = {
         "train",
         "Train an S5 model in PyTorch, sparse and as integers, to a verified bundle.",
     ),
+    "study": Command(
+        "study",
+        "study",
+        "Measure the networks of a scaling study: SI-SNR against weights, memory and energy.",
+    ),
     "synthesise": Command(
         "training",
         "synthesise",

@@ -89,12 +89,12 @@ class StateSpaceModel:
         eigenvalues: (P,) complex, real parts below zero.
         step: (P,) the time step, positive.
         b: (P, H) complex; pruned entries are exactly zero in each part.
-        c: (H, P) complex, pruned likewise.
-        d: (H,).
+        c: (O, P) complex, pruned likewise; O is H unless ``d`` is a matrix.
+        d: (H,), or (O, H) where the model has another width O behind it than before it.
         discretization: see there.
         conjugate_symmetric: True if the other half of the conjugate pairs is implied: the real
             part of C x counts twice.
-        bidirectional_c: (H, P) complex of the states of the reversed sequence, or None.
+        bidirectional_c: (O, P) complex of the states of the reversed sequence, or None.
     """
 
     eigenvalues: np.ndarray
@@ -139,6 +139,7 @@ class S5Block:
         prenorm: where the norm is.
         rectified: True if the complex states (lexicographically) and the block's result are
             rectified.
+        skip: the map of the residual, where the block has another width behind it than before it.
     """
 
     norm: BatchNorm | LayerNorm
@@ -149,6 +150,7 @@ class S5Block:
     gate: Affine | None
     prenorm: bool = True
     rectified: bool = False
+    skip: Affine | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,9 +262,11 @@ def evaluate(
         observe: called with the name of every value in between and the value (T, N, ...):
             ``encoder.affine``, ``block0.hidden`` (what enters the block), ``block0.normalised``
             (of a layer norm before the state-space model, without scale and bias), ``block0.u``,
-            ``block0.drive`` (B u, before the gain), ``block0.x``, ``block0.g``, ``block0.y``,
+            ``block0.drive`` (B u, before the gain), ``block0.x``, ``block0.g``,
+            ``block0.through`` (D u), ``block0.y``,
             ``block0.activation``, ``block0.value``, ``block0.gate`` (before the sigmoid or the
-            GELU), ``block0.product``, ``block0.sum`` (with the residual), ``block0.total`` (that
+            GELU), ``block0.product``, ``block0.residual`` (of a block with a map for
+            it), ``block0.sum`` (with the residual), ``block0.total`` (that
             after a norm, before a ReLU); of a ``FeedForwardBlock`` also ``block0.middle`` (after
             its second norm), and ``block0.sum`` is before that; ``decoder.hidden`` (of every
             token), ``decoder.input`` (after the readout).
@@ -316,7 +320,9 @@ def _state_space(
     if ssm.bidirectional_c is not None:
         backward = recur(a, (drive * gain)[::-1])[::-1]
         projection = projection + (backward @ ssm.bidirectional_c.T).real
-    y = projection * (2 if ssm.conjugate_symmetric else 1) + ssm.d * u
+    through = ssm.d * u if ssm.d.ndim == 1 else u @ ssm.d.T
+    observe("through", through)
+    y = projection * (2 if ssm.conjugate_symmetric else 1) + through
     observe("y", y)
     return y
 
@@ -338,7 +344,11 @@ def _s5_block(block: S5Block, hidden: np.ndarray, observe: Observer) -> np.ndarr
         observe("gate", gate)
         product = value * expit(gate)
     observe("product", product)
-    total = product + hidden
+    residual = hidden
+    if block.skip is not None:
+        residual = _affine(hidden, block.skip)
+        observe("residual", residual)
+    total = product + residual
     observe("sum", total)
     if not block.prenorm:
         total = normalise(total, block.norm)

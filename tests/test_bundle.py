@@ -412,7 +412,7 @@ def test_a_bundle_of_schema_version_1_opens_and_computes_what_it_did(name):
 def test_newer_schema_version(written, version):
     edit_manifest(written, lambda manifest: manifest.update(schema_version=version), digest=True)
     message = refusal(written)
-    assert f"has schema version {version} (this program reads up to 2)" in message
+    assert f"has schema version {version!r:.20} (this program reads up to 2)" in message
     assert "Update s5_to_loihi" in message
 
 

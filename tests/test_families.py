@@ -67,17 +67,35 @@ RECORDINGS = {
         "lru_layer_norm.npz", LoadOptions(readout=Readout.EACH_TOKEN), softmax=True
     ),
     "lru_batch_norm": Recording("lru_batch_norm.npz", LoadOptions(prenorm=True), softmax=True),
+    # Events 0.7 units of time apart, in the recording's float32; the second of two stages is wider.
+    "event_ssm_dirac": Recording(
+        "event_ssm_dirac.npz",
+        LoadOptions(
+            discretization=Discretization.DIRAC, step_rescale=float(np.float32(0.7)), prenorm=True
+        ),
+        block=2,
+    ),
+    "event_ssm_zoh": Recording(
+        "event_ssm_zoh.npz",
+        LoadOptions(
+            discretization=Discretization.ZERO_ORDER_HOLD, prenorm=False, readout=Readout.LAST
+        ),
+    ),
     "s4d_postnorm": Recording("s4d_postnorm.pt", LoadOptions()),
     "s4d_prenorm": Recording("s4d_prenorm.pt", LoadOptions(prenorm=True)),
 }
 every_recording = pytest.mark.parametrize("name", RECORDINGS)
-#: Of a sequence of the recordings.
-LENGTH = 24
+#: Tokens of a recorded sequence; numbers that an event may have.
+LENGTH, EVENTS = 24, 7
 
 
 def vectors(name: str) -> dict[str, np.ndarray]:
+    """What was recorded; numbers of events as one-hot tokens."""
     with np.load(RECORDED / f"{name}_vectors.npz") as archive:
-        return dict(archive)
+        found = dict(archive)
+    if found["tokens"].dtype.kind == "i":
+        found["tokens"] = np.eye(EVENTS)[found["tokens"]]
+    return found
 
 
 @functools.cache
@@ -145,8 +163,10 @@ def test_models_survive_our_own_format(name, tmp_path):
 
 def calibration(name: str, seed: int = 0, length: int = LENGTH) -> np.ndarray:
     """(tokens, 4, features) like the recorded ones."""
-    features = vectors(name)["tokens"].shape[-1]
-    return np.random.default_rng(seed).normal(size=(length, 4, features))
+    rng, features = np.random.default_rng(seed), vectors(name)["tokens"].shape[-1]
+    if name.startswith("event"):
+        return np.eye(features)[rng.integers(features, size=(length, 4))]
+    return rng.normal(size=(length, 4, features))
 
 
 def short(name: str) -> S5Model:
@@ -190,11 +210,11 @@ def test_integers_stand_for_the_floats(name):
     want = evaluate(model, data)
     tokens, _ = to_integers(data, network.input_format)
     got = to_floats(Interpreter(network).evaluate(tokens).outputs, network.output_format)
-    assert relative_error(got[-len(want) :], want) < 0.01
+    assert relative_error(got[-len(want) :], want) < 0.001
 
 
 #: One of each family is compiled, and runs under Lava.
-COMPILED = ("lru_layer_norm", "s4d_postnorm")
+COMPILED = ("lru_layer_norm", "s4d_postnorm", "event_ssm_dirac")
 every_compiled = pytest.mark.parametrize("name", COMPILED)
 
 
@@ -252,6 +272,8 @@ ROWS: dict[str, tuple[str, LoadOptions]] = {
     "uzh-rpg/ssms_event_cameras, `S5Block`": ("event_camera_pairs.pt", LoadOptions()),
     "NicolasZucchet/minimal-LRU": RECORDINGS["lru_layer_norm"][:2],
     "state-spaces/s4, stand-alone S4D": RECORDINGS["s4d_postnorm"][:2],
+    "event-ssm, zoh or dirac at a constant rate": RECORDINGS["event_ssm_dirac"][:2],
+    "event-ssm, async or with pooled events": ("event_ssm_dirac.npz", LoadOptions()),
 }
 
 
@@ -334,6 +356,50 @@ def test_unsuitable_parameters_of_an_lru(tmp_path, name, change, what):
 def test_options_without_a_choice_are_refused_for_an_lru():
     text = message(RECORDED / "lru_batch_norm.npz", LoadOptions(glu=GluVariant.HALF1))
     assert "option glu is given" in text
+
+
+# --- event-ssm -----------------------------------------------------------------------------------
+
+
+def test_event_ssm_asks_whether_events_come_at_a_constant_rate():
+    path = RECORDED / "event_ssm_dirac.npz"
+    for options in (LoadOptions(), LoadOptions(discretization=Discretization.BILINEAR)):
+        text = message(path, options)
+        assert "depend on when events come" in text
+        assert "--discretization zoh or dirac" in text
+    notes = load(path, LoadOptions(discretization=Discretization.DIRAC)).notes
+    assert any("constant rate, none of which are pooled" in note for note in notes)
+    assert not any("layer norm" in note for note in notes)
+
+
+def test_a_block_that_changes_its_width():
+    """D and the residual are matrices; the blocks after it have the new width."""
+    blocks = recorded("event_ssm_dirac").blocks
+    assert [block.ssm.d.shape for block in blocks] == [(6,), (6,), (12, 6), (12,)]
+    assert [block.skip is None for block in blocks] == [True, True, False, True]
+    network = network_of("event_ssm_dirac")
+    for group in ("block0.skip", "block0.through"):
+        (synapses,) = network.incoming(group)
+        assert synapses.weights.shape == (12, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "what"),
+    [
+        ("stages_1/SequenceLayer_0/Dense_1/kernel", None, "has no parameter"),
+        ("stages_1/SequenceLayer_0/S5SSM_0/B", lambda a: a[:, :5], "has shape (12, 6)"),
+        ("stages_0/SequenceLayer_1/Dense_1/kernel", lambda a: np.ones((6, 6)), "unknown"),
+        ("stages_0/SequenceLayer_3/Dense_0/kernel", lambda a: np.ones((6, 6)), "not 0 to n - 1"),
+        ("stages_3/SequenceLayer_0/Dense_0/kernel", lambda a: np.ones((6, 6)), "not 0 to n - 1"),
+    ],
+)
+def test_unsuitable_parameters_of_event_ssm(tmp_path, name, change, what):
+    arrays = arrays_of("event_ssm_dirac")
+    old = arrays.pop(f"params/encoder/{name}", None)
+    if change is not None:
+        arrays[f"params/encoder/{name}"] = change(old)
+    path = write_npz(tmp_path / "model.npz", arrays)
+    assert what in message(path, RECORDINGS["event_ssm_dirac"].options)
 
 
 # --- S4D -----------------------------------------------------------------------------------------

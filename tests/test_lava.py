@@ -164,6 +164,9 @@ def test_quantized_models(case):
         np.testing.assert_array_equal(got.outputs, expected.outputs)
         for name, values in expected.values.items():
             np.testing.assert_array_equal(got.values[name], values, err_msg=name)
+    if case.norm == "rms":
+        falling = lava.run(network, tokens, mode=Mode.FALL_THROUGH, fine_grained=True)
+        np.testing.assert_array_equal(falling.outputs, expected.outputs)
     fused = lava.run(network, tokens)
     np.testing.assert_array_equal(fused.outputs, expected.outputs)
 

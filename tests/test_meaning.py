@@ -37,7 +37,7 @@ with np.load(DATA / "meaning.npz") as _loaded:
     COUNTS, COUNTS_EXPECTED, SEQUENCES, LAST_EXPECTED = (_loaded[one] for one in _loaded.files)
 FEATURES, OUTPUTS = 6, 3
 #: Commands that read no data.
-WITHOUT_DATA = {"doctor", "cache", "synthesise"}
+WITHOUT_DATA = {"doctor", "cache", "study", "synthesise"}
 #: dB below which outputs are another model's.
 LEAST = 30
 

@@ -28,8 +28,8 @@ from s5_to_loihi.netx.lower import lower
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.simulators import activity
 from s5_to_loihi.simulators.fast import FastSimulator
-from s5_to_loihi.simulators.fast_source import BLOCK
 from s5_to_loihi.simulators.interpreter import Interpreter, Mode
+from s5_to_loihi.simulators.loops import BLOCK
 
 pytestmark = [needs_h5py, pytest.mark.timeout(300, func_only=True)]
 

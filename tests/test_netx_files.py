@@ -1,7 +1,6 @@
 """Files that are damaged, foreign or hostile, and what is said aloud of the others."""
 
 import os
-import subprocess
 import sys
 
 import netx_files
@@ -12,7 +11,8 @@ from netx_files import FLATTEN, conv, cuba, dense, inputs, sdnn
 
 from s5_to_loihi import netx
 from s5_to_loihi.errors import CheckpointError, InputError
-from s5_to_loihi.netx import NetxOptions, container
+from s5_to_loihi.files import hdf5
+from s5_to_loihi.netx import NetxOptions
 from s5_to_loihi.netx.lower import lower
 from s5_to_loihi.netx.options import read_netx_options
 
@@ -184,34 +184,25 @@ def test_damaged_files_and_others_are_refused(tmp_path):
 
 
 def test_bytes_changed_anywhere_end_in_an_error_or_a_network(tmp_path):
-    """In a process of its own: a library in C reads them."""
-    path = written(
-        tmp_path, inputs(4, sdnn(1)), dense(2 * ONES, sdnn(1)), dense(np.eye(3), sdnn(1))
-    )
-    code = f"""
-import numpy as np
-from pathlib import Path
-from s5_to_loihi import netx
-from s5_to_loihi.errors import S5ToLoihiError
-from s5_to_loihi.netx.lower import lower
-path, rng = Path({str(path)!r}), np.random.default_rng(3)
-whole, refused = path.read_bytes(), 0
-for _ in range(300):
-    content = bytearray(whole)
-    for place in rng.integers(0, len(whole), rng.integers(1, 20)):
-        content[place] = rng.integers(0, 256)
-    path.write_bytes(content)
-    try:
-        lower(netx.read(path), netx.NetxOptions(), "changed")
-    except S5ToLoihiError:
-        refused += 1
-print(refused)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=200
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert 20 < int(done.stdout) < 300
+    """The library that reads them, in C, does not survive all of it: it has its own process."""
+    path, rng = written(tmp_path), np.random.default_rng(3)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(25):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), rng.integers(1, 60)):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            lower(netx.read(path), NetxOptions(), "changed")
+        except CheckpointError:
+            refused += 1
+    assert 5 < refused < 25
+
+
+def test_a_library_that_dies_is_an_error(tmp_path, monkeypatch):
+    path = written(tmp_path)
+    monkeypatch.setattr(hdf5.sys, "executable", "/bin/false")
+    assert "the HDF5 library fails on it (ended with 1)" in read_error(path)
 
 
 # Foreign
@@ -307,4 +298,4 @@ def test_without_h5py_it_says_what_to_install(tmp_path, monkeypatch):
     path = written(tmp_path)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(InputError, match=r"s5_to_loihi\[netx\]"):
-        container.read(path)
+        hdf5.read(path)

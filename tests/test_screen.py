@@ -289,7 +289,7 @@ def test_the_cache_is_told_and_cleared_and_nothing_else_is(call, monkeypatch, tm
     monkeypatch.setattr("s5_to_loihi.commands.cache._of_package", lambda: [])
     (tmp_path / "__pycache__").mkdir()
     kept = tmp_path / "mine.py"
-    for file in (kept, tmp_path / "kernels_1.py", tmp_path / "__pycache__" / "kernels_1.a.nbi"):
+    for file in (kept, tmp_path / "kernels_1.o", tmp_path / "__pycache__" / "kernels_1.a.nbi"):
         file.write_bytes(b"x" * 1000)
     code, output, _ = call("cache", "--json")
     assert code == 0

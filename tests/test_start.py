@@ -14,7 +14,17 @@ from s5_to_loihi import cli
 from s5_to_loihi.demo import DENOISER
 
 #: What takes long to import, and what commands that compute nothing do without besides.
-HEAVY = {"numba", "matplotlib", "plotly", "jinja2", "networkx", "lava", "scipy.signal", "torch"}
+HEAVY = {
+    "numba",
+    "llvmlite",
+    "matplotlib",
+    "plotly",
+    "jinja2",
+    "networkx",
+    "lava",
+    "scipy.signal",
+    "torch",
+}
 COMPUTING = {"numpy", "scipy", "yaml", "safetensors"}
 _CALL = """
 import json, sys

@@ -383,3 +383,49 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match="is damaged"):
         train(wanted, tmp_path / "out")
+
+
+def test_a_study_is_measured(tmp_path, call):
+    """A folder as the training of a study leaves it, with two networks that were not trained."""
+    import json
+    import zipfile
+
+    from s5_to_loihi.checkpoints.description import load_model, save_model
+    from s5_to_loihi.float_model import evaluate
+    from s5_to_loihi.training import study
+
+    scale = dataclasses.replace(
+        study.Scale(), steps=3, fine_steps=2, batch=2, fine_batch=2, pool=4, held_out=2,
+        calibration=2, seconds=0.5, pool_seconds=1.0,
+    )  # fmt: skip
+    sounds = study.Sounds(scale, "cpu")
+    folder, bundles = tmp_path / "work", 0
+    for point in (study.Point(8, 0.0), study.Point(12, 0.5)):
+        model, facts = study.train(point, sounds)
+        assert facts["sparsity"] == pytest.approx(point.sparsity, abs=0.03)
+        save_model(model, folder / point.name)
+        tuned, facts = study.finetune(model, 4, sounds)
+        assert set(facts) >= {"rounded", "tuned", "steps"}
+        bundle.write(
+            bundle.Bundle(tuned.network, None, {"format": "test"}, ()),
+            folder / f"{point.name}_w4.bundle",
+        )
+        bundles += 1
+        loaded = load_model(folder / point.name / "model.yaml")[0]
+        tokens = np.random.default_rng(0).normal(size=(5, 1, audio.BINS))
+        np.testing.assert_array_equal(evaluate(loaded, tokens), evaluate(model, tokens))
+    study.pack(folder, tmp_path)
+    (tmp_path / "results.json").write_text('{"trained": {}}')
+    code, output, _ = call("study", tmp_path, "--bits", "4")
+    assert code == 0
+    assert f"{bundles} networks" in output
+    costs = json.loads((tmp_path / "study.json").read_text())
+    dense, sparse = costs["h8_dense_w4"], costs["h12_sparse50_w4"]
+    assert dense["synapses"] <= dense["weights"]
+    assert sparse["synops"] <= sparse["synapses"] + 12 * 12
+    assert (tmp_path / "pareto.png").stat().st_size > 1000
+    (tmp_path / "models.zip").write_bytes(b"no zip")
+    code, _, error = call("study", tmp_path, "--bits", "4")
+    assert code == 1
+    assert "is damaged" in error
+    assert zipfile.is_zipfile(tmp_path / "bundles.zip")

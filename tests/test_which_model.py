@@ -187,7 +187,7 @@ def test_an_embedding_is_a_map_of_one_hot_tokens(tmp_path):
         (lambda n: n.replace("decoder/", "decoder/layer1/"), "compare two sequences"),
         (
             lambda n: n.replace("layers_", "stages_").replace("/seq/", "/SequenceLayer_0/S5SSM_0/"),
-            "is a model of event-ssm, whose time steps depend on when events come",
+            "is a model of event-ssm: its time steps depend on when events come",
         ),
         (lambda n: n.replace("/seq/", "/s5/"), "but not in layers_N/seq"),
     ],

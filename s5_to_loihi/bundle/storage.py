@@ -476,7 +476,7 @@ def _group_from_json(group: Mapping, tensors: Mapping[str, np.ndarray]) -> Neuro
             port: tensors[f"{group['name']}/waits/{port}"].astype(np.int64)
             for port in group.get("waits", ())
         },
-        early=int(group.get("early", 0)),
+        early=group.get("early", 0),
     )
 
 

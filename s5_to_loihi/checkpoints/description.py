@@ -288,9 +288,14 @@ def _block(
     if kind not in ("s5", "feed_forward"):
         raise entry.error("kind", f"is {kind!r:.50} (known: s5, feed_forward)")
     ssm = _state_space(parameters, f"{prefix}.ssm", entry, width)
-    width = len(ssm.d)
-    norm = _norm(parameters, f"{prefix}.norm", entry.entry("norm"), width)
+    # A block may have another width behind it than before it.
+    before, width = ssm.b.shape[1], len(ssm.d)
+    prenorm = kind != "s5" or entry.take("prenorm", bool, True)
+    normed = before if prenorm else width
+    norm = _norm(parameters, f"{prefix}.norm", entry.entry("norm"), normed)
     if kind == "feed_forward":
+        if ssm.d.ndim != 1:
+            raise entry.error("kind", "is feed_forward, whose blocks have one width: d is a matrix")
         block: S5Block | FeedForwardBlock = _feed_forward_block(
             parameters, prefix, entry, norm, ssm
         )
@@ -306,8 +311,9 @@ def _block(
             glu=glu,
             value=value,
             gate=gate,
-            prenorm=entry.take("prenorm", bool, True),
+            prenorm=prenorm,
             rectified=entry.take("rectified", bool, False),
+            skip=affine(parameters, f"{prefix}.skip", width, before) if ssm.d.ndim == 2 else None,
         )
     entry.refuse_rest()
     return block
@@ -332,9 +338,10 @@ def _feed_forward_block(
 def _state_space(
     parameters: Parameters, prefix: str, entry: _Entry, width: int | None
 ) -> StateSpaceModel:
-    d = parameters.real(f"{prefix}.d", (width,))
+    is_matrix = len(parameters.shape(f"{prefix}.d")) == 2
+    d = parameters.real(f"{prefix}.d", (None, width) if is_matrix else (width,))
     eigenvalues = parameters.complex(f"{prefix}.eigenvalues", (None,))
-    states, width = len(eigenvalues), len(d)
+    states, before, width = len(eigenvalues), d.shape[-1], len(d)
     c = parameters.complex(f"{prefix}.c", (width, states))
     backward = f"{prefix}.bidirectional_c"
     ssm = StateSpaceModel(
@@ -343,7 +350,7 @@ def _state_space(
         if backward in parameters
         else None,
         step=parameters.real(f"{prefix}.step", (states,)),
-        b=parameters.complex(f"{prefix}.b", (states, width)),
+        b=parameters.complex(f"{prefix}.b", (states, before)),
         c=c,
         d=d,
         discretization=entry.choice("discretization", Discretization),

@@ -15,7 +15,9 @@ import numpy as np
 
 from s5_to_loihi.checkpoints.flax_parts import (
     check_statistics,
+    clips,
     count_blocks,
+    is_symmetric,
     of_the_model,
     read_decoder,
     read_encoder,
@@ -37,7 +39,6 @@ from s5_to_loihi.checkpoints.magnitude_pruning import (
 )
 from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
 from s5_to_loihi.checkpoints.parameters import (
-    LARGEST_REAL_PART,
     Parameters,
     affine,
     output_matrices,
@@ -207,8 +208,8 @@ def _blocks(
     paths = [PARAMETERS + block for block in blocks]
     default = "both code bases use it unless told otherwise"
     discretization = chooser.choose("discretization", Discretization.ZERO_ORDER_HOLD, default)
-    symmetric = _is_symmetric(parameters, chooser, [f"{path}/{ssm}" for path in paths])
-    clip = _clips(parameters, chooser, [f"{path}/{ssm}" for path in paths], ssm == "mixer")
+    symmetric = is_symmetric(parameters, chooser, [f"{path}/{ssm}" for path in paths])
+    clip = clips(parameters, chooser, [f"{path}/{ssm}" for path in paths], ssm == "mixer")
     activation = _activation(chooser, rectified, ssm == "mixer")
     glu = _glu_variant(parameters, chooser, paths[0])
     prenorm = chooser.choose("prenorm", True, default)
@@ -260,23 +261,6 @@ def _glu_variant(parameters: Parameters, chooser: Chooser, path: str) -> GluVari
     if len(possible) == 1:
         return possible[0]
     return chooser.choose("glu", GluVariant.HALF1, "half1 and half2 have the same parameters")
-
-
-def _is_symmetric(parameters: Parameters, chooser: Chooser, paths: list[str]) -> bool:
-    imaginary = np.concatenate([parameters.real(f"{path}/Lambda_im", (None,)) for path in paths])
-    positive = float((imaginary > 0).mean())
-    one_sided = min(positive, 1 - positive) < 0.25
-    share = f"{positive:.0%} of the eigenvalues have a positive imaginary part"
-    return chooser.choose("conjugate_symmetric", one_sided, share)
-
-
-def _clips(parameters: Parameters, chooser: Chooser, paths: list[str], intel: bool) -> bool:
-    highest = max(parameters.real(f"{path}/Lambda_re", (None,)).max() for path in paths)
-    if highest <= LARGEST_REAL_PART:
-        return False
-    reason = "Intel's recipes do" if intel else "lindermanlab/S5 does not unless told to"
-    reason += f"; the largest real part is {highest:.3g}"
-    return chooser.choose("clip_eigenvalues", intel, reason)
 
 
 def _state_space(

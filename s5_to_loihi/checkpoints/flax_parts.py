@@ -9,7 +9,7 @@ import numpy as np
 
 from s5_to_loihi.checkpoints.flax_places import PARAMETERS, STATISTICS, Located, map_name
 from s5_to_loihi.checkpoints.options import NO_MAP, Chooser
-from s5_to_loihi.checkpoints.parameters import Parameters, affine, batch_norm
+from s5_to_loihi.checkpoints.parameters import LARGEST_REAL_PART, Parameters, affine, batch_norm
 from s5_to_loihi.checkpoints.which import listed
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import Affine, BatchNorm, LayerNorm
@@ -69,7 +69,7 @@ def _check_map(parameters: Parameters, located: Located, path: str, option: str)
     """Ask for the name of a map that is not there, and say which there are."""
     if f"{path}/kernel" in parameters:
         return
-    blocks = f"{PARAMETERS}{located.stack}layers_"
+    blocks = tuple(f"{PARAMETERS}{located.stack}{name}_" for name in ("layers", "stages"))
     maps = [
         f"{name.removeprefix(PARAMETERS).removesuffix('/kernel')} {array.shape[0]} to"
         f" {array.shape[1]}"
@@ -136,3 +136,22 @@ def read_norm(parameters: Parameters, path: str, width: int) -> BatchNorm | Laye
     if mean not in parameters:
         return LayerNorm(scale, bias, LAYER_NORM_EPSILON)
     return batch_norm(parameters, mean, variance, scale, bias, BATCH_NORM_EPSILON)
+
+
+def is_symmetric(parameters: Parameters, chooser: Chooser, paths: list[str]) -> bool:
+    """Tell whether one of each conjugate pair is kept; ``paths`` are those of eigenvalues."""
+    imaginary = np.concatenate([parameters.real(f"{path}/Lambda_im", (None,)) for path in paths])
+    positive = float((imaginary > 0).mean())
+    one_sided = min(positive, 1 - positive) < 0.25
+    share = f"{positive:.0%} of the eigenvalues have a positive imaginary part"
+    return chooser.choose("conjugate_symmetric", one_sided, share)
+
+
+def clips(parameters: Parameters, chooser: Chooser, paths: list[str], intel: bool) -> bool:
+    """Tell whether training clipped the eigenvalues in ``paths``."""
+    highest = max(parameters.real(f"{path}/Lambda_re", (None,)).max() for path in paths)
+    if highest <= LARGEST_REAL_PART:
+        return False
+    reason = "Intel's recipes do" if intel else "lindermanlab/S5 does not unless told to"
+    reason += f"; the largest real part is {highest:.3g}"
+    return chooser.choose("clip_eigenvalues", intel, reason)

@@ -3,7 +3,7 @@
 Training programs wrap the tree that ``model.init`` returns: in a train state, beside averages of
 it, with all collections below ``params``, or in another module. lindermanlab/S5 and
 IntelLabs/SparseRNNs call the stack of blocks ``encoder``, and the maps around it
-``encoder/encoder`` and ``decoder``; so does NicolasZucchet/minimal-LRU.
+``encoder/encoder`` and ``decoder``; so do minimal-LRU and event-ssm, whose blocks have other names.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from s5_to_loihi.checkpoints.which import choose_model, is_optimizers, listed
 from s5_to_loihi.errors import CheckpointError
 
 PARAMETERS, STATISTICS, SPARSITIES = "params/", "batch_stats/", "opt_state/target_sparsities/"
-_STACK = re.compile(r"((?:.*/)?)layers_0/(?:mixer|seq)/.+", re.DOTALL)
+_STACK = re.compile(
+    r"((?:.*/)?)(?:layers_0/(?:mixer|seq)|stages_0/SequenceLayer_0/S5SSM_0)/.+", re.DOTALL
+)
 #: Where below its stack a model has the means of its batch norms.
-_MEANS = r"layers_\d+/norm(?:alization)?/mean"
+_MEANS = r"(?:layers_\d+/norm(?:alization)?|stages_\d+/SequenceLayer_\d+/BatchNorm_0)/mean"
 #: Until the last part of a name that says ``params``, as ``ema_params`` does.
 _COLLECTION = re.compile(r"(?P<top>(?:.*/)?)(?P<name>[^/]*params[^/]*)/", re.DOTALL)
 

@@ -189,8 +189,10 @@ def _changed(model: S5Model, change: Callable[[str, np.ndarray], np.ndarray]) ->
         if isinstance(old, FeedForwardBlock):
             expand = change(f"{name}.expand", old.expand)
             return replace(old, ssm=ssm, expand=expand, decode=change(f"{name}.decode", old.decode))
+        if ssm.d.ndim == 2:
+            ssm = replace(ssm, d=change(f"{name}.D", ssm.d))
         value, gate = affine(f"{name}.value", old.value), affine(f"{name}.gate", old.gate)
-        return replace(old, ssm=ssm, value=value, gate=gate)
+        return replace(old, ssm=ssm, value=value, gate=gate, skip=affine(f"{name}.skip", old.skip))
 
     return replace(
         model,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.checkpoints import flax_model, lru, s4d, s5_pytorch
+from s5_to_loihi.checkpoints import event_ssm, flax_model, lru, s4d, s5_pytorch
 from s5_to_loihi.checkpoints.options import Chooser, LoadOptions
 from s5_to_loihi.checkpoints.training_arguments import (
     ARGUMENTS_FILE,
@@ -58,8 +58,9 @@ class Convention(NamedTuple):
     to_model: Callable[[str, str, Arrays, Chooser], S5Model]
 
 
-#: The first that follows is it: what an LRU is called is part of what S5 is.
+#: The first that follows is it: what relatives are called is part of what S5 is.
 CONVENTIONS = (
+    Convention("Flax parameters of event-ssm", event_ssm.is_tree, event_ssm.to_model),
     Convention("Flax parameters of an LRU", lru.is_tree, lru.to_model),
     Convention("Flax parameters", flax_model.is_tree, flax_model.to_model),
     Convention("S4D state_dict", s4d.is_state_dict, s4d.to_model),
@@ -69,11 +70,6 @@ CONVENTIONS = (
 
 #: Other projects' models, which look alike and compute something else.
 _OTHERS = (
-    (
-        re.compile(r"SequenceLayer_\d+/S5SSM_\d+/"),
-        "is a model of event-ssm, whose time steps depend on when events come: a network for"
-        " Loihi 2 has one step a token",
-    ),
     (
         re.compile(r"(^|/)Lambda_(re|im)$"),
         "holds state-space models of S5, but not in layers_N/seq (lindermanlab/S5) or"

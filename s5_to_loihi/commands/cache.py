@@ -10,7 +10,7 @@ from typer import Option
 import s5_to_loihi.version
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.reports.summary import Summary
-from s5_to_loihi.simulators.fast import CACHE_VARIABLE, cache_directory
+from s5_to_loihi.simulators.object_code import CACHE_VARIABLE, PREFIX, SUFFIX, cache_directory
 
 #: What numba calls its files.
 _OF_NUMBA = (".nbi", ".nbc")
@@ -23,7 +23,7 @@ def cache(
     """Say where compiled kernels are kept and how large they are, or delete them.
 
     S5_TO_LOIHI_CACHE names another place. Deleting is safe at any time: the next run compiles
-    again, which takes some seconds a network.
+    again, which takes less than a second a network.
     """
     directory = cache_directory()
     places = {
@@ -60,12 +60,15 @@ def cache(
 
 
 def kernels(directory: Path) -> list[Path]:
-    """Return our files in a cache directory, which may hold others: those are left alone."""
+    """Return our files in a cache directory, which may hold others: those are left alone.
+
+    Earlier versions kept sources and what numba made of them.
+    """
     files: Iterable[Path] = directory.rglob("*") if directory.is_dir() else ()
     return [
         file
         for file in files
-        if file.name.startswith("kernels_") and file.suffix in (".py", ".pyc", *_OF_NUMBA)
+        if file.name.startswith(PREFIX) and file.suffix in (SUFFIX, ".py", ".pyc", *_OF_NUMBA)
     ]
 
 

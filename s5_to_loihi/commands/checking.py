@@ -65,7 +65,6 @@ def verify(
     if recorded is None:
         raise InputError(str(path), "holds no vectors to verify with", "Compile it again")
     backends = backend or _available_backends()
-    console.announce_compilation(opened.network, backends)
     results: list[verification.RunResult] = []
     for chosen in backends:
         vectors = _vectors_for(recorded, chosen, tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +20,6 @@ from s5_to_loihi.reports.summary import Summary
 from s5_to_loihi.reports.terminal import rendered
 
 if TYPE_CHECKING:
-    from s5_to_loihi.backends.dispatch import Backend
-    from s5_to_loihi.network.network import Network
     from s5_to_loihi.reports.table import Table
     from s5_to_loihi.tasks import engine
 
@@ -52,17 +50,6 @@ def network_name(path: Path) -> str:
     """Return the name of a network that is written to a path."""
     name = path.resolve().name.removesuffix(".bundle") or "network"
     return "".join(char if char.isprintable() else "_" for char in name)
-
-
-def announce_compilation(network: Network, backends: Collection[Backend]) -> None:
-    """Say why the first run on the fast simulator takes seconds."""
-    from s5_to_loihi.backends.dispatch import Backend
-    from s5_to_loihi.simulators import fast
-
-    if settings.quiet:
-        return
-    if {Backend.FAST, Backend.LAVA_FUSED} & set(backends) and not fast.is_cached(network):
-        stderr.print("Compiling this network's kernels for the fast simulator, once: up to 20 s")
 
 
 def working(title: str, unit: str = "", speed_seconds: float = 30.0) -> Shown:

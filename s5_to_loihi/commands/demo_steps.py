@@ -129,7 +129,6 @@ def _prove(
         (own, "Our network, against the interpreter", "denoiser_small.bundle"),
         (intel, "Intel's export, against Intel's own integers", "intel_export.bundle"),
     ):
-        console.announce_compilation(compiled.network, [Backend.FAST])
         runs[file] = list(_verify(compiled, lava))
         console.summarise(Summary(title, run_facts(runs[file])))
         require_equal(runs[file])

@@ -84,12 +84,10 @@ def denoise(
     opened = compile_export(DENOISER) if model is None else bundle.read(model)
     network = opened.network
     if folder:
-        console.announce_compilation(network, [backend])
         doubts = _folder(opened, files, output, backend, mode, as_json)
         console.doubt(str(output), doubts, strict)
         return
     noisy, reference = _read(recording, clean)
-    console.announce_compilation(network, [backend])
     with console.progress(f"Denoising on {backend.value}") as advance:
         cleaned = _clean(network, noisy, reference, output, backend, mode, advance)
     if picture is not None:

@@ -136,7 +136,7 @@ def _lava() -> Check:
 
 def _cache() -> Check:
     from s5_to_loihi.commands.cache import kernels
-    from s5_to_loihi.simulators.fast import CACHE_VARIABLE, cache_directory
+    from s5_to_loihi.simulators.object_code import CACHE_VARIABLE, cache_directory
 
     try:
         directory = cache_directory()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from typer import Option
 
 from s5_to_loihi import bundle
-from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
@@ -175,7 +174,6 @@ def _denoiser(
 
     if show.neurobench:
         packages.require("neurobench")
-    console.announce_compilation(bundle.read(plan.network).network, [Backend.FAST])
     with console.batch_progress("measurements") as shown:
         evaluated = evaluate_clips(plan, directory, jobs, retry_failed, shown)
     found = _neurobench(plan, evaluated) if show.neurobench else None
@@ -309,7 +307,6 @@ def _answers(
     raw, layout = meaning
     answers = labelled.read(data, opened.network, layout)
     loaded = None if model is None else load(model)
-    console.announce_compilation(opened.network, [Backend.FAST])
     with console.progress("Evaluating", "sequences") as advance:
         found = classification.answer(
             opened,

@@ -10,7 +10,6 @@ from typing import Any
 from typer import Argument, Option
 
 from s5_to_loihi import bundle
-from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.inputs import louder_said, saturated_said
 from s5_to_loihi.network.network import Network
@@ -49,7 +48,6 @@ def run(
     """
     opened = bundle.read(path)
     network = opened.network
-    console.announce_compilation(network, [Backend.FAST])
     started = time.perf_counter()
     with console.progress("Simulating", "tokens") as advance:
         totals = simulate_file(

@@ -128,13 +128,10 @@ def stream(
 
 def _network(model: Path | None) -> Network:
     from s5_to_loihi import bundle
-    from s5_to_loihi.backends.dispatch import Backend
     from s5_to_loihi.compiler import compile_export
     from s5_to_loihi.demo import DENOISER
 
-    network = (compile_export(DENOISER) if model is None else bundle.read(model)).network
-    console.announce_compilation(network, [Backend.FAST])
-    return network
+    return (compile_export(DENOISER) if model is None else bundle.read(model)).network
 
 
 def _piped(cleaner: Cleaner, pipe: pcm_pipe.Pipe, align: bool) -> None:

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from s5_to_loihi.files import hdf5
+from s5_to_loihi.files.hdf5 import SIGNATURE
 from s5_to_loihi.network.network import Network
-from s5_to_loihi.netx import container
 from s5_to_loihi.netx.layers import LayerType, NetxFile, layers_of
 from s5_to_loihi.netx.options import NetxOptions
-
-#: What an HDF5 file begins with.
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 __all__ = ["SIGNATURE", "LayerType", "NetxFile", "NetxOptions", "is_netx", "read", "sample_tokens"]
 
@@ -42,7 +40,7 @@ def read(path: str | os.PathLike[str], options: NetxOptions = NetxOptions()) -> 
         CheckpointError: no such file, damaged or hostile, or with parts that netx does not have.
         InputError: h5py is missing.
     """
-    tree = container.read(path)
+    tree = hdf5.read(path)
     return layers_of(tree, Path(path).name, options.num_layers, options.drop_unknown)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.hdf5 import ATTRIBUTES, Tree
 from s5_to_loihi.float_model import (
     Activation,
     Affine,
@@ -17,7 +18,6 @@ from s5_to_loihi.float_model import (
     S5Model,
     StateSpaceModel,
 )
-from s5_to_loihi.netx.container import ATTRIBUTES, Tree
 
 #: Whose layout this is; see ``training/slayer.py``, which writes it.
 SCHEMA, VERSION = "s5_to_loihi model", 1

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from s5_to_loihi.errors import LavaError
+from s5_to_loihi.files import hdf5
 from s5_to_loihi.lava_runtime import shim
 from s5_to_loihi.network.block import SPIKE_EXP
-from s5_to_loihi.netx import container
 from s5_to_loihi.netx.layers import Layer, LayerType, layers_of
 from s5_to_loihi.netx.s5_layers import unpacked
 from s5_to_loihi.netx.writing import Content, contents, write_layers
@@ -49,7 +49,7 @@ def lava_parts(
     from s5_to_loihi.process_models.process import S5Block
 
     where = Path(path).name
-    layers = layers_of(container.read(path), where).layers
+    layers = layers_of(hdf5.read(path), where).layers
     raw = contents(path)
     parts: list[Any] = []
     bits, start, index = input_message_bits, 0, 0

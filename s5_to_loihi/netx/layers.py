@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files.hdf5 import Tree
 from s5_to_loihi.float_model import S5Model
-from s5_to_loihi.netx.container import Tree
 from s5_to_loihi.netx.float_layers import float_model_of
 
 #: Most neurons of a layer, and synapses of a network once convolutions are written out.

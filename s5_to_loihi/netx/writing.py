@@ -11,13 +11,13 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.files import hdf5
+from s5_to_loihi.files.hdf5 import ATTRIBUTES, Tree, load_h5py
 from s5_to_loihi.files.writing import replacing
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons.leaky import LIFT
 from s5_to_loihi.network.neurons.relay import RELAY
 from s5_to_loihi.network.neurons.words import DIGIT_BITS, Synaptic
-from s5_to_loihi.netx import container
-from s5_to_loihi.netx.container import ATTRIBUTES, Tree, load_h5py
 from s5_to_loihi.netx.layers import Layer, LayerType, layers_of
 from s5_to_loihi.netx.lower import STATE_EXP, lower
 from s5_to_loihi.netx.options import NetxOptions
@@ -34,7 +34,7 @@ def contents(path: str | os.PathLike[str]) -> list[Content]:
     Raises:
         CheckpointError: the file cannot be read.
     """
-    layers = container.read(path).get("layer", {})
+    layers = hdf5.read(path).get("layer", {})
     return [_flat(layers[number]) for number in sorted(layers, key=_number)]
 
 
@@ -151,7 +151,7 @@ def export(
     """
     layers = contents(like)
     where = Path(like).name
-    tree = container.read(like)
+    tree = hdf5.read(like)
     file = layers_of(tree, where, options.num_layers, options.drop_unknown)
     original = run_passes(lower(file, options, network.name)[0])
     if [(g.name, g.kind.name, g.size) for g in original.groups] != [

@@ -38,10 +38,10 @@ class FoldedBlock:
     Attributes:
         a, gain: (P,) complex.
         b: (P, H) complex.
-        c: (H, P) complex, the factor 2 of the implied conjugates included.
-        d: (H,).
+        c: (O, P) complex, the factor 2 of the implied conjugates included.
+        d: (H,), or (O, H).
         expected: (H,) magnitudes of v that the norm's statistics of the training make likely.
-        expected_sum: (H,) the same of what a batch norm after the residual addition reads.
+        expected_sum: (O,) the same of what a batch norm after the residual addition reads.
         activation: after the state-space model.
         rectified: whether the complex states are rectified.
         norm: the layer norm between h and v, without what is folded; or None.
@@ -79,7 +79,7 @@ class FoldedModel:
     @property
     def features(self) -> int:
         """Features of a token."""
-        return len(self.blocks[0].d) if self.encoder is None else self.encoder.weight.shape[1]
+        return self.blocks[0].b.shape[1] if self.encoder is None else self.encoder.weight.shape[1]
 
 
 def fold(model: S5Model) -> FoldedModel:
@@ -116,8 +116,8 @@ def fold_block(block: S5Block | FeedForwardBlock, where: str) -> FoldedBlock:
         )
     a, gain = ssm.discretized()
     _check_numbers(block, a, gain, where)
-    scale = np.ones_like(ssm.d)
-    expected = expected_sum = np.zeros_like(ssm.d)
+    scale, expected = np.ones(ssm.b.shape[1]), np.zeros(ssm.b.shape[1])
+    expected_sum = np.zeros(len(ssm.c))
     before: LayerNorm | None = None
     if isinstance(norm, BatchNorm):
         likely = np.abs(norm.mean) + DEVIATIONS * np.sqrt(norm.variance)
@@ -159,7 +159,7 @@ def _check_numbers(
         _check_finite(f"{where}, expand", block.expand)
         _check_finite(f"{where}, decode", block.decode)
     else:
-        for name, affine in (("W1", block.value), ("W2", block.gate)):
+        for name, affine in (("W1", block.value), ("W2", block.gate), ("skip", block.skip)):
             if affine is not None:
                 _check_affine(f"{where}, {name}", affine)
     if np.abs(a).max() >= 1:

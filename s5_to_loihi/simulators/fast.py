@@ -7,33 +7,28 @@ vector code. Both run the arithmetic that is traced from the one definition of e
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import os
-import sys
-import tempfile
+import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from functools import cached_property
 
 import numpy as np
 
 from s5_to_loihi.errors import InputError
-from s5_to_loihi.files.writing import TEMPORARY_PREFIX
 from s5_to_loihi.fixed_point import wrap
 from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.widths import WORD_BITS
 from s5_to_loihi.simulators.activity import Activity
 from s5_to_loihi.simulators.fast_layout import Layout, lay_out
-from s5_to_loihi.simulators.fast_source import BLOCK, write_source
+from s5_to_loihi.simulators.fast_plan import Plan, Planner
 from s5_to_loihi.simulators.interpreter import Interpreter
+from s5_to_loihi.simulators.loops import BLOCK, CONTEXT
 from s5_to_loihi.simulators.sums import waiting
 
-#: Where compiled kernels are kept; by default below the user's cache directory.
-CACHE_VARIABLE = "S5_TO_LOIHI_CACHE"
+#: What a plan's function takes and returns: two addresses, and whether it did it.
+FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +50,31 @@ class Run:
 
 
 class FastSimulator:
-    """A network compiled to kernels; holds nothing that changes."""
+    """A network as a list of kernels to call.
+
+    Kernels are made when a stream or a sequence first needs them, unless another network did.
+    """
 
     def __init__(self, network: Network):
-        """Compile a verified network, or load what was compiled before."""
+        """Lay a verified network out."""
         self.network = network
-        self._layout, source = _written_out(network)
-        self._kernels = _load(source)
+        self._layout = lay_out(network)
+        self._planner = Planner(network, self._layout)
         self.groups = ("input", *(group.name for group in network.groups))
         self._initial = _first_state(network, self._layout)
         self._updates = np.array([0, *(group.size for group in network.groups)])
+
+    @cached_property
+    def _token(self) -> Plan:
+        return self._planner.plan(self._planner.of_a_token())
+
+    @cached_property
+    def _block(self) -> Plan:
+        return self._planner.plan(self._planner.of_a_block(counting=False))
+
+    @cached_property
+    def _counted_block(self) -> Plan:
+        return self._planner.plan(self._planner.of_a_block(counting=True))
 
     def initial_state(self, batch: int = 1) -> np.ndarray:
         """Return the state before the first token, (batch, registers) int32.
@@ -109,10 +119,12 @@ class FastSimulator:
         rows = self._layout.message_rows if record else 0
         recorded = np.empty((count, batch, rows), dtype=np.int32)
 
+        plan = self._counted_block if counting else self._block
+
         def run_one(index: int) -> None:
             counts = (sent[:, index], synops[:, index]) if counting else None
             results = (outputs[:, index], recorded[:, index])
-            self._run_sequence(tokens[:, index], state[index], results, counts)
+            self._run_sequence(plan, tokens[:, index], state[index], results, counts)
 
         if threads == 1 or batch == 1:
             for index in range(batch):
@@ -140,45 +152,38 @@ class FastSimulator:
             )
         return np.array(state, dtype=np.int32, order="C")
 
-    def _run_sequence(self, tokens, state, results, counts) -> None:
+    def _run_sequence(self, plan, tokens, state, results, counts) -> None:
         outputs, recorded = results
         layout, network = self._layout, self.network
         messages = _aligned_rows(layout.message_rows)
         accumulators = _aligned_rows(max(1, layout.accumulator_rows))
         sent, synops = (np.zeros((len(self.groups), BLOCK), dtype=np.int32) for _ in range(2))
-        unused = np.zeros(BLOCK, dtype=np.int32)
         # Made once: fresh memory for every block would cost more than some kernels.
         block = np.empty((BLOCK, network.input_size), dtype=np.int32)
         answers = np.empty((BLOCK, network.output_size), dtype=np.int32)
+        context = context_of(messages, accumulators, state, sent, synops, block, answers)
+        function = FUNCTION(plan.function)
         for start in range(0, len(tokens), BLOCK):
             count = min(BLOCK, len(tokens) - start)
             block[:count] = tokens[start : start + count]
             sent[:], synops[:] = 0, 0
-            self._kernels.block(
-                block[:count],
-                messages,
-                accumulators,
-                state,
-                layout.parameter_values,
-                layout.row_pointers,
-                layout.row_sources,
-                layout.row_weights,
-                layout.column_pointers,
-                layout.column_targets,
-                layout.column_weights,
-                layout.fans,
-                counts is not None,
-                unused,
-                sent,
-                synops,
-                answers,
-            )
+            context[len(CONTEXT)] = count
+            function(context.ctypes.data, plan.arguments)
             outputs[start : start + count] = answers[:count]
             if recorded.shape[1]:
                 recorded[start : start + count] = messages[:, :count].T
             if counts is not None:
                 counts[0][start : start + count] = sent[:, :count].T
                 counts[1][start : start + count] = synops[:, :count].T
+
+
+def context_of(*arrays: np.ndarray, count: int = 1) -> np.ndarray:
+    """Return what kernels find their memory by: see ``loops.CONTEXT``; the arrays must stay.
+
+    ``count``: tokens of a block.
+    """
+    addresses = [array.ctypes.data for array in arrays]
+    return np.array([*addresses, count, 0], dtype=np.int64)
 
 
 def _first_state(network: Network, layout: Layout) -> np.ndarray:
@@ -214,25 +219,31 @@ class Stream:
     """One stream of tokens with its state.
 
     Attributes:
-        state: (registers,) int32; a copy of it can be saved, and given to another stream.
         sent, synops: (groups,) int64, counted since the stream began.
     """
 
     def __init__(self, simulator: FastSimulator, state: np.ndarray):
-        self.state = state
+        self._state = state
         self._simulator = simulator
         layout = simulator._layout
         self._messages = np.zeros(layout.message_rows, dtype=np.int32)
         self._accumulators = np.zeros(max(1, layout.accumulator_rows), dtype=np.int32)
         self.sent, self.synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
-        self._arguments = (
-            layout.parameter_values,
-            layout.column_pointers,
-            layout.column_targets,
-            layout.column_weights,
-            self.sent,
-            self.synops,
-        )
+        self._token = np.zeros(simulator.network.input_size, dtype=np.int32)
+        self._out = np.zeros(simulator.network.output_size, dtype=np.int32)
+        self._context = context_of(
+            self._messages, self._accumulators, state, self.sent, self.synops, self._token,
+            self._out,
+        )  # fmt: skip
+        plan = simulator._token
+        addresses = self._context.ctypes.data, plan.arguments
+        self._addresses = tuple(map(ctypes.c_void_p, addresses))
+        self._function = FUNCTION(plan.function)
+
+    @property
+    def state(self) -> np.ndarray:
+        """(registers,) int32; a copy of it can be saved, and given to another stream."""
+        return self._state
 
     def step(self, token: np.ndarray) -> np.ndarray:
         """Evaluate one token.
@@ -246,20 +257,13 @@ class Stream:
         Raises:
             InputError: the token does not suit the network; the state stays as it is.
         """
-        network = self._simulator.network
-        # Kernels are compiled for one type: writable, in one piece.
-        if (
-            token.dtype != np.int32
-            or token.shape != (network.input_size,)
-            or not token.flags.carray
-        ):
+        if token.dtype != np.int32 or token.shape != self._token.shape:
+            network = self._simulator.network
             token = check_tokens(network, np.asarray(token)[None], where="token")[0, 0]
-        out = np.empty(network.output_size, dtype=np.int32)
-        if not self._simulator._kernels.step(
-            token, self._messages, self._accumulators, self.state, *self._arguments, out
-        ):
-            check_tokens(network, token[None], where="token")
-        return out
+        self._token[:] = token
+        if not self._function(*self._addresses):
+            check_tokens(self._simulator.network, token[None], where="token")
+        return self._out.copy()
 
     def reset(self) -> None:
         """Go back to the state before the first token."""
@@ -282,73 +286,3 @@ class Stream:
     def fork(self) -> Stream:
         """Return a stream that goes on from here on its own."""
         return self._simulator.stream(self.state)
-
-
-# --- compiled once -------------------------------------------------------------------------------
-
-
-def cache_directory() -> Path:
-    """Return where kernels are kept: a directory that belongs to the user alone."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "s5_to_loihi"
-
-
-def is_cached(network: Network) -> bool:
-    """Tell whether a network's kernels were made before; compiling them takes seconds."""
-    name = _module_name(_written_out(network)[1])
-    try:
-        return (cache_directory() / f"{name}.py").exists()
-    except (OSError, RuntimeError):
-        return False
-
-
-@functools.lru_cache(maxsize=4)
-def _written_out(network: Network) -> tuple[Layout, str]:
-    layout = lay_out(network)
-    return layout, write_source(network, layout)
-
-
-def _module_name(source: str) -> str:
-    return f"kernels_{hashlib.sha256(source.encode()).hexdigest()[:24]}"
-
-
-def _load(source: str) -> ModuleType:
-    """Import a source from the cache directory, where numba keeps its machine code beside it."""
-    name = _module_name(source)
-    if name in sys.modules:
-        return sys.modules[name]
-    # Not by an import: what Python keeps of one is not checked either.
-    path = _stored(name, source)
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    exec(compile(source, str(path), "exec"), module.__dict__)
-    sys.modules[name] = module
-    return module
-
-
-def _stored(name: str, source: str) -> Path:
-    """Return the file of a source, writing it if it is not there or not what it should be.
-
-    Where nothing can be written there is no such file, and the machine code is for this process.
-    """
-    try:
-        directory = cache_directory()
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not os.access(directory, os.W_OK):  # numba would not read its machine code either
-            raise PermissionError(directory)
-        return _written(directory, name, source)
-    except (OSError, RuntimeError):  # no home, none to write to, or a full disk
-        return Path(f"{name}.py")
-
-
-def _written(directory: Path, name: str, source: str) -> Path:
-    path = directory / f"{name}.py"
-    content = source.encode()
-    if not path.is_file() or path.read_bytes() != content:
-        with tempfile.TemporaryDirectory(dir=directory, prefix=TEMPORARY_PREFIX) as temporary:
-            written = Path(temporary, path.name)
-            written.write_bytes(content)
-            os.replace(written, path)
-    return path

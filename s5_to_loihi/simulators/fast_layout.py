@@ -7,11 +7,12 @@ it reads the message.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, is_identity
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, Synapses, is_identity
 from s5_to_loihi.network.tracing import parameters
 
 
@@ -98,18 +99,6 @@ class Layout:
     row_weights: np.ndarray
     parameter_values: np.ndarray
 
-    def rows_of(self, group: str) -> dict[Endpoint, tuple[int, int]]:
-        """Return the messages of a group (or the input) -> (first row, number of rows)."""
-        return {
-            source: (first, self.message_sizes[source])
-            for source, first in self.messages.items()
-            if source.group == group
-        }
-
-    def pushes_of(self, source: Endpoint) -> list[Push]:
-        """Return the pushes of a message."""
-        return [push for push in self.pushes if push.source == source]
-
 
 def lay_out(network: Network) -> Layout:
     """Return the layout of a verified network."""
@@ -190,29 +179,48 @@ def _place_synapses(network: Network, messages, ports, registers):
     pushes: list[Push] = []
     columns: list[tuple[np.ndarray, ...]] = []
     fans = [np.zeros(0, dtype=np.int32)]
-    pointer = 0
-    for source, first in messages.items():
+    pointer, fan = 0, 0
+    for source, target, edges in _sorted(network, messages):
         count = network.message_size(source)
-        for target, group in enumerate(network.groups, start=1):
-            of_source = [edge for edge in network.incoming(group.name) if edge.source == source]
-            # A port's synapses wrap alike.
-            for bits in dict.fromkeys(edge.product_bits for edge in of_source):
-                edges = [edge for edge in of_source if edge.product_bits == bits]
-                adding = [edge for edge in edges if ports[edge.target][0] == "accumulators"]
-                rows, sources, weights = _entries(adding, ports, {source: 0})
-                pointers, targets, weights = _compressed(sources, rows, weights, count)
-                handed_on = len(edges) - len(adding)
-                fan = sum(map(len, fans))
-                adds = len(targets) > 0
-                place = pointer if adds else None
-                register = group.kind.kept(source.name) if source.group == group.name else None
-                kept = None if register is None else registers[group.name, register]
-                pushes.append(Push(source, target, first, count, fan, handed_on, place, bits, kept))
-                fans.append((np.diff(pointers) + handed_on).astype(np.int32))
-                if adds:
-                    columns.append((pointers, targets, weights))
-                    pointer += count
+        adding = [edge for edge in edges if ports[edge.target][0] == "accumulators"]
+        rows, sources, weights = _entries(adding, ports, {source: 0})
+        pointers, targets, weights = _compressed(sources, rows, weights, count)
+        handed_on = len(edges) - len(adding)
+        adds = len(targets) > 0
+        group = network.groups[target - 1]
+        register = group.kind.kept(source.name) if source.group == group.name else None
+        pushes.append(
+            Push(
+                source,
+                target,
+                messages[source],
+                count,
+                fan,
+                handed_on,
+                pointer if adds else None,
+                edges[0].product_bits,
+                None if register is None else registers[group.name, register],
+            )
+        )
+        fans.append((np.diff(pointers) + handed_on).astype(np.int32))
+        fan += count
+        if adds:
+            columns.append((pointers, targets, weights))
+            pointer += count
     return tuple(pushes), columns, np.concatenate(fans)
+
+
+def _sorted(network: Network, messages) -> Iterator[tuple[Endpoint, int, list[Synapses]]]:
+    """Yield a message, the index of a group, and the synapses between that wrap alike."""
+    found: dict[tuple[Endpoint, int], dict[int | None, list[Synapses]]] = {}
+    for target, group in enumerate(network.groups, start=1):
+        for edge in network.incoming(group.name):
+            alike = found.setdefault((edge.source, target), {})
+            alike.setdefault(edge.product_bits, []).append(edge)
+    rows = {source: number for number, source in enumerate(messages)}
+    for source, target in sorted(found, key=lambda ends: (rows[ends[0]], ends[1])):
+        for edges in found[source, target].values():
+            yield source, target, edges
 
 
 def _entries(edges, ports, messages) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

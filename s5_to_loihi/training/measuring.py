@@ -29,7 +29,7 @@ from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.training import synthetic
 
 RESULTS, MODELS, BUNDLES = "results.json", "models.zip", "bundles.zip"
-LARGEST_RESULTS = 1 << 24
+LARGEST_RESULTS, LARGEST_UNPACKED = 1 << 24, 1 << 31
 #: Clips made here, on the processor, that networks are measured on: how many, seconds, seed.
 CLIPS, SECONDS, SEED = 12, 4.0, 2_000_003
 #: Tokens that activity is counted on.
@@ -85,8 +85,7 @@ def measured(
     found = {}
     with tempfile.TemporaryDirectory() as place:
         for name in (MODELS, BUNDLES):
-            with zipfile.ZipFile(folder / name) as archive:
-                archive.extractall(place)
+            _unpack(folder / name, place)
         networks = [
             (path, width)
             for width in bits
@@ -98,6 +97,18 @@ def measured(
             found[name] = vars(cost(model, bundle.read(path).network, noisy, clean))
             on_progress(done, len(networks))
     return found
+
+
+def _unpack(path: Path, place: str) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > LARGEST_UNPACKED:
+                what = f"holds {size >> 20} MiB (limit {LARGEST_UNPACKED >> 20})"
+                raise InputError(str(path), what, "Measure fewer networks at a time")
+            archive.extractall(place)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise InputError(str(path), f"is damaged ({error})", "Train the study again") from None
 
 
 def read_results(folder: Path) -> dict[str, Any]:

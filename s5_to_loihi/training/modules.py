@@ -349,6 +349,8 @@ def read_out(hidden: Tensor, readout: Readout, lengths: Tensor | None = None) ->
 def _block(name: str, block: S5Block | FeedForwardBlock) -> Block:
     if isinstance(block, FeedForwardBlock):
         raise CheckpointError(name, "has feed-forward blocks", "Train S5 blocks with batch norm")
+    if block.skip is not None or block.ssm.d.ndim != 1:
+        raise CheckpointError(name, "has blocks that change their width", "Train all of one width")
     return Block(block)
 
 

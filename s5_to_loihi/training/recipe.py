@@ -111,11 +111,14 @@ class Machine:
         accelerator: see there.
         devices: how many.
         numbers: see there.
+        threads: of a processor. Tensors are small: more than one is rarely quicker, and sums then
+            depend on how many there are.
     """
 
     accelerator: Accelerator = Accelerator.AUTO
     devices: int = 1
     numbers: Numbers = Numbers.SINGLE
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,7 @@ def _check(recipe: Recipe, where: str) -> None:
         ("training: rate", recipe.training.rate, 1e-8, 1.0),
         ("integers: epochs", recipe.integers.epochs, 0, 100_000),
         ("machine: devices", recipe.machine.devices, 1, 1024),
+        ("machine: threads", recipe.machine.threads, 1, 1024),
         ("data: seconds", recipe.data.seconds, 0.1, 600.0),
     ):
         if not least <= value <= most:

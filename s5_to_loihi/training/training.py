@@ -89,6 +89,7 @@ def train(
     task = task_of(recipe, lambda done, total: on_progress("reading", done, total))
     _claim(folder, recipe, task)
     torch.manual_seed(recipe.training.seed)
+    torch.set_num_threads(recipe.machine.threads)
     scores: dict[str, float] = {}
     module = _float_phase(recipe, task, folder, on_progress)
     model = module.to_model()

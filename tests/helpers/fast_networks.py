@@ -1,10 +1,7 @@
-"""Networks to compare the fast simulator on, and their kernels, compiled ahead of the tests."""
+"""Networks to compare the fast simulator on."""
 
 import functools
-import multiprocessing
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import replace
 
 import golden
@@ -30,7 +27,6 @@ from s5_to_loihi.network.neurons.dense import DENSE, DenseConstants
 from s5_to_loihi.network.verifier import verify
 from s5_to_loihi.passes.check_ranges import CheckRanges
 from s5_to_loihi.passes.pipeline import run_passes
-from s5_to_loihi.simulators.fast import FastSimulator, is_cached
 
 
 def edited(network: Network, edit: Callable[[Synapses], Synapses | None]) -> Network:
@@ -119,7 +115,7 @@ def beside_an_identity() -> Network:
 
 
 RICH = "full, mean"
-#: name -> how to make it; each shape costs seconds of compiling where the cache is cold.
+#: name -> how to make it.
 NETWORKS: dict[str, Callable[[], Network]] = {
     RICH: lambda: random_networks.sample(
         Case(
@@ -169,23 +165,3 @@ def network(name: str) -> Network:
         return NETWORKS[name]()
     model, _ = to_model(golden.export(name), ExportOptions())
     return run_passes(lower(model))
-
-
-def compile_kernels(name: str) -> None:
-    """Compile both ways of a network, for the cache."""
-    simulator = FastSimulator(network(name))
-    token = np.zeros(simulator.network.input_size, dtype=np.int32)
-    simulator.stream().step(token)
-    simulator.run(token[None, None])
-
-
-def compile_ahead(names: Iterable[str]) -> None:
-    """Compile what is not in the cache yet, one network for each processor at a time.
-
-    What fails here fails again in the test that needs it.
-    """
-    missing = [name for name in names if not is_cached(network(name))]
-    if len(missing) > 1:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-            wait([pool.submit(compile_kernels, name) for name in missing])

@@ -431,6 +431,23 @@ def _one_of(pattern: str) -> Callable[[Path], list[Path]]:
     return _copies(*sorted(CHECKPOINTS.glob(pattern)))
 
 
+def _netx(folder: Path) -> list[Path]:
+    import netx_files
+
+    return [
+        netx_files.write(folder / f"{name}.net", netx_files.CASES[name]().layers)
+        for name in ("sdnn_delays", "sdnn_convolution", "recurrent_reset")
+    ]
+
+
+def _read_netx(path: Path) -> None:
+    from s5_to_loihi import netx
+    from s5_to_loihi.netx.lower import lower
+
+    options = netx.NetxOptions()
+    lower(netx.read(path, options), options, "changed")
+
+
 READERS = {
     "bundle": Reader(_bundles, _read_bundle, _mend_bundle),
     "bundle as it is": Reader(_bundles, _read_bundle),
@@ -451,6 +468,7 @@ READERS = {
     "labelled": Reader(_labelled, _read_labelled),
     "archive": Reader(_archives, _read_archive),
     "pairs": Reader(_pairs, _read_pairs),
+    "netx": Reader(_netx, _read_netx),
 }
 
 

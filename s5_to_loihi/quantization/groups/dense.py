@@ -1,4 +1,4 @@
-"""SCALED_DENSE: the encoder and the decoder; the affine map that the gates have as well."""
+"""SCALED_DENSE: encoder, decoder, the map of a residual; the affine map that gates have as well."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from s5_to_loihi.quantization.draft import (
     Draft,
     Message,
     OutputReader,
+    Reader,
     TensorScale,
 )
 from s5_to_loihi.quantization.formats import (
@@ -58,6 +59,28 @@ def add_decoder(draft: Draft, affine: Affine, source: Message, hidden: Message) 
     )
     if source is hidden:
         draft.scales.append(TensorScale("decoder.affine", "output", message.exponents))
+    return message
+
+
+def add_map(
+    draft: Draft, block: str, place: str, affine: Affine, source: Message, reference: str
+) -> Message:
+    """Quantize a map inside of a block, whose result is added to something.
+
+    Args:
+        draft: the network so far.
+        block: its name in it.
+        place: of the map: the group is called ``block.place``.
+        affine: the map.
+        source: what it reads.
+        reference: the result's name in the block in ``float_model.evaluate``.
+    """
+    name, values = f"{block}.{place}", draft.floats[f"{block}.{reference}"]
+    bits, finest = draft.message_format(f"{name}.activation", values, [])
+    data = moments(source.integers, values)
+    adder = Reader(np.eye(values.shape[-1]), f"{name}.activation")
+    message = _add_dense(draft, name, affine.weight, source, data, bits, finest, adder)
+    draft.scales.append(TensorScale(f"{name}.affine", f"{block}.{reference}", message.exponents))
     return message
 
 

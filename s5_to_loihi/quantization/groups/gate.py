@@ -49,7 +49,7 @@ def add_gate(
 
     Args:
         draft, name, folded: the network so far; the block.
-        hidden: what enters the block.
+        hidden: the residual: what enters the block, or what a map makes of it.
         output: its messages y and activation.
         reader: what the result enters.
     """

@@ -13,7 +13,12 @@ from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.float_model import BatchNorm, LayerNorm
 from s5_to_loihi.network.network import Endpoint
-from s5_to_loihi.network.neurons.inverse_root import MANTISSA_EXPONENT, RADICAND_BITS
+from s5_to_loihi.network.neurons.inverse_root import (
+    ERROR,
+    MANTISSA_EXPONENT,
+    RADICAND_BITS,
+    TABLE,
+)
 from s5_to_loihi.network.neurons.layer_norm import (
     LARGEST_EXPONENT,
     LAYER_NORM,
@@ -100,6 +105,10 @@ def add_layer_norm(
         if norm.centred or port.name != "mean":
             ones = np.ones((neurons, 1), dtype=np.int8)
             builder.connect(f"{name}.{port.name}", message.endpoint, port, ones)
+    draft.notes.append(
+        f"{name}: {'layer' if norm.centred else 'RMS'} norm, inverse root by"
+        f" {len(TABLE.knots) - 1} segments, off by at most {ERROR:.2g} of itself"
+    )
     formats = {"u": constants.u, "total": constants.u}
     formats |= {"centred": Format(mean.bits + 1, mean.exponent), "normalised": normalised}
     draft.scales.append(TensorScale(f"{name}.total", reference, exponents))

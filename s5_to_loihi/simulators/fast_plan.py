@@ -1,0 +1,297 @@
+"""What the fast simulator calls, one kernel after the other, for a token or for a block of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup
+from s5_to_loihi.network.neurons.constants import Table
+from s5_to_loihi.network.ranges import program as program_of
+from s5_to_loihi.network.tracing import Program
+from s5_to_loihi.network.widths import WORD_BITS
+from s5_to_loihi.simulators import fast_synapses, object_code
+from s5_to_loihi.simulators.fast_layout import Layout, Push
+from s5_to_loihi.simulators.fast_programs import Places, neurons
+from s5_to_loihi.simulators.loops import BLOCK, CONTEXT, COUNTS, Kernel
+
+#: The bytes of an integer in messages, sums and states, and in the counts of a stream.
+_WORD, _LONG = 4, 8
+
+
+@dataclass(frozen=True)
+class Call:
+    """A kernel and the integers that it is called with.
+
+    Attributes:
+        kernel: what is called.
+        arguments: see ``loops.Argument``.
+        each: calls for each token of a block, in place of arguments.
+        group: whose neurons it updates; empty if it updates none.
+    """
+
+    kernel: Kernel
+    arguments: tuple[int, ...] = ()
+    each: tuple[Call, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Calls made ready.
+
+    Attributes:
+        function, arguments: two addresses: what does them all, and what it wants beside a context.
+        memory: what must not go away as long as these are used.
+    """
+
+    function: int
+    arguments: int
+    memory: list[np.ndarray] = field(repr=False)
+
+
+class Planner:
+    """Plans of a network; holds the constants of its neurons' tables."""
+
+    def __init__(self, network: Network, layout: Layout):
+        """Prepare the plans of a verified network."""
+        self._network, self._layout = network, layout
+        self._memory: list[np.ndarray] = []
+        self._tables: dict[Table, int] = {}
+        self._programs: dict[str, Program] = {}
+        self._pushes: dict[Endpoint, list[Push]] = {}
+        for push in layout.pushes:
+            self._pushes.setdefault(push.source, []).append(push)
+        self._kept: dict[int, list[Push]] = {}
+        for push in layout.pushes:
+            if push.kept is not None and push.pointer is not None:
+                self._kept.setdefault(push.target, []).append(push)
+
+    def of_a_token(self) -> list[Call]:
+        """Return what a stream does with a token."""
+        network, layout = self._network, self._layout
+        lowest, highest = limits(network.input_format.bits)
+        calls = [
+            Call(fast_synapses.enter(), (0, 0, network.input_size, lowest, highest)),
+            Call(fast_synapses.clear(), (0, max(1, layout.accumulator_rows))),
+            *self._sent(0, INPUT),
+        ]
+        for index, group in enumerate(network.groups, start=1):
+            if self._goes_nowhere(group):
+                continue
+            calls += self._waits(group, block=False)
+            calls += self._returned(index, column=False)
+            calls.append(self._neurons(group, "token"))
+            calls += self._sent(index, group.name)
+        output = layout.messages[network.output] * _WORD
+        return [*calls, Call(fast_synapses.leave(), (output, 0, network.output_size))]
+
+    def of_a_block(self, counting: bool) -> list[Call]:
+        """Return what a sequence does with a block of tokens."""
+        network, layout = self._network, self._layout
+        calls = [Call(fast_synapses.enter_block(), (0, 0, network.input_size))]
+        calls += self._counted(0, INPUT) if counting else ()
+        for index, group in enumerate(network.groups, start=1):
+            if self._goes_nowhere(group):
+                continue
+            for name in group.kind.ports:
+                calls += self._pulled(Endpoint(group.name, name), group.size)
+            calls += self._waits(group, block=True)
+            returned = self._returned(index, column=True)
+            if any(edge.recurrent for edge in network.incoming(group.name)):
+                now = (*CONTEXT, *COUNTS).index("now")
+                each = (*returned, self._neurons(group, "column"))
+                calls.append(Call(fast_synapses.each_token(now), each=each, group=group.name))
+            else:
+                calls.append(self._neurons(group, "block"))
+            calls += self._counted(index, group.name) if counting else ()
+        output = layout.messages[network.output] * _WORD * BLOCK
+        return [*calls, Call(fast_synapses.leave_block(), (output, 0, network.output_size))]
+
+    def _goes_nowhere(self, group: NeuronGroup) -> bool:
+        return not group.kind.state + self._network.sent_by(group)
+
+    def plan(self, calls: list[Call]) -> Plan:
+        """Return calls made ready; this makes the machine code that is not there yet."""
+        everything = [*calls, *(inner for call in calls for inner in call.each)]
+        kernels = [fast_synapses.sequence(), *(call.kernel for call in everything)]
+        known = object_code.addresses(kernels)
+        memory = [*self._memory, *vars(self._layout).values()]
+
+        def kept(integers: list[int]) -> int:
+            array = np.array(integers or [0], dtype=np.int64)
+            memory.append(array)
+            return array.ctypes.data
+
+        def one_after_the_other(some: tuple[Call, ...]) -> int:
+            table = []
+            for call in some:
+                given = list(call.arguments)
+                if call.each:
+                    given = [known[fast_synapses.sequence()], one_after_the_other(call.each)]
+                table += [known[call.kernel], kept(given)]
+            return kept([kept(table), len(some)])
+
+        arguments = one_after_the_other(tuple(calls))
+        return Plan(known[fast_synapses.sequence()], arguments, memory)
+
+    # --- messages
+
+    def _sources(self, group: str) -> Iterator[tuple[int, int, list[Push]]]:
+        """Yield the messages of a group: first row, number of rows, and where they go."""
+        network, layout = self._network, self._layout
+        names = (TOKEN,) if group == INPUT else network.sent_by(network.group(group))
+        for source in (Endpoint(group, name) for name in names):
+            pushes = self._pushes.get(source, [])
+            if group != INPUT or pushes:
+                yield layout.messages[source], layout.message_sizes[source], pushes
+
+    def _sent(self, index: int, group: str) -> list[Call]:
+        """Count and multiply what a group sends in a token."""
+        calls = []
+        for first, size, pushes in self._sources(group):
+            rows = first * _WORD
+            handed = [(push.target, push.handed_on) for push in pushes if push.handed_on]
+            pairs = self._kept_integers(np.array(handed, dtype=np.int64)) if handed else 0
+            calls.append(
+                Call(fast_synapses.count(), (rows, size, index * _LONG, 0, pairs, len(handed)))
+            )
+            for push in pushes:
+                if push.pointer is None:
+                    continue
+                synops = push.target * _LONG
+                if push.target == index:  # they are added up with the next token
+                    calls.append(
+                        Call(
+                            fast_synapses.count_reached(),
+                            (rows, size, self._columns(push), synops),
+                        )
+                    )
+                    continue
+                calls.append(self._pushed(push, rows, (synops,)))
+        return calls
+
+    def _pushed(self, push: Push, rows: int, rest: tuple[int, ...], **how: bool) -> Call:
+        layout, wraps = self._layout, push.product_bits is not None
+        left = (WORD_BITS - push.product_bits,) if push.product_bits is not None else ()
+        targets, weights = layout.column_targets, layout.column_weights
+        given = (rows, push.count, self._columns(push), targets.ctypes.data, weights.ctypes.data)
+        return Call(fast_synapses.push(wrapped=wraps, **how), (*given, 0, *rest, *left))
+
+    def _columns(self, push: Push) -> int:
+        assert push.pointer is not None  # it adds something up
+        return _address(self._layout.column_pointers, push.pointer)
+
+    def _returned(self, index: int, column: bool) -> list[Call]:
+        """Add up what a group sent to itself before."""
+        return [
+            self._pushed(push, push.kept * _WORD, (), kept=True, column=column)
+            for push in self._kept.get(index, ())
+            if push.kept is not None
+        ]
+
+    def _waits(self, group: NeuronGroup, block: bool) -> list[Call]:
+        """Exchange the sums of a group for those that are due."""
+        layout, row = self._layout, _WORD * (BLOCK if block else 1)
+        return [
+            Call(
+                fast_synapses.wait(block),
+                (
+                    layout.ports[one.port][1] * row,
+                    group.size,
+                    _address(layout.parameter_values, one.lengths),
+                    one.ring * _WORD,
+                    one.positions * _WORD,
+                ),
+            )
+            for one in layout.waits
+            if one.port.group == group.name
+        ]
+
+    def _pulled(self, port: Endpoint, size: int) -> list[Call]:
+        """Add up the products at a port; of what a group sends to itself nothing is there yet."""
+        layout = self._layout
+        array, first = layout.ports[port]
+        if array != "accumulators":
+            return []
+        (wraps,) = {edge.product_bits for edge in self._network.incoming(port)} or {None}
+        left = () if wraps is None else (WORD_BITS - wraps,)
+        sources, weights = layout.row_sources, layout.row_weights
+        pointers = _address(layout.row_pointers, first)
+        given = (0, first * _WORD * BLOCK, size, pointers, sources.ctypes.data, weights.ctypes.data)
+        return [Call(fast_synapses.pull(wrapped=wraps is not None), (*given, *left))]
+
+    def _counted(self, index: int, group: str) -> list[Call]:
+        row = _WORD * BLOCK
+        calls = []
+        for first, size, pushes in self._sources(group):
+            rows = first * row
+            calls.append(Call(fast_synapses.count_block(fans=False), (rows, size, index * row)))
+            calls += [
+                Call(
+                    fast_synapses.count_block(fans=True),
+                    (rows, size, push.target * row, _address(self._layout.fans, push.fan)),
+                )
+                for push in pushes
+            ]
+        return calls
+
+    # --- neurons
+
+    def _neurons(self, group: NeuronGroup, way: str) -> Call:
+        if group.name not in self._programs:
+            self._programs[group.name] = program_of(self._network, group)
+        program, layout = self._programs[group.name], self._layout
+        places, firsts = self._places(group, program)
+        made = neurons(program, places, group.kind.state, way)
+        rows = _WORD if way == "token" else _WORD * BLOCK
+        given = [
+            _address(layout.parameter_values, first)
+            if places.arrays[name] == "address"
+            else first * (_WORD if places.arrays[name] == "state" else rows)
+            for name, first in firsts.items()
+        ]
+        tables = [self._table(table) for table in made.tables]
+        return Call(made.kernel, (group.size, *given, *made.constants, *tables), group=group.name)
+
+    def _places(self, group: NeuronGroup, program: Program) -> tuple[Places, dict[str, int]]:
+        """Return where a group's kernel finds and puts what, and the first entry of each place."""
+        layout = self._layout
+        names: dict[tuple[str, int], str] = {}
+
+        def named(array: str, first: int) -> str:
+            return names.setdefault((array, first), f"place{len(names)}")
+
+        stores = {
+            name: named("state", layout.registers[group.name, name]) for name in group.kind.state
+        }
+        for name in self._network.sent_by(group):
+            stores[name] = named("messages", layout.messages[Endpoint(group.name, name)])
+        loads = {}
+        for index in sorted(program.needed(stores)):
+            step = program.steps[index]
+            if step.operation == "accumulator":
+                loads[index] = named(*layout.ports[Endpoint(group.name, step.name)])
+            elif step.operation == "register":
+                loads[index] = named("state", layout.registers[group.name, step.name])
+            elif step.operation == "parameter":
+                loads[index] = named("address", layout.parameters[group.name, step.name])
+        arrays = {name: array for (array, _), name in names.items()}
+        firsts = {name: first for (_, first), name in names.items()}
+        return Places(loads, stores, arrays), firsts
+
+    def _table(self, table: Table) -> int:
+        if table not in self._tables:
+            self._tables[table] = self._kept_integers(np.array(table, dtype=np.int32))
+        return self._tables[table]
+
+    def _kept_integers(self, array: np.ndarray) -> int:
+        self._memory.append(array)
+        return array.ctypes.data
+
+
+def _address(array: np.ndarray, first: int) -> int:
+    return array.ctypes.data + first * array.itemsize
