@@ -111,7 +111,9 @@ def tutorial_page(script: Path) -> str:
             parts.append(f"```python\n{body.strip()}\n```")
     place = script.relative_to(ROOT)
     title, *rest = parts
-    return "\n\n".join([title, f"This page is the script `{place}`: run it as it is.", *rest]) + "\n"
+    return (
+        "\n\n".join([title, f"This page is the script `{place}`: run it as it is.", *rest]) + "\n"
+    )
 
 
 def commands_page() -> str:
@@ -171,7 +173,10 @@ def python_page() -> str:
     """Return the reference of the public names, in the order of ``__all__``."""
     import s5_to_loihi
 
-    parts = ["# Python", "All of `s5_to_loihi.__all__`, from the docstrings. Import them from there."]
+    parts = [
+        "# Python",
+        "All of `s5_to_loihi.__all__`, from the docstrings. Import them from there.",
+    ]
     names = [name for name in s5_to_loihi.__all__ if name != "__version__"]
     for name in names:
         parts.append(f"::: s5_to_loihi.{s5_to_loihi._DEFINED_IN[name]}.{name}")

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # From a checkpoint to a verified network and its price
 #
-# You have a trained, sparse S5 model in floats. At the end you know what its integers lose, that they are computed alike everywhere, how many
-# cores of a Loihi 2 they take, and what a token costs. It takes about a minute; no board is needed, and everything about time and energy
-# comes from a model of the chip.
+# You have a trained, sparse S5 model in floats. At the end you know what its integers lose, that
+# they are computed alike everywhere, how many cores of a Loihi 2 they take, and what a token
+# costs. It takes about a minute; no board is needed, and everything about time and energy comes
+# from a model of the chip.
 
 # %%
 import tempfile
@@ -21,8 +22,9 @@ folder = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## The model and typical input
 #
-# The package ships a speech denoiser: 257 magnitudes of a spectrum in, 257 values of a mask out, three blocks of width 48, 90 % of its weights
-# zero. `load` reads any supported checkpoint and says what it had to guess.
+# The package ships a speech denoiser: 257 magnitudes of a spectrum in, 257 values of a mask out,
+# three blocks of width 48, 90 % of its weights zero. `load` reads any supported checkpoint and
+# says what it had to guess.
 
 # %%
 loaded = s5.load(CHECKPOINT)
@@ -41,20 +43,23 @@ print(frames.shape)
 # %% [markdown]
 # ## Integers
 #
-# `quantize` chooses a format for every tensor, rounds, and measures on the part of the data that it held out. The signal-to-quantization-noise
-# ratio (SQNR) compares the network's outputs with those of the float model.
+# `quantize` chooses a format for every tensor, rounds, and measures on the part of the data that
+# it held out. The signal-to-quantization-noise ratio (SQNR) compares the network's outputs with
+# those of the float model.
 
 # %%
 made = s5.quantize(CHECKPOINT, frames)
 network = made.bundle.network
 print(f"SQNR {made.report.signal_to_noise:.1f} dB on {made.report.held_out_tokens} held-out tokens")
-print(len(network.groups), "groups,", network.synapse_count, "synapses,", network.latency, "timesteps")
+print(
+    len(network.groups), "groups,", network.synapse_count, "synapses,", network.latency, "timesteps"
+)
 
 # %% [markdown]
 # ## The same integers everywhere
 #
-# The bundle carries recorded tokens and the integers that they lead to. Two simulators run them here; `s5-to-loihi verify` also runs
-# Lava, if it is installed.
+# The bundle carries recorded tokens and the integers that they lead to. Two simulators run them
+# here; `s5-to-loihi verify` also runs Lava, if it is installed.
 
 # %%
 vectors = made.bundle.vectors
@@ -71,11 +76,11 @@ for backend in (s5.Backend.INTERPRETER, s5.Backend.FAST):
 # What would 4-bit weights lose? Every width is one argument away.
 
 # %%
-widths = (3, 4, 6, 8)
+widths = (4, 6, 8)
 ratios = []
 for width in widths:
     trial = s5.quantize(CHECKPOINT, frames, precision=s5.Precision(weights=width))
-    ratios.append(trial.report.signal_to_noise)
+    ratios.append(trial.report.signal_to_noise or 0.0)
     print(f"{width} bits: {ratios[-1]:.1f} dB, {trial.bundle.network.synapse_count} synapses")
 
 plt.figure(figsize=(5, 3))
@@ -88,8 +93,8 @@ plt.savefig(folder / "bits.png")
 # %% [markdown]
 # ## Cores and costs
 #
-# `map_network` decides which neuron lies on which core; `profile` counts what happens for each token and says what it costs, in both modes,
-# with the range that the constants leave open.
+# `map_network` decides which neuron lies on which core; `profile` counts what happens for each
+# token and says what it costs, in both modes, with the range that the constants leave open.
 
 # %%
 mapping, evaluation = s5.map_network(made.bundle)
@@ -119,7 +124,8 @@ plt.savefig(folder / "energy.png")
 # %% [markdown]
 # ## Keep it
 #
-# A bundle is a directory; the commands take it from here: `s5-to-loihi verify`, `map`, `profile`, `report`.
+# A bundle is a directory; the commands take it from here: `s5-to-loihi verify`, `map`, `profile`,
+# `report`.
 
 # %%
 s5.write(made.bundle, folder / "denoiser.bundle")

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Denoise and stream speech, and evaluate a test set
 #
-# A compiled denoiser cleans a recording as a whole, then hop by hop as sound would come from a microphone, and is scored on a small test set.
-# It takes about a minute and needs no board and no Lava.
+# A compiled denoiser cleans a recording as a whole, then hop by hop as sound would come from a
+# microphone, and is scored on a small test set. It takes about a minute and needs no board and no
+# Lava.
 
 # %%
 import csv
@@ -35,7 +36,8 @@ s5.write(made.bundle, bundle)
 # %% [markdown]
 # ## A recording as a whole
 #
-# Samples are (channels, samples) floats at 16 kHz. SI-SNR says, in dB, how close a recording is to the clean one; more is better.
+# Samples are (channels, samples) floats at 16 kHz. SI-SNR says, in dB, how close a recording is
+# to the clean one; more is better.
 
 # %%
 noisy = audio.resample(audio.read_wav(NOISY)).samples[:, : 8 * audio.RATE]
@@ -58,7 +60,8 @@ figure.savefig(folder / "spectrograms.png")
 # %% [markdown]
 # ## Sound while it comes
 #
-# A `DenoiserStream` takes hops of 128 samples and gives out as many, a fixed delay later. Nothing else differs: the samples are the same.
+# A `DenoiserStream` takes hops of 128 samples and gives out as many, a fixed delay later. Nothing
+# else differs: the samples are the same.
 
 # %%
 stream = s5.DenoiserStream(bundle, grid=128)
@@ -70,11 +73,13 @@ print(f"largest difference to the whole recording: {difference:.1e}")
 assert difference < 1e-9
 
 # %% [markdown]
-# In a shell it is `s5-to-loihi stream --bundle denoiser.bundle < noisy.wav > cleaned.wav`, or `--live` with a microphone.
+# In a shell it is `s5-to-loihi stream --bundle denoiser.bundle < noisy.wav > cleaned.wav`, or
+# `--live` with a microphone.
 #
 # ## A test set
 #
-# `evaluate` takes folders of noisy and clean recordings with equal names. Here four cuts of the shipped clip stand in for a test set.
+# `evaluate` takes folders of noisy and clean recordings with equal names. Here four cuts of the
+# shipped clip stand in for a test set.
 
 # %%
 for name, sound in (("noisy", NOISY), ("clean", CLEAN)):

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # S5 inside a Lava network of your own
 #
-# A compiled S5 is a Lava Process with an input and an output port, so it can stand between Processes of yours; and it can stand between layers of
-# lava-dl in one `.net` file. It takes about a minute. It needs lava-nc (`make demo` installs it) and h5py (`pip install 's5_to_loihi[netx]'`); neither
-# lava-dl nor a board.
+# A compiled S5 is a Lava Process with an input and an output port, so it can stand between
+# Processes of yours; and it can stand between layers of lava-dl in one `.net` file. It takes
+# about a minute. It needs lava-nc (`make demo` installs it) and h5py (`pip install
+# 's5_to_loihi[netx]'`); neither lava-dl nor a board.
 
 # %%
 # Before any import of Lava, which it repairs on Python 3.11 to 3.13.
@@ -23,8 +24,8 @@ from lava.proc.io.source import RingBuffer as Source
 import s5_to_loihi as s5
 from s5_to_loihi import audio
 from s5_to_loihi.demo import CALIBRATION, CHECKPOINT
-from s5_to_loihi.netx.writing import write_layers, write_mixed
 from s5_to_loihi.network.network import Network
+from s5_to_loihi.netx.writing import write_layers, write_mixed
 
 folder = Path(tempfile.mkdtemp())
 
@@ -41,8 +42,9 @@ denoiser = s5.quantize(CHECKPOINT, frames).bundle.network
 # %% [markdown]
 # ## Between Processes of your own
 #
-# `S5Network` takes a token of integers each timestep; what a token gives leaves `network.latency` timesteps later. `as_tokens` makes integers of values.
-# Here the neighbours are Lava's stock buffers.
+# `S5Network` takes a token of integers each timestep; what a token gives leaves `network.latency`
+# timesteps later. `as_tokens` makes integers of values. Here the neighbours are Lava's stock
+# buffers.
 
 
 # %%
@@ -69,8 +71,8 @@ print("equal to the interpreter:", np.array_equal(received[late:], expected[: le
 assert np.array_equal(received[late:], expected[: len(tokens) - late])
 
 # %% [markdown]
-# `Loihi2SimCfg(select_tag="fixed_pt", select_sub_proc_model=True)` runs a Process for every group and synapse instead, as on the chip, with the same
-# integers. The masks over time:
+# `Loihi2SimCfg(select_tag="fixed_pt", select_sub_proc_model=True)` runs a Process for every group
+# and synapse instead, as on the chip, with the same integers. The masks over time:
 
 # %%
 plt.figure(figsize=(6, 3))
@@ -82,8 +84,8 @@ plt.savefig(folder / "masks.png")
 # %% [markdown]
 # ## Between layers of lava-dl
 #
-# A `.net` file holds layers of lava-dl. Usually SLAYER exports it; here we write a sigma-delta input of 257 values, and behind the S5 a layer that
-# adds its masks up in eight bands.
+# A `.net` file holds layers of lava-dl. Usually SLAYER exports it; here we write a sigma-delta
+# input of 257 values, and behind the S5 a layer that adds its masks up in eight bands.
 
 # %%
 sigma_delta = {"neuron/type": "SDNN", "neuron/activation": "relu", "neuron/vThMant": 1}
@@ -101,7 +103,8 @@ write_layers(
 )
 
 # %% [markdown]
-# `write_mixed` (in a shell: `s5-to-loihi join`) puts them behind one another in one file, and `compile_netx` makes one network of it.
+# `write_mixed` (in a shell: `s5-to-loihi join`) puts them behind one another in one file, and
+# `compile_netx` makes one network of it.
 
 # %%
 write_mixed([folder / "front.net", denoiser, folder / "back.net"], folder / "mixed.net")
@@ -111,13 +114,21 @@ for backend in (s5.Backend.INTERPRETER, s5.Backend.FAST):
     result = s5.verify_run(mixed.network, mixed.vectors, backend, s5.Mode.PIPELINED)
     print(f"{backend.value}: equal: {result.equal}")
     assert result.equal
-print(len(mixed.network.groups), "groups;", mixed.network.input_size, "in,", mixed.network.output_size, "out")
+print(
+    len(mixed.network.groups),
+    "groups;",
+    mixed.network.input_size,
+    "in,",
+    mixed.network.output_size,
+    "out",
+)
 
 # %% [markdown]
 # ## The same between Processes
 #
-# What netx layers exchange are differences. `S5Block` adds them up, computes, and sends how its outputs change; `start` says how many timesteps pass before
-# its first token. The front of the file as a Process of its own, then the block:
+# What netx layers exchange are differences. `S5Block` adds them up, computes, and sends how its
+# outputs change; `start` says how many timesteps pass before its first token. The front of the
+# file as a Process of its own, then the block:
 
 # %%
 front: Network = s5.compile_netx(folder / "front.net").network

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Train a sparse classifier and bring it to the chip
 #
-# From an array of labelled sequences to a verified network of integers, with the trainer of this package: floats first, pruned on the way, then
-# some epochs as the integers that are deployed. It needs PyTorch (`pip install 's5_to_loihi[train]'`), no GPU, and about a minute.
+# From an array of labelled sequences to a verified network of integers, with the trainer of this
+# package: floats first, pruned on the way, then some epochs as the integers that are deployed. It
+# needs PyTorch (`pip install 's5_to_loihi[train]'`), no GPU, and about a minute.
 
 # %%
 import tempfile
@@ -23,28 +24,29 @@ folder = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## Data
 #
-# Three classes of noisy oscillations that differ in frequency. An `.npz` with `inputs`, (tokens, sequences, features), and `labels`, (sequences,), is
-# all that the trainer wants.
+# Three classes of noisy oscillations that differ in frequency. An `.npz` with `inputs`, (tokens,
+# sequences, features), and `labels`, (sequences,), is all that the trainer wants.
 
 
 # %%
-def oscillations(sequences: int, seed: int) -> dict[str, np.ndarray]:
+def oscillations(sequences: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     labels = random.integers(0, 3, sequences)
     time = np.arange(32)[:, None]
     phase = random.uniform(0, 2 * np.pi, (sequences, 4))
     frequency = np.array([0.15, 0.3, 0.6])[labels]
     inputs = np.sin(frequency[None, :, None] * time[..., None] + phase)
-    return {"inputs": inputs + random.normal(0, 0.5, inputs.shape), "labels": labels}
+    return inputs + random.normal(0, 0.5, inputs.shape), labels
 
 
-training, test = oscillations(240, 1), oscillations(120, 2)
-np.savez(folder / "train.npz", **training)
-np.savez(folder / "test.npz", **test)
+inputs, labels = oscillations(240, 1)
+np.savez(folder / "train.npz", inputs=inputs, labels=labels)
+test_inputs, test_labels = oscillations(120, 2)
+np.savez(folder / "test.npz", inputs=test_inputs, labels=test_labels)
 
 plt.figure(figsize=(6, 3))
 for label in range(3):
-    plt.plot(training["inputs"][:, training["labels"] == label][:, 0, 0], label=f"class {label}")
+    plt.plot(inputs[:, labels == label][:, 0, 0], label=f"class {label}")
 plt.xlabel("token")
 plt.legend()
 plt.savefig(folder / "data.png")
@@ -52,8 +54,8 @@ plt.savefig(folder / "data.png")
 # %% [markdown]
 # ## A recipe
 #
-# One YAML file says everything; `docs/training.md` has all keys. 80 % of the weights are pruned while training goes on, and integers are trained
-# for two epochs at the end.
+# One YAML file says everything; `docs/training.md` has all keys. 80 % of the weights are pruned
+# while training goes on, and integers are trained for two epochs at the end.
 
 # %%
 (folder / "recipe.yaml").write_text(
@@ -74,7 +76,8 @@ for name, score in trained.scores.items():
 print(f"{trained.sparsity:.0%} of the weights are zero")
 
 # %% [markdown]
-# In a shell: `s5-to-loihi train recipe.yaml -o out`. Kill it and start it again, and it goes on where it was.
+# In a shell: `s5-to-loihi train recipe.yaml -o out`. Kill it and start it again, and it goes on
+# where it was.
 #
 # ## To the chip
 #
@@ -84,9 +87,9 @@ print(f"{trained.sparsity:.0%} of the weights are zero")
 bundle = s5.read(trained.bundle)
 assert bundle.vectors is not None
 assert s5.verify_interpreter(bundle.network, bundle.vectors).equal
-outputs = s5.simulate(bundle, test["inputs"]).outputs  # (tokens, sequences, classes)
-right = (outputs[-1].argmax(axis=-1) == test["labels"]).mean()
-print(f"{right:.0%} of {len(test['labels'])} test sequences right, in integers")
+outputs = s5.simulate(bundle, test_inputs).outputs  # (tokens, sequences, classes)
+right = (outputs[-1].argmax(axis=-1) == test_labels).mean()
+print(f"{right:.0%} of {len(test_labels)} test sequences right, in integers")
 assert right > 0.5
 
 profile = s5.profile(bundle)
