@@ -103,6 +103,11 @@ COMMANDS = {
         "export",
         "Write a network that came from a netx file as such a file again, with what was changed.",
     ),
+    "calibrate": Command(
+        "calibration",
+        "calibrate",
+        "Write micro-benchmarks for a board; fit the model's constants to what they took.",
+    ),
     "deploy": Command(
         "deploy",
         "deploy",
@@ -199,7 +204,7 @@ def _of_every_command(
 
 app = typer.Typer(
     cls=_Commands,
-    help="Compile quantized, sparse S5 models to Loihi 2 networks in Lava, and verify every integer."
+    help="Compile sparse S5 models to integer networks for Loihi 2, and verify every integer."
     "\n\nExit codes: 0 ok, 1 user error, 2 does not fit, 3 verification failed.",
     no_args_is_help=True,
     rich_markup_mode=None,
