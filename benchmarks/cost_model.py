@@ -62,6 +62,11 @@ PAIRS = (
         ("Q-learning, 34 cores", "idle power, neurocore rails"),
     ),
     (
+        "static_power",
+        ("PilotNet, LIF, Oheo Gulch", "idle power, neurocore rails"),
+        ("S4D, a board", "idle power, neurocore rails"),
+    ),
+    (
         "x86_power",
         ("MatMul-free model, generation, 24 chips", "idle power, chip with x86"),
         ("Autoencoder, 16 chips, at rest", "idle power, board"),

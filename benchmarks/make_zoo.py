@@ -27,8 +27,8 @@ ZOO = Path(__file__).parents[1] / "s5_to_loihi" / "data" / "zoo"
 #: Name in the zoo -> name in the study, bits.
 DENOISERS = {
     "denoiser_dense_h48": ("h48_dense", 8),
-    "denoiser_dense_h64": ("h64_dense", 4),
     "denoiser_sparse_h128": ("h128_sparse90", 4),
+    "denoiser_sparse_h192": ("h192_sparse90", 4),
 }
 #: Tokens that the recorded vectors are of.
 SEED, SECONDS = 5, 0.3

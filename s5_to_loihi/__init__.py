@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from s5_to_loihi.denoising import denoise
     from s5_to_loihi.errors import S5ToLoihiError
     from s5_to_loihi.float_model import GluVariant
-    from s5_to_loihi.inputs import as_tokens
+    from s5_to_loihi.inputs import as_tokens, one_hot
     from s5_to_loihi.intel_export import ExportOptions
     from s5_to_loihi.loihi2.mapper import map_network
     from s5_to_loihi.network.network import Network, Readout
@@ -58,6 +58,7 @@ _DEFINED_IN = {
     "denoise": "denoising",
     "load": "checkpoints.loading",
     "map_network": "loihi2.mapper",
+    "one_hot": "inputs",
     "profile": "profiling.profile",
     "quantize": "compiler",
     "read": "bundle",
@@ -94,6 +95,7 @@ __all__ = [
     "denoise",
     "load",
     "map_network",
+    "one_hot",
     "profile",
     "quantize",
     "read",

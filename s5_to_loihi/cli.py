@@ -103,6 +103,11 @@ COMMANDS = {
         "export",
         "Write a network that came from a netx file as such a file again, with what was changed.",
     ),
+    "calibrate": Command(
+        "calibration",
+        "calibrate",
+        "Write micro-benchmarks for a board; fit the model's constants to what they took.",
+    ),
     "deploy": Command(
         "deploy",
         "deploy",

@@ -201,14 +201,20 @@ def compare_denoising(
     )
 
 
+def is_denoiser(network: Network) -> bool:
+    """Tell whether a network takes and gives the spectra of sound, one each token."""
+    sizes = (network.input_size, network.output_size)
+    return sizes == (audio.BINS, audio.BINS) and network.readout is Readout.EACH_TOKEN
+
+
 def check_denoiser(network: Network) -> None:
     """Refuse a network that is no denoiser.
 
     Raises:
         InputError: it takes or gives other than 257 features, or not one output a token.
     """
-    sizes = (network.input_size, network.output_size)
-    if sizes != (audio.BINS, audio.BINS) or network.readout is not Readout.EACH_TOKEN:
+    if not is_denoiser(network):
+        sizes = (network.input_size, network.output_size)
         raise InputError(
             f"network {network.name}",
             f"takes {sizes[0]} and gives {sizes[1]} features, readout {network.readout.value};"

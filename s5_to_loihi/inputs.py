@@ -156,6 +156,42 @@ def _checked_lengths(
     return None if (lengths == tokens).all() else lengths.astype(np.int64)
 
 
+def one_hot(ids: np.ndarray, count: int, where: str = "ids") -> np.ndarray:
+    """Return the data of a model that begins with an embedding: one-hot vectors of token ids.
+
+    Each vector is one message in the network, which brings one row of the embedding.
+
+    Args:
+        ids: (tokens,) or (tokens, sequences) integers, 0 to ``count`` - 1.
+        count: rows of the embedding.
+        where: what to call the ids in an error.
+
+    Returns:
+        (tokens, ``count``) or (tokens, sequences, ``count``) uint8: 1 at the id, else 0.
+
+    Raises:
+        InputError: no integers, another number of axes, empty, or an id without a row.
+    """
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in "iu" or ids.ndim not in (1, 2):
+        raise InputError(
+            where,
+            f"holds {ids.dtype} with {ids.ndim} axes",
+            "Give integers (tokens,) or (tokens, sequences)",
+        )
+    if not ids.size:
+        raise InputError(where, f"is empty (shape {ids.shape})")
+    if ids.min() < 0 or ids.max() >= count:
+        raise InputError(
+            where,
+            f"goes from {ids.min()} to {ids.max()}, the embedding has rows 0 to {count - 1}",
+            "Give the ids that the model was trained with",
+        )
+    vectors = np.zeros((*ids.shape, count), dtype=np.uint8)
+    np.put_along_axis(vectors, ids[..., None].astype(np.int64), 1, axis=-1)
+    return vectors
+
+
 def cut_for_mean(data: Data, where: str, length: int | None) -> Data:
     """Return sequences of the length that a mean is made for; longer ones are cut, and it is said.
 

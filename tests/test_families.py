@@ -23,15 +23,17 @@ from s5_to_loihi.checkpoints import torch_archive
 from s5_to_loihi.checkpoints.description import load_model, save_model
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.checkpoints.options import LoadOptions
-from s5_to_loihi.errors import CheckpointError
+from s5_to_loihi.errors import CheckpointError, InputError
 from s5_to_loihi.fixed_point import to_floats, to_integers
 from s5_to_loihi.float_model import (
     Activation,
     Discretization,
     GluVariant,
     S5Model,
+    captured,
     evaluate,
 )
+from s5_to_loihi.inputs import as_tokens, one_hot
 from s5_to_loihi.loihi2 import rules
 from s5_to_loihi.loihi2.mapper import map_network
 from s5_to_loihi.loihi2.rates import assumed_rates
@@ -80,6 +82,9 @@ RECORDINGS = {
         LoadOptions(
             discretization=Discretization.ZERO_ORDER_HOLD, prenorm=False, readout=Readout.LAST
         ),
+    ),
+    "popjaxrl": Recording(
+        "popjaxrl.npz", LoadOptions(readout=Readout.EACH_TOKEN, encoder="none", decoder="none")
     ),
     "s4d_postnorm": Recording("s4d_postnorm.pt", LoadOptions()),
     "s4d_prenorm": Recording("s4d_prenorm.pt", LoadOptions(prenorm=True)),
@@ -140,8 +145,11 @@ def test_recordings_tell_variants_apart(name):
     model, want = recorded(name), vectors(name)["output"]
     other = Activation.RELU
     discretization = Discretization.BILINEAR
+    norm = model.blocks[0].norm
     for block in (
-        {"prenorm": not model.blocks[0].prenorm},
+        # Without a norm there is no place for it.
+        {"norm": replace(norm, bias=norm.bias + 0.1)} if name == "popjaxrl"
+        else {"prenorm": not model.blocks[0].prenorm},
         {"activation": other},
         {"ssm": replace(model.blocks[0].ssm, discretization=discretization)},
         {"ssm": replace(model.blocks[0].ssm, conjugate_symmetric=not
@@ -273,6 +281,10 @@ ROWS: dict[str, tuple[str, LoadOptions]] = {
     "NicolasZucchet/minimal-LRU": RECORDINGS["lru_layer_norm"][:2],
     "state-spaces/s4, stand-alone S4D": RECORDINGS["s4d_postnorm"][:2],
     "event-ssm, zoh or dirac at a constant rate": RECORDINGS["event_ssm_dirac"][:2],
+    "luchris429/popjaxrl, its stack of blocks without a norm": RECORDINGS["popjaxrl"][:2],
+    "LinOSS (tk-rusch/linoss)": ("oscillators", LoadOptions()),
+    "discretax, linax: leaves of an equinox module": ("leaves", LoadOptions()),
+    "an embedding of token ids before the blocks": RECORDINGS["event_ssm_zoh"][:2],
     "event-ssm, async or with pooled events": ("event_ssm_dirac.npz", LoadOptions()),
 }
 
@@ -297,6 +309,16 @@ def checkpoint_of(file: str, folder: Path) -> Path:
             for name, array in arrays.items()
         }
         return write_npz(folder / "low_rank.npz", renamed)
+    if file == "oscillators":
+        names = ("A_diag", "steps", "B", "C", "D")
+        return write_npz(
+            folder / "model.npz", {f"blocks/0/LinOSS_0/{name}": np.ones(3) for name in names}
+        )
+    if file == "leaves":
+        with (folder / "model.eqx").open("wb") as leaves:
+            for shape in ((6, 4), (6,)):
+                np.save(leaves, np.ones(shape, np.float32))
+        return folder / "model.eqx"
     return RECORDED / file
 
 
@@ -331,6 +353,63 @@ def test_what_the_documents_promise(row, tmp_path):
     rules.require(evaluation)
 
 
+# --- token ids -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["s4d_postnorm", "s5_pytorch_sequential"])
+def test_an_embedding_of_pytorch_is_a_table_of_rows(tmp_path, name):
+    """Against the row that ``torch.nn.Embedding`` would give; two ids, then all of them."""
+    if name in RECORDINGS:
+        arrays, place = arrays_of(name), "encoder"
+    else:
+        arrays, place = dict(torch_archive.read(RECORDED / f"{name}.pt")), "0"
+    rows = np.random.default_rng(3).normal(size=(9, 6)).astype(np.float32)
+    del arrays[f"{place}.bias"]
+    arrays[f"{place}.weight"] = rows
+    loaded = load(write_npz(tmp_path / "model.npz", arrays))
+    assert any("embedding of 9 numbers" in note for note in loaded.notes)
+    seen = captured(loaded.model, one_hot(np.array([[4, 2], [0, 8]]), 9))["encoder.affine"]
+    assert_array_equal(seen, rows[[[4, 2], [0, 8]]])
+    arrays[f"{place}.weight"] = rows[:6]
+    square = load(write_npz(tmp_path / "square.npz", arrays))
+    assert any("taken as a Linear" in note for note in square.notes)
+    assert_array_equal(square.model.encoder.weight, rows[:6])
+
+
+def test_an_id_is_one_message():
+    """Whose product with the weights is the row of the embedding, rounded once."""
+    network = network_of("event_ssm_zoh")
+    ids = np.arange(EVENTS)
+    tokens, clipped = as_tokens(network, one_hot(ids, EVENTS))
+    assert clipped == 0
+    assert_array_equal(np.count_nonzero(tokens, axis=-1), 1)
+    assert_array_equal(to_floats(tokens.max(axis=-1), network.input_format), 1.0)
+    model = short("event_ssm_zoh")
+    got = Interpreter(network).evaluate(tokens, keep=None).values["encoder.activation"][:, 0]
+    (scale,) = (
+        one for one in quantize_model(model, calibration("event_ssm_zoh")).scales
+        if one.value == "encoder.affine"
+    )  # fmt: skip
+    rows = model.encoder.weight.T
+    step = np.abs(rows).max(axis=0) / 127
+    assert (np.abs(got * np.exp2(-scale.exponents) - rows) < 2 * step).all()
+
+
+@pytest.mark.parametrize(
+    ("ids", "what"),
+    [
+        (np.array([0, 7]), "rows 0 to 6"),
+        (np.array([-1, 3]), "goes from -1"),
+        (np.array([0.0, 1.0]), "holds float64"),
+        (np.zeros((2, 2, 2), dtype=int), "with 3 axes"),
+        (np.zeros(0, dtype=int), "is empty"),
+    ],
+)
+def test_ids_without_a_row(ids, what):
+    with pytest.raises(InputError, match=what):
+        one_hot(ids, 7)
+
+
 # --- LRU -----------------------------------------------------------------------------------------
 
 
@@ -351,6 +430,19 @@ def test_unsuitable_parameters_of_an_lru(tmp_path, name, change, what):
     if change is not None:
         arrays[name] = change(old)
     assert what in message(write_npz(tmp_path / "model.npz", arrays))
+
+
+def test_an_lru_without_its_norm_is_not_read_as_if_it_had_one(tmp_path):
+    arrays = arrays_of("lru_layer_norm")
+    kept = {name: array for name, array in arrays.items() if "normalization" not in name}
+    text = message(write_npz(tmp_path / "model.npz", kept))
+    assert "no parameters of a norm in encoder/layers_0/normalization" in text
+
+
+def test_blocks_without_a_norm_are_said_to_have_none():
+    loaded = load(RECORDED / RECORDINGS["popjaxrl"].file, RECORDINGS["popjaxrl"].options)
+    assert any(note.startswith("norm: none") for note in loaded.notes)
+    assert not any("layer norm" in note for note in loaded.notes)
 
 
 def test_options_without_a_choice_are_refused_for_an_lru():

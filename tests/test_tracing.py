@@ -68,7 +68,7 @@ def all_sources(group: NeuronGroup, neuron: int, drawn: dict[str, int]) -> dict[
 
 def test_the_models_have_every_kind():
     for name, groups in groups_of_all_kinds().items():
-        assert len(groups) > 1, name
+        assert len(groups) > (0 if KINDS[name].wraps else 1), name
 
 
 @every_kind
@@ -100,7 +100,12 @@ def test_extremes_of_all_sources_stay_within_the_intervals(kind):
 
 @every_kind
 def test_what_leaves_a_neuron_fits_its_format(kind):
-    """So the next group's accumulators, whose worst case goes by the format, hold it."""
+    """So the next group's accumulators, whose worst case goes by the format, hold it.
+
+    Sums that wrap have no worst case.
+    """
+    if KINDS[kind].wraps:
+        pytest.skip("wraps as netx does")
     for _, group, program in groups_of_all_kinds()[kind]:
         for name in group.kind.state + group.kind.messages:
             step = program.steps[program.results[name]]

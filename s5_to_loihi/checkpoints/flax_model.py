@@ -17,7 +17,9 @@ from s5_to_loihi.checkpoints.flax_parts import (
     check_statistics,
     clips,
     count_blocks,
+    is_normless,
     is_symmetric,
+    no_norm,
     of_the_model,
     read_decoder,
     read_encoder,
@@ -93,8 +95,15 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
         known = {field.name for field in fields(LoadOptions)}
         chooser.options.refuse_all_but(where, *known - {"rectified", "pruning_sparsity"})
     paths = [f"{stack}layers_{index}" for index in range(count_blocks(where, arrays, stack))]
-    # Layer norm exists in Intel's code, and fails there before a first step.
-    check_statistics(parameters, chooser, [f"{path}/norm" for path in paths], intel)
+    norms = [f"{path}/norm" for path in paths]
+    if not intel and is_normless(parameters, norms):
+        chooser.notes.append(
+            "norm: none, as there are neither parameters nor statistics of one"
+            " (luchris429/popjaxrl with S5_DO_NORM off)"
+        )
+    else:
+        # Layer norm exists in Intel's code, and fails there before a first step.
+        check_statistics(parameters, chooser, norms, intel)
     ssm = "mixer" if intel else "seq"
     encoder = read_encoder(parameters, located, chooser)
     feedthrough = parameters.real(f"params/{paths[0]}/{ssm}/D", (None,))
@@ -206,6 +215,7 @@ def _blocks(
     ssm: str,
 ) -> tuple[S5Block, ...]:
     paths = [PARAMETERS + block for block in blocks]
+    normless = is_normless(parameters, [f"{block}/norm" for block in blocks])
     default = "both code bases use it unless told otherwise"
     discretization = chooser.choose("discretization", Discretization.ZERO_ORDER_HOLD, default)
     symmetric = is_symmetric(parameters, chooser, [f"{path}/{ssm}" for path in paths])
@@ -219,7 +229,7 @@ def _blocks(
     square = partial(affine, parameters, outputs=width, inputs=width, flax=True)
     return tuple(
         S5Block(
-            norm=read_norm(parameters, f"{block}/norm", width),
+            norm=no_norm(width) if normless else read_norm(parameters, f"{block}/norm", width),
             ssm=_state_space(
                 parameters, f"{path}/{ssm}", width, discretization, symmetric, clip, rescale
             ),

@@ -9,7 +9,13 @@ import numpy as np
 
 from s5_to_loihi.checkpoints.flax_places import PARAMETERS, STATISTICS, Located, map_name
 from s5_to_loihi.checkpoints.options import NO_MAP, Chooser
-from s5_to_loihi.checkpoints.parameters import LARGEST_REAL_PART, Parameters, affine, batch_norm
+from s5_to_loihi.checkpoints.parameters import (
+    LARGEST_REAL_PART,
+    Parameters,
+    affine,
+    batch_norm,
+    table,
+)
 from s5_to_loihi.checkpoints.which import listed
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import Affine, BatchNorm, LayerNorm
@@ -32,12 +38,7 @@ def read_encoder(parameters: Parameters, located: Located, chooser: Chooser) -> 
         return None
     path = PARAMETERS + map_name(located.arrays, located, said, f"{located.stack}encoder")
     if f"{path}/embedding" in parameters:
-        table = parameters.real(f"{path}/embedding", (None, None))
-        chooser.notes.append(
-            f"encoder: {path} is an embedding of {len(table)} numbers: tokens are one-hot vectors"
-            f" of {len(table)} features, 1 at the number"
-        )
-        return Affine(np.ascontiguousarray(table.T), np.zeros(table.shape[1]))
+        return table(parameters, f"{path}/embedding", path, None, chooser.notes)
     _check_map(parameters, located, path, "encoder")
     return affine(parameters, path, None, None, flax=True)
 
@@ -128,12 +129,36 @@ def check_statistics(
     )
 
 
+def is_normless(parameters: Parameters, norms: Sequence[str]) -> bool:
+    """Tell whether there are neither parameters nor statistics of norms; see check_statistics."""
+    return not any(
+        name in parameters
+        for norm in norms
+        for name in (*(f"params/{norm}/{part}" for part in ("scale", "bias")),
+                     f"batch_stats/{norm}/mean")
+    )  # fmt: skip
+
+
+def no_norm(width: int) -> BatchNorm:
+    """Return a norm that leaves everything as it is."""
+    zeros, ones = np.zeros(width), np.ones(width)
+    return BatchNorm(mean=zeros, variance=zeros, scale=ones, bias=zeros, epsilon=1.0)
+
+
 def read_norm(parameters: Parameters, path: str, width: int) -> BatchNorm | LayerNorm:
-    """Read a norm: batch norm if there are statistics."""
+    """Read a norm: batch norm if there are statistics, else layer norm.
+
+    Raises:
+        CheckpointError: of another shape, or there is no norm.
+    """
     scale = parameters.vector(f"params/{path}/scale", width, missing=1.0)
     bias = parameters.vector(f"params/{path}/bias", width, missing=0.0)
     mean, variance = f"batch_stats/{path}/mean", f"batch_stats/{path}/var"
     if mean not in parameters:
+        if is_normless(parameters, [path]):
+            raise CheckpointError(
+                parameters.where, f"has no parameters of a norm in {path}", "Save it again"
+            )
         return LayerNorm(scale, bias, LAYER_NORM_EPSILON)
     return batch_norm(parameters, mean, variance, scale, bias, BATCH_NORM_EPSILON)
 

@@ -176,6 +176,50 @@ def affine(
     return Affine(weight, parameters.vector(bias, len(weight), missing=0.0))
 
 
+def table(
+    parameters: Parameters, name: str, path: str, width: int | None, notes: list[str]
+) -> Affine:
+    """Read an embedding, whose rows are those of a map of one-hot tokens; say so in ``notes``.
+
+    Args:
+        parameters: where from.
+        name: of the array, (tokens, width).
+        path: what to call it.
+        width: of a row; None for any.
+        notes: what it was taken for is added here.
+
+    Raises:
+        CheckpointError: missing, or of another shape.
+    """
+    rows = parameters.real(name, (None, width))
+    notes.append(
+        f"encoder: {path} is an embedding of {len(rows)} numbers: tokens are one-hot vectors"
+        f" of {len(rows)} features, 1 at the number (s5_to_loihi.one_hot makes them)"
+    )
+    return Affine(np.ascontiguousarray(rows.T), np.zeros(rows.shape[1]))
+
+
+def torch_encoder(parameters: Parameters, path: str, width: int, notes: list[str]) -> Affine:
+    """Read the map before the blocks of a model in PyTorch: a ``Linear``, or an ``Embedding``.
+
+    The latter is known by its shape: rows of the width of a block, and no bias. A square one cannot
+    be told from a ``Linear`` without bias, which it is taken for, with a note.
+
+    Raises:
+        CheckpointError: missing, or of another shape.
+    """
+    name = f"{path}.weight"
+    shape = parameters.shape(name)
+    if f"{path}.bias" not in parameters and len(shape) == 2 and shape[1] == width:
+        if shape[0] != width:
+            return table(parameters, name, path, width, notes)
+        notes.append(
+            f"encoder: {path} is square and has no bias: taken as a Linear, not as an Embedding,"
+            " whose matrix would be the other way around"
+        )
+    return affine(parameters, path, width, None)
+
+
 def batch_norm(
     parameters: Parameters,
     mean: str,

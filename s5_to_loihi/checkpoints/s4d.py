@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from s5_to_loihi.checkpoints.options import Chooser
-from s5_to_loihi.checkpoints.parameters import Parameters, affine, stable, time_step
+from s5_to_loihi.checkpoints.parameters import Parameters, affine, stable, time_step, torch_encoder
 from s5_to_loihi.checkpoints.which import choose_model, is_optimizers
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
@@ -82,7 +82,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
     rescale = chooser.step_rescale("S4D knows no other")
     model = S5Model(
         name=name,
-        encoder=affine(parameters, "encoder", width, None),
+        encoder=torch_encoder(parameters, "encoder", width, chooser.notes),
         rectified_encoder=False,
         blocks=tuple(_block(parameters, n, width, prenorm, rescale) for n in range(layers)),
         decoder=affine(parameters, "decoder", None, width),

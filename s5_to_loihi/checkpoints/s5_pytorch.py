@@ -18,6 +18,7 @@ from s5_to_loihi.checkpoints.parameters import (
     affine,
     output_matrices,
     time_step,
+    torch_encoder,
     trained_state_space,
 )
 from s5_to_loihi.checkpoints.which import choose_model, is_optimizers, listed
@@ -85,7 +86,7 @@ def to_model(where: str, name: str, arrays: Mapping[str, np.ndarray], chooser: C
     _note_gaps(stem, [place for place in (before, *prefixes, after) if place], chooser.notes)
     model = S5Model(
         name=name,
-        encoder=affine(parameters, before[:-1], width, None) if before else None,
+        encoder=torch_encoder(parameters, before[:-1], width, chooser.notes) if before else None,
         rectified_encoder=False,
         blocks=tuple(
             _block(parameters, prefix, width, discretization, clip, rescale) for prefix in prefixes

@@ -215,14 +215,14 @@ def _report(own: bundle.Bundle, directory: Path) -> dict[str, Quantity]:
             own.network, rates, objective=Objective.BALANCED, on_progress=advance
         )
     bundle.write(replace(own, mapping=mapping), path)
-    console.summarise(
-        Summary(mapping_tables.verdict(evaluation), mapping_tables.facts(evaluation)[:4])
-    )
     with console.progress("Reporting", "") as advance:
         sources = Sources(path, inputs=NOISY, clean=CLEAN, baselines=(GPU,))
         findings = gather(sources, lambda name: advance)
         write_report(findings, "s5-to-loihi demo", directory / "report.html")
     console.summarise(Summary(profile_tables.verdict(findings.own.profile)))
+    console.summarise(
+        Summary(mapping_tables.verdict(evaluation), mapping_tables.facts(evaluation)[:4])
+    )
     mode = findings.own.profile.modes["fall-through"]
     return {"latency": mode.latency, "energy": mode.energy["neurocore rails"].total}
 

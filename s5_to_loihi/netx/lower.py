@@ -319,7 +319,8 @@ class _Lowering:
             return
         before, size = f"{name}.before", self.builder.size(position.message)
         self.builder.hand_on(f"{before}.input", position.message, Endpoint(before, "received"))
-        sent = Format(2, 0) if binary else self.builder.format(position.message)
+        exponent = self.builder.format(position.message).exponent
+        sent = Format(2, 0) if binary else Format(WORD_BITS, exponent)
         waits = {} if delay is None else {"received": delay}
         self.builder.group(
             before, RELAY, RelayConstants(int(binary)), {"message": sent}, waits,

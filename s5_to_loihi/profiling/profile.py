@@ -15,6 +15,7 @@ from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import SCOPES
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.core_mapping import CoreMapping, Objective
+from s5_to_loihi.denoising import is_denoiser
 from s5_to_loihi.errors import InputError, NetworkError
 from s5_to_loihi.loihi2 import rules
 from s5_to_loihi.loihi2.deliveries import Deliveries, deliveries
@@ -211,6 +212,7 @@ def profile_recording(
         seed=seed,
         samples=samples,
         modes=modes,
+        denoiser=is_denoiser(network),
         estimates=estimates,
     )
 

@@ -109,6 +109,8 @@ class Profile(Described):
         mapping, activity: what the costs are of.
         seed, samples: of the drawn constants.
         modes: ``pipelined`` and ``fall-through``.
+        denoiser: whether tokens are those of sound that comes in real time, which is then shown
+            first.
         estimates: by mode, the figures of each choice of the constants, which the modes sum up.
     """
 
@@ -121,6 +123,7 @@ class Profile(Described):
     seed: int
     samples: int
     modes: Mapping[str, ModeProfile]
+    denoiser: bool
     estimates: Mapping[str, Estimate] = field(compare=False, repr=False)
 
     def _described(self) -> tuple[str, dict[str, str]]:

@@ -12,7 +12,7 @@ from s5_to_loihi.profiling.costs import PARTS
 from s5_to_loihi.profiling.estimate import LATENCY, THROUGHPUT, TIMESTEP, energy_name, power_name
 from s5_to_loihi.profiling.profile import ModeProfile, Profile
 from s5_to_loihi.profiling.quantity import Quantity
-from s5_to_loihi.reports.numbers import short, with_range
+from s5_to_loihi.reports.numbers import short, shown, with_range
 from s5_to_loihi.reports.table import (
     Cell,
     Content,
@@ -266,7 +266,9 @@ def _inside(inside: bool | None) -> Cell:
 def all_tables(profile: Profile) -> tuple[Table, ...]:
     """Return what a terminal shows of a profile."""
     modes = tuple(profile.modes.values())
+    in_real_time = real_time_table(modes)
     return (
+        *((in_real_time,) if profile.denoiser else ()),
         cost_table(modes),
         energy_table(modes),
         spread_table(profile),
@@ -274,13 +276,30 @@ def all_tables(profile: Profile) -> tuple[Table, ...]:
         group_table(modes),
         *norm_tables(modes),
         slowest_table(profile.modes["pipelined"]),
-        real_time_table(modes),
+        *(() if profile.denoiser else (in_real_time,)),
+    )
+
+
+def real_time_verdict(profile: Profile) -> str:
+    """Return what a token costs in real time, in one sentence: a token at a time."""
+    mode = profile.modes["fall-through"]
+    view = mode.real_time
+    energy, power = view.energy[SCOPES[0]], view.power[SCOPES[0]]
+    rest = 100 * mode.idle_power[SCOPES[0]].value / power.value
+    share = "more than 99.9" if rest > 99.9 else shown(rest)
+    does = "takes" if view.keeps_up[1] else "does not keep up: it takes"
+    return (
+        f"a token every {with_range(view.hop)} {does} {with_range(mode.latency, narrow=True)} and"
+        f" {with_range(energy, narrow=True)}, {share} % of it drawn at rest"
     )
 
 
 def verdict(profile: Profile) -> str:
-    """Return what a token that is alone on the chip costs, in a line."""
+    """Return what a token that is alone on the chip costs; of a denoiser in real time."""
     mode = profile.modes["fall-through"]
+    if profile.denoiser:
+        said = real_time_verdict(profile)
+        return f"{profile.network} on {profile.system}, in real time: {said}, modelled"
     energy = mode.energy[SCOPES[0]].total
     return (
         f"{profile.network} on {profile.system}: a token alone takes"
@@ -292,7 +311,18 @@ def facts(profile: Profile) -> list[tuple[str, str]]:
     """Return what the numbers are of, what each mode costs and what decides."""
     mapping, activity = profile.mapping, profile.activity
     made = "made here, not written" if mapping.made_here else "of the bundle"
+    view = profile.modes["fall-through"].real_time
+    of_energy, of_power = (
+        with_range(one[SCOPES[0]], narrow=True) for one in (view.energy, view.power)
+    )
+    in_real_time = (
+        "real time",
+        f"a token every {with_range(view.hop)}, fall-through: busy"
+        f" {with_range(percent(view.duty_cycle), narrow=True)} of the time, {of_energy} a token,"
+        f" {of_power} ({SCOPES[0]})",
+    )
     lines = [
+        *((in_real_time,) if profile.denoiser else ()),
         (
             "mapping",
             f"{made}, for {mapping.objective}: {mapping.cores:,} of {mapping.system_cores:,} cores,"
@@ -320,13 +350,7 @@ def facts(profile: Profile) -> list[tuple[str, str]]:
         for one in (mode.critical for mode in profile.modes.values())
     ]
     lines.append(("decides", "; ".join(dict.fromkeys(decides))))
-    view = next(iter(profile.modes.values())).real_time
-    lines.append(
-        (
-            "real time",
-            f"a token every {with_range(view.hop)}:"
-            f" {with_range(view.energy[SCOPES[0]], narrow=True)} ({SCOPES[0]})",
-        )
-    )
+    if not profile.denoiser:
+        lines.append(in_real_time)
     lines.append(("source", profile.source))
     return lines

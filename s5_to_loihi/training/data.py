@@ -16,7 +16,7 @@ import numpy as np
 from s5_to_loihi import audio
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.evaluation import pairs, recording
-from s5_to_loihi.evaluation.labelled import FORM, read_arrays
+from s5_to_loihi.evaluation.labelled import FORM, Labelled, read_arrays
 from s5_to_loihi.files.reading import read_bytes
 
 #: A .ts file is text; larger ones are a mistake or another kind of file.
@@ -27,22 +27,11 @@ TS_FORM = "Give a .ts file of the UEA/UCR archive: headers with '@', then series
 
 
 @dataclass(frozen=True, eq=False)
-class Sequences:
-    """Sequences with answers; T tokens of the longest, N sequences.
+class Sequences(Labelled):
+    """Sequences with answers: float32 inputs and targets, int64 labels (N,).
 
-    Attributes:
-        inputs: (T, N, features) float32; padding lies behind a sequence's end.
-        lengths: (N,) tokens of each.
-        labels: (N,) int64 classes; None for regression.
-        targets: (T, N, outputs) float32, a value each token; None for classification.
-        classes: names of the labels, in their order.
+    Targets (T, N, outputs) are a value each token; padding lies behind a sequence's end.
     """
-
-    inputs: np.ndarray
-    lengths: np.ndarray
-    labels: np.ndarray | None
-    targets: np.ndarray | None
-    classes: tuple[str, ...]
 
     @property
     def outputs(self) -> int:

@@ -14,13 +14,16 @@ from netx_files import CASES
 from random_networks import Case
 
 from s5_to_loihi.float_model import Activation, GluVariant
+from s5_to_loihi.network.block import as_block
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.ranges import program as program_of
 from s5_to_loihi.network.tracing import Program
+from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.precision import Precision
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+#: Tokens are how S5 takes differences from a netx layer: test_netx_mixed has them.
+every_kind = pytest.mark.parametrize("kind", [name for name in KINDS if name != "tokens"])
 
 #: In integers without a width.
 OPERATIONS = {
@@ -58,7 +61,11 @@ def groups_of_all_kinds() -> dict[str, list[tuple[Network, NeuronGroup, Program]
             network = random_networks.narrowed(network, 7 + seed)
         for group in network.groups:
             found[group.kind.name].append((network, group, program_of(network, group)))
-    for network in (*quantized_networks(), *map(netx_networks.network, CASES)):
+    blocks = [
+        run_passes(as_block(random_networks.sample(Case(seed=seed)).network, seed))
+        for seed in (1, 2)
+    ]
+    for network in (*quantized_networks(), *map(netx_networks.network, CASES), *blocks):
         for group in network.groups:
             found[group.kind.name].append((network, group, program_of(network, group)))
     return found

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.fixed_point import Format, Integers, shift_right
+from s5_to_loihi.fixed_point import Format, Integers, saturate, shift_right
 from s5_to_loihi.network.neurons.constants import Allowed
 from s5_to_loihi.network.neurons.kind import NeuronKind, Recurrence, Values
 from s5_to_loihi.network.neurons.words import DIGIT_PORTS, WORD, Synaptic, received, word
@@ -19,6 +19,8 @@ from s5_to_loihi.network.neurons.words import DIGIT_PORTS, WORD, Synaptic, recei
 DECAY_BITS = 12
 #: Left shift of what is received and of biases and thresholds.
 LIFT = 6
+#: Of the register that counts updates; no interval is as long.
+AGE_BITS = 25
 #: Where the current wraps and the voltage is clipped.
 LIMIT = 1 << 23
 #: A decay of netx is one less or more than a file may say: its ``du`` is ``iDecay - 1``.
@@ -107,11 +109,9 @@ def fired(received_now: Integers, state: Values, c: LeakyConstants) -> Values:
         c: constants.
     """
     current = word(decayed(state[0], c.current_decay) + word(received_now << LIFT))
-    current = np.where(
-        current > LIMIT,
-        current - 2 * LIMIT,
-        np.where(current > -LIMIT, current, current + 2 * LIMIT),
-    )
+    lowered = np.where(current > LIMIT, current - 2 * LIMIT, current)
+    # A word by now; that it is one is for the tracer to see.
+    current = word(np.where(current > -LIMIT, lowered, current + 2 * LIMIT))
     voltage = decayed(state[1], c.voltage_decay) + current + (c.bias << LIFT)
     voltage = np.minimum(np.maximum(voltage, 1 - LIMIT), LIMIT - 1)
     above = voltage > c.threshold
@@ -122,7 +122,7 @@ def counted(state: Values, reset: Reset) -> tuple[Values, Integers]:
     """Return the registers, cleared if a reset is due, and the count of updates."""
     *registers, age = state
     cleared = tuple(np.where(age == reset.first, 0, register) for register in registers)
-    return cleared, np.where(age == reset.interval - 1, 0, age + 1)
+    return cleared, np.where(age == reset.interval - 1, 0, saturate(age + 1, AGE_BITS))
 
 
 def drive(accumulators: Values, c: LeakyConstants) -> Values:
@@ -233,5 +233,5 @@ RESETTING_RECURRENT_LEAKY = NeuronKind(
 def leaky_formats(kind: NeuronKind) -> dict[str, Format]:
     """Return the formats of the values of any of these kinds."""
     bit = Format(2, 0)
-    widths = {"u": Format(26, LIFT), "v": Format(24, LIFT), "age": Format(25, 0)}
+    widths = {"u": Format(32, LIFT), "v": Format(24, LIFT), "age": Format(AGE_BITS, 0)}
     return {name: widths.get(name, bit) for name in kind.values}

@@ -32,8 +32,11 @@ def page_of(
     network, profile = findings.opened.network, findings.own.profile
     sections = (
         costs.summary(findings),
-        costs.cost(findings),
-        costs.real_time(findings),
+        *(
+            (costs.real_time(findings), costs.cost(findings))
+            if profile.denoiser
+            else (costs.cost(findings), costs.real_time(findings))
+        ),
         costs.measured(findings),
         evaluation.section(evaluated),
         comparison.comparison(findings),

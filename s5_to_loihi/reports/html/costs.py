@@ -30,12 +30,22 @@ def summary(findings: Findings) -> Section:
     waiting, mapping = falling.real_time, profile.mapping
     hop = shown(waiting.hop.value / 1000)
     busy = profile_tables.percent(waiting.duty_cycle)
-    cards = [
-        card("Latency of a token, fall-through", falling.latency),
-        card("Throughput, pipelined", flowing.throughput),
-        card("Energy a token, fall-through", falling.energy[SCOPE].total),
-        card("Energy a token, pipelined", flowing.energy[SCOPE].total),
+    latency = card("Latency of a token, fall-through", falling.latency)
+    in_real_time = [
+        card(f"Energy a token, one every {hop} ms", waiting.energy[SCOPE]),
+        card(f"Power, a token every {hop} ms", waiting.power[SCOPE]),
         card(f"Busy, a token every {hop} ms", replace(busy, unit="% of the time")),
+    ]
+    back_to_back = [
+        card("Throughput, pipelined", flowing.throughput),
+        card("Energy a token, fall-through, back to back", falling.energy[SCOPE].total),
+        card("Energy a token, pipelined, back to back", flowing.energy[SCOPE].total),
+    ]
+    first, then = (in_real_time, back_to_back) if profile.denoiser else (back_to_back, in_real_time)
+    cards = [
+        latency,
+        *first,
+        *then,
         card("Synaptic operations", profile.activity.synops),
         Card(
             "Cores",
@@ -63,6 +73,11 @@ def summary(findings: Findings) -> Section:
         "summary",
         "Summary",
         (
+            *(
+                (Note(f"In real time: {profile_tables.real_time_verdict(profile)}."),)
+                if profile.denoiser
+                else ()
+            ),
             Cards(tuple(cards)),
             Note(
                 f"What decides a timestep: {_deciding(falling)}; {_deciding(flowing)}."
