@@ -80,6 +80,7 @@ class Planner:
     def of_a_token(self) -> list[Call]:
         """Return what a stream does with a token."""
         network, layout = self._network, self._layout
+        self._room = DENSE_BYTES
         lowest, highest = limits(network.input_format.bits)
         calls = [
             Call(fast_synapses.enter(), (0, 0, network.input_size, lowest, highest)),
@@ -201,13 +202,13 @@ class Planner:
         if len(targets) < DENSE_FROM * size:
             return None
         matrix = np.zeros((count, stride), dtype=np.int64)
-        sources = np.repeat(np.arange(push.count), np.diff(pointers.astype(np.int64)))
+        fans = pointers[1:].astype(np.int32) - pointers[:-1].astype(np.int32)
+        sources = np.repeat(np.arange(push.count), fans)
         np.add.at(matrix, (targets - first, sources), layout.column_weights[synapses])
         weights = matrix.astype(np.int8)
         if not np.array_equal(weights, matrix):  # synapses of the same ends
             return None
         self._room -= size
-        fans = np.diff(pointers.astype(np.int64)).astype(np.int32)
         given = (rows, push.count, self._kept_integers(weights), int(count), stride)
         places = (self._kept_integers(fans), int(first) * _WORD, synops)
         return Call(fast_synapses.multiply(), (*given, *places))
