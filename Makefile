@@ -7,7 +7,7 @@ TESTS ?= tests
 CHECKS ?=
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-training check bench clean
+.PHONY: demo test test-training check docs bench clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/s5-to-loihi demo demo_output
@@ -22,6 +22,10 @@ test-training: $(VENV)/.ready_to_train
 
 check: $(VENV)/.ready_to_check
 	.ci/check $(VENV)/bin $(CHECKS)
+
+# The site is then in build/site.
+docs: $(VENV)/.ready_to_check
+	.ci/check $(VENV)/bin docs
 
 bench: $(VENV)/.ready
 	$(VENV)/bin/python benchmarks/lava_timesteps.py
@@ -41,7 +45,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.ready_to_check: $(VENV)/.ready
-	$(PIP) install --quiet -c constraints.txt -e '.[check]'
+	$(PIP) install --quiet -c constraints.txt -e '.[check,docs]'
 	@touch $@
 
 $(VENV)/.ready_to_train: $(VENV)/.ready

@@ -129,7 +129,7 @@ COMMANDS = {
     "demo": Command(
         "running",
         "demo",
-        "Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording.",
+        "Compile the shipped denoiser, verify it under Lava, and denoise the shipped recording.",
     ),
     "doctor": Command(
         "doctor", "doctor", "Say what works here, what is missing, and how to get it."
@@ -204,7 +204,7 @@ def _of_every_command(
 
 app = typer.Typer(
     cls=_Commands,
-    help="Compile quantized, sparse S5 models to Loihi 2 networks in Lava, and prove every integer."
+    help="Compile sparse S5 models to integer networks for Loihi 2, and verify every integer."
     "\n\nExit codes: 0 ok, 1 user error, 2 does not fit, 3 verification failed.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -15,15 +15,17 @@ from hypothesis import strategies as st
 from needs import needs_lava, no_extension
 from random_networks import random_tokens
 
-from s5_to_loihi import Bundle, bundle
-from s5_to_loihi.backends import board, dispatch, probes
+from s5_to_loihi import Bundle, bundle, verification
+from s5_to_loihi.backends import board, board_worker, dispatch, probes
 from s5_to_loihi.backends.board import BoardOptions
 from s5_to_loihi.backends.dispatch import Backend
 from s5_to_loihi.backends.measured import CoreActivity, read_measured, write_measured
+from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.errors import InputError, LavaError
 from s5_to_loihi.fixed_point import limits, wrap
 from s5_to_loihi.lava_runtime import chip_plan, extension
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
+from s5_to_loihi.network import gating
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.programs import neuron_programs
 from s5_to_loihi.simulators.interpreter import Interpreter, Mode, update_sequence
@@ -215,6 +217,41 @@ def test_waits_are_checked(mode, waits):
     tokens = np.zeros((5, 1, network.input_size), dtype=np.int64)
     with pytest.raises(InputError, match="waits"):
         board.rehearse(network, tokens, mode=mode, waits=waits)
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 40])
+def test_what_is_measured_comes_in_its_periods_over_and_over(tokens):
+    network = network_of("half2")
+    plan = ChipPlan(mode=Mode.FALL_THROUGH)
+    period = network.latency
+    rows = np.ones((tokens, 1, network.input_size), dtype=np.int64)
+    rows = chip_plan.stream(rows, chip_plan.arrivals(network, plan, tokens, 1), plan)
+    frames = board_worker.replayed(rows, plan.period(network), plan.gated)
+    assert len(frames) % period == 0
+    assert len(frames) <= max(period, board_worker.REPLAYED)
+    (sent,) = np.nonzero(frames[:, -1])
+    np.testing.assert_array_equal(sent, period * np.arange(min(tokens, len(frames) // period)))
+    assert frames[:, -1].tolist()[0] == gating.FIRST
+    assert set(frames[sent[1:], -1]) <= {gating.TOKEN}
+    pipelined = board_worker.replayed(rows[:, :-1], 1, False)
+    assert len(pipelined) == board_worker.REPLAYED
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_verification_on_a_board_takes_the_mode(monkeypatch, mode):
+    network, asked = network_of("simple"), []
+
+    def run(network, tokens, **options):
+        asked.append(options["mode"])
+        return SimpleNamespace(evaluation=Interpreter(network).evaluate(tokens))
+
+    monkeypatch.setattr(board, "run", run)
+    tokens = random_tokens(1, 4, 2, network.input_size)
+    vectors = Vectors(tokens, {}, {}, "random")
+    result = verification.verify_run(network, vectors, Backend.BOARD, mode)
+    assert asked == [mode]
+    assert (result.mode, result.equal) == (mode, True)
+    assert Backend.BOARD not in dispatch.ONE_MODE
 
 
 def test_what_would_be_lost_between_tokens_is_refused():

@@ -482,6 +482,24 @@ def test_a_system_of_ones_own(own):
     assert load_system(own(change_chip=fewer)).cores == 800
 
 
+@pytest.mark.parametrize("cores", [120, 128, 152])
+def test_chips_with_as_many_cores_as_are_published(own, cores):
+    """120 and 128 of the grid of 8 x 4 routers; how 152 are wired is not published."""
+
+    def change(chip):
+        chip["usable_cores"]["value"] = cores
+        if cores > 128:
+            chip["cores"]["value"] = cores
+            chip["router_columns"]["value"], chip["router_rows"]["value"] = 19, 2
+
+    system = load_system(own(change_chip=change))
+    assert system.cores == 8 * cores
+    network = synthetic_s5(16, 8, 1, 0.5, features=12)
+    mapping, evaluation = map_network(network, assumed_rates(network), system, cores=4)
+    assert mapping.cores_per_chip == max(128, cores)
+    assert evaluation.chips == 1
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

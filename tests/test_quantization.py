@@ -881,10 +881,6 @@ UNSUITABLE = {
         replace(MODEL, encoder=Affine(MODEL.encoder.weight, poisoned(MODEL.encoder.bias, np.nan))),
         "random, encoder bias: holds 1",
     ),
-    "the mean of any number of tokens": (
-        replace(MODEL, readout=Readout.MEAN),
-        "readout: the mean over the tokens needs their number. Give the length",
-    ),
 }
 
 

@@ -15,7 +15,7 @@ from s5_to_loihi.demo import CHECKPOINT, DENOISER
 
 #: What snippets of a page need.
 NEEDS = {
-    "README.md": (needs_lava, pytest.mark.xdist_group("lava")),
+    "python.md": (needs_lava, pytest.mark.xdist_group("lava")),
     "checkpoints.md": (needs_torch,),
 }
 PAGES = [

@@ -60,18 +60,27 @@ def build_measured(network: Network, tokens: np.ndarray, plan: ChipPlan, job: Pa
 
     from s5_to_loihi.process_models.process import S5Network
 
-    # Whole periods, so that what is replayed comes in time.
-    period = plan.period(network)
-    count = max(1, REPLAYED // period) * period
-    frames = np.zeros((count, tokens.shape[1]), dtype=tokens.dtype)
-    frames[: len(tokens)] = tokens[:count]
-    if not plan.gated:
-        frames = np.resize(tokens[:count], frames.shape)
-    frames = frames.T
+    frames = replayed(tokens, plan.period(network), plan.gated).T
     chip = S5Network(network=network, plan=plan, job=str(job))
     buffer = CyclicBuffer(first_frame=frames[:, 0], replay_frames=frames[:, 1:])
     buffer.s_out.connect(chip.inp)
     return chip
+
+
+def replayed(rows: np.ndarray, period: int, gated: bool) -> np.ndarray:
+    """Return what the chip's memory sends over and over: (timesteps, features), whole periods.
+
+    Args:
+        rows: (timesteps, features) the input of a run, with markers if ``gated``.
+        period: timesteps from a token to the next.
+        gated: whether a row of zeros is no token; else rows are repeated where they are too few.
+    """
+    count = max(1, REPLAYED // period) * period
+    if not gated:
+        return np.resize(rows[:count], (count, rows.shape[1]))
+    frames = np.zeros((count, rows.shape[1]), dtype=rows.dtype)
+    frames[: min(count, len(rows))] = rows[:count]
+    return frames
 
 
 def configuration(options: dict, probes: list):

@@ -1,4 +1,4 @@
-"""The main job on what ships with the package: quantize, prove, denoise, map, report."""
+"""The main job on what ships with the package: quantize, verify, denoise, map, report."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def run_demo(directory: Path, as_json: bool) -> None:
     intel = compile_export(DENOISER)
     console.summarise(Summary(size_in_words(intel.network), notes=intel.notes))
 
-    _step("3. Prove every integer" + ", under Lava too" * lava)
+    _step("3. Verify every integer" + ", under Lava too" * lava)
     runs = _prove(own, intel, directory, lava)
 
     _step("4. Denoise a recording of speech")

@@ -122,7 +122,7 @@ def demo(
     ),
     as_json: choices.JsonOption = False,
 ) -> None:
-    """Compile the shipped denoiser, prove it under Lava, and denoise the shipped recording."""
+    """Compile the shipped denoiser, verify it under Lava, and denoise the shipped recording."""
     # Compiled loops and drawing, which other commands need not wait for.
     from s5_to_loihi.commands.demo_steps import run_demo
 

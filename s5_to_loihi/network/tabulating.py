@@ -92,7 +92,10 @@ def table_of(
             for one in step.operands
         ]
         if step.operation == "lookup":
-            values[index] = look_up(tables[step.name], operands[0])
+            # The steps' ranges are those of all groups with this program: beyond this group's own
+            # table are values that its argument never has.
+            table = tables[step.name]
+            values[index] = look_up(table, np.clip(operands[0], 0, len(table) - 1))
         else:
             values[index] = APPLIED[step.operation](*operands)
     return tuple(int(value) for value in values[region.members[-1]])

@@ -30,8 +30,8 @@ from s5_to_loihi.simulators.interpreter import Mode
 
 #: Timesteps that a board repeats while it measures (``backends/board_worker.py``).
 TOKENS = 64
-#: Kinds of neurons whose programs have from 1 to 35 instructions, most with all ports connected.
-PROGRAMS = ("gate", "residual", "norm", "output", "state", "full_gate")
+#: Kinds of neurons whose programs have from 1 to 74 instructions, most with all ports connected.
+PROGRAMS = ("gate", "residual", "norm", "output", "state", "full_gate", "scaled_state")
 FIRST_PORT_ONLY = ("gate", "residual")
 _MESSAGE = Format(16, 8)
 
@@ -162,11 +162,11 @@ def _constants(cls: type, size: int, rng: np.random.Generator):
     values: dict[str, object] = {}
     for name, hint in typing.get_type_hints(cls).items():
         if hint == Integers:
-            values[name] = rng.integers(1, 100, size)
+            values[name] = rng.integers(1, 12, size)
         elif hint is Format:
             values[name] = _MESSAGE
         elif hint is int:
-            values[name] = 1
+            values[name] = 7 if name == "digit_bits" else 1
         else:
             values[name] = _constants(hint, size, rng)
     return cls(**values)

@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 NOT_RUN = "# Not run by the tests: "
 #: Names that a page takes for granted, from ``snippet_names``.
 GIVEN = {
-    "README.md": "features, frames",
     "docs/data.md": "features",
     "docs/netx.md": "features",
+    "docs/python.md": "features, frames",
     "docs/simulators.md": "features, token",
 }
 
