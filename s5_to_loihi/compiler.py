@@ -284,7 +284,7 @@ def quantize(
     """
     # Compiled loops, which an export need not wait for.
     from s5_to_loihi.quantization.calibration import calibration_and_held_out
-    from s5_to_loihi.quantization.doubts import doubts
+    from s5_to_loihi.quantization.doubts import SUSPECTED, doubts, outlier
     from s5_to_loihi.quantization.folding import fold
     from s5_to_loihi.quantization.quantizer import quantize_folded
     from s5_to_loihi.quantization.report import report
@@ -308,10 +308,11 @@ def quantize(
     quantized = quantize_folded(folded, data, precision, len(data), on_progress, observe)
     findings = report(model, quantized, data, measured)
     if findings.constant_outputs == findings.outputs and not force:
+        reason = outlier(data, where[0], SUSPECTED)
         raise CheckpointError(
             str(checkpoint),
             f"is dead: none of its {findings.outputs} outputs changes over"
-            f" {findings.held_out_tokens:,} tokens",
+            f" {findings.held_out_tokens:,} tokens{reason and '; likely since '}{reason}",
             "Give more bits, calibrate with typical data, or force it (--force)",
         )
     network = quantized.network

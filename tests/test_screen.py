@@ -171,7 +171,8 @@ def _calls(tmp_path: Path, bundle: Path) -> dict[str, list]:
 
 
 #: What gives sound instead; what takes minutes, or an extra, and is called in tests of its own.
-NEVER, LONG = {"stream"}, {"demo", "train", "synthesise", "calibrate"}
+NEVER = {"stream", "join", "export"}
+LONG = {"demo", "train", "synthesise", "study", "calibrate"}
 #: What takes seconds more than the others, or shows a table in any case.
 SLOW, TABLES = {"report", "evaluate", "map", "quantize"}, {"doctor", "sweep"}
 
