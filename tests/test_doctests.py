@@ -1,7 +1,7 @@
 """The examples of public docstrings run as they stand.
 
-They take for granted what ``docs/python.md`` says: ``s5``, ``np``, ``bundle``, ``frames``, and files
-of these names in the working directory.
+They take for granted what ``docs/python.md`` says: ``s5``, ``np``, ``bundle``, ``frames``, and some
+files in the working directory.
 """
 
 import doctest

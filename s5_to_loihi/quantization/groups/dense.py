@@ -99,6 +99,19 @@ def _add_dense(
     rows = draft.weigh(f"{name}.weight", weight, data, [synapses])
     exponents = reader.settle(limited(finest, bits, rows.bias(data), rows.steps))
     affine = affine_constants(name, rows, rows.bias(data), bits, exponents)
+    return dense_neurons(draft, name, affine, source, exponents, rectified, reader)
+
+
+def dense_neurons(
+    draft: Draft,
+    name: str,
+    affine: AffineConstants,
+    source: Message,
+    exponents: np.ndarray,
+    rectified: bool,
+    reader: AnyReader,
+) -> Message:
+    """Add the neurons of an affine map to a draft, and return what they send."""
     constants = ScaledDenseConstants(affine, int(rectified))
     formats = {"activation": affine.result, "affine": affine.result}
     return draft.add(

@@ -27,7 +27,6 @@ from s5_to_loihi.network.neurons.layer_norm import (
     LayerNormConstants,
     StatisticsConstants,
 )
-from s5_to_loihi.network.neurons.scaled_dense import SCALED_DENSE, ScaledDenseConstants
 from s5_to_loihi.network.neurons.squares import SQUARES
 from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS
 from s5_to_loihi.quantization.bounds import norm_bound
@@ -45,7 +44,7 @@ from s5_to_loihi.quantization.formats import (
     multipliers,
     within,
 )
-from s5_to_loihi.quantization.groups.dense import affine_constants
+from s5_to_loihi.quantization.groups.dense import affine_constants, dense_neurons
 from s5_to_loihi.quantization.rounding import Digits, RoundedRows
 
 #: Bits of the mean beyond those of what it is a mean of, at most.
@@ -230,8 +229,4 @@ def add_batch_norm(
         f"{name}.sum", source.endpoint, Endpoint(name, "weighted"), np.diag(signs)
     )
     draft.scales.append(TensorScale(f"{name}.affine", f"{block}.total", exponents))
-    constants = ScaledDenseConstants(affine, int(rectified))
-    formats = {"activation": affine.result, "affine": affine.result}
-    return draft.add(
-        name, SCALED_DENSE, constants, formats, [source], exponents, rectified, reader
-    )[0]
+    return dense_neurons(draft, name, affine, source, exponents, rectified, reader)
