@@ -23,7 +23,7 @@ from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.intel_export import to_vectors
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.ranges import worst_case
-from s5_to_loihi.simulators import activity, object_code
+from s5_to_loihi.simulators import activity, fast_plan, fast_synapses, object_code
 from s5_to_loihi.simulators.fast import FastSimulator, Run, Stream
 from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter
 from s5_to_loihi.simulators.loops import BLOCK
@@ -160,6 +160,26 @@ def test_sequences(name):
 @every_network
 def test_streams(name):
     assert_same_streams(random_one(name))
+
+
+@pytest.mark.parametrize("name", ["half2, dense", RICH, "denoiser_intel_size"])
+@pytest.mark.parametrize("least", [0, 2], ids=["dense", "scattered"])
+def test_streams_whatever_is_multiplied_densely(name, least, monkeypatch):
+    """Which matrices are is a question of time alone."""
+    monkeypatch.setattr(fast_plan, "DENSE_FROM", least)
+    monkeypatch.setattr(fast_plan, "DENSE_BYTES", 1 << 30)
+    one = golden_one(name) if name in golden.SETS else random_one(name)
+    again = replace(one, fast=FastSimulator(one.network))
+    kernels = {call.kernel for call in again.fast._planner.of_a_token()}
+    assert (fast_synapses.multiply() in kernels) == (least == 0)
+    assert_same_streams(again)
+
+
+def test_weights_of_the_same_ends_that_leave_8_bits_are_scattered(monkeypatch):
+    monkeypatch.setattr(fast_plan, "DENSE_FROM", 0)
+    one = random_one("parallel synapses")
+    kernels = {call.kernel for call in FastSimulator(one.network)._planner.of_a_token()}
+    assert fast_synapses.multiply() not in kernels
 
 
 @every_network
@@ -524,8 +544,9 @@ def test_machine_code_is_made_once(cache, made):
     assert {file.name: file.read_bytes() for file in cache.iterdir()} == files
 
 
-def test_networks_share_machine_code(cache, made):
+def test_networks_share_machine_code(cache, made, monkeypatch):
     """Of other sizes, weights, formats, shifts and constants: what is done is the same."""
+    monkeypatch.setattr(fast_plan, "DENSE_FROM", 0)
     assert_works(dense_network(SMALL, bias=3))
     forget(made)
     for network in (

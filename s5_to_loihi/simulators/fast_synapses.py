@@ -161,6 +161,53 @@ def push(wrapped: bool = False, kept: bool = False, column: bool = False) -> Ker
     return loops.finished()
 
 
+#: Products that one or two instructions add up where there are registers of 64 bytes, and the most
+#: messages of ``multiply``, for which it has memory.
+PRODUCTS, MOST_MESSAGES = 32, 4096
+
+
+@functools.cache
+def multiply() -> Kernel:
+    """Add the products of messages of 16 bits and a dense matrix of 8 to the sums.
+
+    LLVM makes instructions of it that add up pairs of products (x86's pmaddwd, vpdpwssd).
+    ``weights`` holds the matrix by rows of ``stride`` entries, a multiple of ``PRODUCTS``; ``fans``
+    the synapses of each message.
+    """
+    loops = _loops(
+        messages="messages", size="integer", weights="address", rows="integer", stride="integer",
+        fans="address", accumulators="accumulators", synops="synops",
+    )  # fmt: skip
+    narrow = loops.memory(f"[{MOST_MESSAGES} x i16]")
+    reached = loops.variable(loops.constant(0, "i32"))
+    with loops.loop(0, loops["size"]) as index:
+        message = loops.load(loops["messages"], index)
+        loops.store(message.to("i16"), narrow, index)
+        fan, zero = loops.load(loops["fans"], index), loops.constant(0, "i32")
+        there = loops.choose(message.compared("ne", 0), fan, zero)
+        loops.put(loops.get(reached, "i32") + there, reached)
+    with loops.loop(loops["size"], loops["stride"]) as index:
+        loops.store(loops.constant(0, "i16"), narrow, index)
+    row_of = f"<{PRODUCTS} x i32>"
+    with loops.loop(0, loops["rows"]) as row:
+        sums = loops.variable(Value(loops, row_of, "zeroinitializer"))
+        first = row * loops["stride"]
+        # Of an unrolled loop LLVM does not see that it adds up products.
+        with loops.loop(0, loops["stride"], PRODUCTS, unrolled=False) as index:
+            weights = loops.load(loops["weights"], first + index, f"<{PRODUCTS} x i8>").to(row_of)
+            some = loops.load(narrow, index, f"<{PRODUCTS} x i16>").to(row_of)
+            loops.put(loops.get(sums, row_of) + weights * some, sums)
+        function = f"vector.reduce.add.v{PRODUCTS}i32"
+        _add(
+            loops,
+            loops["accumulators"],
+            row,
+            loops.called(function, "i32", loops.get(sums, row_of)),
+        )
+    _add(loops, loops["synops"], 0, loops.get(reached, "i32").to("i64"))
+    return loops.finished()
+
+
 @functools.cache
 def count_reached() -> Kernel:
     """Count the synapses that the messages reach: of those that are added up a token later."""

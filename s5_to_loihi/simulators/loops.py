@@ -18,7 +18,11 @@ BLOCK = 128
 CONTEXT = ("messages", "accumulators", "state", "sent", "synops", "tokens", "outputs")
 COUNTS = ("count", "now")
 
-_BYTES = {"i8": 1, "i32": 4, "i64": 8}
+#: LLVM's way to say that a loop is not to be unrolled.
+_AS_IT_IS = ", !llvm.loop !0"
+_METADATA = '!0 = distinct !{!0, !1}\n!1 = !{!"llvm.loop.unroll.disable"}\n'
+
+_BYTES = {"i8": 1, "i16": 2, "i32": 4, "i64": 8}
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Loops:
     def called(self, function: str, kind: str, *values: Value | str) -> Value:
         """Return what one of LLVM's own functions computes."""
         given = [f"{one.kind} {one.text}" if isinstance(one, Value) else one for one in values]
-        kinds = ", ".join(one.split()[0] for one in given)
+        kinds = ", ".join(one.rsplit(" ", 1)[0] for one in given)
         self._declared.add(f"declare {kind} @llvm.{function}({kinds})\n")
         return self.assign(kind, f"call {kind} @llvm.{function}({', '.join(given)})")
 
@@ -163,11 +167,11 @@ class Loops:
 
     def row(self, kind: str) -> Value:
         """Return memory for a value of each token of a block."""
-        return self._memory(f"[{BLOCK} x {kind}]")
+        return self.memory(f"[{BLOCK} x {kind}]")
 
     def variable(self, initial: Value) -> Value:
         """Return memory for one value; ``get`` and ``put`` exchange it."""
-        place = self._memory(initial.kind)
+        place = self.memory(initial.kind)
         self.put(initial, place)
         return place
 
@@ -180,8 +184,13 @@ class Loops:
         self._lines.append(f"  store {value.kind} {value.text}, ptr {variable.text}")
 
     @contextlib.contextmanager
-    def loop(self, start: Value | int, stop: Value | int, step: int = 1) -> Iterator[Value]:
-        """Repeat what is written inside for an index (i64) from ``start`` up to below ``stop``."""
+    def loop(
+        self, start: Value | int, stop: Value | int, step: int = 1, unrolled: bool = True
+    ) -> Iterator[Value]:
+        """Repeat what is written inside for an index (i64) from ``start`` up to below ``stop``.
+
+        LLVM may unroll it, or not.
+        """
         first = start if isinstance(start, Value) else self.constant(start)
         place = self.variable(first)
         head, body, end = (self._label(one) for one in ("head", "body", "end"))
@@ -192,7 +201,7 @@ class Loops:
         yield index
         following = self.assign("i64", f"add nuw nsw i64 {index.text}, {step}")
         self.put(following, place)
-        self._lines += [f"  br label %{head}", f"{end}:"]
+        self._lines += [f"  br label %{head}{'' if unrolled else _AS_IT_IS}", f"{end}:"]
 
     @contextlib.contextmanager
     def when(self, truth: Value) -> Iterator[None]:
@@ -238,9 +247,10 @@ class Loops:
             f"define i32 @NAME(ptr %context, ptr %arguments) nounwind {{\n{lines}\n"
             f"  %done = call i32 @NAME_body({', '.join(passed)})\n  ret i32 %done\n}}\n"
         )
-        return Kernel("".join(sorted(self._declared)) + inner + outer)
+        return Kernel("".join(sorted(self._declared)) + inner + outer + _METADATA)
 
-    def _memory(self, kind: str) -> Value:
+    def memory(self, kind: str) -> Value:
+        """Return memory for something of LLVM's types."""
         name = self._name("m")
         self._begin.append(f"  {name} = alloca {kind}, align 64")
         return Value(self, "ptr", name)

@@ -99,10 +99,10 @@ def _add_dense(
     rows = draft.weigh(f"{name}.weight", weight, data, [synapses])
     exponents = reader.settle(limited(finest, bits, rows.bias(data), rows.steps))
     affine = affine_constants(name, rows, rows.bias(data), bits, exponents)
-    return dense_neurons(draft, name, affine, source, exponents, rectified, reader)
+    return add_affine(draft, name, affine, source, exponents, rectified, reader)
 
 
-def dense_neurons(
+def add_affine(
     draft: Draft,
     name: str,
     affine: AffineConstants,
@@ -111,7 +111,7 @@ def dense_neurons(
     rectified: bool,
     reader: AnyReader,
 ) -> Message:
-    """Add the neurons of an affine map to a draft, and return what they send."""
+    """Add the group of an affine map, whose synapses are there, and return its message."""
     constants = ScaledDenseConstants(affine, int(rectified))
     formats = {"activation": affine.result, "affine": affine.result}
     return draft.add(

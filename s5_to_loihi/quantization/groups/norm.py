@@ -44,7 +44,7 @@ from s5_to_loihi.quantization.formats import (
     multipliers,
     within,
 )
-from s5_to_loihi.quantization.groups.dense import affine_constants, dense_neurons
+from s5_to_loihi.quantization.groups.dense import add_affine, affine_constants
 from s5_to_loihi.quantization.rounding import Digits, RoundedRows
 
 #: Bits of the mean beyond those of what it is a mean of, at most.
@@ -229,4 +229,4 @@ def add_batch_norm(
         f"{name}.sum", source.endpoint, Endpoint(name, "weighted"), np.diag(signs)
     )
     draft.scales.append(TensorScale(f"{name}.affine", f"{block}.total", exponents))
-    return dense_neurons(draft, name, affine, source, exponents, rectified, reader)
+    return add_affine(draft, name, affine, source, exponents, rectified, reader)
