@@ -70,6 +70,11 @@ def compile_export(
     Raises:
         CheckpointError: the export cannot be read or compiled.
         CapacityError: the network exceeds a width of the chip.
+
+    Examples:
+        >>> bundle = s5.compile_export("export")
+        >>> len(bundle.network.groups), bundle.network.latency
+        (14, 14)
     """
     export = intel_export.read(directory)
     first, guessed = _compiled_export(export, options, name, observe)
@@ -154,6 +159,13 @@ def compile_netx(
     Raises:
         CheckpointError: the file cannot be read, or has parts that there are no integers for.
         InputError: h5py is missing, or the tokens do not suit the network.
+
+    Examples:
+        >>> from s5_to_loihi.netx.writing import write_layers
+        >>> neuron = {"neuron/type": "SDNN", "neuron/activation": "relu", "neuron/vThMant": 1}
+        >>> write_layers([{"type": "input", "shape": np.array([4]), **neuron}], "tiny.net")
+        >>> s5.compile_netx("tiny.net").network.input_size
+        4
     """
     path = Path(path)
     file = netx.read(path, options)
@@ -228,6 +240,11 @@ class Quantization:
         choices: those of the bundle's notes that say which of several models, steps or rates was
             taken, and how the data were read: another answer would be another network.
         warnings: what speaks against it, for people.
+
+    Examples:
+        >>> made = s5.quantize("model", frames)
+        >>> made.report.signal_to_noise > 20  # dB
+        True
     """
 
     bundle: Bundle
@@ -281,6 +298,11 @@ def quantize(
         CheckpointError: the checkpoint cannot be read, has no integer form, or is dead.
         InputError: the data are not fit to calibrate with, or bits are not allowed.
         CapacityError: something does not fit its register.
+
+    Examples:
+        >>> made = s5.quantize("model", frames, precision=s5.Precision(weights=6))
+        >>> made.bundle.network.latency
+        11
     """
     # Compiled loops, which an export need not wait for.
     from s5_to_loihi.quantization.calibration import calibration_and_held_out

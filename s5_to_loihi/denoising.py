@@ -84,6 +84,12 @@ def denoise(
     Raises:
         InputError: the network is no denoiser of this kind.
         LavaError: see ``backends.lava.run``.
+
+    Examples:
+        >>> from s5_to_loihi import audio
+        >>> noisy = audio.resample(audio.read_wav("noisy.wav")).samples[:, :16000]
+        >>> s5.denoise("denoiser.bundle", noisy).samples.shape
+        (1, 16000)
     """
     network = network_of(source)
     tokens, clipped = tokens_of(network, samples)

@@ -16,6 +16,13 @@ class S5ToLoihiError(Exception):
     """Base of every error that the package raises on purpose.
 
     The command line prints its message without a traceback and ends with ``exit_code``.
+
+    Examples:
+        >>> try:
+        ...     s5.read("nowhere.bundle")
+        ... except s5.S5ToLoihiError as error:
+        ...     print(error.exit_code, str(error).split(".")[0])
+        1 nowhere
     """
 
     exit_code = 1

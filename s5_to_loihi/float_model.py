@@ -18,7 +18,12 @@ from s5_to_loihi.network.network import Readout
 
 
 class GluVariant(str, Enum):
-    """The gated linear unit of a block; y is the SSM's output, a = relu(y)."""
+    """The gated linear unit of a block; y is the SSM's output, a = relu(y).
+
+    Examples:
+        >>> s5.load("model").model.blocks[0].glu
+        <GluVariant.HALF1: 'half1'>
+    """
 
     HALF1 = "half1"  #: a * sigmoid(W2 a + b2)
     HALF2 = "half2"  #: y * sigmoid(W2 a + b2)

@@ -171,6 +171,11 @@ def one_hot(ids: np.ndarray, count: int, where: str = "ids") -> np.ndarray:
 
     Raises:
         InputError: no integers, another number of axes, empty, or an id without a row.
+
+    Examples:
+        >>> s5.one_hot(np.array([2, 0]), 3)
+        array([[0, 0, 1],
+               [1, 0, 0]], dtype=uint8)
     """
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu" or ids.ndim not in (1, 2):
@@ -277,6 +282,11 @@ def as_tokens(
     Raises:
         InputError: neither integers nor floats, floats that are said to be raw, NaN, empty, wrong
             number of axes or features, or values outside the input format, infinities among them.
+
+    Examples:
+        >>> tokens, clipped = s5.as_tokens(bundle.network, frames)
+        >>> tokens.shape, tokens.dtype.name, clipped
+        ((200, 1, 257), 'int32', 0)
     """
     inputs = _suitable(network, inputs, where)
     if raw and inputs.dtype.kind == "f":

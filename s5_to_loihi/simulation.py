@@ -106,6 +106,13 @@ def simulate(
 
     Raises:
         InputError: the data does not suit the network.
+
+    Examples:
+        >>> simulation = s5.simulate("denoiser.bundle", frames, counting=True)
+        >>> simulation.outputs.shape, simulation.saturated
+        ((200, 1, 257), 0)
+        >>> simulation.activity.synops.shape  # tokens, sequences, input and groups
+        (200, 1, 15)
     """
     bundle = opened(source)
     data = arranged(inputs, "input", Layout(layout), lengths)

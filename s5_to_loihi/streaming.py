@@ -58,6 +58,13 @@ class DenoiserStream:
     Attributes:
         delay: samples from what goes in to what comes out: 512 - 1 for chunks of any size; less if
             all chunks are a multiple of a larger ``grid``, 384 (24 ms) for whole hops of 128.
+
+    Examples:
+        >>> stream = s5.DenoiserStream("denoiser.bundle", grid=128)
+        >>> stream.process(np.zeros(256)).shape
+        (256,)
+        >>> stream.finish().shape  # what is still due
+        (384,)
     """
 
     def __init__(self, network: Network | Bundle | str | os.PathLike[str], grid: int = 1) -> None:

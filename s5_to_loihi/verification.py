@@ -138,6 +138,10 @@ def verify_interpreter(network: Network, vectors: Vectors) -> RunResult:
     """Compare the interpreter, token by token, with all recorded tensors.
 
     Memory stays bounded for recordings of any length.
+
+    Examples:
+        >>> s5.verify_interpreter(bundle.network, bundle.vectors).equal
+        True
     """
     interpreter = Interpreter(network)
     tokens = vectors.tokens
@@ -177,6 +181,10 @@ def verify_run(
 
     A value that was recorded is compared with the recording, any other with the interpreter
     evaluated token by token.
+
+    Examples:
+        >>> s5.verify_run(bundle.network, bundle.vectors, s5.Backend.FAST, s5.Mode.PIPELINED).equal
+        True
     """
     reference = Interpreter(network).evaluate(vectors.tokens, keep=None)
     computed = run(

@@ -175,7 +175,8 @@ def python_page() -> str:
 
     parts = [
         "# Python",
-        "All of `s5_to_loihi.__all__`, from the docstrings. Import them from there.",
+        "All of `s5_to_loihi.__all__`, from the docstrings; what the examples take for granted is"
+        " in [From Python](../python.md).",
     ]
     names = [name for name in s5_to_loihi.__all__ if name != "__version__"]
     for name in names:

@@ -16,7 +16,12 @@ from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter, Mode
 
 
 class Backend(str, Enum):
-    """What runs a network."""
+    """What runs a network.
+
+    Examples:
+        >>> [backend.value for backend in s5.Backend]
+        ['fast', 'interpreter', 'lava-fused', 'lava', 'board']
+    """
 
     FAST = "fast"  #: compiled loops, in this process
     INTERPRETER = "interpreter"  #: numpy, in this process: the definition
@@ -59,6 +64,11 @@ def run(
     Raises:
         InputError: the tokens do not suit the network.
         LavaError: Lava is missing, or what the board needs, or it failed or did not answer.
+
+    Examples:
+        >>> tokens, _ = s5.as_tokens(bundle.network, frames)
+        >>> s5.run(bundle.network, tokens, s5.Backend.FAST).outputs.shape
+        (200, 1, 257)
     """
     tokens = check_tokens(network, tokens)
     if backend is Backend.FAST:

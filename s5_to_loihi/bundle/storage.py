@@ -88,6 +88,13 @@ class Bundle(Described):
         notes: what the compiler found out, guessed or recomputed.
         mapping: onto the cores of a system; None if it was not mapped.
         changed: tensors that are not what was written (only from ``read(..., lenient=True)``).
+
+    Examples:
+        >>> bundle = s5.read("denoiser.bundle")
+        >>> bundle.network.input_size, bundle.network.latency
+        (257, 14)
+        >>> bundle.vectors.tokens.shape  # tokens, sequences, features
+        (100, 2, 257)
     """
 
     network: Network
@@ -135,6 +142,11 @@ def write(bundle: Bundle, path: str | os.PathLike[str]) -> None:
 
     Raises:
         BundleError: the path is taken by something else, or cannot be written.
+
+    Examples:
+        >>> s5.write(bundle, "copy.bundle")
+        >>> s5.read("copy.bundle").network.latency == bundle.network.latency
+        True
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not _is_bundle(path):
@@ -318,6 +330,10 @@ def read(path: str | os.PathLike[str], lenient: bool = False) -> Bundle:
 
     Raises:
         BundleError: not a bundle, of a newer version, damaged or changed.
+
+    Examples:
+        >>> s5.read("denoiser.bundle").network.input_size
+        257
     """
     path = Path(path)
     manifest = _read_manifest(path)

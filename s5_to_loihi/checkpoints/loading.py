@@ -30,6 +30,11 @@ def load(path: str | os.PathLike[str], options: LoadOptions = LoadOptions()) -> 
 
     Raises:
         CheckpointError: no known format, damaged, or a model that no loader knows.
+
+    Examples:
+        >>> loaded = s5.load("model")
+        >>> loaded.model.name, len(loaded.model.blocks)
+        ('denoiser_small', 3)
     """
     path = Path(path)
     if not path.exists():

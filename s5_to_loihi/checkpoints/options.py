@@ -32,6 +32,11 @@ class LoadOptions:
         select: which of several models in a file: what names of its arrays begin with.
         encoder: what the map before the blocks is called in the file, or ``none``.
         decoder: what the map after the blocks is called in the file, or ``none``.
+
+    Examples:
+        >>> options = s5.LoadOptions(glu=s5.GluVariant.HALF2, step_rescale=2.0)
+        >>> options.step_rescale
+        2.0
     """
 
     discretization: Discretization | None = None

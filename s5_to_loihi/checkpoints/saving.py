@@ -51,6 +51,18 @@ def save_from_torch(
     Raises:
         CheckpointError: names, shapes or numbers are not those of such a model; nothing is
             written.
+
+    Examples:
+        >>> tensors = {"blocks.0.norm.mean": np.zeros(4), "blocks.0.norm.variance": np.ones(4)}
+        >>> ssm = {"eigenvalues": np.array([-0.5 + 1j, -0.5 + 2j]), "step": np.full(2, 0.1)}
+        >>> ssm |= {"b": np.ones((2, 4)) + 0j, "c": np.ones((4, 2)) + 0j, "d": np.ones(4)}
+        >>> tensors |= {f"blocks.0.ssm.{name}": value for name, value in ssm.items()}
+        >>> block = {"kind": "s5", "discretization": "zoh", "conjugate_symmetric": True}
+        >>> block |= {"norm": {"kind": "batch"}, "activation": "relu", "glu": "none"}
+        >>> s5.save_from_torch(tensors, "mine", name="mine", blocks=[block])
+        ()
+        >>> s5.load("mine").model.name
+        'mine'
     """
     tensors = source.state_dict() if hasattr(source, "state_dict") else source
     arrays = {key: _array(f"{name}: {key}", value) for key, value in tensors.items()}
@@ -76,6 +88,14 @@ def save_from_tree(
 
     Raises:
         CheckpointError: as there.
+
+    Examples:
+        >>> variables = {"params": {"encoder": {"kernel": np.ones((3, 4))}}}
+        >>> try:
+        ...     s5.save_from_tree(variables, "no_model")
+        ... except s5.S5ToLoihiError:
+        ...     print("not all of a model: nothing is written")
+        not all of a model: nothing is written
     """
     arrays = {separator.join(path): array for path, array in _leaves(tree)}
     return _save(arrays, directory, name, blocks, options, entries)

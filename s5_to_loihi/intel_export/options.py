@@ -21,6 +21,11 @@ class ExportOptions:
         conjugate_symmetric: whether the other half of the conjugate pairs is implied.
         readout: what the output stands for.
         sequence_length: tokens a sequence, for the readout ``mean``.
+
+    Examples:
+        >>> options = s5.ExportOptions(readout=s5.Readout.LAST)
+        >>> s5.compile_export("export", options).network.readout.value
+        'last'
     """
 
     glu: GluVariant | None = None

@@ -93,6 +93,11 @@ def map_network(
 
     Raises:
         CapacityError: it does not fit; says which limit stands in the way, and what would help.
+
+    Examples:
+        >>> mapping, evaluation = s5.map_network("denoiser.bundle")
+        >>> mapping.system, mapping.cores["block0.state"].shape
+        ('Oheo Gulch', (32,))
     """
     network = network_of(source)
     rates = rates_of(source) if rates is None else rates

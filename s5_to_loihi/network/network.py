@@ -28,7 +28,12 @@ TOKEN = "token"
 
 
 class Readout(str, Enum):
-    """What the network's output stands for."""
+    """What the network's output stands for.
+
+    Examples:
+        >>> bundle.network.readout
+        <Readout.EACH_TOKEN: 'each_token'>
+    """
 
     EACH_TOKEN = "each_token"  #: regression: one output a token
     LAST = "last"  #: classification: the output of a sequence's last token
@@ -123,6 +128,11 @@ class Network(Described):
         output: the message that leaves the network.
         readout: what it stands for.
         sequence_length: tokens a sequence, where the readout is the mean; else None.
+
+    Examples:
+        >>> network = bundle.network
+        >>> network.group("block0.state").size, network.synapse_count
+        (32, 5360)
     """
 
     name: str

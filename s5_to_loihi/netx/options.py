@@ -29,6 +29,10 @@ class NetxOptions:
             its caller; None: none.
         corrected: keep what a message cuts off for the next one, as netx does not.
         drop_unknown: leave out layers of unknown types, as netx does in silence.
+
+    Examples:
+        >>> s5.NetxOptions(skip_layers=1, spike_exp=6).spike_exp
+        6
     """
 
     skip_layers: int = 0

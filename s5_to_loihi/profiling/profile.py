@@ -82,6 +82,12 @@ def profile(
         InputError: no tokens, tokens that do not suit the network, or a mapping for a system that
             is not listed.
         CapacityError: the network does not fit.
+
+    Examples:
+        >>> profile = s5.profile("denoiser.bundle")
+        >>> latency = profile.modes["fall-through"].latency
+        >>> latency.low < latency.value < latency.high  # microseconds
+        True
     """
     opened = bundle.opened(source)
     network = opened.network

@@ -44,6 +44,11 @@ class Precision:
             ``blockN.C``, ``blockN.W1``, ``blockN.W2``, ``decoder.weight``, ``encoder.activation``,
             ``blockN.g``, ``blockN.y``, ``blockN.hidden``, ``decoder.activation``,
             ``blockN.eigenvalues``, ``blockN.x``.
+
+    Examples:
+        >>> precision = s5.Precision(weights=4, overrides={"encoder.weight": 8})
+        >>> precision.bits("weight", "encoder.weight"), precision.bits("weight", "block0.B")
+        (8, 4)
     """
 
     weights: int = 8

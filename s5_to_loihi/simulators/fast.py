@@ -53,6 +53,12 @@ class FastSimulator:
     """A network as a list of kernels to call.
 
     Kernels are made when a stream or a sequence first needs them, unless another network did.
+
+    Examples:
+        >>> simulator = s5.FastSimulator(bundle.network)
+        >>> stream = simulator.stream()
+        >>> stream.step(np.zeros(257, dtype=np.int32)).shape
+        (257,)
     """
 
     def __init__(self, network: Network):

@@ -20,7 +20,12 @@ from s5_to_loihi.simulators.sums import FromItself, State, accumulate, edges_of,
 
 
 class Mode(str, Enum):
-    """How tokens follow one another through the network."""
+    """How tokens follow one another through the network.
+
+    Examples:
+        >>> [mode.value for mode in s5.Mode]
+        ['pipelined', 'fall-through']
+    """
 
     PIPELINED = "pipelined"  #: one token each timestep: highest throughput
     FALL_THROUGH = "fall-through"  #: a token enters when the one before has left
@@ -57,6 +62,12 @@ class Interpreter:
     """A network made ready for evaluation: its matrices as int64, its edges by target.
 
     Holds nothing that changes: state goes in and comes out of ``evaluate``.
+
+    Examples:
+        >>> tokens, _ = s5.as_tokens(bundle.network, frames)
+        >>> evaluation = s5.Interpreter(bundle.network).evaluate(tokens, keep=None)
+        >>> evaluation.values["block0.state.g_re"].shape  # every value of every group
+        (200, 1, 32)
     """
 
     def __init__(self, network: Network):

@@ -42,6 +42,11 @@ def report(
     Raises:
         S5ToLoihiError: something cannot be read or written, does not suit the network, or does
             not fit.
+
+    Examples:
+        >>> page, numbers = s5.report("denoiser.bundle", "report.html", measure=False)
+        >>> page.name, numbers.name
+        ('report.html', 'report.json')
     """
     target = Path(output)
     check_target(target, (".html",))
