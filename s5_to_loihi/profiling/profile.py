@@ -197,7 +197,7 @@ def profile_recording(
         NetworkError: the network has no phases.
     """
     if not 0 < hop < math.inf:
-        raise InputError("hop", f"is {hop:g} us", "Give a positive, finite time")
+        raise InputError("hop", f"is {hop:g} µs", "Give a positive, finite time")
     if any(group.phase is None for group in network.groups):
         raise NetworkError(network.name, "has no phases", "Run the passes on it first")
     evaluation = evaluate_recording(network, recording, mapping, system)

@@ -16,7 +16,7 @@ COLUMNS = {
     "synops": ("synops a token #", 0),
     "words": ("memory # words", 0),
     "cores": ("cores #", 0),
-    "latency_us": ("latency # us", 0),
+    "latency_us": ("latency # µs", 0),
     "energy_uj": ("energy # uJ", 2),
 }
 
