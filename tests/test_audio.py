@@ -399,6 +399,8 @@ def test_shipped_files_are_those_of_the_readme():
     text = (SHIPPED / "README.md").read_text()
     sums = dict(re.findall(r"\| `(.+?)` \| ([0-9a-f]{64}) \|", text))
     shipped = {str(file.relative_to(SHIPPED)) for file in SHIPPED.rglob("*.*") if file.is_file()}
+    # Digests of the zoo are in zoo.json, see test_zoo.py.
+    shipped = {name for name in shipped if not name.startswith("zoo/")}
     assert sums.keys() == shipped - {"README.md", "__init__.py"}
     for name, expected in sums.items():
         assert hashlib.sha256((SHIPPED / name).read_bytes()).hexdigest() == expected, name

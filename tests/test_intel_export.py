@@ -68,6 +68,12 @@ def frozen_formats(model: QuantizedS5) -> list[tuple]:
     ]
 
 
+def without_wrapping(notes):
+    """Leave out the note of where Intel's products of 32 bits wrap."""
+    kept = [note for note in notes if not note.startswith("Intel's int32 product")]
+    return type(notes)(kept)
+
+
 # --- the shipped export --------------------------------------------------------------------------
 
 
@@ -83,7 +89,8 @@ def test_shipped_export_verifies_in_every_recorded_tensor():
     assert sum(tensor.compared for tensor in result.tensors) == sum(
         tensor.size for tensor in bundle.vectors.expected.values()
     )
-    assert bundle.notes == (FROZEN,)
+    assert without_wrapping(bundle.notes) == (FROZEN,)
+    assert "wraps from |x| = 131,121 on" in bundle.notes[-1]
     assert bundle.source["name"] == "denoiser_small"
     assert all(name in bundle.source["files"] for name in FILES)
 
@@ -95,7 +102,11 @@ def test_shipped_export_without_activations_gives_the_same_network(tmp_path):
         if name != ACTIVATIONS:
             shutil.copy(SHIPPED / name, directory)
     bundle = compile_export(directory)
-    assert bundle.notes == (GLU_GUESS, SYMMETRY_GUESS, f"{RECOMPUTED} (2 x 100 tokens)")
+    assert without_wrapping(bundle.notes) == (
+        GLU_GUESS,
+        SYMMETRY_GUESS,
+        f"{RECOMPUTED} (2 x 100 tokens)",
+    )
     whole = compile_export(SHIPPED)
     assert to_text(bundle.network) == to_text(whole.network)
     for group, other in zip(bundle.network.groups, whole.network.groups, strict=True):
@@ -107,7 +118,7 @@ def test_model_and_activations_are_enough(tmp_path):
     for name in (MODEL, ACTIVATIONS):
         shutil.copy(SHIPPED / name, tmp_path)
     bundle = compile_export(tmp_path)
-    assert bundle.notes == (FROZEN,)
+    assert without_wrapping(bundle.notes) == (FROZEN,)
     assert_verified(verify_interpreter(bundle.network, bundle.vectors), names=82)
 
 
@@ -119,9 +130,13 @@ def test_recomputed_exponents_are_the_frozen_ones(name):
     frozen, notes = intel_export.to_model(golden.export(name))
     recomputed, other_notes = intel_export.to_model(golden.export(name, activations=False))
     assert frozen_formats(recomputed) == frozen_formats(frozen)
-    assert notes == [FROZEN]
+    assert without_wrapping(notes) == [FROZEN]
     tokens = len(golden.load(name).tensors["INPUT_int"])
-    assert other_notes == [GLU_GUESS, SYMMETRY_GUESS, f"{RECOMPUTED} (1 x {tokens} tokens)"]
+    assert without_wrapping(other_notes) == [
+        GLU_GUESS,
+        SYMMETRY_GUESS,
+        f"{RECOMPUTED} (1 x {tokens} tokens)",
+    ]
 
 
 @pytest.mark.parametrize("name", golden.SETS)
@@ -130,7 +145,7 @@ def test_golden_set_verifies_in_every_recorded_tensor(name):
     model, _ = intel_export.to_model(export)
     network = run_passes(lower(model))
     vectors, notes = intel_export.to_vectors(export, network)
-    assert notes == []
+    assert without_wrapping(notes) == []
     assert_verified(verify_interpreter(network, vectors), names=len(export.recorded))
 
 
@@ -165,13 +180,13 @@ def test_small_export_is_found_out_and_verifies(
         assert (recorded["encoder/layers_0/post_GLU"].data < 0).any()
     directory = write_files(tmp_path / "small", small_trees(shape))
     model, notes = intel_export.to_model(intel_export.read(directory))
-    assert notes == [FROZEN]
+    assert without_wrapping(notes) == [FROZEN]
     assert [block.glu.variant for block in model.blocks] == [glu] * shape.blocks
     assert [block.ssm.conjugate_symmetric for block in model.blocks] == [
         conjugate_symmetric
     ] * shape.blocks
     bundle = compile_export(directory)
-    assert bundle.notes == (FROZEN,)
+    assert without_wrapping(bundle.notes) == (FROZEN,)
     assert_verified(verify_interpreter(bundle.network, bundle.vectors), names=len(recorded))
 
 
@@ -208,7 +223,7 @@ def test_recorded_tensors_without_counterpart_are_named_in_the_notes(tmp_path):
     layer["norm"]["norm_output_scaled"] = layer["residadd"]
     layer["out1"] = {"__call__": layer["residadd"]}
     bundle = compile_export(write_files(tmp_path, trees))
-    assert bundle.notes == (
+    assert without_wrapping(bundle.notes) == (
         FROZEN,
         "recorded tensors without a counterpart, not compared: encoder/layers_0/"
         "norm/norm_output_scaled, encoder/layers_0/out1/__call__, encoder/layers_0/surplus",
@@ -240,13 +255,13 @@ def test_args_json_settles_the_guesses(tmp_path):
     arguments = {"glu_variant": "half2", "conj_sym": False, "batchnorm": True, "prenorm": True}
     variant, symmetric, notes = guessed(tmp_path, trees_without_activations(), arguments)
     assert (variant, symmetric) == (GluVariant.HALF2, False)
-    assert notes == [f"{RECOMPUTED} (2 x 6 tokens)"]
+    assert without_wrapping(notes) == [f"{RECOMPUTED} (2 x 6 tokens)"]
 
 
 def test_guesses_without_any_word_are_notes(tmp_path):
     variant, symmetric, notes = guessed(tmp_path, trees_without_activations())
     assert (variant, symmetric) == (GluVariant.HALF1, True)
-    assert notes == [GLU_GUESS, SYMMETRY_GUESS, f"{RECOMPUTED} (2 x 6 tokens)"]
+    assert without_wrapping(notes) == [GLU_GUESS, SYMMETRY_GUESS, f"{RECOMPUTED} (2 x 6 tokens)"]
 
 
 @pytest.mark.parametrize("symmetric", [True, False])

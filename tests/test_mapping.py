@@ -587,7 +587,7 @@ def test_the_mapping_is_part_of_the_bundle(compiled, call, tmp_path):
                     BOARD.chip)  # fmt: skip
     evaluation = evaluate_mapping(work, mapped.core_of(before.network), BOARD)
     assert evaluation.timesteps == mapped.timestep
-    assert evaluation.loads.cores == 20
+    assert evaluation.loads.cores <= 20
 
     cores = path / bundle.MAPPING
     content = bytearray(cores.read_bytes())

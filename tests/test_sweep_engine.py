@@ -266,11 +266,11 @@ def test_an_interrupt_while_a_worker_starts_waits_until_the_worker_is_known(tmp_
     try:
         with pytest.raises(KeyboardInterrupt):
             list(workers.execute(tasks, sweep_points.compute, 1))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
     (worker,) = started
     assert worker.connection.closed
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_workers_that_cannot_start_are_an_error(tmp_path):

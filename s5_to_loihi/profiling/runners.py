@@ -100,7 +100,6 @@ def token_by_token(jax, library, a, drive):
 
 def _torch_runner(sizes: Sizes, length: int) -> Runner:
     torch = importlib.import_module("torch")
-    torch.set_grad_enabled(False)
     gpu = torch.cuda.is_available()
     device = "cuda" if gpu else "cpu"
     weights = [
