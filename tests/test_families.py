@@ -4,7 +4,6 @@ The recorded files are described in ``tests/data/README.md``.
 """
 
 import functools
-import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import c_harness
 import numpy as np
 import pytest
 from checkpoint_files import RECORDED, assert_same_model, relative_error, write_npz
+from documented_families import documented
 from needs import needs_gcc, needs_lava
 from numpy.testing import assert_array_equal
 from scipy.special import log_softmax
@@ -277,7 +277,6 @@ def test_the_generated_c_computes_the_same(name, tmp_path):
 
 # --- what of it becomes a network ----------------------------------------------------------------
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "checkpoints.md"
 CLIPPED = LoadOptions(clip_eigenvalues=True)
 #: Row of the documents' table -> what stands for it: a file, and what it does not say.
 ROWS: dict[str, tuple[str, LoadOptions]] = {
@@ -297,17 +296,6 @@ ROWS: dict[str, tuple[str, LoadOptions]] = {
     "an embedding of token ids before the blocks": RECORDINGS["event_ssm_zoh"][:2],
     "event-ssm, async or with pooled events": ("event_ssm_dirac.npz", LoadOptions()),
 }
-
-
-def documented() -> dict[str, tuple[bool, ...]]:
-    """Row -> what it says of reading, quantizing and mapping."""
-    table = DOCUMENT.read_text().partition("| model | reads | quantizes | maps |\n")[2]
-    rows = {}
-    for line in itertools.takewhile(lambda line: line.startswith("|"), table.splitlines()[1:]):
-        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        assert all(cell == "yes" or cell.partition(":")[0] == "no" for cell in cells), line
-        rows[name] = tuple(cell == "yes" for cell in cells)
-    return rows
 
 
 def checkpoint_of(file: str, folder: Path) -> Path:
@@ -453,6 +441,26 @@ def test_blocks_without_a_norm_are_said_to_have_none():
     loaded = load(RECORDED / RECORDINGS["popjaxrl"].file, RECORDINGS["popjaxrl"].options)
     assert any(note.startswith("norm: none") for note in loaded.notes)
     assert not any("layer norm" in note for note in loaded.notes)
+
+
+def test_a_stack_of_blocks_is_read_alone_if_it_is_selected(tmp_path):
+    """The blocks of popjaxrl are between dense layers, which are part of another program."""
+    arrays = arrays_of("popjaxrl")
+    beside = {f"params/{name}/kernel": np.ones((6, 6)) for name in ("encoder_0", "value_body_0")}
+    path = write_npz(tmp_path / "model.npz", arrays | beside)
+    options = RECORDINGS["popjaxrl"].options
+    text = message(path, options)
+    assert "holds 2 unknown parameters: params/encoder_0/kernel" in text
+    assert "option select, given the stack of blocks" in text
+    loaded = load(path, replace(options, select="params/s5"))
+    assert_same_model(replace(loaded.model, name="popjaxrl"), recorded("popjaxrl"))
+    assert any("params/value_body_0/kernel beside it" in note for note in loaded.notes)
+    # A map that is named is part of it.
+    named = load(path, replace(options, select="params/s5", encoder="encoder_0")).model
+    assert_array_equal(named.encoder.weight, np.ones((6, 6)))
+    arrays["params/s5/extra"] = np.ones(3)
+    path = write_npz(tmp_path / "unknown.npz", arrays)
+    assert "unknown" in message(path, replace(options, select="params/s5"))
 
 
 def test_options_without_a_choice_are_refused_for_an_lru():

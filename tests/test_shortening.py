@@ -2,22 +2,31 @@
 
 import itertools
 
+import family_files
 import numpy as np
 import pytest
+from family_files import Choices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs_to_try import OPERATIONS as TRACED
 from programs_to_try import anywhere, corners, every_kind, groups_of_all_kinds, updated
 
+from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
-from s5_to_loihi.network.programs import NeuronProgram, instruction_count, program_of
+from s5_to_loihi.network.programs import (
+    NeuronProgram,
+    instruction_count,
+    neuron_programs,
+    program_of,
+)
 from s5_to_loihi.network.ranges import port_intervals, port_limits
 from s5_to_loihi.network.ranges import program as traced
 from s5_to_loihi.network.shortening import Writer, finished
 from s5_to_loihi.network.tabulating import table_of, with_table, worthwhile_region
 from s5_to_loihi.network.tracing import Step
+from s5_to_loihi.quantization.quantizer import quantize_model
 
 OPERATIONS = TRACED | {"mulshr": lambda a, b, c: a * b >> c}
 
@@ -239,3 +248,62 @@ def test_a_function_of_a_small_integer_becomes_a_table():
     # Where a step of it is needed elsewhere, or a table is no shorter, all stays.
     assert worthwhile_region(steps, [3, 4]) is None
     assert worthwhile_region(steps[:3], [2]) is None
+
+
+# Groups that share a program, with other tables and other arguments
+
+
+def test_a_table_that_is_shorter_than_the_steps_ranges_say():
+    """They are those of all groups: what this group's argument never is, is not looked up."""
+    steps = (
+        Step("accumulator", (), "x", 0, 9),
+        Step("lookup", (0,), "t0", -3, 90),
+        Step("constant", (), "c0", 4, 5),
+        Step("+", (1, 2), None, 1, 95),
+    )
+    region = worthwhile_region(steps, [3])
+    assert region is not None
+    long, short = tuple(range(0, 100, 10)), (7, -3, 8)
+    assert table_of(steps, region, {"c0": 5}, {"t0": long}) == tuple(one + 5 for one in long)
+    made = table_of(steps, region, {"c0": 4}, {"t0": short})
+    assert made[:3] == (11, 1, 12)
+    # Groups that share a program have tables of one length, and entries within its ranges.
+    assert len(made) == len(long)
+    assert set(made) <= {11, 1, 12}
+
+
+def test_an_argument_that_only_other_groups_have():
+    """A group that shifts less than another never has the large arguments of that."""
+    steps = (
+        Step("accumulator", (), "x", 0, 9),
+        Step("constant", (), "c0", 0, 1),
+        Step(">>", (0, 1), None, 0, 4),
+        Step("lookup", (2,), "t0", 0, 40),
+    )
+    region = worthwhile_region(steps, [3])
+    assert region is not None
+    table = {"t0": (0, 10, 20, 30, 40)}
+    assert table_of(steps, region, {"c0": 1}, table) == (0, 0, 10, 10, 20, 20, 30, 30, 40, 40)
+    assert table_of(steps, region, {"c0": 0}, table)[:5] == table["t0"]
+
+
+def test_programs_of_groups_of_other_scales(tmp_path):
+    """In two of three blocks GELU has one program, and in one of them the smaller arguments."""
+    choices = Choices(seed=12, blocks=3, activation="gelu_erf")
+    checkpoint = family_files.own(choices, tmp_path)
+    data = 0.4 + np.random.default_rng([12, 5]).normal(size=(36, 2, checkpoint.features))
+    network = quantize_model(load(checkpoint.path).model, data).network
+    shared = [
+        [binding.group for binding in program.bindings]
+        for program in neuron_programs(network)
+        if len(program.bindings) > 1
+    ]
+    assert ["block1.output", "block2.output"] in [[one.name for one in all_] for all_ in shared]
+    rng = np.random.default_rng(0)
+    for group in itertools.chain(*shared):
+        for neuron in range(group.size):
+            intervals = intervals_of(network, group, neuron)
+            ends = list(itertools.islice(corners(intervals), 20))
+            inner = [[rng.integers(a, b + 1) for a, b in intervals.values()] for _ in range(20)]
+            for values in (*ends, *inner):
+                check(network, group, neuron, dict(zip(intervals, map(int, values), strict=True)))

@@ -60,7 +60,8 @@ from s5_to_loihi.network.network import Readout
 
 _READS = (
     "encoder/encoder, encoder/layers_N/{norm, mixer or seq, out1, out2} and decoder; options"
-    " encoder and decoder name other maps"
+    " encoder and decoder name other maps, and option select, given the stack of blocks, leaves out"
+    " what is beside it"
 )
 
 

@@ -92,7 +92,24 @@ def locate(where: str, arrays: Mapping[str, np.ndarray], chooser: Chooser) -> Lo
     for path, array in arrays.items():
         if path.startswith(recorded):
             found[SPARSITIES + path.removeprefix(recorded)] = array
-    return Located(found, body, prefix)
+    located = Located(found, body, prefix)
+    selected = (chooser.options.select or "").rstrip("/")
+    return _stack_alone(located, chooser) if body and selected == chosen else located
+
+
+def _stack_alone(located: Located, chooser: Chooser) -> Located:
+    """Leave out what is beside a stack of blocks that the user selects, but for its two maps."""
+    options, arrays = chooser.options, located.arrays
+    usual = (options.encoder, f"{located.stack}encoder"), (options.decoder, "decoder")
+    maps = [f"{PARAMETERS}{map_name(arrays, located, *names)}/" for names in usual]
+    kept = (f"{PARAMETERS}{located.stack}", f"{STATISTICS}{located.stack}", SPARSITIES, *maps)
+    beside = [path for path in arrays if not path.startswith(kept)]
+    if beside:
+        chooser.notes.append(
+            f"model: took {options.select}; {listed(beside)} beside it are left out (option select)"
+        )
+    kept_arrays = {path: array for path, array in arrays.items() if path not in beside}
+    return located._replace(arrays=kept_arrays)
 
 
 def _model_of(stack: str, chosen: str) -> str:
