@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import multiprocessing
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -215,9 +216,17 @@ def test_where_tokens_are_wanted_floats_are_refused(made):
             call_()
 
 
+@pytest.fixture
+def lava_may_begin(monkeypatch):
+    """Lava sets how processes start when it is imported; other tests here have used them by then."""
+    monkeypatch.setattr(multiprocessing, "set_start_method", lambda method: None)
+
+
 @needs_lava
 @pytest.mark.xdist_group("lava")
-def test_lava_refuses_floats_when_they_are_connected_and_takes_converted_ones(made, tmp_path):
+def test_lava_refuses_floats_when_they_are_connected_and_takes_converted_ones(
+    made, tmp_path, lava_may_begin
+):
     lava_shim.install()
     from lava.proc.io.source import RingBuffer as Source
 
@@ -239,7 +248,7 @@ def test_lava_refuses_floats_when_they_are_connected_and_takes_converted_ones(ma
 
 @needs_lava
 @pytest.mark.xdist_group("lava")
-def test_whole_numbers_that_lava_carries_as_floats_are_tokens(made):
+def test_whole_numbers_that_lava_carries_as_floats_are_tokens(made, lava_may_begin):
     """Which is what it does where no tag is selected."""
     lava_shim.install()
     from s5_to_loihi.process_models.models import _integers
