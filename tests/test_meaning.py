@@ -218,7 +218,7 @@ def test_where_tokens_are_wanted_floats_are_refused(made):
 
 @pytest.fixture
 def lava_may_begin(monkeypatch):
-    """Lava sets how processes start when it is imported; other tests here have used them by then."""
+    """Lava sets how processes start when it is imported; other tests may have used some."""
     monkeypatch.setattr(multiprocessing, "set_start_method", lambda method: None)
 
 
