@@ -668,7 +668,7 @@ def test_wrong_calls_end_with_a_message_and_a_code(written, denoiser, call, tmp_
     for arguments, expected in (
         (("--system", "loihi3"), "is not listed"),
         (("--hop", 0), "Invalid value"),
-        (("--hop", "inf"), "hop: is inf us"),
+        (("--hop", "inf"), "hop: is inf µs"),
         (("--seed", 1 << 32), "Invalid value"),
         (("--input", tmp_path / "none.npy"), "does not exist"),
         (("--measured", tmp_path / "none.json"), "cannot be read"),
