@@ -13,7 +13,7 @@ from s5_to_loihi.loihi2.workload import Workload
 
 
 class Deliveries(NamedTuple):
-    """A row for each input axon of each core: a message, an edge, and a core with its synapses.
+    """A row for each input axon of each core, by core: a message, and a core with its synapses.
 
     Attributes:
         message: (rows,) number of the message, in the order of ``Workload.sender``.
