@@ -306,7 +306,10 @@ def _links(
         away = chip_of_core[core] != chip_of_core[sender[message]]
         # One copy of a message to each chip.
         ends = (message[away], chip_of_core[core[away]])
-        copies = csr_matrix((np.ones(len(ends[0]), dtype=bool), ends), shape=(len(rates), int(chip_of_core.max()) + 1))
+        copies = csr_matrix(
+            (np.ones(len(ends[0]), dtype=bool), ends),
+            shape=(len(rates), int(chip_of_core.max()) + 1),
+        )
         leaving = traffic(*copies.nonzero())
         flows = routed(traffic(message, core), leaving, evaluation.loads, chip_of_core, system)
         links[:, phase] = link_loads(flows, evaluation.physical, system, _UNIT)
