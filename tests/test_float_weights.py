@@ -92,9 +92,7 @@ def test_every_value_is_one_int8_in_one_band(form):
     bands = form.split(values)
     assert len(bands) == 4
     assert_array_equal(sum((band != 0).astype(int) for band in bands), values != 0)
-    assert_array_equal(
-        sum(band << (place * form.bits) for place, band in enumerate(bands)), values
-    )
+    assert_array_equal(sum(band << (place * form.bits) for place, band in enumerate(bands)), values)
     for band in bands:
         assert np.abs(band).max() <= limits(8)[1]
 
@@ -123,7 +121,7 @@ def test_steps_are_powers_of_two_and_sums_fit(form, factor_bits):
 
 
 def test_bands_that_no_accumulator_can_hold_are_refused():
-    with pytest.raises(CapacityError, match="^w: has weights of e4m3 that add up to more than 40"):
+    with pytest.raises(CapacityError, match=r"^w: has weights of e4m3 that add up to more than 40"):
         round_floats("w", np.ones((1, 20)), E4M3, 40, 1, 1)
 
 
