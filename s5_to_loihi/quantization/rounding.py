@@ -206,7 +206,7 @@ def _ridge(covariance: np.ndarray) -> np.ndarray:
 
 
 # The kernels try all steps of a row at once: what is read of a factor serves all of them, and the
-# innermost loops, over steps, are vectors. They call no BLAS, whose threads would fight with theirs.
+# innermost loops, over steps, are vectors. They call no BLAS: its threads would fight with theirs.
 
 
 @compiled(nogil=True, error_model="numpy")
@@ -220,7 +220,7 @@ def _round_all(weight, covariance, ridge, highest, fractions):
     for row in range(rows):
         for part in range(parts):
             own = weight[row, part * inputs : (part + 1) * inputs]
-            longest = max(longest, np.count_nonzero(own))
+            longest = max(longest, int(np.count_nonzero(own)))
     sizes = np.zeros(parts, dtype=np.int64)
     orders = np.zeros((parts, longest), dtype=np.int64)
     matrices = np.empty((parts, longest, longest))
@@ -247,8 +247,13 @@ def _round_all(weight, covariance, ridge, highest, fractions):
                     support[:size], covariance, ridge, orders[part], matrices[part], ratios[part]
                 )
             _nearest(
-                matrices[part], ratios[part], own[orders[part, :size]], tried, highest,
-                found[part], errors,
+                matrices[part],
+                ratios[part],
+                own[orders[part, :size]],
+                tried,
+                highest,
+                found[part],
+                errors,
             )
         best = np.argmin(errors)
         steps[row] = tried[best]
