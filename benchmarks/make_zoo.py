@@ -99,9 +99,9 @@ def main() -> None:
     ZOO.mkdir(parents=True, exist_ok=True)
     before = json.loads((ZOO / "zoo.json").read_text()) if given.classifier is None else {}
     kept = {name: entry for name, entry in before.items() if entry["kind"] == "classifier"}
-    for place in ZOO.iterdir():
-        if place.is_dir() and place.name not in kept:
-            shutil.rmtree(place)
+    for there in ZOO.iterdir():
+        if there.is_dir() and there.name not in kept:
+            shutil.rmtree(there)
     results = json.loads((given.study / "results.json").read_text())
     models = {}
     with tempfile.TemporaryDirectory() as place:
