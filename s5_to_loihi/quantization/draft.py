@@ -27,7 +27,7 @@ from s5_to_loihi.network.widths import (
 from s5_to_loihi.quantization.balancing import balanced_exponents
 from s5_to_loihi.quantization.float_rounding import round_floats
 from s5_to_loihi.quantization.float_weights import SHIFT_FACTOR_BITS, FloatFormat
-from s5_to_loihi.quantization.formats import channel_exponents, shared
+from s5_to_loihi.quantization.formats import channel_exponents, rare_exponents, shared
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
     Digits,
@@ -226,15 +226,23 @@ class Draft:
     matrices: list[Unrounded] = field(default_factory=list)
 
     def message_format(
-        self, tensor: str, values: np.ndarray, readers: Sequence[AnyReader], alike: bool = False
+        self,
+        tensor: str,
+        values: np.ndarray,
+        readers: Sequence[AnyReader],
+        alike: bool = False,
+        before: np.ndarray | None = None,
     ) -> tuple[int, np.ndarray]:
         """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,).
 
-        All exponents are the same if the neurons are to send ``alike``.
+        All exponents are the same if the neurons are to send ``alike``. ``before`` (..., n) are the
+        values before a ReLU that a norm reads.
         """
         bits = self.precision.bits("activation", tensor)
         bits = affordable_bits(tensor, bits, readers, self.precision, self.notes)
         exponents = channel_exponents(values, bits, readers[0].expected if readers else 0.0)
+        if before is not None:
+            exponents = rare_exponents(exponents, before, bits)
         exponents = shared(exponents) if alike else self.balanced(exponents, values, readers)
         for reader in readers:
             exponents = reader.settle(exponents)
