@@ -24,9 +24,11 @@ from s5_to_loihi.simulators.gpu_kernels import TILE
 from s5_to_loihi.simulators.gpu_plan import GpuPlanner, Room
 
 #: Tokens of all sequences together that are computed at a time, if there is memory for so many.
-COLUMNS = 1 << 16
+COLUMNS = 1 << 17
 #: Bytes of this process, at most, in which one block's results wait to be copied.
 STAGED = 1 << 28
+#: Threads that copy, at most: more only wait for one another.
+THREADS = 16
 #: Blocks that are on their way at a time: one in, one out.
 _SLOTS = 2
 _TYPES: dict[str, np.dtype] = {"i16": np.dtype(np.int16), "i32": np.dtype(np.int32)}
@@ -77,7 +79,8 @@ class GpuSimulator:
         Args:
             tokens: (tokens, batch, input features) integers.
             state: (batch, registers), where to start; zero if not given.
-            threads: that copy tokens and outputs; by default as many as there are processors.
+            threads: that copy tokens and outputs; by default, and at most, as many as there are
+                processors, up to ``THREADS``.
             counting: count activity.
             record: keep all messages.
 
@@ -93,7 +96,7 @@ class GpuSimulator:
             for name, (width, _) in self.planner.leaving(counting, record).items()
         }
         sequences, length = self.portion(count, batch, counting, record)
-        threads = threads or os.cpu_count() or 1
+        threads = min(threads or os.cpu_count() or 1, THREADS)
         with ThreadPoolExecutor(threads) as pool:
             for first in range(0, batch, sequences):
                 some = slice(first, min(first + sequences, batch))

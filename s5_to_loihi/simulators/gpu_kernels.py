@@ -26,8 +26,6 @@ TILE = 256
 PULLING = 1024
 #: Rows of sums that these take one after the other.
 ROWS = 256
-#: Repetitions of the loops that take longest, so that loads do not wait for one another.
-UNROLLED = 4
 #: Lanes of a warp, which load at once.
 _WARP = 32
 #: Bytes that a lane loads at once.
@@ -90,7 +88,7 @@ class _Neurons(StepWriter):
         loops, stores = self.loops, self.places.stores
         place = loops.at_row * loops["columns"] + loops.at_column
         registers = {name: loops.variable(loops.load(loops[stores[name]], place)) for name in state}
-        with loops.loop(0, loops["count"], unrolled=UNROLLED) as token:
+        with loops.loop(0, loops["count"], unrolled=4) as token:
             known = common | {
                 index: loops.get(registers[step.name], "i32")
                 for index, step in enumerate(self.program.steps)
@@ -192,7 +190,7 @@ def pull(kind: str, wrapped: bool, adding: bool) -> LaneKernel:
             nothing = Value(loops, sums_of, "zeroinitializer")
             before = loops.load(sums, place, sums_of, align=_BYTES) if adding else nothing
             total = loops.variable(before)
-            with loops.loop(start, stop, unrolled=UNROLLED) as k:
+            with loops.loop(start, stop) as k:
                 synapse = loops.load(loops["synapses"], k, "i64")
                 weight = (synapse >> 32).to("i32").spread(sums_of)
                 source = synapse & 0xFFFFFFFF

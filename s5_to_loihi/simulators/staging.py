@@ -13,8 +13,6 @@ from s5_to_loihi.simulators.fast import FUNCTION
 from s5_to_loihi.simulators.loops import Argument, Kernel, Loops
 
 _KINDS = {np.dtype(np.int16): "i16", np.dtype(np.int32): "i32"}
-#: Parts for each thread: the others go on where one is held up.
-_PARTS = 4
 
 
 @functools.cache
@@ -57,16 +55,16 @@ def copy(
     rows = len(source)
     if not source.size:
         return True
-    size = source.size // rows
     kernel = _copy(_KINDS[source.dtype], _KINDS[target.dtype])
     function = FUNCTION(*object_code.addresses([kernel]).values())
-    steps = [one.strides[0] // one.itemsize for one in (source, target)]
-
-    def part(first: int) -> int:
-        count = min(step, rows - first)
-        places = [one[first:].ctypes.data for one in (source, target)]
-        arguments = np.array([*places, count, size, *steps, *limits(bits)], dtype=np.int64)
-        return function(None, arguments.ctypes.data)
-
-    step = -(-rows // (threads * _PARTS))
-    return all(list(pool.map(part, range(0, rows, step))))
+    # Threads of Python are to do no more than call.
+    firsts = np.arange(0, rows, -(-rows // threads))
+    arguments = np.empty((len(firsts), 8), dtype=np.int64)
+    for place, one in enumerate((source, target)):
+        arguments[:, place] = one.ctypes.data + firsts * one.strides[0]
+        arguments[:, 4 + place] = one.strides[0] // one.itemsize
+    arguments[:, 2] = np.diff([*firsts, rows])
+    arguments[:, 3] = source.size // rows
+    arguments[:, 6:] = limits(bits)
+    addresses = arguments.ctypes.data + np.arange(len(firsts)) * arguments.strides[0]
+    return all(list(pool.map(function, [None] * len(firsts), addresses.tolist())))
