@@ -101,9 +101,11 @@ def _fitted(values: Integers, lowest: int, shift: int, middle: int) -> Lines | N
     there = (x >= before) & (x < before + len(values))
     f = np.zeros(x.size, dtype=np.int64)
     f[before : before + len(values)] = values
-    parts = f.reshape(x.shape), x, there
+    f = f.reshape(x.shape)
     one = slice((before + middle) >> shift, ((before + middle) >> shift) + 1)
-    if _fit(*(part[one] for part in parts), shift) is None or (fit := _fit(*parts, shift)) is None:
+    if _fit(f[one], x[one], there[one], shift) is None:
+        return None
+    if (fit := _fit(f, x, there, shift)) is None:
         return None
     rises, starts = fit
     widest = max(int(np.abs(rises * (x[:, -1] + 1)).max()), int(np.abs(starts).max()))

@@ -282,14 +282,15 @@ def _lined(program: NeuronProgram) -> NeuronProgram:
         if found is None:
             continue
         named_places = [places(one) for one in found]
-        constants, tables = (
-            dict(zip(part, _free(program, letter), strict=False))
-            for part, letter in zip(named_places[0], "ct", strict=True)
-        )
-        names = constants | tables
+        constants, tables = named_places[0]
+        names = dict(zip(constants, _free(program, "c"), strict=False))
+        names |= dict(zip(tables, _free(program, "t"), strict=False))
         made = [
-            tuple({names[name]: one for name, one in part.items()} for part in parts)
-            for parts in named_places
+            (
+                {names[name]: one for name, one in constants.items()},
+                {names[name]: one for name, one in tables.items()},
+            )
+            for constants, tables in named_places
         ]
         ends = min(int(one.min()) for one in functions), max(int(one.max()) for one in functions)
         steps, index = with_lines(program.steps, region, found, names, ends)

@@ -199,9 +199,9 @@ def _behind_shift(writer: Writer, value: int, shift: Integers, constant: Integer
     match writer.chain(value):
         case "+", inner, half if writer.halving and _rounds(writer, inner, half, shift):
             # Of (inner + half >> shift) + constant, everything is doubled but the last shift.
-            links = [("+", 2 * constant + 1), (">>", np.maximum(shift - 1, 0))]
-            if _narrow_along(writer.nodes[inner], _links(links)):
-                for name, one in reversed(links):
+            operations = [("+", 2 * constant + 1), (">>", np.maximum(shift - 1, 0))]
+            if _narrow_along(writer.nodes[inner], _links(operations)):
+                for name, one in reversed(operations):
                     inner = writer.write(name, inner, writer.constant(one))
                 return writer.write(">>", inner, writer.constant(np.ones_like(shift)))
         case "+", inner, before if needed_bits(*_ends(constant)) + shift.max() <= NARROW_BITS:
@@ -270,14 +270,15 @@ def _shared_shift(writer: Writer, value: int, factor: Integers, shift: Integers)
     node = writer.nodes[value]
     zero = (factor == 0) | ((node.lowest == 0) & (node.highest == 0))
     common = np.maximum(writer.largest(np.where(zero, np.iinfo(np.int64).min, shift)), 0)
-    left = np.where(zero, 0, common - shift)
+    factor = factor * ~zero
+    left = (common - shift) * ~zero
     if left.max() > STATE_BITS or not _fits(factor << left, STATE_BITS):
         return None
     fits = node.bits <= PRODUCT_BITS - 1  # or their ends could leave 64 bits
     ends = [end * (factor << left) for end in (node.lowest, node.highest)]
     if not fits or not all(_fits(end, PRODUCT_BITS) for end in ends):
         return None
-    product = writer.write("*", value, writer.constant(np.where(zero, 0, factor) << left))
+    product = writer.write("*", value, writer.constant(factor << left))
     return writer.write(">>", product, writer.constant(common))
 
 
