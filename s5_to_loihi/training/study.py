@@ -31,6 +31,7 @@ from s5_to_loihi.checkpoints.description import DESCRIPTION, load_model, save_mo
 from s5_to_loihi.checkpoints.magnitude_pruning import sparsity_of
 from s5_to_loihi.float_model import S5Model
 from s5_to_loihi.network.network import Readout
+from s5_to_loihi.quantization.float_weights import FLOAT_FORMATS
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.quantizer import Quantized, quantize_model
 from s5_to_loihi.training import losses, spectra, synthetic
@@ -48,7 +49,14 @@ TRAINING_SEED, HELD_OUT_SEED = 1, 1_000_003
 PACE = (10, 30, 100, *range(200, 10_000, 200))
 #: Learning rates: of the float models; of finetuning, by bits of the weights.
 RATE, DECAY = 4e-3, 0.01
-FINE_RATES = {8: 5e-5, 4: 1e-3, 3: 1.5e-3, 2: 4e-3}
+FINE_RATES: dict[int | str, float] = {
+    8: 5e-5,
+    "e4m3": 2e-4,
+    "e5m2": 3e-4,
+    4: 1e-3,
+    3: 1.5e-3,
+    2: 4e-3,
+}
 #: Weight of ``distillation_loss`` in finetuning, beside SI-SNR in dB.
 DISTILLATION = 5.0
 #: Clips that are scored at a time.
@@ -249,7 +257,7 @@ def _score(run: Any, sounds: Sounds, kind: torch.dtype) -> dict[str, Any]:
     }
 
 
-def quantized(model: S5Model, bits: int, sounds: Sounds) -> Quantized:
+def quantized(model: S5Model, bits: int | str, sounds: Sounds) -> Quantized:
     """Quantize a model after training, on cuts of the training sounds."""
     clips = next(sounds.batches(sounds.scale.calibration, 77, sounds.scale.pool_seconds))
     tokens = spectra.features(spectra.analyse(clips.noisy.double())).cpu().numpy()
@@ -257,7 +265,7 @@ def quantized(model: S5Model, bits: int, sounds: Sounds) -> Quantized:
 
 
 def finetune(
-    model: S5Model, bits: int, sounds: Sounds, seconds: float = math.inf
+    model: S5Model, bits: int | str, sounds: Sounds, seconds: float = math.inf
 ) -> tuple[Quantized, dict]:
     """Quantize a model and train its integers; return them and what happened.
 
@@ -270,7 +278,8 @@ def finetune(
     steps_of = optimiser(network, FINE_RATES.get(bits, 1e-3))
     rates = [group["lr"] for group in steps_of.param_groups]
     count, seconds_each = scale.fine_batch, scale.pool_seconds
-    batches, curve = sounds.batches(count, 5000 + bits, seconds_each), []
+    seed = 5000 + (bits if isinstance(bits, int) else 100 + list(FLOAT_FORMATS).index(bits))
+    batches, curve = sounds.batches(count, seed, seconds_each), []
     check = [next(sounds.batches(count, 9000 + index, seconds_each)) for index in range(4)]
     teacher = Model(model).eval().float().to(sounds.device)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -355,7 +364,7 @@ def _reason() -> str:
     return f"{kind.__name__ if kind else ''}: {error} ({place.filename}:{place.lineno})"[:500]
 
 
-def _job(point: Point, bits: int | None, folder: Path, sounds: Sounds, most: Limits) -> dict:
+def _job(point: Point, bits: int | str | None, folder: Path, sounds: Sounds, most: Limits) -> dict:
     place = folder / point.name
     if bits is None:
         if (place / DESCRIPTION).exists():
@@ -377,7 +386,7 @@ def run(
     out: Path,
     scale: Scale,
     points: tuple[Point, ...],
-    bits: tuple[int, ...],
+    bits: tuple[int | str, ...],
     processes: int,
     most: Limits,
     device: str,
@@ -482,7 +491,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args(arguments)
     points = tuple(p for p in POINTS if not given.points or p.name in given.points.split(","))
-    bits = tuple(map(int, given.bits.split(","))) if given.bits else ()
+    bits = tuple(int(one) if one.isdecimal() else one for one in given.bits.split(",") if one)
     scale = replace(
         Scale(),
         steps=given.steps,
