@@ -100,25 +100,24 @@ def instruction_count(steps: Iterable[Step], written: int) -> int:
 
 def neuron_programs(network: Network) -> tuple[NeuronProgram, ...]:
     """Return the programs of a verified network, in the order of their first groups."""
-    if network not in _PROGRAMS:
-        alike: dict[str, list[NeuronProgram]] = {}
-        for group in network.groups:
-            program = _shortened(network, group)
-            alike.setdefault(program.name, []).append(program)
-        _PROGRAMS[network] = tuple(map(_in_common, alike.values()))
-    return _PROGRAMS[network]
-
-
-_PROGRAMS: WeakKeyDictionary[Network, tuple[NeuronProgram, ...]] = WeakKeyDictionary()
+    alike: dict[str, list[NeuronProgram]] = {}
+    for program in _own_programs(network).values():
+        alike.setdefault(program.name, []).append(program)
+    return tuple(map(_in_common, alike.values()))
 
 
 def program_of(network: Network, group: NeuronGroup) -> NeuronProgram:
-    """Return the program of a group, with the binding of this group alone."""
-    for program in neuron_programs(network):
-        for binding in program.bindings:
-            if binding.group is group:
-                return replace(program, bindings=(binding,))
-    raise KeyError(group.name)
+    """Return the program of a group, with its own intervals and the binding of it alone."""
+    return _own_programs(network)[group.name]
+
+
+def _own_programs(network: Network) -> dict[str, NeuronProgram]:
+    if network not in _PROGRAMS:
+        _PROGRAMS[network] = {group.name: _shortened(network, group) for group in network.groups}
+    return _PROGRAMS[network]
+
+
+_PROGRAMS: WeakKeyDictionary[Network, dict[str, NeuronProgram]] = WeakKeyDictionary()
 
 
 def named(
