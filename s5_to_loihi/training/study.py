@@ -37,16 +37,17 @@ from s5_to_loihi.quantization.quantizer import Quantized, quantize_model
 from s5_to_loihi.training import losses, spectra, synthetic
 from s5_to_loihi.training.architecture import Architecture, initial_model
 from s5_to_loihi.training.modules import Model
-from s5_to_loihi.training.optimisation import clip_gradients, optimiser, rate_share
+from s5_to_loihi.training.optimisation import optimiser
 from s5_to_loihi.training.pruning import Pruner, Pruning
 from s5_to_loihi.training.quantized import QuantizedNetwork
+from s5_to_loihi.training.stepping import Stepper
 
 #: Weight of the spectral loss beside SI-SNR in dB.
 SPECTRAL = 1.0
 #: Seeds of the sounds that are trained with, and of those that are held out.
 TRAINING_SEED, HELD_OUT_SEED = 1, 1_000_003
 #: Steps after which the pace is looked at.
-PACE = (10, 30, 100, *range(200, 10_000, 200))
+PACE = (10, 30, 100, *range(200, 100_000, 200))
 #: Learning rates: of the float models; of finetuning, by bits of the weights.
 RATE, DECAY = 4e-3, 0.01
 FINE_RATES: dict[int | str, float] = {
@@ -109,6 +110,7 @@ class Scale:
 POINTS = (
     *(Point(256, 0.9), Point(256, 0.95), Point(192, 0.9), Point(192, 0.9, aware_of_chip=True)),
     *(Point(width, 0.9) for width in (128, 96)),
+    *(Point(width, 0.8) for width in (192, 128)),
     *(Point(width, 0.0) for width in (128, 96, 64, 48, 32, 24)),
 )
 #: Pruning ends earlier than by default: a short training needs the rest to recover.
@@ -168,8 +170,6 @@ def train(point: Point, sounds: Sounds, seconds: float = math.inf) -> tuple[S5Mo
     )
     batches = sounds.batches(scale.batch, 1000 + point.seed)
     model = Model(start, input_gain=_gain(next(batches))).float().to(device)
-    steps_of = optimiser(model, RATE, DECAY)
-    rates = [group["lr"] for group in steps_of.param_groups]
     pruning = Pruning(
         point.sparsity,
         end=PRUNED_AT,
@@ -177,26 +177,26 @@ def train(point: Point, sounds: Sounds, seconds: float = math.inf) -> tuple[S5Mo
         aware_of_chip=point.aware_of_chip,
     )
     pruner = Pruner(model, pruning) if point.sparsity else None
+    messages: dict[str, Tensor] = {}
+
+    def loss_of(clips: synthetic.Clips) -> Tensor:
+        spectrum = spectra.analyse(clips.noisy)
+        run = model.run(spectra.features(spectrum))
+        messages.update(run.messages)
+        return losses.denoising_loss(spectrum, run.output, clips.clean, SPECTRAL)
+
+    stepper = Stepper(model, optimiser(model, RATE, DECAY), loss_of)
     curve, began = [], time.monotonic()
     torch.backends.cuda.matmul.allow_tf32 = True
     steps, step = scale.steps, 0
     while step < steps:
-        clips = next(batches)
-        spectrum = spectra.analyse(clips.noisy)
-        run = model.run(spectra.features(spectrum))
-        loss = losses.denoising_loss(spectrum, run.output, clips.clean, SPECTRAL)
-        steps_of.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_gradients(model)
-        for group, rate in zip(steps_of.param_groups, rates, strict=True):
-            group["lr"] = rate * rate_share(step / steps)
-        steps_of.step()
+        loss = stepper.step(next(batches), step / steps)
         if pruner is not None and step % pruning.interval == 0:
             if point.aware_of_chip:
-                pruner.observe(run.messages)
+                pruner.observe(messages)
             pruner.update((step + 1) / steps)
         if step % 100 == 0:
-            curve.append(round(float(loss.detach()), 3))
+            curve.append(round(float(loss), 3))
         step += 1
         if step in PACE:
             steps = _affordable(scale.steps, step, began, seconds)
@@ -224,6 +224,8 @@ def _scored(model: S5Model, sounds: Sounds) -> dict[str, Any]:
 
 def _affordable(steps: int, done: int, began: float, seconds: float) -> int:
     """Return how many steps ``seconds`` allow at the pace so far: at most ``steps``."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     pace = (time.monotonic() - began) / done
     if seconds == math.inf:
         return steps
@@ -275,35 +277,32 @@ def finetune(
     start = quantized(model, bits, sounds)
     network = QuantizedNetwork(start).to(sounds.device)
     facts: dict[str, Any] = {"rounded": _score(network, sounds, torch.float64)}
-    steps_of = optimiser(network, FINE_RATES.get(bits, 1e-3))
-    rates = [group["lr"] for group in steps_of.param_groups]
     count, seconds_each = scale.fine_batch, scale.pool_seconds
     seed = 5000 + (bits if isinstance(bits, int) else 100 + list(FLOAT_FORMATS).index(bits))
     batches, curve = sounds.batches(count, seed, seconds_each), []
     check = [next(sounds.batches(count, 9000 + index, seconds_each)) for index in range(4)]
     teacher = Model(model).eval().float().to(sounds.device)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    reached = _loss(network, check)
-    steps, step, first = scale.fine_steps, 0, time.monotonic()
-    left = seconds - 2 * (first - began)
-    while step < steps:
-        clips = next(batches)
+
+    def loss_of(clips: synthetic.Clips) -> Tensor:
         spectrum = spectra.analyse(clips.noisy.double())
         values = spectra.features(spectrum)
         with torch.no_grad():
             wanted = teacher(values.float()).double()
         mask = network(values)
         loss = losses.denoising_loss(spectrum, mask, clips.clean.double(), SPECTRAL)
-        loss = loss + DISTILLATION * losses.distillation_loss(spectrum, mask, wanted)
-        steps_of.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_gradients(network)
-        for group, rate in zip(steps_of.param_groups, rates, strict=True):
-            group["lr"] = rate * rate_share(step / steps)
-        steps_of.step()
+        return loss + DISTILLATION * losses.distillation_loss(spectrum, mask, wanted)
+
+    rate = FINE_RATES.get(bits, 1e-3)
+    stepper = Stepper(network, optimiser(network, rate), loss_of, recorded=False)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    reached = _loss(network, check)
+    steps, step, first = scale.fine_steps, 0, time.monotonic()
+    left = seconds - 2 * (first - began)
+    while step < steps:
+        loss = stepper.step(next(batches), step / steps)
         network.fit()
         if step % 20 == 0:
-            curve.append(round(float(loss.detach()), 3))
+            curve.append(round(float(loss), 3))
         step += 1
         if step in PACE:
             steps = _affordable(scale.fine_steps, step, first, left)
