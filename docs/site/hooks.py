@@ -112,7 +112,8 @@ def tutorial_page(script: Path) -> str:
         elif body.strip():
             parts.append(f"```python\n{body.strip()}\n```")
             parts += [
-                f"![The plot that this draws](pictures/{script.stem}_{name})" for name in SAVED.findall(body)
+                f"![The plot that this draws](pictures/{script.stem}_{name})"
+                for name in SAVED.findall(body)
             ]
     place = script.relative_to(ROOT)
     title, *rest = parts
