@@ -170,7 +170,7 @@ def test_streams_whatever_is_multiplied_densely(name, least, monkeypatch):
     monkeypatch.setattr(fast_plan, "DENSE_BYTES", 1 << 30)
     one = golden_one(name) if name in golden.SETS else random_one(name)
     again = replace(one, fast=FastSimulator(one.network))
-    kernels = {call.kernel for call in again.fast._planner.of_a_token()}
+    kernels = {call.kernel for call in again.fast.planners()[0].of_a_token()}
     assert (fast_synapses.multiply() in kernels) == (least == 0)
     assert_same_streams(again)
 
@@ -178,7 +178,7 @@ def test_streams_whatever_is_multiplied_densely(name, least, monkeypatch):
 def test_weights_of_the_same_ends_that_leave_8_bits_are_scattered(monkeypatch):
     monkeypatch.setattr(fast_plan, "DENSE_FROM", 0)
     one = random_one("parallel synapses")
-    kernels = {call.kernel for call in FastSimulator(one.network)._planner.of_a_token()}
+    kernels = {call.kernel for call in FastSimulator(one.network).planners()[0].of_a_token()}
     assert fast_synapses.multiply() not in kernels
 
 

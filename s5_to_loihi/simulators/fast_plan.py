@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from s5_to_loihi.network.ranges import program as program_of
 from s5_to_loihi.network.tracing import Program
 from s5_to_loihi.network.widths import WORD_BITS
 from s5_to_loihi.simulators import fast_synapses, object_code
-from s5_to_loihi.simulators.fast_layout import Layout, Push
+from s5_to_loihi.simulators.fast_layout import Layout, Push, Share, of_share
 from s5_to_loihi.simulators.fast_programs import Places, neurons
 from s5_to_loihi.simulators.loops import BLOCK, CONTEXT, COUNTS, Kernel
 
@@ -26,6 +27,8 @@ DENSE_FROM = 1 / 16
 DENSE_BYTES = 1 << 20
 #: The bytes of an integer in messages, sums and states, and in the counts of a stream.
 _WORD, _LONG = 4, 8
+#: The address of what a thread does that waits for others for long: it lets them have the processor.
+_GIVE_WAY = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,11 @@ class Plan:
 
 
 class Planner:
-    """Plans of a network; holds the constants of its neurons' tables."""
+    """Plans of a network, or of one thread's share; holds the constants of its neurons' tables."""
 
-    def __init__(self, network: Network, layout: Layout):
-        """Prepare the plans of a verified network."""
-        self._network, self._layout = network, layout
+    def __init__(self, network: Network, layout: Layout, share: Share):
+        """Prepare the plans of a verified network; the layout is whole."""
+        self._network, self._layout, self._share = network, of_share(layout, share), share
         self._memory: list[np.ndarray] = []
         self._tables: dict[Table, int] = {}
         self._programs: dict[str, Program] = {}
@@ -78,46 +81,77 @@ class Planner:
                 self._kept.setdefault(push.target, []).append(push)
 
     def of_a_token(self) -> list[Call]:
-        """Return what a stream does with a token."""
+        """Return what a stream does with a token; the first of several threads lets it in before."""
         network, layout = self._network, self._layout
         self._room = DENSE_BYTES
-        lowest, highest = limits(network.input_format.bits)
-        calls = [
-            Call(fast_synapses.enter(), (0, 0, network.input_size, lowest, highest)),
-            Call(fast_synapses.clear(), (0, max(1, layout.accumulator_rows))),
-            *self._sent(0, INPUT),
-        ]
+        calls = [] if self._share.parts > 1 else self.of_entering()
+        calls += self._sent(0, INPUT)
         for index, group in enumerate(network.groups, start=1):
             if self._goes_nowhere(group):
                 continue
-            calls += self._waits(group, block=False)
-            calls += self._returned(index, column=False)
-            calls.append(self._neurons(group, "token"))
+            if self._is_here(group):
+                calls += self._waits(group, block=False)
+                calls += self._returned(index, column=False)
+                calls.append(self._neurons(group, "token"))
+            calls += self._meeting()
             calls += self._sent(index, group.name)
         output = layout.messages[network.output] * _WORD
-        return [*calls, Call(fast_synapses.leave(), (output, 0, network.output_size))]
+        leaving = Call(fast_synapses.leave(), (output, 0, network.output_size))
+        return [*calls, leaving] if self._is_first else calls
+
+    def of_entering(self) -> list[Call]:
+        """Return how a token comes in, which may be refused."""
+        network = self._network
+        lowest, highest = limits(network.input_format.bits)
+        return [
+            Call(fast_synapses.enter(), (0, 0, network.input_size, lowest, highest)),
+            Call(fast_synapses.clear(), (0, max(1, self._layout.accumulator_rows))),
+        ]
 
     def of_a_block(self, counting: bool) -> list[Call]:
         """Return what a sequence does with a block of tokens."""
         network, layout = self._network, self._layout
-        calls = [Call(fast_synapses.enter_block(), (0, 0, network.input_size))]
+        counting &= self._is_first
+        calls: list[Call] = []
+        if self._is_first:
+            calls.append(Call(fast_synapses.enter_block(), (0, 0, network.input_size)))
+        calls += self._meeting()
         calls += self._counted(0, INPUT) if counting else ()
         for index, group in enumerate(network.groups, start=1):
             if self._goes_nowhere(group):
                 continue
-            for name in group.kind.ports:
-                calls += self._pulled(Endpoint(group.name, name), group.size)
-            calls += self._waits(group, block=True)
-            returned = self._returned(index, column=True)
-            if any(edge.recurrent for edge in network.incoming(group.name)):
-                now = (*CONTEXT, *COUNTS).index("now")
-                each = (*returned, self._neurons(group, "column"))
-                calls.append(Call(fast_synapses.each_token(now), each=each, group=group.name))
-            else:
-                calls.append(self._neurons(group, "block"))
+            calls += self._updated(index, group) if self._is_here(group) else ()
+            calls += self._meeting()
             calls += self._counted(index, group.name) if counting else ()
         output = layout.messages[network.output] * _WORD * BLOCK
-        return [*calls, Call(fast_synapses.leave_block(), (output, 0, network.output_size))]
+        leaving = Call(fast_synapses.leave_block(), (output, 0, network.output_size))
+        return [*calls, leaving] if self._is_first else calls
+
+    def _updated(self, index: int, group: NeuronGroup) -> list[Call]:
+        """Add up what a group receives in a block, and update its neurons."""
+        calls: list[Call] = []
+        for name in group.kind.ports:
+            calls += self._pulled(Endpoint(group.name, name))
+        calls += self._waits(group, block=True)
+        if not any(edge.recurrent for edge in self._network.incoming(group.name)):
+            return [*calls, self._neurons(group, "block")]
+        now = (*CONTEXT, *COUNTS).index("now")
+        each = (*self._returned(index, column=True), self._neurons(group, "column"))
+        return [*calls, Call(fast_synapses.each_token(now), each=each, group=group.name)]
+
+    @property
+    def _is_first(self) -> bool:
+        return self._share.part == 0
+
+    def _is_here(self, group: NeuronGroup) -> bool:
+        first, end = self._share.rows[group.name]
+        return end > first
+
+    def _meeting(self) -> list[Call]:
+        """Wait for the other threads: what a group sends is read by all of them."""
+        if self._share.parts == 1:
+            return []
+        return [Call(fast_synapses.meet(), (self._share.parts, _GIVE_WAY))]
 
     def _goes_nowhere(self, group: NeuronGroup) -> bool:
         return not group.kind.state + self._network.sent_by(group)
@@ -164,9 +198,9 @@ class Planner:
             rows = first * _WORD
             handed = [(push.target, push.handed_on) for push in pushes if push.handed_on]
             pairs = self._kept_integers(np.array(handed, dtype=np.int64)) if handed else 0
-            calls.append(
-                Call(fast_synapses.count(), (rows, size, index * _LONG, 0, pairs, len(handed)))
-            )
+            if self._is_first:
+                given = (rows, size, index * _LONG, 0, pairs, len(handed))
+                calls.append(Call(fast_synapses.count(), given))
             for push in pushes:
                 if push.pointer is None:
                     continue
@@ -193,6 +227,8 @@ class Planner:
             return None
         pointers = layout.column_pointers[push.pointer : push.pointer + push.count + 1]
         synapses = slice(int(pointers[0]), int(pointers[-1]))
+        if not 0 < synapses.stop - synapses.start <= self._room:
+            return None
         targets = layout.column_targets[synapses].astype(np.int64)
         first, count = targets.min(), np.ptp(targets) + 1
         stride = -(-push.count // fast_synapses.PRODUCTS) * fast_synapses.PRODUCTS
@@ -235,27 +271,30 @@ class Planner:
     def _waits(self, group: NeuronGroup, block: bool) -> list[Call]:
         """Exchange the sums of a group for those that are due."""
         layout, row = self._layout, _WORD * (BLOCK if block else 1)
+        begin, end = self._share.rows[group.name]
         return [
             Call(
                 fast_synapses.wait(block),
                 (
-                    layout.ports[one.port][1] * row,
-                    group.size,
-                    _address(layout.parameter_values, one.lengths),
-                    one.ring * _WORD,
-                    one.positions * _WORD,
+                    (layout.ports[one.port][1] + begin) * row,
+                    end - begin,
+                    _address(layout.parameter_values, one.lengths + begin),
+                    (one.ring + int(group.waits[one.port.name][:begin].sum())) * _WORD,
+                    (one.positions + begin) * _WORD,
                 ),
             )
             for one in layout.waits
             if one.port.group == group.name
         ]
 
-    def _pulled(self, port: Endpoint, size: int) -> list[Call]:
+    def _pulled(self, port: Endpoint) -> list[Call]:
         """Add up the products at a port; of what a group sends to itself nothing is there yet."""
         layout = self._layout
         array, first = layout.ports[port]
         if array != "accumulators":
             return []
+        begin, end = self._share.rows[port.group]
+        first, size = first + begin, end - begin
         (wraps,) = {edge.product_bits for edge in self._network.incoming(port)} or {None}
         left = () if wraps is None else (WORD_BITS - wraps,)
         sources, weights = layout.row_sources, layout.row_weights
@@ -287,14 +326,15 @@ class Planner:
         places, firsts = self._places(group, program)
         made = neurons(program, places, group.kind.state, way)
         rows = _WORD if way == "token" else _WORD * BLOCK
+        begin, end = self._share.rows[group.name]
         given = [
-            _address(layout.parameter_values, first)
+            _address(layout.parameter_values, first + begin)
             if places.arrays[name] == "address"
-            else first * (_WORD if places.arrays[name] == "state" else rows)
+            else (first + begin) * (_WORD if places.arrays[name] == "state" else rows)
             for name, first in firsts.items()
         ]
         tables = [self._table(table) for table in made.tables]
-        return Call(made.kernel, (group.size, *given, *made.constants, *tables), group=group.name)
+        return Call(made.kernel, (end - begin, *given, *made.constants, *tables), group=group.name)
 
     def _places(self, group: NeuronGroup, program: Program) -> tuple[Places, dict[str, int]]:
         """Return where a group's kernel finds and puts what, and the first entry of each place."""

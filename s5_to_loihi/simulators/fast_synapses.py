@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import functools
 
-from s5_to_loihi.simulators.loops import BLOCK, Argument, Kernel, Loops, Value
+from s5_to_loihi.simulators.loops import (
+    BLOCK,
+    CONTEXT,
+    COUNTS,
+    Argument,
+    Kernel,
+    Loops,
+    Value,
+)
 
 #: Tokens whose sums stay in registers: 4 of 64 bytes, or 8 of 32.
 _TILE = 64
@@ -50,6 +58,54 @@ def each_token(now: int) -> Kernel:
         loops.store(token, loops["context"], now)
         loops.call(loops["function"], loops["context"], loops["arguments"])
     return loops.finished()
+
+
+#: Looks at how many threads have arrived, before a thread lets others have its processor.
+_PATIENCE = 2000
+
+
+@functools.cache
+def meet() -> Kernel:
+    """Wait until all threads of a stream are here.
+
+    The context's ``meeting`` is the address of how many have arrived since it began, for all
+    meetings together, and its ``turn`` how many that has to be. ``threads`` meet; ``give_way`` is
+    the address of a function that lets others have the processor.
+    """
+    fields = {name: (*CONTEXT, *COUNTS).index(name) for name in ("meeting", "turn")}
+    return Kernel(
+        f"""define i32 @NAME(ptr %context, ptr %arguments) nounwind {{
+entry:
+  %threads = load i64, ptr %arguments
+  %way.p = getelementptr ptr, ptr %arguments, i64 1
+  %give_way = load ptr, ptr %way.p
+  %meeting.p = getelementptr ptr, ptr %context, i64 {fields["meeting"]}
+  %meeting = load ptr, ptr %meeting.p
+  %turn.p = getelementptr i64, ptr %context, i64 {fields["turn"]}
+  %before = load i64, ptr %turn.p
+  %turn = add i64 %before, %threads
+  store i64 %turn, ptr %turn.p
+  %arrived = atomicrmw add ptr %meeting, i64 1 seq_cst
+  br label %look
+look:
+  %looks = phi i64 [ 0, %entry ], [ %more, %again ]
+  %here = load atomic i64, ptr %meeting seq_cst, align 8
+  %all = icmp sge i64 %here, %turn
+  br i1 %all, label %end, label %wait
+wait:
+  %more = add i64 %looks, 1
+  %long = icmp sgt i64 %more, {_PATIENCE}
+  br i1 %long, label %polite, label %again
+polite:
+  %done = call i32 %give_way()
+  br label %again
+again:
+  br label %look
+end:
+  ret i32 1
+}}
+"""
+    )
 
 
 # --- a token -------------------------------------------------------------------------------------
