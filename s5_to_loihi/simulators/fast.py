@@ -33,6 +33,11 @@ FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
 #: Synapses from which on several threads work on one stream: that they meet takes a microsecond
 #: for each group, and that the others begin fifty a token.
 LARGE = 1_000_000
+#: Synapses from which on they work on one sequence after the other even if there are enough for
+#: all: a cache that threads share then holds the messages of one.
+VAST = 10_000_000
+#: Places in a context.
+_TOKENS, _OUTPUTS = map(CONTEXT.index, ("tokens", "outputs"))
 #: What there are plans for.
 _TOKEN, _BLOCK, _COUNTED_BLOCK = "token", "block", "block that counts"
 
@@ -135,8 +140,8 @@ class FastSimulator:
         Args:
             tokens: (tokens, batch, input features) integers, see ``inputs.as_tokens``.
             state: (batch, registers), where to start; zero if not given.
-            threads: that work at the same time: each on sequences of its own, or if these are
-                fewer and the network is ``LARGE``, all on one after the other.
+            threads: that work at the same time: each on sequences of its own, or all on one after
+                the other, if these are fewer and the network is ``LARGE``, or if it is ``VAST``.
             counting: count activity.
             record: keep all messages.
 
@@ -155,7 +160,8 @@ class FastSimulator:
         rows = self._layout.message_rows if record else 0
         recorded = np.empty((count, batch, rows), dtype=np.int32)
 
-        together = self._together(threads) if batch < threads else 1
+        vast = self.network.synapse_count >= VAST
+        together = self._together(threads) if batch < threads or vast else 1
         plans = self._planned(_COUNTED_BLOCK if counting else _BLOCK, together)
 
         def run_one(index: int) -> None:
@@ -195,24 +201,32 @@ class FastSimulator:
         messages = _aligned_rows(layout.message_rows)
         accumulators = _aligned_rows(max(1, layout.accumulator_rows))
         sent, synops = (np.zeros((len(self.groups), BLOCK), dtype=np.int32) for _ in range(2))
-        # Made once: fresh memory for every block would cost more than some kernels.
-        block = np.empty((BLOCK, network.input_size), dtype=np.int32)
-        answers = np.empty((BLOCK, network.output_size), dtype=np.int32)
+        block, answers = tokens, outputs
+        in_place = tokens.flags.c_contiguous and outputs.flags.c_contiguous
+        if not in_place:  # made once: fresh memory for every block would cost more than kernels
+            block = np.empty((BLOCK, network.input_size), dtype=np.int32)
+            answers = np.empty((BLOCK, network.output_size), dtype=np.int32)
         memory = messages, accumulators, state, sent, synops, block, answers
         team = Team(plans, [memory] * len(plans))
         for start in range(0, len(tokens), BLOCK):
             count = min(BLOCK, len(tokens) - start)
-            block[:count] = tokens[start : start + count]
+            now = slice(start, start + count)
             sent[:], synops[:] = 0, 0
+            if not in_place:
+                block[:count] = tokens[now]
             for context in team.contexts:
+                if in_place:
+                    context[_TOKENS] = tokens[now].ctypes.data
+                    context[_OUTPUTS] = outputs[now].ctypes.data
                 context[len(CONTEXT)] = count
             team.work()
-            outputs[start : start + count] = answers[:count]
+            if not in_place:
+                outputs[now] = answers[:count]
             if recorded.shape[1]:
-                recorded[start : start + count] = messages[:, :count].T
+                recorded[now] = messages[:, :count].T
             if counts is not None:
-                counts[0][start : start + count] = sent[:, :count].T
-                counts[1][start : start + count] = synops[:, :count].T
+                counts[0][now] = sent[:, :count].T
+                counts[1][now] = synops[:, :count].T
 
 
 def context_of(

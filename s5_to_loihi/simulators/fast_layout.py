@@ -28,6 +28,7 @@ class Push:
         fan: where its counts begin in ``Layout.fans``.
         handed_on: identities among them whose port reads the message: nothing to add up there.
         pointer: where its columns begin in ``Layout.column_pointers``; None if it has none.
+        base: the accumulator row that its columns count from.
         product_bits: to which each product wraps; None: none does.
         kept: where the register that keeps the message begins, of synapses from a group to itself.
     """
@@ -39,6 +40,7 @@ class Push:
     fan: int
     handed_on: int
     pointer: int | None
+    base: int
     product_bits: int | None = None
     kept: int | None = None
 
@@ -73,8 +75,8 @@ class Layout:
         accumulator_rows, register_count, parameter_count: totals.
         pushes: in the order of their sources.
         waits: of all ports at which sums wait.
-        column_pointers, column_targets, column_weights: synapses by source, csc: uint64, uint32
-            (accumulator row), int8. Unsigned: numba checks signed indices for being negative.
+        column_pointers, column_targets, column_weights: synapses by source, csc: uint64, int16 or
+            int32 (accumulator row less the push's base), int8.
         fans: for each push and row, the synapses from it to the group, int32.
         row_pointers, row_sources, row_weights: the same synapses by target, csr; one row an
             accumulator row: uint64, uint32 (message row), int8.
@@ -99,6 +101,13 @@ class Layout:
     row_sources: np.ndarray
     row_weights: np.ndarray
     parameter_values: np.ndarray
+
+    def synapses(self, push: Push) -> slice:
+        """Return where the synapses of a push are among those by source."""
+        if push.pointer is None:
+            return slice(0, 0)
+        ends = self.column_pointers[[push.pointer, push.pointer + push.count]]
+        return slice(int(ends[0]), int(ends[1]))
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,11 @@ def of_share(layout: Layout, share: Share) -> Layout:
         if array == "accumulators":
             begin, end = share.rows[port.group]
             own[first + begin : first + end] = True
-    kept = np.flatnonzero(own[layout.column_targets])
+    kept = np.zeros(len(layout.column_targets), dtype=bool)
+    for push in layout.pushes:
+        synapses = layout.synapses(push)
+        kept[synapses] = own[push.base + layout.column_targets[synapses].astype(np.int64)]
+    kept = np.flatnonzero(kept)
     return replace(
         layout,
         column_pointers=np.searchsorted(kept, layout.column_pointers).astype(np.uint64),
@@ -180,8 +193,10 @@ def lay_out(network: Network) -> Layout:
     ports, accumulator_rows = _place_ports(network, messages)
     waits, register_count = _place_waits(network, register_count, values)
     pushes, columns, fans = _place_synapses(network, messages, ports, registers)
-    column_pointers, column_targets, column_weights = _concatenated(columns)
-    row_pointers, row_sources, row_weights = _concatenated(list(_rows(network, messages, ports)))
+    kind = columns[0][1].dtype if columns else np.int16
+    column_pointers, column_targets, column_weights = _concatenated(columns, kind)
+    rows = list(_rows(network, messages, ports))
+    row_pointers, row_sources, row_weights = _concatenated(rows, np.uint32)
     return Layout(
         messages=messages,
         message_sizes={source: network.message_size(source) for source in messages},
@@ -237,6 +252,7 @@ def _place_waits(network: Network, count: int, values: list[np.ndarray]):
 
 def _place_synapses(network: Network, messages, ports, registers):
     """Return the pushes, the csc parts of their columns and their fan-outs."""
+    bases, kind = _bases(network, ports)
     pushes: list[Push] = []
     columns: list[tuple[np.ndarray, ...]] = []
     fans = [np.zeros(0, dtype=np.int32)]
@@ -244,7 +260,8 @@ def _place_synapses(network: Network, messages, ports, registers):
     for source, target, edges in _sorted(network, messages):
         count = network.message_size(source)
         adding = [edge for edge in edges if ports[edge.target][0] == "accumulators"]
-        pointers, targets, weights = _columns(adding, ports, count)
+        base = bases[network.groups[target - 1].name]
+        pointers, targets, weights = _columns(adding, ports, count, base, kind)
         handed_on = len(edges) - len(adding)
         adds = len(targets) > 0
         group = network.groups[target - 1]
@@ -258,6 +275,7 @@ def _place_synapses(network: Network, messages, ports, registers):
                 fan,
                 handed_on,
                 pointer if adds else None,
+                base,
                 edges[0].product_bits,
                 None if register is None else registers[group.name, register],
             )
@@ -283,35 +301,56 @@ def _sorted(network: Network, messages) -> Iterator[tuple[Endpoint, int, list[Sy
             yield source, target, edges
 
 
-def _columns(edges, ports, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the synapses of edges from one message, by source: pointers, accumulator rows, weights.
+def _bases(network: Network, ports) -> tuple[dict[str, int], type]:
+    """Return the row that targets in a group are counted from, and a type for what they are then.
+
+    16 bits nearly always do: what synapses take decides how fast a large network streams. They
+    have a sign, so they are counted from the middle.
+    """
+    bases, most = {}, 0
+    for group in network.groups:
+        names = [Endpoint(group.name, name) for name in group.kind.ports]
+        rows = [ports[one][1] for one in names if ports[one][0] == "accumulators"]
+        first, count = min(rows, default=0), len(rows) * group.size
+        bases[group.name], most = first + _MIDDLE, max(most, count)
+    return bases, np.int16 if most <= 2 * _MIDDLE else np.int32
+
+
+#: Half of what 16 bits can tell apart.
+_MIDDLE = 1 << 15
+
+
+def _columns(
+    edges, ports, count: int, base: int, kind: type
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the synapses of edges from one message, by source: pointers, targets, weights.
 
     Every synapse stays one: two of the same ends are not added up, none of weight zero is lost.
+
+    Args:
+        edges: from the message.
+        ports: where each has its rows.
+        count: neurons that send the message.
+        base, kind: of ``_bases``.
     """
     if not edges:
-        return np.zeros(count + 1, dtype=np.int64), *_NO_SYNAPSES
+        return np.zeros(count + 1, dtype=np.int64), np.zeros(0, kind), np.zeros(0, np.int8)
     edges = sorted(edges, key=lambda edge: ports[edge.target][1])
     columns = vstack([edge.weights for edge in edges], format="csr").tocsc()
     rows = [ports[edge.target][1] + np.arange(edge.weights.shape[0]) for edge in edges]
-    return columns.indptr, _looked_up(rows, columns.indices), columns.data
+    targets = (np.concatenate(rows) - base).astype(kind)
+    return columns.indptr, targets[columns.indices], columns.data
 
 
-def _looked_up(rows: list[np.ndarray], indices: np.ndarray) -> np.ndarray:
-    return np.concatenate(rows).astype(np.uint32)[indices]
-
-
-_NO_SYNAPSES = (np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.int8))
-
-
-def _concatenated(parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _concatenated(parts, kind: type) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return pointers, indices and weights of parts one after the other."""
     pointers, offset = [np.zeros(1, dtype=np.uint64)], 0
     for part, indices, _ in parts:
         pointers.append(part[1:].astype(np.uint64) + np.uint64(offset))
         offset += len(indices)
     indices, weights = (
-        np.concatenate([nothing, *(part[place] for part in parts)])
-        for place, nothing in enumerate(_NO_SYNAPSES, start=1)
+        np.concatenate([np.zeros(0, dtype), *(part[place] for part in parts)])
+        for place, dtype in enumerate((kind, np.int8), start=1)
     )
     return np.concatenate(pointers), indices, weights
 
@@ -323,8 +362,9 @@ def _rows(network: Network, messages, ports):
             continue
         edges = [edge for edge in network.incoming(port) if not edge.recurrent]
         if not edges:
-            yield np.zeros(network.group(port.group).size + 1, dtype=np.int64), *_NO_SYNAPSES
+            size = network.group(port.group).size
+            yield np.zeros(size + 1, dtype=np.int64), np.zeros(0, np.uint32), np.zeros(0, np.int8)
             continue
         rows = hstack([edge.weights for edge in edges], format="csr")
         sources = [messages[edge.source] + np.arange(edge.weights.shape[1]) for edge in edges]
-        yield rows.indptr, _looked_up(sources, rows.indices), rows.data
+        yield rows.indptr, np.concatenate(sources).astype(np.uint32)[rows.indices], rows.data

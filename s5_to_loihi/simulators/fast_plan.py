@@ -85,7 +85,7 @@ class Planner:
         network, layout = self._network, self._layout
         self._room = DENSE_BYTES
         calls = [] if self._share.parts > 1 else self.of_entering()
-        calls += self._sent(0, INPUT)
+        calls += [*self._cleared(), *self._sent(0, INPUT)]
         for index, group in enumerate(network.groups, start=1):
             if self._goes_nowhere(group):
                 continue
@@ -103,19 +103,26 @@ class Planner:
         """Return how a token comes in, which may be refused."""
         network = self._network
         lowest, highest = limits(network.input_format.bits)
+        return [Call(fast_synapses.enter(), (0, 0, network.input_size, lowest, highest))]
+
+    def _cleared(self) -> list[Call]:
+        """Begin with sums of zero, each thread with its own: they stay in its cache."""
+        if self._share.parts == 1:
+            return [Call(fast_synapses.clear(), (0, max(1, self._layout.accumulator_rows)))]
         return [
-            Call(fast_synapses.enter(), (0, 0, network.input_size, lowest, highest)),
-            Call(fast_synapses.clear(), (0, max(1, self._layout.accumulator_rows))),
+            Call(fast_synapses.clear(), ((first + begin) * _WORD, end - begin))
+            for port, (array, first) in self._layout.ports.items()
+            if array == "accumulators"
+            for begin, end in [self._share.rows[port.group]]
         ]
 
     def of_a_block(self, counting: bool) -> list[Call]:
         """Return what a sequence does with a block of tokens."""
         network, layout = self._network, self._layout
         counting &= self._is_first
-        calls: list[Call] = []
-        if self._is_first:
-            calls.append(Call(fast_synapses.enter_block(), (0, 0, network.input_size)))
-        calls += self._meeting()
+        first, size = self._part_of(network.input_size)
+        given = (first * _WORD, first * _WORD * BLOCK, size, network.input_size)
+        calls = [Call(fast_synapses.enter_block(), given), *self._meeting()]
         calls += self._counted(0, INPUT) if counting else ()
         for index, group in enumerate(network.groups, start=1):
             if self._goes_nowhere(group):
@@ -123,9 +130,10 @@ class Planner:
             calls += self._updated(index, group) if self._is_here(group) else ()
             calls += self._meeting()
             calls += self._counted(index, group.name) if counting else ()
-        output = layout.messages[network.output] * _WORD * BLOCK
-        leaving = Call(fast_synapses.leave_block(), (output, 0, network.output_size))
-        return [*calls, leaving] if self._is_first else calls
+        first, size = self._part_of(network.output_size)
+        output = (layout.messages[network.output] + first) * _WORD * BLOCK
+        given = (output, first * _WORD, size, network.output_size)
+        return [*calls, Call(fast_synapses.leave_block(), given)]
 
     def _updated(self, index: int, group: NeuronGroup) -> list[Call]:
         """Add up what a group receives in a block, and update its neurons."""
@@ -138,6 +146,11 @@ class Planner:
         now = (*CONTEXT, *COUNTS).index("now")
         each = (*self._returned(index, column=True), self._neurons(group, "column"))
         return [*calls, Call(fast_synapses.each_token(now), each=each, group=group.name)]
+
+    def _part_of(self, size: int) -> tuple[int, int]:
+        """Return where this thread's part of so many features begins, and how many it has."""
+        first, end = (size * (self._share.part + one) // self._share.parts for one in (0, 1))
+        return first, end - first
 
     @property
     def _is_first(self) -> bool:
@@ -225,11 +238,11 @@ class Planner:
         lowest, highest = message_interval(network, push.source)
         if push.product_bits is not None or lowest < narrow[0] or highest > narrow[1]:
             return None
-        pointers = layout.column_pointers[push.pointer : push.pointer + push.count + 1]
-        synapses = slice(int(pointers[0]), int(pointers[-1]))
+        synapses = layout.synapses(push)
         if not 0 < synapses.stop - synapses.start <= self._room:
             return None
-        targets = layout.column_targets[synapses].astype(np.int64)
+        pointers = layout.column_pointers[push.pointer : push.pointer + push.count + 1]
+        targets = layout.column_targets[synapses].astype(np.int64) + push.base
         first, count = targets.min(), np.ptp(targets) + 1
         stride = -(-push.count // fast_synapses.PRODUCTS) * fast_synapses.PRODUCTS
         size = int(count) * stride
@@ -254,7 +267,9 @@ class Planner:
         left = (WORD_BITS - push.product_bits,) if push.product_bits is not None else ()
         targets, weights = layout.column_targets, layout.column_weights
         given = (rows, push.count, self._columns(push), targets.ctypes.data, weights.ctypes.data)
-        return Call(fast_synapses.push(wrapped=wraps, **how), (*given, 0, *rest, *left))
+        base = push.base * _WORD * (BLOCK if how.get("column") else 1)
+        kernel = fast_synapses.push(wrapped=wraps, wide=targets.itemsize > 2, **how)
+        return Call(kernel, (*given, base, *rest, *left))
 
     def _columns(self, push: Push) -> int:
         assert push.pointer is not None  # it adds something up

@@ -180,7 +180,9 @@ def _add(loops: Loops, pointer: Value, index: Value | int, value: Value) -> None
 
 
 @functools.cache
-def push(wrapped: bool = False, kept: bool = False, column: bool = False) -> Kernel:
+def push(
+    wrapped: bool = False, kept: bool = False, column: bool = False, wide: bool = False
+) -> Kernel:
     """Add the products of the messages that are not zero to the sums that they reach.
 
     Args:
@@ -188,6 +190,7 @@ def push(wrapped: bool = False, kept: bool = False, column: bool = False) -> Ker
         kept: the messages are those of the token before, which a register keeps and which were
             counted then.
         column: the sums are those of one token of a block.
+        wide: targets have 32 bits, not 16.
     """
     places = {"messages": "state" if kept else "messages", "size": "integer"}
     places |= {"pointers": "address", "targets": "address", "weights": "address"}
@@ -196,6 +199,7 @@ def push(wrapped: bool = False, kept: bool = False, column: bool = False) -> Ker
     places |= {"left": "integer"} if wrapped else {}
     places |= {"now": "now"} if column else {}
     loops = _loops(**places)
+    kind = "i32" if wide else "i16"
     reached = loops.variable(loops.constant(0))
     with loops.loop(0, loops["size"]) as index:
         message = loops.load(loops["messages"], index)
@@ -205,7 +209,7 @@ def push(wrapped: bool = False, kept: bool = False, column: bool = False) -> Ker
             loops.put(loops.get(reached, "i64") + (stop - start), reached)
             with loops.loop(start, stop) as k:
                 weight = loops.load(loops["weights"], k, "i8").to("i32")
-                target = loops.load(loops["targets"], k).to("i64")
+                target = loops.load(loops["targets"], k, kind).to("i64")
                 place = target * BLOCK + loops["now"] if column else target
                 product = weight * message
                 if wrapped:
@@ -316,21 +320,25 @@ def wait(block: bool) -> Kernel:
 
 @functools.cache
 def enter_block() -> Kernel:
-    """Take tokens (tokens, features) as rows of messages."""
-    loops = _loops(tokens="tokens", messages="messages", size="integer", count="count")
+    """Take tokens (tokens, features) as rows of messages; ``size`` of ``features`` features."""
+    loops = _loops(
+        tokens="tokens", messages="messages", size="integer", features="integer", count="count"
+    )
     with loops.loop(0, loops["size"]) as index, loops.loop(0, loops["count"]) as token:
-        value = loops.load(loops["tokens"], token * loops["size"] + index)
+        value = loops.load(loops["tokens"], token * loops["features"] + index)
         loops.store(value, loops["messages"], index * BLOCK + token)
     return loops.finished()
 
 
 @functools.cache
 def leave_block() -> Kernel:
-    """Hand out (tokens, features)."""
-    loops = _loops(messages="messages", outputs="outputs", size="integer", count="count")
+    """Hand out (tokens, features); ``size`` of ``features`` features."""
+    loops = _loops(
+        messages="messages", outputs="outputs", size="integer", features="integer", count="count"
+    )
     with loops.loop(0, loops["count"]) as token, loops.loop(0, loops["size"]) as index:
         value = loops.load(loops["messages"], index * BLOCK + token)
-        loops.store(value, loops["outputs"], token * loops["size"] + index)
+        loops.store(value, loops["outputs"], token * loops["features"] + index)
     return loops.finished()
 
 
