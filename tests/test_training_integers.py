@@ -37,6 +37,13 @@ CASES = [
         precision=Precision(weights=4, activations=12),
     ),
     FloatCase(readout=Readout.LAST, precision=Precision(weights=3)),
+    FloatCase(precision=Precision(weights="e4m3")),
+    FloatCase(
+        glu=GluVariant.FULL,
+        activation=Activation.GELU_TANH,
+        rectified=False,
+        precision=Precision(weights="e5m2", overrides={"block0.C": "e4m3", "block1.W2": 5}),
+    ),
 ]
 
 

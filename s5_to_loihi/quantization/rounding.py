@@ -19,6 +19,7 @@ import numpy as np
 
 from s5_to_loihi.machine_code import compiled
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS, MOST_DIGITS, WIDEST_DIGIT
+from s5_to_loihi.quantization.float_weights import FloatFormat
 
 #: By how much the sums of the final integers may exceed those of plainly rounded ones.
 SUM_MARGIN = 1.05
@@ -92,7 +93,7 @@ class RoundedRows:
 
     integers: np.ndarray
     steps: np.ndarray
-    digits: Digits
+    digits: Digits | FloatFormat
 
     def bias(self, data: Moments) -> np.ndarray:
         """Return what to add to the sums, (out,), to make their mean over the data exact."""

@@ -86,6 +86,7 @@ def train(
             training diverges, or a file cannot be written.
         CapacityError: the network does not fit a width.
     """
+    precision = precision_of(recipe)
     task = task_of(recipe, lambda done, total: on_progress("reading", done, total))
     _claim(folder, recipe, task)
     torch.manual_seed(recipe.training.seed)
@@ -96,7 +97,7 @@ def train(
     if not recipe.integers.from_scratch:
         scores["float"] = loop.evaluate(task, module)
     save_model(model, folder / MODEL)
-    quantized = quantize_for(task, model, precision_of(recipe))
+    quantized = quantize_for(task, model, precision)
     network = QuantizedNetwork(quantized)
     scores["rounded"] = loop.evaluate(task, network)
     if recipe.integers.epochs:
