@@ -274,7 +274,10 @@ class Team:
         if self._others is None:
             ((function, context, arguments),) = self._calls
             return function(context, arguments)
-        others = [self._others.submit(*call) for call in self._calls[1:]]
+        others = [
+            self._others.submit(function, context, arguments)
+            for function, context, arguments in self._calls[1:]
+        ]
         function, context, arguments = self._calls[0]
         function(context, arguments)
         for one in others:

@@ -139,8 +139,8 @@ def shares(network: Network, layout: Layout, parts: int) -> list[Share]:
         for name in group.kind.ports:
             array, first = layout.ports[Endpoint(group.name, name)]
             if array == "accumulators":
-                pointers = layout.row_pointers[first : first + group.size + 1]
-                costs += np.diff(pointers.astype(np.int64))
+                pointers = layout.row_pointers[first : first + group.size + 1].astype(np.int64)
+                costs += pointers[1:] - pointers[:-1]
         running = np.cumsum(costs)
         ends = np.searchsorted(running, running[-1] * np.arange(1, parts) / parts)
         ends = np.minimum(-(-ends // _TOGETHER) * _TOGETHER, group.size)
@@ -338,7 +338,7 @@ def _columns(
     edges = sorted(edges, key=lambda edge: ports[edge.target][1])
     columns = vstack([edge.weights for edge in edges], format="csr").tocsc()
     rows = [ports[edge.target][1] + np.arange(edge.weights.shape[0]) for edge in edges]
-    targets = (np.concatenate(rows) - base).astype(kind)
+    targets: np.ndarray = (np.concatenate(rows) - base).astype(kind)
     return columns.indptr, targets[columns.indices], columns.data
 
 

@@ -27,7 +27,7 @@ DENSE_FROM = 1 / 16
 DENSE_BYTES = 1 << 20
 #: The bytes of an integer in messages, sums and states, and in the counts of a stream.
 _WORD, _LONG = 4, 8
-#: The address of what a thread does that waits for others for long: it lets them have the processor.
+#: The address of what a thread does that waits for others for long: it lets others run.
 _GIVE_WAY = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
 
 
@@ -81,7 +81,7 @@ class Planner:
                 self._kept.setdefault(push.target, []).append(push)
 
     def of_a_token(self) -> list[Call]:
-        """Return what a stream does with a token; the first of several threads lets it in before."""
+        """Return what a stream does with a token, which several threads have let in before."""
         network, layout = self._network, self._layout
         self._room = DENSE_BYTES
         calls = [] if self._share.parts > 1 else self.of_entering()
