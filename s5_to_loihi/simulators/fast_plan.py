@@ -227,40 +227,58 @@ class Planner:
                     )
                     continue
                 dense = self._multiplied(push, rows, synops)
-                calls.append(dense or self._pushed(push, rows, (synops,)))
+                calls += dense or [self._pushed(push, rows, (synops,))]
         return calls
 
-    def _multiplied(self, push: Push, rows: int, synops: int) -> Call | None:
-        """Return the call that multiplies densely, if that pays and is possible."""
+    def _multiplied(self, push: Push, rows: int, synops: int) -> list[Call]:
+        """Return the calls that multiply densely, if that pays and is possible."""
         layout, network = self._layout, self._network
         assert push.pointer is not None  # it adds something up
         narrow = limits(16)
         lowest, highest = message_interval(network, push.source)
         if push.product_bits is not None or lowest < narrow[0] or highest > narrow[1]:
-            return None
+            return []
         synapses = layout.synapses(push)
         if not 0 < synapses.stop - synapses.start <= self._room:
-            return None
+            return []
         pointers = layout.column_pointers[push.pointer : push.pointer + push.count + 1]
         targets = layout.column_targets[synapses].astype(np.int64) + push.base
         first, count = targets.min(), np.ptp(targets) + 1
         stride = -(-push.count // fast_synapses.PRODUCTS) * fast_synapses.PRODUCTS
         size = int(count) * stride
         if stride > fast_synapses.MOST_MESSAGES or size > self._room:
-            return None
+            return []
         if len(targets) < DENSE_FROM * size:
-            return None
+            return []
         matrix = np.zeros((count, stride), dtype=np.int64)
         fans = pointers[1:].astype(np.int32) - pointers[:-1].astype(np.int32)
         sources = np.repeat(np.arange(push.count), fans)
         np.add.at(matrix, (targets - first, sources), layout.column_weights[synapses])
         weights = matrix.astype(np.int8)
         if not np.array_equal(weights, matrix):  # synapses of the same ends
-            return None
+            return []
         self._room -= size
-        given = (rows, push.count, self._kept_integers(weights), int(count), stride)
-        places = (self._kept_integers(fans), int(first) * _WORD, synops)
-        return Call(fast_synapses.multiply(), (*given, *places))
+        calls = []
+        for begin, end in self._runs(push, int(first), int(first + count)):
+            matrix = self._kept_integers(weights[begin - first : end - first])
+            given = (rows, push.count, matrix, end - begin, stride, self._kept_integers(fans))
+            calls.append(Call(fast_synapses.multiply(), (*given, begin * _WORD, synops)))
+            fans = np.zeros_like(fans)  # each message is counted once
+        return calls
+
+    def _runs(self, push: Push, first: int, end: int) -> list[tuple[int, int]]:
+        """Return the rows that a push may touch, run by run: between them are other threads'."""
+        if self._share.parts == 1:
+            return [(first, end)]
+        runs = []
+        group = self._network.groups[push.target - 1]
+        for name in group.kind.ports:
+            array, of_port = self._layout.ports[Endpoint(group.name, name)]
+            own = [of_port + one for one in self._share.rows[group.name]]
+            run = max(first, own[0]), min(end, own[1])
+            if array == "accumulators" and run[0] < run[1]:
+                runs.append(run)
+        return runs
 
     def _pushed(self, push: Push, rows: int, rest: tuple[int, ...], **how: bool) -> Call:
         layout, wraps = self._layout, push.product_bits is not None
