@@ -25,7 +25,8 @@ from s5_to_loihi.network.widths import (
     SQUARE_DIGIT_BITS,
 )
 from s5_to_loihi.quantization.balancing import balanced_exponents
-from s5_to_loihi.quantization.float_weights import SHIFT_FACTOR_BITS, FloatFormat, round_floats
+from s5_to_loihi.quantization.float_rounding import round_floats
+from s5_to_loihi.quantization.float_weights import SHIFT_FACTOR_BITS, FloatFormat
 from s5_to_loihi.quantization.formats import channel_exponents, shared
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
@@ -280,8 +281,7 @@ class Draft:
         digits = parts[0][1].digits
         most = largest_weight_sum(widest)
         if isinstance(written, FloatFormat):
-            sums = scaled.shape[1] // len(data.covariance)
-            found = round_floats(name, scaled, written, most, sums, factor_bits)
+            found = round_floats(name, scaled, data.covariance, written, most, factor_bits)
             rows = RoundedRows(*found, written)
         else:
             rows = round_rows(scaled, data.covariance, written, most, digits)

@@ -18,7 +18,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.network.widths import ACCUMULATOR_BITS, MOST_DIGITS, WIDEST_DIGIT
 
 #: Products of sums with their factors fit so many bits, sign included, which float64 has: training
@@ -90,8 +89,8 @@ class FloatFormat:
         peaks = np.abs(weight).max(axis=1, initial=0)
         integers = self.nearest(weight / np.where(peaks > 0, self.steps(peaks), 1)[:, None])
         highest = (1 << (WIDEST_DIGIT - 1)) - 1
-        certain = highest * int(_sums(integers != 0).max(initial=0))
-        likely = MARGIN * max(_sums(band).max(initial=0) for band in self.split(integers))
+        certain = highest * int(part_sums(integers != 0).max(initial=0))
+        likely = MARGIN * max(part_sums(band).max(initial=0) for band in self.split(integers))
         return float(min(likely, certain))
 
 
@@ -124,53 +123,6 @@ def largest_total(largest_sum: int, factor_bits: int) -> int:
     return largest_sum << (PRODUCT_BITS - ACCUMULATOR_BITS - factor_bits)
 
 
-def round_floats(
-    name: str,
-    weight: np.ndarray,
-    format: FloatFormat,
-    largest_sum: int,
-    parts: int,
-    factor_bits: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Round each weight of a matrix by itself, with a power of two a row.
-
-    Args:
-        name: of the matrix, for errors.
-        weight: (out, parts * in) floats, in integers of their messages.
-        format: of the weights.
-        largest_sum: that the absolute integers of a band of a sum may add up to.
-        parts: sums in a row, which share a step.
-        factor_bits: that the factor behind the sums adds to them.
-
-    Returns:
-        ``(integers (out, parts * in) int64, steps (out,))``: the finest steps with which the
-        largest weight of a row does not saturate and its sums fit.
-
-    Raises:
-        CapacityError: a sum does not fit with any.
-    """
-    steps = format.steps(np.abs(weight).max(axis=1, initial=0))
-    most = largest_total(largest_sum, factor_bits)
-    integers = np.zeros(weight.shape, dtype=np.int64)
-    rows, tried = np.flatnonzero(steps), 0
-    while len(rows):
-        integers[rows] = format.nearest(weight[rows] / steps[rows, None])
-        bands = [_sums(band, parts) for band in format.split(integers[rows])]
-        wide = _sums(integers[rows], parts) > most
-        full = np.maximum.reduce(bands) > largest_sum
-        # A whole band coarser, so that the largest weights stay at the top of one; or within it.
-        steps[rows] *= np.where(wide, 2.0**format.bits, np.where(full, 2.0, 1.0))
-        tried += bool((full & ~wide).any())
-        if tried > format.bits:
-            raise CapacityError(
-                name,
-                f"has weights of {format.name} that add up to more than {largest_sum:,} in a band",
-                "Give the messages that they read fewer bits",
-            )
-        rows = rows[wide | full]
-    return integers, steps
-
-
 def shifts_alone(multiplier: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return factors that are powers of two with as little of a multiplier as there can be."""
     spare = np.minimum(shift, np.where(multiplier > 0, np.log2(np.maximum(multiplier, 1)), 0))
@@ -178,7 +130,7 @@ def shifts_alone(multiplier: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray,
     return multiplier >> spare, shift - spare
 
 
-def _sums(integers: np.ndarray, parts: int = 1) -> np.ndarray:
+def part_sums(integers: np.ndarray, parts: int = 1) -> np.ndarray:
     """Return the largest sum of absolute integers among the parts of each row."""
     sums: np.ndarray = np.abs(integers).reshape(len(integers), parts, -1).sum(axis=2).max(axis=1)
     return sums

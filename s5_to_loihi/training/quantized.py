@@ -18,7 +18,6 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import (
     INPUT,
@@ -29,11 +28,13 @@ from s5_to_loihi.network.network import (
     Readout,
     Synapses,
     frozen_weights,
+    is_identity,
 )
 from s5_to_loihi.network.neurons.constants import MULTIPLIER, Constants, declared_fields
 from s5_to_loihi.network.neurons.mean import MEAN
 from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE
+from s5_to_loihi.network.neurons.squares import SQUARES
 from s5_to_loihi.network.ranges import program
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.draft import Unrounded
@@ -51,13 +52,17 @@ from s5_to_loihi.training.scan import scan
 from s5_to_loihi.training.straight_through import Whole, power, rounded, straight
 
 #: Whole numbers up to this many bits, sign included, are exact in float64.
-EXACT_BITS = PRODUCT_BITS
+PRODUCT_BITS = PRODUCT_BITS
 #: A latent weight starts at most this share of a step from its integer. Those that make up for
 #: errors of others would else lie where another integer is nearest, and leave with the first noisy
 #: gradient.
 FARTHEST = 0.25
 #: Field that holds the shift of a product -> the fields that hold its factors.
-SHIFT_OF = {"shift": ("multiplier",), "gain_shift": ("gain_re", "gain_im")}
+SHIFT_OF = {
+    "shift": ("multiplier",),
+    "multiplier_shift": ("multiplier",),
+    "gain_shift": ("gain_re", "gain_im"),
+}
 #: Bits by which a factor may grow in training.
 MOST_GROWTH = 4
 
@@ -283,22 +288,17 @@ class QuantizedNetwork(nn.Module):
     """A network of our own quantizer as a module; see the file's head."""
 
     def __init__(self, quantized: Quantized):
-        """Take over a network with all its integers.
-
-        Raises:
-            CapacityError: a value in between needs more bits than float64 has.
-        """
+        """Take over a network with all its integers."""
         super().__init__()
         self.source = quantized
         network = quantized.network
-        for group in network.groups:
-            widest = max(step.bits for step in program(network, group).steps)
-            if widest > EXACT_BITS:
-                raise CapacityError(
-                    group.name,
-                    f"computes with up to {widest} bits (limit of training {EXACT_BITS})",
-                    "Give weights or activations fewer bits",
-                )
+        #: Groups that compute with more bits than float64 has, as statistics of a norm do.
+        self.wide = {
+            group.name
+            for group in network.groups
+            if max(step.bits for step in program(network, group).steps) > PRODUCT_BITS
+        }
+        self._fixed: dict[tuple[str, str], Tensor] = {}
         self.matrices = nn.ModuleDict()
         #: Synapses that stand for all digits of their part of a matrix: those of the lowest one
         #: that there is. Name -> (matrix, part, their digit).
@@ -371,12 +371,22 @@ class QuantizedNetwork(nn.Module):
                 columns = message.shape[-1]
                 own = weights[key][:, part * columns : (part + 1) * columns]
                 message = message @ own.T
+            elif not is_identity(edge.weights):
+                message = message @ self._untrained(edge, message.device).T
             port = self._port_of(edge)
             before = totals.get(port)
             totals[port] = message if before is None else before + message
         first = next(iter(sent.values()))
         zero = first.new_zeros((*first.shape[:2], group.size))
         return tuple(Whole(totals.get(port, zero)) for port in group.kind.ports)
+
+    def _untrained(self, edge: Synapses, device: torch.device) -> Tensor:
+        """Return the weights of synapses that add up, or hand on to many: they stay."""
+        key = (edge.name, str(device))
+        if key not in self._fixed:
+            weights = edge.weights.toarray().astype(np.float64)
+            self._fixed[key] = torch.tensor(weights, device=device)
+        return self._fixed[key]
 
     def _edges(self, group: str) -> list[Synapses]:
         """Return a group's synapses, each matrix once."""
@@ -395,18 +405,43 @@ class QuantizedNetwork(nn.Module):
     def _update(
         self, group: NeuronGroup, arriving: tuple[Whole, ...], constants: Constants
     ) -> dict[str, Tensor]:
+        """Return the messages of a group, and how they depend on what arrives."""
         recurrence = group.kind.recurrence
         if recurrence is None:
-            _, messages, _ = group.kind.update(arriving, (), constants)  # type: ignore[arg-type]
+
+            def update(sums: Any, own: Any) -> Any:
+                return group.kind.update(sums, (), own)[1]
+
+            messages = self._computed(group, update, arriving, constants)
         else:
-            inputs = recurrence.drive(arriving, constants)  # type: ignore[arg-type]
-            states = self._states(group, [one.tensor for one in inputs], constants)  # type: ignore[attr-defined]
-            whole: Any = tuple(map(Whole, states))
-            messages, _ = recurrence.emit(inputs, whole, constants)
-        return {
-            name: value.tensor  # type: ignore[attr-defined]
-            for name, value in zip(group.kind.messages, messages, strict=True)
-        }
+            inputs = self._computed(group, recurrence.drive, arriving, constants)
+            states: Any = tuple(map(Whole, self._states(group, inputs, constants)))
+            wholes: Any = tuple(map(Whole, inputs))
+            messages = [one.tensor for one in recurrence.emit(wholes, states, constants)[0]]  # type: ignore[attr-defined]
+        sent = dict(zip(group.kind.messages, messages, strict=True))
+        low, high = SQUARES
+        if high in sent:
+            # The upper digit says how the square changes; what the lower one says it says again.
+            sent[low] = sent[low].detach()
+        return sent
+
+    def _computed(
+        self, group: NeuronGroup, function: Any, arriving: tuple[Whole, ...], constants: Constants
+    ) -> list[Tensor]:
+        """Return what a part of a neuron's arithmetic makes of sums: the integers, with gradients.
+
+        Where float64 does not hold all bits, the same on int64 gives the integers.
+        """
+        found: list[Tensor] = [one.tensor for one in function(arriving, constants)]
+        if group.name not in self.wide:
+            return found
+        with torch.no_grad():
+            whole = tuple(one.tensor.cpu().numpy().astype(np.int64) for one in arriving)
+            exact = function(whole, _as_arrays(constants))
+        return [
+            straight(torch.tensor(one, dtype=torch.float64, device=near.device), near)
+            for one, near in zip(exact, found, strict=True)
+        ]
 
     def _states(
         self, group: NeuronGroup, inputs: list[Tensor], constants: Constants

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.quantizer import Quantized, quantize_folded
 from s5_to_loihi.training import loop
 from s5_to_loihi.training.architecture import initial_model
-from s5_to_loihi.training.modules import Model
+from s5_to_loihi.training.modules import FeatureNorm, Model
 from s5_to_loihi.training.pruning import Pruner
 from s5_to_loihi.training.quantized import QuantizedNetwork
 from s5_to_loihi.training.recipe import Recipe, as_mapping
@@ -177,8 +176,9 @@ def _float_phase(
 def set_norms(task: Task, module: Model) -> None:
     """Set the statistics of batch norm to those of an epoch, without training."""
     module.train()
-    norms: list[Any] = [block.norm for block in module.blocks]
-    for norm in norms:
+    for norm in module.modules():
+        if not isinstance(norm, FeatureNorm):
+            continue
         norm.momentum = None  # a plain mean over all batches
         norm.reset_running_stats()
     with torch.no_grad():
