@@ -16,7 +16,7 @@ BLOCK = 128
 
 #: The fields of a context, 8 bytes each: addresses, then integers.
 CONTEXT = ("messages", "accumulators", "state", "sent", "synops", "tokens", "outputs")
-COUNTS = ("count", "now")
+COUNTS = ("count", "now", "meeting", "turn")
 
 #: LLVM's way to say that a loop is not to be unrolled.
 _AS_IT_IS = ", !llvm.loop !0"
