@@ -1,4 +1,4 @@
-"""The S5 block between blocks of the real lava-dl: it trains; its file, compiled, computes the same.
+"""The S5 block between blocks of the real lava-dl: it trains; its file, compiled, computes that.
 
 lava-dl's object detection pulls in torchvision and OpenCV, which are not used here. For a Python of
 its own that has lava-dl (docs/netx.md), as ``tests/live``.
