@@ -64,11 +64,11 @@ class FastSimulator:
     def __init__(self, network: Network):
         """Lay a verified network out."""
         self.network = network
-        self._layout = lay_out(network)
-        self._planner = Planner(network, self._layout)
+        self.layout = lay_out(network)
+        self._planner = Planner(network, self.layout)
         self.groups = ("input", *(group.name for group in network.groups))
-        self._initial = _first_state(network, self._layout)
-        self._updates = np.array([0, *(group.size for group in network.groups)])
+        self._initial = _first_state(network, self.layout)
+        self.updates = np.array([0, *(group.size for group in network.groups)])
 
     @cached_property
     def _token(self) -> Plan:
@@ -115,14 +115,14 @@ class FastSimulator:
         """
         tokens = check_tokens(self.network, tokens)
         count, batch, _ = tokens.shape
-        state = self._start(state, self.initial_state(batch))
+        state = self.started(state, batch)
         outputs = np.empty((count, batch, self.network.output_size), dtype=np.int32)
         sent, synops = (
             np.zeros((count if counting else 0, batch, len(self.groups)), dtype=np.int32)
             for _ in range(2)
         )
 
-        rows = self._layout.message_rows if record else 0
+        rows = self.layout.message_rows if record else 0
         recorded = np.empty((count, batch, rows), dtype=np.int32)
 
         plan = self._counted_block if counting else self._block
@@ -138,13 +138,21 @@ class FastSimulator:
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(run_one, range(batch)))
-        activity = Activity(self.groups, sent, synops, self._updates) if counting else None
+        activity = Activity(self.groups, sent, synops, self.updates) if counting else None
         messages = {}
         if record:
-            for source, first in self._layout.messages.items():
-                size = self._layout.message_sizes[source]
+            for source, first in self.layout.messages.items():
+                size = self.layout.message_sizes[source]
                 messages[str(source)] = recorded[:, :, first : first + size]
         return Run(outputs, state, activity, messages)
+
+    def started(self, state: np.ndarray | None, batch: int) -> np.ndarray:
+        """Return a copy of a state, (batch, registers), or that before the first token.
+
+        Raises:
+            InputError: it has another shape.
+        """
+        return self._start(state, self.initial_state(batch))
 
     @staticmethod
     def _start(state: np.ndarray | None, initial: np.ndarray) -> np.ndarray:
@@ -160,7 +168,7 @@ class FastSimulator:
 
     def _run_sequence(self, plan, tokens, state, results, counts) -> None:
         outputs, recorded = results
-        layout, network = self._layout, self.network
+        layout, network = self.layout, self.network
         messages = _aligned_rows(layout.message_rows)
         accumulators = _aligned_rows(max(1, layout.accumulator_rows))
         sent, synops = (np.zeros((len(self.groups), BLOCK), dtype=np.int32) for _ in range(2))
@@ -231,7 +239,7 @@ class Stream:
     def __init__(self, simulator: FastSimulator, state: np.ndarray):
         self._state = state
         self._simulator = simulator
-        layout = simulator._layout
+        layout = simulator.layout
         self._messages = np.zeros(layout.message_rows, dtype=np.int32)
         self._accumulators = np.zeros(max(1, layout.accumulator_rows), dtype=np.int32)
         self.sent, self.synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
@@ -277,7 +285,7 @@ class Stream:
 
     def begin(self, keep: Callable[[NeuronGroup], bool]) -> None:
         """Go back to the state before the first token, but of some groups leave it as it is."""
-        layout, first = self._simulator._layout, self._simulator._initial
+        layout, first = self._simulator.layout, self._simulator._initial
         network = self._simulator.network
         for (name, _), start in layout.registers.items():
             if not keep(network.group(name)):
