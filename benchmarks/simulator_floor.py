@@ -99,7 +99,7 @@ class Dissection:
     def __init__(self, subject: Subject, rounds: int):
         self._subject, self._rounds = subject, rounds
         self._simulator = subject.simulator
-        self._planner = subject.simulator._planner
+        self._planner = subject.simulator.planners()[0]
 
     def sequences(self) -> list[Part]:
         """Return synapses to and neurons of each kind of group, and the rest."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import hstack
 
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, NeuronGroup, Synapses
 from s5_to_loihi.network.neurons.constants import Table
@@ -293,17 +294,19 @@ class GpuPlanner:
 
     def _synapses(self, edges: list[Synapses], rows: list[int], size: int) -> dict[str, int]:
         """Return where the synapses of edges are, by target; ``rows``: where sources begin."""
-        targets, synapses = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-        for edge, first in zip(edges, rows, strict=True):
-            entries = edge.weights.tocoo()
-            targets.append(entries.row.astype(np.int64))
-            synapses.append((entries.data.astype(np.int64) << 32) | (entries.col + first))
-        target = np.concatenate(targets)
-        pointers = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=size))])
-        together = np.concatenate(synapses)[np.argsort(target, kind="stable")]
+        pointers, synapses = np.zeros(size + 1), np.zeros(0, dtype=np.int64)
+        if edges:
+            side_by_side = hstack([edge.weights for edge in edges], format="csr")
+            ends = [
+                first + np.arange(edge.weights.shape[1])
+                for edge, first in zip(edges, rows, strict=True)
+            ]
+            pointers = side_by_side.indptr
+            synapses = side_by_side.data.astype(np.int64) << 32
+            synapses |= np.concatenate(ends)[side_by_side.indices]
         return {
             "pointers": self._kept(pointers.astype(np.int32)),
-            "synapses": self._kept(together),
+            "synapses": self._kept(synapses),
         }
 
     def _kept(self, array: np.ndarray) -> int:

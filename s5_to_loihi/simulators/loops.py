@@ -16,7 +16,7 @@ BLOCK = 128
 
 #: The fields of a context, 8 bytes each: addresses, then integers.
 CONTEXT = ("messages", "accumulators", "state", "sent", "synops", "tokens", "outputs")
-COUNTS = ("count", "now")
+COUNTS = ("count", "now", "meeting", "turn")
 
 #: LLVM's ways to say how often a loop is to be unrolled; what they mean goes below a kernel.
 _UNROLLED = {True: "", False: ", !llvm.loop !0", 4: ", !llvm.loop !2"}
