@@ -43,7 +43,7 @@ def cost_table(modes: Sequence[ModeProfile]) -> Table:
             cells += [number, mode.distribution.get(drawn, "-")]
         rows.append(cells)
     return of_rows(
-        "Modelled, not run on hardware: as given (all constants at their low end to all at their high end)",
+        "Modelled, not run on hardware: as given (all constants low to all high)",
         ("", *(head for mode in modes for head in (f"{mode.mode} #", f"+{mode.mode}, drawn #"))),
         rows,
     )
