@@ -304,9 +304,9 @@ def test_a_rehearsal_gives_the_interpreters_integers(name, options):
     ("name", "options", "waits"),
     [
         ("half1, narrow states", BoardOptions(), True),
-        ("none, one of everything", BoardOptions(input_latency=2, output_latency=1), False),
+        ("none, one of everything", BoardOptions(input_latency=2, output_latency=1), True),
     ],
-    ids=["late tokens", "latencies"],
+    ids=["late tokens", "late tokens and latencies"],
 )
 def test_a_rehearsal_of_fall_through_gives_the_interpreters_integers(name, options, waits):
     network = network_of(name)

@@ -152,7 +152,7 @@ def main(job: Path) -> None:
     if probes:
         process = build_measured(network, tokens, plan, job)
     else:
-        process = build(network, tokens, plan, job, states and states.found)
+        process = build(network, tokens, plan, job, None if states is None else states.found)
     try:
         process.run(condition=RunSteps(num_steps=options["steps"]), run_cfg=asked)
     finally:

@@ -118,7 +118,7 @@ def demands(
     together: list[np.ndarray] = []
     falling = []
     for phase in range(latency + 1):
-        own = np.flatnonzero(phase_of == phase)
+        own = np.flatnonzero(phase_of[: recording.sent.shape[2]] == phase)  # markers are not in it
         sent = recording.sent[:, :, own].reshape(-1, len(own)).T.astype(np.float32)
         counts = _on_cores(table, work.sender, loads.core_of, own, sent, loads.cores)
         scale = sent.sum(axis=0) / max(sent.sum(axis=0).mean(), 1e-9)
