@@ -1,9 +1,10 @@
 """Puts the shipped zoo together from trained models.
 
-    python benchmarks/make_zoo.py STUDY_FOLDER TRAINED_CLASSIFIER_FOLDER
+    python benchmarks/make_zoo.py STUDY_FOLDER [TRAINED_CLASSIFIER_FOLDER]
 
 ``STUDY_FOLDER`` is what ``s5_to_loihi.training.study`` has left (results.json, models.zip,
-bundles.zip), the other what ``s5-to-loihi train`` has left. Writes ``s5_to_loihi/data/zoo``.
+bundles.zip), the other what ``s5-to-loihi train`` has left; without it the classifier stays. Writes
+``s5_to_loihi/data/zoo``.
 """
 
 from __future__ import annotations
@@ -93,10 +94,14 @@ def classifier(folder: Path) -> tuple[str, dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
-    parser.add_argument("classifier", type=Path)
+    parser.add_argument("classifier", type=Path, nargs="?")
     given = parser.parse_args()
-    shutil.rmtree(ZOO, ignore_errors=True)
-    ZOO.mkdir(parents=True)
+    ZOO.mkdir(parents=True, exist_ok=True)
+    before = json.loads((ZOO / "zoo.json").read_text()) if given.classifier is None else {}
+    kept = {name: entry for name, entry in before.items() if entry["kind"] == "classifier"}
+    for there in ZOO.iterdir():
+        if there.is_dir() and there.name not in kept:
+            shutil.rmtree(there)
     results = json.loads((given.study / "results.json").read_text())
     models = {}
     with tempfile.TemporaryDirectory() as place:
@@ -105,8 +110,7 @@ def main() -> None:
                 archive.extractall(place)
         for name in DENOISERS:
             models[name] = denoiser(name, given.study, Path(place), results)
-    name, entry = classifier(given.classifier)
-    models[name] = entry
+    models |= dict([classifier(given.classifier)]) if given.classifier is not None else kept
     for name, entry in models.items():
         files = sorted(file for file in (ZOO / name).rglob("*") if file.is_file())
         entry["sha256"] = {str(file.relative_to(ZOO)): source_digest([file]) for file in files}

@@ -11,17 +11,26 @@ from fast_networks import RICH
 from float_models import quantized
 from random_networks import Case, sample
 
-from s5_to_loihi import Bundle, bundle
+from s5_to_loihi import Bundle, audio, bundle
 from s5_to_loihi.bundle.vectors import Vectors
+from s5_to_loihi.checkpoints.loading import load
+from s5_to_loihi.demo import DENOISER
+from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.loihi2 import listing
 from s5_to_loihi.loihi2.workload import instructions
 from s5_to_loihi.network import gating
+from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.programs import neuron_programs
+from s5_to_loihi.quantization.quantizer import quantize_model
 from s5_to_loihi.simulators.interpreter import Interpreter
 
 NAMES = ("simple", "batchnorm", "denoiser_small", RICH, "half2, dense",
          "none, one of everything", *QUANTIZED)  # fmt: skip
+
+DATA = DENOISER.parent
+SPEECH, DENOISER_MODEL = DATA / "speech" / "calibration.wav", DATA / "denoiser_small_float"
+ZOO = DATA / "zoo"
 
 OPERATIONS = {
     "+": lambda a, b: a + b,
@@ -98,6 +107,37 @@ def test_a_listing_followed_to_the_letter_gives_its_vectors(name):
             vector["group"] for vector in content["vectors"]
         ]
     assert sorted(listed) == sorted(group.name for group in network.groups)
+
+
+def denoiser(name: str) -> tuple[Network, np.ndarray]:
+    """An export of Intel's, or a network of our own quantizer, and tokens of it."""
+    if name in golden.SETS:
+        return network_of(name), tokens_of(name, network_of(name))
+    if name == "ours":
+        frames = audio.features(audio.analyse(audio.read_wav(SPEECH).samples[0]))[:400, None]
+        network = quantize_model(load(DENOISER_MODEL).model, frames).network
+        return network, to_integers(frames, network.input_format)[0]
+    opened = bundle.read(ZOO / name / f"{name}.bundle")
+    return opened.network, opened.vectors.tokens
+
+
+@pytest.mark.parametrize(
+    "name", ["denoiser_small", "denoiser_intel_size", "ours", "denoiser_sparse_h192"]
+)
+def test_programs_are_a_quarter_shorter_and_followed_to_the_letter_give_their_vectors(name):
+    """With Python's integers, as nothing else here computes."""
+    network, tokens = denoiser(name)
+    traced = shortened = 0
+    for program in neuron_programs(network):
+        for binding in program.bindings:
+            traced += binding.group.size * binding.traced_instructions
+            shortened += binding.group.size * program.instructions
+        vectors = listing.neuron_vectors(network, program, tokens[: listing.SEARCHED, :1])
+        content = listing.to_json(network, program, vectors, "tokens")
+        for vector in content["vectors"]:
+            for row in vector["rows"]:
+                assert follow(content, vector, row) == (row["after"], row["messages"])
+    assert shortened <= 0.75 * traced
 
 
 @pytest.mark.parametrize("name", ["simple", RICH, "none, one of everything"])
@@ -177,10 +217,12 @@ def test_a_program_is_named_after_what_it_does_and_not_after_values():
 def test_groups_with_one_program_share_a_listing():
     network = quantized(QUANTIZED["half2"]).network
     three = quantized(replace(QUANTIZED["half2"], blocks=3)).network
-    state = [one for one in neuron_programs(three) if one.kind.name == "scaled_state"]
-    # In one block a saturation less is needed than in the two that share a program.
-    assert sorted(len(one.bindings) for one in state) == [1, 2]
+    gates = [one for one in neuron_programs(three) if one.kind.name == "scaled_gate"]
+    # What is known of the neurons of one block makes its program differ from that of two.
+    assert sorted(len(one.bindings) for one in gates) == [1, 2]
     assert all(len(one.bindings) == 1 for one in neuron_programs(network))
+    names = [one.name for one in neuron_programs(three)]
+    assert len(set(names)) == len(names)
 
 
 # The command

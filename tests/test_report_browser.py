@@ -62,11 +62,13 @@ def test_it_is_drawn_without_complaint_and_without_network(browser, report, widt
     browser.open(report, width, scheme=scheme)
     assert browser.complaints == []
     assert browser.requests == []
-    drawn = "document.querySelectorAll('[data-figure] .main-svg').length"
-    charts = browser.evaluate("document.querySelectorAll('[data-figure]').length")
-    assert charts >= 6
-    assert browser.evaluate(drawn) >= charts
+    assert browser.evaluate("document.querySelectorAll('.chart').length") >= 6
+    assert browser.evaluate(
+        "[...document.querySelectorAll('.chart .row:not(.axis)')].every(one =>"
+        " one.querySelector('.dot, .bar, .curve') && one.querySelector('.tip title'))"
+    )
     text = browser.evaluate("document.body.innerText")
+    assert "Keeps up with real time" in text
     for wanted in ("Latency of a token", "dense twin", "How each number came about"):
         assert wanted in text
     assert browser.evaluate("[...document.images].every(one => one.naturalWidth > 0)")
@@ -78,16 +80,29 @@ def test_nothing_is_wider_than_the_screen(browser, report, width):
     browser.open(report, width)
     widths = "[document.documentElement.scrollWidth, document.body.scrollWidth]"
     assert max(browser.evaluate(widths)) <= width
-    # Wide tables scroll inside their frame.
+    # On a phone nothing but drawings scrolls, and that inside its frame.
     assert browser.evaluate(
         "[...document.querySelectorAll('.scroll')].every(one =>"
-        " getComputedStyle(one).overflowX === 'auto' && one.clientWidth <= innerWidth)"
+        " getComputedStyle(one).overflowX === 'auto' && one.clientWidth <= innerWidth"
+        " && (innerWidth > 640 || one.classList.contains('picture')"
+        " || one.scrollWidth <= one.clientWidth))"
     )
-    # No chart is squeezed by its labels.
+    # No chart is squeezed by its labels, and their letters keep their size.
     assert browser.evaluate(
-        "Math.min(...[...document.querySelectorAll('[data-figure]')]"
-        ".map(one => one._fullLayout.xaxis._length))"
-    ) > min(120, width / 4)
+        "Math.min(...[...document.querySelectorAll('.track')]"
+        ".map(one => one.getBoundingClientRect().width))"
+    ) > min(200, width / 2)
+    assert browser.evaluate(
+        "[...document.querySelectorAll('.chart .label, .chart .value, .chart text')].every(one =>"
+        " parseFloat(getComputedStyle(one).fontSize) >= 12)"
+    )
+    # Numbers of an axis do not touch.
+    assert browser.evaluate(
+        """[...document.querySelectorAll('.axis .track')].every(axis => {
+          const boxes = [...axis.querySelectorAll('text')].map(one => one.getBoundingClientRect());
+          return boxes.every((box, at) => at === 0 || boxes[at - 1].right <= box.left);
+        })"""
+    )
 
 
 def test_light_and_dark_differ_and_are_not_blank(browser, report):
@@ -113,9 +128,10 @@ def test_texts_stand_out_from_what_is_behind_them(browser, report, scheme):
             return "rgb(255, 255, 255)";
           };
           const found = {};
-          for (const selector of ["h1", "header p", "nav a", ".name", ".value", ".scope", ".badge",
+          for (const selector of ["h1", ".about", ".verdict", ".doubt", "dt", "dd", "h3",
+            "nav a", ".name", ".value", ".scope", ".badge",
             ".badge.modelled", ".badge.measured", ".badge.published", "figcaption", "th", "td",
-            "caption", "summary", ".legend"]) {
+            "caption", "summary", ".legend", ".label", ".row .value"]) {
             const one = document.querySelector(selector);
             found[selector] = [getComputedStyle(one).color, behind(one)];
           }

@@ -13,6 +13,7 @@ from programs_to_try import anywhere, corners, every_kind, groups_of_all_kinds, 
 
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.fixed_point import limits
+from s5_to_loihi.network.lines import lines_of
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons import KINDS
 from s5_to_loihi.network.programs import (
@@ -26,6 +27,7 @@ from s5_to_loihi.network.ranges import program as traced
 from s5_to_loihi.network.shortening import Writer, finished
 from s5_to_loihi.network.tabulating import table_of, with_table, worthwhile_region
 from s5_to_loihi.network.tracing import Step
+from s5_to_loihi.network.widths import LONGEST_TABLE
 from s5_to_loihi.quantization.quantizer import quantize_model
 
 OPERATIONS = TRACED | {"mulshr": lambda a, b, c: a * b >> c}
@@ -107,11 +109,11 @@ def test_no_program_gets_longer(kind):
 
 def written(build, low: int, high: int) -> tuple[Step, ...]:
     """The steps of a function of one accumulator x; ``build(writer, x, constant)``."""
-    writer = Writer(1)
+    writer = Writer([1])
     interval = np.array([low]), np.array([high])
     x = writer.source("accumulator", "x", interval)
     result = build(writer, x, lambda value: writer.constant(np.array([value])))
-    return finished(writer, [result], [1]).steps
+    return finished(writer, [result]).steps
 
 
 def run(steps: tuple[Step, ...], x: int) -> int:
@@ -180,6 +182,35 @@ RULES = {
         lambda x: int(min(max(x, -4), 4) > 0),
         [">"],
     ),
+    "a condition that something is zero": (
+        lambda w, x, c: w.write("select", w.write("==", x, c(0)), c(7), x),
+        lambda x: 7 if x == 0 else x,
+        ["select"],
+    ),
+    "sums with constants in a row": (
+        lambda w, x, c: w.write("+", w.write("+", x, c(4)), c(9)),
+        lambda x: x + 13,
+        ["+"],
+    ),
+    "an offset behind a shift": (
+        lambda w, x, c: w.write("+", w.write(">>", w.write("+", x, c(3)), c(2)), c(9)),
+        lambda x: ((x + 3) >> 2) + 9,
+        ["+", ">>"],
+    ),
+    "clamps of a difference that a later one hides": (
+        lambda w, x, c: clamp(
+            w, w.write("-", clamp(w, x, c, -40, 40), clamp(w, x, c, -60, 60)), c, 0, 0
+        ),
+        lambda x: 0,
+        [],
+    ),
+    "an offset of one of two signs": (
+        lambda w, x, c: w.write(
+            "+", w.write("select", w.write(">", x, c(0)), x, w.write("-", c(0), x)), c(5)
+        ),
+        lambda x: abs(x) + 5,
+        [">", "+", "-", "select"],
+    ),
     "a comparison at a limit": (
         lambda w, x, c: w.write(">", clamp(w, x, c, -4, 4), c(4)),
         lambda x: int(min(max(x, -4), 4) > 4),
@@ -199,6 +230,91 @@ def test_a_rule(name):
         assert run(steps, x) == expected(x)
 
 
+def test_a_clamp_that_another_sum_hides():
+    """What is added is too small to bring a clipped value back below the later limit."""
+    for added, left in ((20, ["+", "max", "min"]), (50, ["max", "min", "+", "max", "min"])):
+        writer = Writer([1])
+        x, y = (
+            writer.source("accumulator", name, (np.array([-end]), np.array([end])))
+            for name, end in (("x", 100), ("y", added))
+        )
+        total = writer.write("+", clamp(writer, x, one_constant(writer), -40, 40), y)
+        steps = finished(writer, [clamp(writer, total, one_constant(writer), -9, 9)]).steps
+        assert computed(steps) == left
+
+
+def one_constant(writer):
+    return lambda value: writer.constant(np.array([value]))
+
+
+def two_groups(interval=(-5000, 5000)):
+    writer = Writer([2, 2])
+    low, high = (np.full(4, end) for end in interval)
+    return writer, writer.source("accumulator", "x", (low, high))
+
+
+def in_python(short, x, neuron):
+    values = []
+    for step in short.steps:
+        operands = [values[one] for one in step.operands]
+        if step.operation == "accumulator":
+            values.append(x)
+        elif step.operation in ("constant", "parameter"):
+            values.append(int(short.values[step.name][neuron]))
+        else:
+            values.append(OPERATIONS[step.operation](*operands))
+    return values[-1]
+
+
+def test_shifts_of_neurons_move_into_their_factors():
+    """Those of each group become one; a neuron without a factor has any."""
+    writer, x = two_groups()
+    factor, shift = np.array([5, -7, 0, 9]), np.array([3, 5, 20, 2])
+    product = writer.write("*", x, writer.constant(factor, "factor"))
+    short = finished(writer, [writer.write(">>", product, writer.constant(shift, "shift"))])
+    assert computed(short.steps) == ["parameter", "mulshr"]
+    for value in range(-5000, 5001, 7):
+        for neuron in range(4):
+            expected = value * int(factor[neuron]) >> int(shift[neuron])
+            assert in_python(short, value, neuron) == expected
+    (shared,) = (short.values[one.name] for one in short.steps if one.operation == "constant")
+    assert shared.tolist() == [5, 5, 2, 2]
+
+
+def test_shifts_of_neurons_stay_where_factors_would_be_wide():
+    writer, x = two_groups()
+    factor, shift = np.array([1 << 14, 1, 1, 1]), np.array([0, 20, 3, 3])
+    product = writer.write("*", x, writer.constant(factor))
+    short = finished(writer, [writer.write(">>", product, writer.constant(shift))])
+    assert computed(short.steps) == ["parameter", "parameter", "mulshr"]
+
+
+def test_shifts_to_either_side_are_a_product():
+    writer, x = two_groups()
+    left, right = writer.constant(np.full(4, 6)), np.array([2, 9, 6, 8])
+    moved = writer.write(">>", writer.write("<<", x, left), writer.constant(right, "shift"))
+    short = finished(writer, [moved])
+    assert computed(short.steps) == ["parameter", "mulshr"]
+    for value in range(-5000, 5001, 7):
+        for neuron in range(4):
+            assert in_python(short, value, neuron) == (value << 6) >> int(right[neuron])
+
+
+def test_halves_of_roundings_move_into_biases():
+    for shift in (np.array([4, 7, 2, 3]), np.array([4, 7, 1, 3])):
+        writer, x = two_groups()
+        half = writer.constant((1 << shift) >> 1)
+        rounded = writer.write(">>", writer.write("+", x, half), writer.constant(shift, "shift"))
+        bias = np.array([9, -4, 0, 77])
+        short = finished(writer, [writer.write("+", rounded, writer.constant(bias, "bias"))])
+        assert computed(short.steps).count("parameter") == 2
+        for value in range(-5000, 5001, 7):
+            for neuron in range(4):
+                by = int(shift[neuron])
+                expected = ((value + (1 << by >> 1)) >> by) + int(bias[neuron])
+                assert in_python(short, value, neuron) == expected
+
+
 def test_nothing_gets_wider_than_32_bits():
     """A saturation right after a wide product stays, though a later one hides it."""
     limit, wide = 1 << 15, 1 << 40
@@ -211,7 +327,7 @@ def test_nothing_gets_wider_than_32_bits():
 
 
 def test_constants_of_neurons_are_computed_once():
-    writer = Writer(3)
+    writer = Writer([3])
     shift = writer.constant(np.array([2, 4, 6]), "shift")
     x = writer.source("accumulator", "x", (np.full(3, -99), np.full(3, 99)))
     half = writer.write(
@@ -219,7 +335,7 @@ def test_constants_of_neurons_are_computed_once():
         writer.write("<<", writer.constant(np.ones(3, int)), shift),
         writer.constant(np.ones(3, int)),
     )
-    short = finished(writer, [writer.write(">>", writer.write("+", x, half), shift)], [3])
+    short = finished(writer, [writer.write(">>", writer.write("+", x, half), shift)])
     assert [step.operation for step in short.steps] == [
         "parameter",
         "accumulator",
@@ -248,6 +364,49 @@ def test_a_function_of_a_small_integer_becomes_a_table():
     # Where a step of it is needed elsewhere, or a table is no shorter, all stays.
     assert worthwhile_region(steps, [3, 4]) is None
     assert worthwhile_region(steps[:3], [2]) is None
+
+
+# Lines in the place of a function
+
+
+def sigmoid_like(x, knots=16, shift=9):
+    """Interpolated between knots, the magnitude saturated, as gates have it."""
+    heights = np.rint(16384 + 16384 * np.tanh(np.arange(knots + 1) / 5)).astype(int)
+    magnitude = np.minimum(abs(x), (knots << shift) - 1)
+    knot, rest = magnitude >> shift, magnitude & ((1 << shift) - 1)
+    entry = heights[knot] + (((heights[knot + 1] - heights[knot]) * rest + 256) >> shift)
+    return np.where(x > 0, entry, 32768 - entry)
+
+
+def of_lines(lines, x):
+    moved = x + lines.offset
+    if lines.lowest is not None:
+        moved = np.maximum(moved, lines.lowest)
+    if lines.highest is not None:
+        moved = np.minimum(moved, lines.highest)
+    segment = moved >> lines.shift
+    return (lines.rises[segment] * moved + lines.starts[segment]) >> lines.shift
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "clipped"), [(-20000, 9000, False), (-3_000_000, 9000, True), (77, 9000, False)]
+)
+def test_lines_are_the_function_for_every_argument(low, high, clipped):
+    x = np.arange(low, high + 1)
+    values = sigmoid_like(x)
+    (lines,) = lines_of([values], low, 13)
+    np.testing.assert_array_equal(of_lines(lines, x), values)
+    assert (lines.lowest is not None) == clipped
+    assert lines.highest is None
+    assert 2 * len(lines.rises) <= LONGEST_TABLE
+
+
+def test_what_is_not_made_of_lines_stays():
+    x = np.arange(-9000, 9001)
+    assert lines_of([x * x % 977], -9000, 13) is None
+    assert lines_of([np.full_like(x, 3)], -9000, 13) is None
+    # Nor is what would take as many instructions as there are.
+    assert lines_of([sigmoid_like(x)], -9000, 6) is None
 
 
 # Groups that share a program, with other tables and other arguments

@@ -18,7 +18,6 @@ HEAVY = {
     "numba",
     "llvmlite",
     "matplotlib",
-    "plotly",
     "jinja2",
     "networkx",
     "lava",

@@ -108,7 +108,9 @@ def test_a_sweep_from_file_to_front(plan, first):
     assert (out / "pareto.png").read_bytes().startswith(b"\x89PNG")
     page = (out / "pareto.html").read_text()
     assert "fall-through" in page
-    assert "src=" not in page.partition("plotly.js v")[0]
+    assert "settings are unbeaten" in page
+    assert page.count("<circle") == 2
+    assert "src=" not in page
 
 
 def test_only_what_is_new_is_computed(plan, first, tmp_path):

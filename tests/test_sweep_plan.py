@@ -50,8 +50,9 @@ def test_defaults_and_order_do_not_depend_on_the_file(tmp_path):
     (point,) = plan.points()
     assert (point.checkpoint, point.weights, point.mode) == ("model", 8, "pipelined")
     assert (point.objective, point.system) == ("balanced", None)
-    axes = {"mode": ["fall-through", "pipelined"], "weights": [4], "checkpoint": ["b", "a"]}
+    axes = {"mode": ["fall-through", "pipelined"], "weights": ["e4m3"], "checkpoint": ["b", "a"]}
     plan = read_plan(written(tmp_path, {**GOOD, "axes": axes, "options": {"glu": "full"}}))
+    assert {point.weights for point in plan.points()} == {"e4m3"}
     assert [(point.checkpoint, point.mode) for point in plan.points()] == [
         ("b", "fall-through"),
         ("b", "pipelined"),
@@ -96,6 +97,7 @@ def test_defaults_and_order_do_not_depend_on_the_file(tmp_path):
         (with_axis("weights", []), "weights: is a list. Give a list of 1 to"),
         (with_axis("weights", [8, 8]), r"weights\[1\]: 8 is there twice"),
         (with_axis("weights", [1]), r"weights\[0\]: is 1. Give a whole number from 2 to 16"),
+        (with_axis("weights", ["e4m4"]), "is 'e4m4'. Give a number, or e4m3, e5m2"),
         (with_axis("weights", [8.0]), r"weights\[0\]: is 8.0"),
         (with_axis("weights", [True]), "is True"),
         (with_axis("weights", [None]), "is null"),

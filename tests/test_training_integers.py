@@ -15,6 +15,7 @@ from s5_to_loihi.network.network import Readout  # noqa: E402
 from s5_to_loihi.network.neurons.constants import array_constants  # noqa: E402
 from s5_to_loihi.network.neurons.rescaling import digit_ports  # noqa: E402
 from s5_to_loihi.quantization.precision import Precision  # noqa: E402
+from s5_to_loihi.quantization.rounding import Digits  # noqa: E402
 from s5_to_loihi.simulators.interpreter import Interpreter  # noqa: E402
 from s5_to_loihi.training.quantized import QuantizedNetwork  # noqa: E402
 from s5_to_loihi.training.straight_through import Whole  # noqa: E402
@@ -37,6 +38,20 @@ CASES = [
         precision=Precision(weights=4, activations=12),
     ),
     FloatCase(readout=Readout.LAST, precision=Precision(weights=3)),
+    FloatCase(precision=Precision(weights="e4m3")),
+    FloatCase(
+        glu=GluVariant.FULL,
+        activation=Activation.GELU_TANH,
+        rectified=False,
+        precision=Precision(weights="e5m2", overrides={"block0.C": "e4m3", "block1.W2": 5}),
+    ),
+    FloatCase(norm="layer", width=9),
+    FloatCase(norm="rms", rectified=False, activation=Activation.SILU, precision=Precision(4)),
+    FloatCase(norm="layer", prenorm=False, precision=Precision("e4m3")),
+    FloatCase(norm="batch", prenorm=False, activation=Activation.TANH),
+    FloatCase(norm="layer", prenorm=False, mixed=True, blocks=3, readout=Readout.LAST),
+    FloatCase(feed_forward="gated", precision=Precision(weights=8, activations=20)),
+    FloatCase(feed_forward="plain", precision=Precision(weights=3)),
 ]
 
 
@@ -180,7 +195,7 @@ def test_sums_stay_within_their_accumulator():
     module.network()
 
 
-def test_values_too_wide_for_float64_are_refused():
+def test_values_too_wide_for_float64_are_exact():
     start = quantized(FloatCase())
     groups = list(start.network.groups)
     index = next(i for i, group in enumerate(groups) if group.name == "block0.state")
@@ -200,8 +215,21 @@ def test_values_too_wide_for_float64_are_refused():
             for edge in start.network.synapses
         ),
     )
-    with pytest.raises(CapacityError, match="limit of training"):
-        QuantizedNetwork(dataclasses.replace(start, network=network))
+    parts = [
+        dataclasses.replace(
+            matrix, digits=Digits(4, 8), matrix=dataclasses.replace(matrix.matrix, bits=32)
+        )
+        if matrix.matrix.name == "block0.B"
+        else matrix
+        for matrix in start.unrounded
+    ]
+    started = dataclasses.replace(start, network=network, unrounded=tuple(parts))
+    module, data = QuantizedNetwork(started), calibration(FloatCase())
+    assert module.wide == {"block0.state"}
+    run = module.run(torch.tensor(data))
+    np.testing.assert_array_equal(run.integers.detach().numpy(), interpreted(network, data))
+    run.output.square().sum().backward()
+    assert all(matrix.value.grad is not None for matrix in module.matrices.values())
 
 
 def test_whole_computes_as_integers_do():

@@ -14,7 +14,6 @@ from s5_to_loihi.float_model import (  # noqa: E402
     Activation,
     Discretization,
     GluVariant,
-    LayerNorm,
     evaluate,
     recur,
 )
@@ -56,6 +55,21 @@ CASES = [
         (GluVariant.HALF1, Activation.RELU, "dirac", False, True, Readout.EACH_TOKEN),
     )
     for discretization in [Discretization(discretization)]
+]
+CASES += [
+    FloatCase(norm=norm, prenorm=prenorm, activation=activation, rectified=rectified)
+    for norm, prenorm, activation, rectified in (
+        ("layer", True, Activation.SILU, True),
+        ("rms", True, Activation.TANH, False),
+        ("layer", False, Activation.LEAKY_RELU, True),
+        ("rms", False, Activation.RELU, False),
+        ("batch", False, Activation.GELU_TANH, True),
+    )
+]
+CASES += [
+    FloatCase(norm="layer", prenorm=False, mixed=True, blocks=3),
+    FloatCase(feed_forward="gated"),
+    FloatCase(feed_forward="plain", readout=Readout.MEAN),
 ]
 
 
@@ -158,12 +172,10 @@ def test_hippo_is_diagonalised():
 
 def test_what_cannot_be_trained_is_refused():
     model = random_model(FloatCase())
-    block = model.blocks[0]
-    layer = LayerNorm(block.norm.scale, block.norm.bias)
+    block = dataclasses.replace(model.blocks[0], skip=model.encoder)
     for changed in (
         dataclasses.replace(model, encoder=None),
-        dataclasses.replace(model, blocks=(dataclasses.replace(block, norm=layer),)),
-        dataclasses.replace(model, blocks=(dataclasses.replace(block, prenorm=False),)),
+        dataclasses.replace(model, blocks=(block,)),
     ):
         with pytest.raises(CheckpointError):
             Model(changed)

@@ -186,6 +186,24 @@ def test_the_command_trains_and_says_what_is_next(call, tmp_path):
     assert "holds the training of another recipe" in error
 
 
+@pytest.mark.parametrize(
+    ("norm", "weights"), [("layer, prenorm: false", "e4m3"), ("rms", "e5m2")], ids=str
+)
+def test_norms_over_neurons_and_weights_in_floating_point(norm, weights, tmp_path):
+    file = written(tmp_path, epochs=12)
+    text = file.read_text().replace("blocks: 1", f"blocks: 2, norm: {norm}")
+    file.write_text(text.replace("weights: 4", f"weights: {weights}"))
+    made = train(read_recipe(file), tmp_path / "out")
+    opened = bundle.read(made.bundle)
+    assert verify_interpreter(opened.network, opened.vectors).equal
+    kinds = [group.kind.name for group in opened.network.groups]
+    assert kinds.count("layer_norm") + kinds.count("layer_norm_squared") == 2
+    assert any(note.startswith(f"{weights}: weights of ") for note in opened.notes)
+    assert made.scores["integers"] >= 80
+    history = loop.read_history(loop.history_file(tmp_path / "out", "integers"))
+    assert history[-1][1] <= history[0][1]
+
+
 def test_from_scratch_and_a_pipe_of_sound(tmp_path):
     """Integers without any training in floats, on wav files that the generator makes."""
     for name, seed in (("train", 1), ("test", 2)):
@@ -400,15 +418,15 @@ def test_a_study_is_measured(tmp_path, call):
     )  # fmt: skip
     sounds = study.Sounds(scale, "cpu")
     folder, bundles = tmp_path / "work", 0
-    for point in (study.Point(8, 0.0), study.Point(12, 0.5)):
+    for point, bits in ((study.Point(8, 0.0), 4), (study.Point(12, 0.5), "e4m3")):
         model, facts = study.train(point, sounds)
         assert facts["sparsity"] == pytest.approx(point.sparsity, abs=0.03)
         save_model(model, folder / point.name)
-        tuned, facts = study.finetune(model, 4, sounds)
+        tuned, facts = study.finetune(model, bits, sounds)
         assert set(facts) >= {"rounded", "tuned", "steps"}
         bundle.write(
             bundle.Bundle(tuned.network, None, {"format": "test"}, ()),
-            folder / f"{point.name}_w4.bundle",
+            folder / f"{point.name}_w{bits}.bundle",
         )
         bundles += 1
         loaded = load_model(folder / point.name / "model.yaml")[0]
@@ -416,11 +434,11 @@ def test_a_study_is_measured(tmp_path, call):
         np.testing.assert_array_equal(evaluate(loaded, tokens), evaluate(model, tokens))
     study.pack(folder, tmp_path)
     (tmp_path / "results.json").write_text('{"trained": {}}')
-    code, output, _ = call("study", tmp_path, "--bits", "4")
+    code, output, _ = call("study", tmp_path, "--bits", "4,e4m3")
     assert code == 0
     assert f"{bundles} networks" in output
     costs = json.loads((tmp_path / "study.json").read_text())
-    dense, sparse = costs["h8_dense_w4"], costs["h12_sparse50_w4"]
+    dense, sparse = costs["h8_dense_w4"], costs["h12_sparse50_we4m3"]
     assert dense["synapses"] <= dense["weights"]
     assert sparse["synops"] <= sparse["synapses"] + 12 * 12
     assert (tmp_path / "pareto.png").stat().st_size > 1000

@@ -42,8 +42,8 @@ def quantize(
         " recording (.wav) for a denoiser. A few thousand tokens do.",
     ),
     output: Path = Option(..., "--output", "-o", help="The bundle to write."),
-    weights: int | None = Option(
-        None, metavar="BITS", help="Bits of weights, 2 to 16. Default: 8."
+    weights: str | None = Option(
+        None, metavar="BITS", help="Bits of weights, 2 to 16, or e4m3, e5m2. Default: 8."
     ),
     activations: int | None = Option(
         None, metavar="BITS", help="Bits of messages, 8 to 24. Default: 16."
@@ -135,7 +135,7 @@ def quantize(
     """
     check_target(picture, (".svg", ".png"))
     bits: dict[str, Any] = {
-        "weights": weights,
+        "weights": int(weights) if weights and weights.isdecimal() else weights,
         "activations": activations,
         "inputs": inputs,
         "eigenvalues": eigenvalues,

@@ -10,12 +10,13 @@ from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.evaluation.packages import require
 from s5_to_loihi.files.writing import write_json
+from s5_to_loihi.quantization.float_weights import FLOAT_FORMATS
 from s5_to_loihi.reports.summary import Summary
 
 
 def study(
     folder: Path = Argument(..., metavar="FOLDER", help="Of the study; made if it is not there."),
-    bits: str = Option("8", metavar="LIST", help="Bits of weights to measure, as 8,4."),
+    bits: str = Option("8", metavar="LIST", help="Bits of weights to measure, as 8,4,e4m3."),
     as_json: choices.JsonOption = False,
 ) -> None:
     """Measure the networks of a scaling study: SI-SNR against weights, memory and energy.
@@ -32,10 +33,9 @@ def study(
     from s5_to_loihi.reports.study_tables import study_table
     from s5_to_loihi.training.measuring import measured
 
-    try:
-        widths = tuple(int(one) for one in bits.split(","))
-    except ValueError:
-        raise InputError("--bits", f"is {bits!r:.40}", "Give numbers, as 8,4") from None
+    widths = tuple(one.strip() for one in bits.split(","))
+    if not all(one.isdecimal() or one in FLOAT_FORMATS for one in widths):
+        raise InputError("--bits", f"is {bits!r:.40}", "Give numbers, as 8,4, or e4m3, e5m2")
     with console.progress("Measuring", "networks") as advance:
         costs = measured(folder, widths, advance)
     if not costs:

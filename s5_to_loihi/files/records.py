@@ -115,6 +115,8 @@ def _value(hint: typing.Any, value: object, where: str, allowed: Allowed) -> typ
     if hint in (Signed, SignedInteger):
         hint, lowest = typing.get_args(hint)[0], -LARGEST_NUMBER
     arguments = typing.get_args(hint)
+    if set(arguments) == {int, str}:
+        return _value(str if isinstance(value, str) else int, value, where, allowed)
     if type(None) in arguments:
         return None if value is None else _value(arguments[0], value, where, allowed)
     origin = typing.get_origin(hint) or hint

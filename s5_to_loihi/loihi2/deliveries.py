@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from s5_to_loihi.loihi2.kernels import row_words, weight_bits
+from s5_to_loihi.loihi2 import kernels
+from s5_to_loihi.loihi2.loads import parts_of
 from s5_to_loihi.loihi2.memory import rows_of
 from s5_to_loihi.loihi2.workload import Workload
 
 
 class Deliveries(NamedTuple):
-    """A row for each input axon of each core: a message, an edge, and a core with its synapses.
+    """A row for each input axon of each core, by core: a message, and a core with its synapses.
 
     Attributes:
         message: (rows,) number of the message, in the order of ``Workload.sender``.
@@ -38,23 +39,10 @@ def deliveries(work: Workload, core_of: np.ndarray) -> Deliveries:
         work: what is mapped.
         core_of: (neurons,) logical core.
     """
-    arrays, groups = work.arrays, len(work.words_of_group)
-    parts, part_of = np.unique(core_of * groups + work.group_of, return_inverse=True)
-    part_of_segment = np.repeat(part_of, np.diff(arrays.segments))
-    edges = len(arrays.edge_bits)
-    pieces, piece_of_segment = np.unique(
-        part_of_segment * edges + arrays.edges, return_inverse=True
+    arrays = work.arrays
+    order, first_of_part, core_of_part = parts_of(work, core_of)
+    part, axon, synapses, words = kernels.deliver(order, first_of_part, arrays, rows_of(work.chip))
+    group_of_part = work.group_of[order[first_of_part[:-1]]]
+    return Deliveries(
+        arrays.message_of_axon[axon], core_of_part[part], group_of_part[part], synapses, words
     )
-    low, high = np.zeros(len(pieces), dtype=np.int64), np.zeros(len(pieces), dtype=np.int64)
-    np.minimum.at(low, piece_of_segment, arrays.lows)
-    np.maximum.at(high, piece_of_segment, arrays.highs)
-    bits = np.array(list(map(weight_bits, low.tolist(), high.tolist())), dtype=np.int64)
-
-    axons = len(arrays.edge_of_axon)
-    keys = np.repeat(part_of_segment * axons, np.diff(arrays.firsts)) + arrays.axons
-    keys, synapses = np.unique(keys, return_counts=True)
-    part, axon = np.divmod(keys, axons)
-    own_bits = bits[np.searchsorted(pieces, part * edges + arrays.edge_of_axon[axon])]
-    words = row_words(synapses, own_bits, np.bincount(part_of)[part], rows_of(work.chip))
-    core, group = np.divmod(parts[part], groups)
-    return Deliveries(arrays.message_of_axon[axon], core, group, synapses, words)

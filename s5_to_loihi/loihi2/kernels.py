@@ -194,6 +194,61 @@ def synapses_of(neuron, load):
 
 
 @compiled()
+def reach(neurons, load, count, touched, low, high):
+    """Count the synapses of each axon at some neurons, and note the extremes of each edge's.
+
+    Args:
+        neurons: of one group on one core.
+        load: the network.
+        count: (axons,) zeros; counted here.
+        touched: (axons,) the axons with a synapse are put in front.
+        low, high: (edges,) extremes, 0 included.
+
+    Returns:
+        How many axons there are.
+    """
+    found = 0
+    for neuron in neurons:
+        for segment in range(load.segments[neuron], load.segments[neuron + 1]):
+            edge = load.edges[segment]
+            low[edge] = min(low[edge], load.lows[segment])
+            high[edge] = max(high[edge], load.highs[segment])
+            for index in range(load.firsts[segment], load.firsts[segment + 1]):
+                axon = load.axons[index]
+                if count[axon] == 0:
+                    touched[found] = axon
+                    found += 1
+                count[axon] += 1
+    return found
+
+
+@compiled()
+def deliver(order, first_of_part, load, rows):
+    """Return a row for each input axon of each part: part, axon, synapses, words.
+
+    Arguments are as in ``measure``.
+    """
+    parts, edge_count = len(first_of_part) - 1, len(load.edge_bits)
+    count = np.zeros(len(load.edge_of_axon), dtype=np.int32)
+    touched = np.empty(len(load.edge_of_axon), dtype=np.int32)
+    low, high = np.zeros(edge_count, dtype=np.int64), np.zeros(edge_count, dtype=np.int64)
+    table = np.empty((4, len(load.axons)), dtype=np.int32)
+    row = 0
+    for part in range(parts):
+        neurons = order[first_of_part[part] : first_of_part[part + 1]]
+        found = reach(neurons, load, count, touched, low, high)
+        for axon in touched[:found]:
+            edge = load.edge_of_axon[axon]
+            bits = weight_bits(low[edge], high[edge])
+            table[0, row], table[1, row], table[2, row] = part, axon, count[axon]
+            table[3, row] = row_words(count[axon], bits, len(neurons), rows)
+            count[axon] = 0
+            row += 1
+        low[:], high[:] = 0, 0
+    return table[:, :row]
+
+
+@compiled()
 def measure(order, first_of_part, core_of_part, load, sender_core, rows):
     """Count what parts need: neurons of one group on one core.
 
@@ -208,7 +263,6 @@ def measure(order, first_of_part, core_of_part, load, sender_core, rows):
         (parts, 5): input axons, synapse words, synops, words read, messages arriving; the
         destinations of each message; flows as (from, to, messages) with equal ends together.
     """
-    segments, edges, firsts, axons = load.segments, load.edges, load.firsts, load.axons
     parts, edge_count = len(core_of_part), len(load.edge_bits)
     results = np.zeros((parts, 5))
     destinations = np.zeros(len(load.rates), dtype=np.int32)
@@ -219,24 +273,13 @@ def measure(order, first_of_part, core_of_part, load, sender_core, rows):
     senders = np.empty(len(flow), dtype=np.int32)
     flow_from, flow_to, flow_rate = [], [], []
     for part in range(parts):
-        begin, end = first_of_part[part], first_of_part[part + 1]
-        found = 0
-        for neuron in order[begin:end]:
-            for segment in range(segments[neuron], segments[neuron + 1]):
-                edge = edges[segment]
-                low[edge] = min(low[edge], load.lows[segment])
-                high[edge] = max(high[edge], load.highs[segment])
-                for index in range(firsts[segment], firsts[segment + 1]):
-                    axon = axons[index]
-                    if count[axon] == 0:
-                        touched[found] = axon
-                        found += 1
-                    count[axon] += 1
+        neurons = order[first_of_part[part] : first_of_part[part + 1]]
+        found = reach(neurons, load, count, touched, low, high)
         sending = 0
         for axon in touched[:found]:
             edge, message = load.edge_of_axon[axon], load.message_of_axon[axon]
             bits = weight_bits(low[edge], high[edge])
-            words = row_words(count[axon], bits, end - begin, rows)
+            words = row_words(count[axon], bits, len(neurons), rows)
             rate = load.rates[message]
             destinations[message] += 1
             results[part, 0] += 1

@@ -35,8 +35,8 @@ IMPROVEMENT_WORK = 10_000_000
 LARGEST_SHAKES, SHAKING_WORK = 40, 10_000
 #: Orders in which packing is tried.
 PACKING_ATTEMPTS = 50
-#: Fillings after which AxonMem is taken not to fit.
-LIST_ATTEMPTS = 10
+#: Fillings after which AxonMem is taken not to fit; what is counted on grows, so few are needed.
+LIST_ATTEMPTS = 30
 
 
 class TooBig(NamedTuple):
@@ -244,20 +244,21 @@ def _settled(
 ) -> tuple[Filling, np.ndarray | None]:
     """Fill until what was counted on for AxonMem is enough; it is known only when all is filled.
 
-    Starts from ``lists``, see ``fill``.
+    Starts from ``lists``, see ``fill``. For no neuron fewer words are counted on than before: from
+    one filling to the next its destinations may go up and down for ever.
 
     Returns:
         The filling, and the words in AxonMem counted on for each neuron. If it never is enough,
         the filling's ``cores`` are too many.
     """
-    for attempt in range(LIST_ATTEMPTS):
+    for _ in range(LIST_ATTEMPTS):
         filling = filled(lists)
         if (filling.core_of < 0).any():
             return filling, lists
         loads = measure(work, filling.core_of)
         if loads.fits(work.chip):
             return filling, lists
-        lists = np.ceil(loads.lists * (1 + 0.02 * attempt)).astype(np.int64)
+        lists = loads.lists if lists is None else np.maximum(lists, loads.lists)
     return replace(filling, cores=work.neurons + 1), lists
 
 

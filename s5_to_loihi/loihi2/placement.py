@@ -122,38 +122,71 @@ class Flows(NamedTuple):
     routers: np.ndarray
 
 
+class Traffic(NamedTuple):
+    """Messages a timestep from cores to something, with equal ends together or not.
+
+    Attributes:
+        start: logical cores.
+        end: logical cores, or chips.
+        messages: a timestep.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    messages: np.ndarray
+
+
 def flows_between(work: Workload, loads: Loads, chip_of_core: np.ndarray, system: System) -> Flows:
     """Return what goes between cores, given their chips."""
-    start, end, messages = loads.flow_from, loads.flow_to, loads.flow
+    between = Traffic(loads.flow_from, loads.flow_to, loads.flow)
+    nothing = np.zeros(0, dtype=np.int64)
+    leaving = Traffic(nothing, nothing, np.zeros(0))
+    if (chip_of_core[between.start] != chip_of_core[between.end]).any():
+        order, first_of_part, core_of_part = parts_of(work, loads.core_of, chip_of_core)
+        copies = kernels.leave_chips(
+            order, first_of_part, chip_of_core[core_of_part],
+            work.arrays, work.sender_core(loads.core_of), chip_of_core, chip_of_core.max() + 1,
+        )  # fmt: skip
+        cores, to_chips = np.nonzero(copies)
+        leaving = Traffic(cores, to_chips, copies[cores, to_chips])
+    return routed(between, leaving, loads, chip_of_core, system)
+
+
+def routed(
+    between: Traffic, leaving: Traffic, loads: Loads, chip_of_core: np.ndarray, system: System
+) -> Flows:
+    """Return what links have to carry.
+
+    Args:
+        between: cores.
+        leaving: from cores to other chips, one copy a chip.
+        loads: of the partition.
+        chip_of_core: (cores,).
+        system: that the chips are of.
+    """
+    start, end, messages = between
     stays = chip_of_core[start] == chip_of_core[end]
     moving = stays & (start != end)
     inside = (start[moving], end[moving], messages[moving])
     if stays.all():
         return Flows(*inside, np.zeros(0, dtype=np.int64))
     chips = int(chip_of_core.max()) + 1
-    order, first_of_part, core_of_part = parts_of(work, loads.core_of, chip_of_core)
-    leaving = kernels.leave_chips(
-        order, first_of_part, chip_of_core[core_of_part],
-        work.arrays, work.sender_core(loads.core_of), chip_of_core, chips,
-    )  # fmt: skip
-    cores, to_chips = np.nonzero(leaving)
     lanes = max(system.chip.routers)
     # By the first neuron of a core, which numbering the cores in another way does not change.
-    first = np.full(loads.cores, work.neurons)
-    np.minimum.at(first, loads.core_of, np.arange(work.neurons))
+    _, first = np.unique(loads.core_of, return_index=True)
 
     def way(senders: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return (chip_of_core[senders] * chips + targets) * lanes + first[senders] % lanes
 
-    ways, way_out = np.unique(way(cores, to_chips), return_inverse=True)
+    ways, way_out = np.unique(way(leaving.start, leaving.end), return_inverse=True)
     way_in = np.searchsorted(ways, way(start[~stays], chip_of_core[end[~stays]]))
     entering = csr_matrix(
         (messages[~stays], (way_in, end[~stays])), shape=(len(ways), loads.cores)
     ).tocoo()
     return Flows(
-        np.concatenate([inside[0], cores, loads.cores + entering.row]),
+        np.concatenate([inside[0], leaving.start, loads.cores + entering.row]),
         np.concatenate([inside[1], loads.cores + way_out, entering.col]),
-        np.concatenate([inside[2], leaving[cores, to_chips], entering.data]),
+        np.concatenate([inside[2], leaving.messages, entering.data]),
         _router_in(ways, chips, lanes, system),
     )
 

@@ -56,10 +56,9 @@ def gated(program: NeuronProgram) -> NeuronProgram:
         replace(binding, constants=binding.constants | (constants or {}))
         for binding in program.bindings
     )
-    named_anew = named(
+    return named(
         program.kind, tuple(steps), {name: place[at] for name, at in written.items()}, bindings
     )
-    return replace(named_anew, traced_instructions=program.traced_instructions)
 
 
 def programs(network: Network, gate: bool) -> tuple[NeuronProgram, ...]:

@@ -114,6 +114,16 @@ class Synapses:
         """Stored synapses as a fraction of the matrix."""
         return self.weights.nnz / max(1, self.weights.shape[0] * self.weights.shape[1])
 
+    @cached_property
+    def signed_sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """The sums of each target's weights above zero and of those below, (targets,) int64."""
+        pointers = self.weights.indptr
+        running = np.zeros((2, self.weights.nnz + 1), dtype=np.int64)
+        for row, signed in zip(running, (np.maximum, np.minimum), strict=True):
+            np.cumsum(signed(self.weights.data, 0), out=row[1:])
+        above, below = running[:, pointers[1:]] - running[:, pointers[:-1]]
+        return above, below
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network(Described):

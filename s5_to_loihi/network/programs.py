@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Integers, limits
+from s5_to_loihi.network.lines import candidates, lines_of, places, with_lines
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons.constants import Table
 from s5_to_loihi.network.neurons.kind import NeuronKind
 from s5_to_loihi.network.ranges import port_intervals, port_limits
 from s5_to_loihi.network.ranges import program as traced
-from s5_to_loihi.network.shortening import Writer, finished
-from s5_to_loihi.network.tabulating import table_of, with_table, worthwhile_region
+from s5_to_loihi.network.shortening import FOLDED, Writer, finished
+from s5_to_loihi.network.tabulating import table_of, values_of, with_table, worthwhile_region
 from s5_to_loihi.network.tracing import Step, parameters
 from s5_to_loihi.network.widths import ARITHMETIC_BITS
 
@@ -42,6 +43,7 @@ class Binding:
             where a constant has one value for all neurons it is among ``constants`` instead. Those
             called ``folded0``, ``folded1`` ... were computed from the kind's own.
         ports: those that synapses end at, in the kind's order.
+        traced_instructions: how many instructions an update took before it was shortened.
     """
 
     group: NeuronGroup
@@ -49,6 +51,7 @@ class Binding:
     tables: dict[str, tuple[int, ...]]
     parameters: dict[str, Integers]
     ports: tuple[str, ...]
+    traced_instructions: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,6 @@ class NeuronProgram:
         registers: register -> step of its next value.
         messages: message that is sent -> step.
         bindings: one a group.
-        traced_instructions: how many instructions an update took before it was shortened.
     """
 
     name: str
@@ -72,12 +74,16 @@ class NeuronProgram:
     registers: dict[str, int]
     messages: dict[str, int]
     bindings: tuple[Binding, ...]
-    traced_instructions: int = 0
 
     @property
     def instructions(self) -> int:
         """How many instructions an update takes."""
         return instruction_count(self.steps, len(self.registers) + len(self.messages))
+
+    @property
+    def traced_instructions(self) -> int:
+        """How many it took before it was shortened, in the group where these were the most."""
+        return max(binding.traced_instructions for binding in self.bindings)
 
 
 def instruction_count(steps: Iterable[Step], written: int) -> int:
@@ -94,30 +100,24 @@ def instruction_count(steps: Iterable[Step], written: int) -> int:
 
 def neuron_programs(network: Network) -> tuple[NeuronProgram, ...]:
     """Return the programs of a verified network, in the order of their first groups."""
-    if network not in _PROGRAMS:
-        alike: dict[str, list[NeuronProgram]] = {}
-        for group in network.groups:
-            traced = _traced_program(network, group)
-            alike.setdefault(traced.name, []).append(traced)
-        _PROGRAMS[network] = tuple(_shortened(network, programs) for programs in alike.values())
-    return _PROGRAMS[network]
-
-
-_PROGRAMS: WeakKeyDictionary[Network, tuple[NeuronProgram, ...]] = WeakKeyDictionary()
+    alike: dict[str, list[NeuronProgram]] = {}
+    for program in _own_programs(network).values():
+        alike.setdefault(program.name, []).append(program)
+    return tuple(map(_in_common, alike.values()))
 
 
 def program_of(network: Network, group: NeuronGroup) -> NeuronProgram:
-    """Return the program of a group, with the binding of this group alone."""
-    for program in neuron_programs(network):
-        for binding in program.bindings:
-            if binding.group is group:
-                return replace(program, bindings=(binding,))
-    raise KeyError(group.name)
+    """Return the program of a group, with its own intervals and the binding of it alone."""
+    return _own_programs(network)[group.name]
 
 
-def _traced_program(network: Network, group: NeuronGroup) -> NeuronProgram:
-    steps, results, binding = _open_program(network, group)
-    return named(group.kind, steps, results, (binding,))
+def _own_programs(network: Network) -> dict[str, NeuronProgram]:
+    if network not in _PROGRAMS:
+        _PROGRAMS[network] = {group.name: _shortened(network, group) for group in network.groups}
+    return _PROGRAMS[network]
+
+
+_PROGRAMS: WeakKeyDictionary[Network, dict[str, NeuronProgram]] = WeakKeyDictionary()
 
 
 def named(
@@ -140,30 +140,66 @@ def named(
     )
 
 
-def _shortened(network: Network, programs: list[NeuronProgram]) -> NeuronProgram:
-    """Return the program that groups have in common whose traced programs are alike, shortened."""
-    first = replace(
-        programs[0],
-        bindings=tuple(program.bindings[0] for program in programs),
-        traced_instructions=programs[0].instructions,
+def _in_common(programs: Sequence[NeuronProgram]) -> NeuronProgram:
+    """Return the program of groups whose own programs differ in values and intervals only."""
+    steps = tuple(
+        replace(
+            alike[0],
+            lowest=min(step.lowest for step in alike),
+            highest=max(step.highest for step in alike),
+        )
+        for alike in zip(*(program.steps for program in programs), strict=True)
     )
-    if any(step.bits > ARITHMETIC_BITS - 1 for program in programs for step in program.steps):
+    bindings = tuple(binding for program in programs for binding in program.bindings)
+    return replace(programs[0], steps=steps, bindings=bindings)
+
+
+def _shortened(network: Network, group: NeuronGroup) -> NeuronProgram:
+    """Return the program of one group, shortened with what is known of its own neurons."""
+    steps, results, binding = _open_program(network, group)
+    binding = replace(binding, traced_instructions=instruction_count(steps, len(results)))
+    first = named(group.kind, steps, results, (binding,))
+    if any(step.bits > ARITHMETIC_BITS - 1 for step in first.steps):
         return first  # refused by check_ranges
-    tried = (_written_anew(network, first, reaching) for reaching in (True, False))
-    shortest = min(tried, key=lambda program: program.instructions)
-    return replace(shortest, traced_instructions=first.instructions)
+    plain = _shortest(network, first)
+    lined = _lined(plain)
+    tried = (plain,) if lined is plain else (plain, _shortest(network, lined, proven=True))
+    return min(map(_tabulated, tried), key=_instructions)
 
 
-def _written_anew(network: Network, program: NeuronProgram, reaching: bool) -> NeuronProgram:
-    """Return a program after ``network/shortening.py`` and ``network/tabulating.py``."""
+def _instructions(program: NeuronProgram) -> int:
+    return program.instructions
+
+
+def _shortest(network: Network, program: NeuronProgram, proven: bool = False) -> NeuronProgram:
+    """Return a program as it is written in the fewest instructions.
+
+    Args:
+        network: that it is of.
+        program: of one group.
+        proven: whether its steps' intervals hold for everything, nothing arriving included. Those
+            of traced programs do not.
+    """
+    choices = itertools.product((True, False), repeat=2)
+    written = (_written_anew(network, program, proven, *one) for one in choices)
+    return min(written, key=_instructions)
+
+
+def _written_anew(
+    network: Network, program: NeuronProgram, proven: bool, reaching: bool, halving: bool
+) -> NeuronProgram:
+    """Return a program after ``network/shortening.py``."""
     sizes = [binding.group.size for binding in program.bindings]
-    writer = Writer(sum(sizes), reaching)
+    writer = Writer(sizes, reaching, halving)
     written: list[int] = []
     for step in program.steps:
         operands = tuple(written[operand] for operand in step.operands)
-        written.append(_write(writer, network, step, operands, program.bindings))
-    results = program.registers | program.messages
-    short = finished(writer, [written[at] for at in results.values()], sizes)
+        number = _write(writer, network, step, operands, program.bindings)
+        if proven:
+            writer.narrow(number, step.lowest, step.highest)
+        written.append(number)
+    results = _results(program)
+    short = finished(writer, [written[at] for at in results.values()])
     ends = np.cumsum([0, *sizes])
     read = [step for step in short.steps if step.operation in ("constant", "parameter")]
     places = {step.name: step.operation for step in read}
@@ -184,7 +220,7 @@ def _written_anew(network: Network, program: NeuronProgram, reaching: bool) -> N
         for binding, (low, high) in zip(program.bindings, itertools.pairwise(ends), strict=True)
     ]
     results = {name: short.index[written[at]] for name, at in results.items()}
-    return named(program.kind, *_tabulated(short.steps, results, bindings))
+    return named(program.kind, short.steps, results, tuple(bindings))
 
 
 def _write(
@@ -208,7 +244,7 @@ def _write(
             return writer.source(step.operation, step.name, (lowest, highest))
         case "parameter":
             values = np.concatenate([binding.parameters[step.name] for binding in bindings])
-            return writer.constant(values, step.name)
+            return writer.constant(values, None if step.name.startswith(FOLDED) else step.name)
         case "constant":
             shared = np.array([binding.constants[step.name] for binding in bindings])
             return writer.constant(np.repeat(shared, sizes))
@@ -221,34 +257,82 @@ def _write(
             return writer.write(operation, *operands)
 
 
-def _tabulated(
-    steps: tuple[Step, ...], results: dict[str, int], bindings: list[Binding]
-) -> tuple[tuple[Step, ...], dict[str, int], tuple[Binding, ...]]:
+def _tabulated(program: NeuronProgram) -> NeuronProgram:
     """Return a program with tables in the place of functions of one small integer."""
-    while region := worthwhile_region(steps, results.values()):
-        table, offset = f"t{len(bindings[0].tables)}", f"c{len(bindings[0].constants)}"
-        made = [table_of(steps, region, one.constants, one.tables) for one in bindings]
-        lowest = steps[region.argument].lowest
-        steps, index = with_table(steps, region, table, offset)
-        results = {name: index[at] for name, at in results.items()}
-        bindings = [
-            replace(
-                binding,
-                constants=binding.constants | {offset: -lowest},
-                tables=binding.tables | {table: entries},
-            )
-            for binding, entries in zip(bindings, made, strict=True)
+    while region := worthwhile_region(program.steps, _results(program).values()):
+        table, offset = (_free(program, letter)[0] for letter in "tc")
+        lowest = program.steps[region.argument].lowest
+        made = [
+            ({offset: -lowest}, {table: table_of(program.steps, region, one.constants, one.tables)})
+            for one in program.bindings
         ]
+        program = _with_places(program, *with_table(program.steps, region, table, offset), made)
+    return program
+
+
+def _lined(program: NeuronProgram) -> NeuronProgram:
+    """Return a program with lines in the place of a longer function of one integer, if any fit."""
+    for region in candidates(program.steps, _results(program).values()):
+        functions = [
+            values_of(program.steps, region, one.constants, one.tables) for one in program.bindings
+        ]
+        lowest = program.steps[region.argument].lowest
+        found = lines_of(functions, lowest, len(region.members) - 1)
+        if found is None:
+            continue
+        named_places = [places(one) for one in found]
+        constants, tables = named_places[0]
+        names = dict(zip(constants, _free(program, "c"), strict=False))
+        names |= dict(zip(tables, _free(program, "t"), strict=False))
+        made = [
+            (
+                {names[name]: one for name, one in constants.items()},
+                {names[name]: one for name, one in tables.items()},
+            )
+            for constants, tables in named_places
+        ]
+        ends = min(int(one.min()) for one in functions), max(int(one.max()) for one in functions)
+        steps, index = with_lines(program.steps, region, found, names, ends)
+        return _with_places(program, steps, index, made)
+    return program
+
+
+def _results(program: NeuronProgram) -> dict[str, int]:
+    return program.registers | program.messages
+
+
+def _free(program: NeuronProgram, letter: str) -> list[str]:
+    """Return names of places that no binding has, more than anything needs."""
+    (first, *_) = program.bindings
+    used = first.constants.keys() | first.tables.keys()
+    return [name for at in range(len(used) + 8) if (name := f"{letter}{at}") not in used]
+
+
+def _with_places(
+    program: NeuronProgram,
+    steps: tuple[Step, ...],
+    index: dict[int, int],
+    made: Sequence[tuple[dict[str, int], dict[str, tuple[int, ...]]]],
+) -> NeuronProgram:
+    """Return a program with other steps, whose bindings have other constants and tables as well.
+
+    Args:
+        program: as it was.
+        steps: of the new one.
+        index: old index -> new index.
+        made: constants and tables of each binding.
+    """
     read = {step.immediate for step in steps if step.operation in ("constant", "lookup")}
-    kept = tuple(
+    bindings = tuple(
         replace(
             binding,
-            constants={name: one for name, one in binding.constants.items() if name in read},
-            tables={name: one for name, one in binding.tables.items() if name in read},
+            constants={k: v for k, v in (binding.constants | constants).items() if k in read},
+            tables={k: v for k, v in (binding.tables | tables).items() if k in read},
         )
-        for binding in bindings
+        for binding, (constants, tables) in zip(program.bindings, made, strict=True)
     )
-    return steps, results, kept
+    results = {name: index[at] for name, at in _results(program).items()}
+    return named(program.kind, steps, results, bindings)
 
 
 def _sums(network: Network, group: NeuronGroup, port: str) -> tuple[Integers, Integers]:

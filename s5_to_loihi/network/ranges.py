@@ -44,9 +44,7 @@ def port_limits(network: Network, port: Endpoint) -> tuple[np.ndarray, np.ndarra
     lowest, highest = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
     for synapses in network.incoming(port):
         low, high = message_interval(network, synapses.source)
-        weights = synapses.weights.astype(np.int64)
-        positive = np.asarray(weights.maximum(0).sum(axis=1)).ravel()
-        negative = np.asarray(weights.minimum(0).sum(axis=1)).ravel()
+        positive, negative = synapses.signed_sums
         lowest += positive * low + negative * high
         highest += positive * high + negative * low
     return lowest, highest

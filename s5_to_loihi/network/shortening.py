@@ -6,26 +6,30 @@ interval of each value, and the values of its constants. By that
 * arithmetic on constants is done once, here, and not by every neuron in every timestep;
 * a saturation falls away where no neuron can reach it, or where a later one hides it;
 * saturations in a row become one, and so do shifts;
-* a product and the shift after it are one instruction, as in Loihi 2's public list (MUL_SHR).
+* a product and the shift after it are one instruction, as in Loihi 2's public list (MUL_SHR), and
+  shifts that differ from neuron to neuron move into the factors where these stay narrow;
+* what rounding adds, and offsets, are added up with biases.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Integers, needed_bits
 from s5_to_loihi.network.tracing import SOURCES, Immediate, Step
-from s5_to_loihi.network.widths import NARROW_BITS
+from s5_to_loihi.network.widths import NARROW_BITS, PRODUCT_BITS, STATE_BITS
 
 #: The lowest and the highest integer of each neuron, (n,) int64 both.
 Bounds: TypeAlias = tuple[Integers, Integers]
 #: A product, and a shift right of it by the third operand.
 MULTIPLY_SHIFT = "mulshr"
+#: What the names of constants of each neuron begin with that were computed from others.
+FOLDED = "folded"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +60,18 @@ class Writer:
     """Writes nodes; equal ones once, and shorter ones for longer ones.
 
     Attributes:
-        size: neurons that the program is for.
+        sizes: neurons of each group that the program is for; arrays hold one group's after the
+            other's.
         reaching: whether an operation may be written anew behind an earlier saturation. That saves
             the saturation, unless its result is needed elsewhere: then it costs an operation.
+        halving: whether the half of a rounding may move behind its shift, into a bias. That saves
+            reading the half, unless it is needed elsewhere.
         nodes: what has been written.
     """
 
-    size: int
+    sizes: Sequence[int]
     reaching: bool = True
+    halving: bool = True
     nodes: list[Node] = field(default_factory=list)
     _written: dict[tuple[object, ...], int] = field(default_factory=dict)
 
@@ -87,6 +95,8 @@ class Writer:
 
     def write(self, operation: str, *operands: int) -> int:
         """Write an operation, or what is as good; return the index of the result."""
+        if operation == MULTIPLY_SHIFT:  # parted, until all is written
+            return self.write(">>", self.write("*", *operands[:2]), operands[2])
         nodes = [self.nodes[operand] for operand in operands]
         values = [node.known for node in nodes if node.known is not None]
         if len(values) == len(nodes) and _can_be_held(held := APPLIED[operation](*values)):
@@ -99,21 +109,43 @@ class Writer:
                 return better
         if operation == "abs" and nodes[0].lowest.min() >= 0:
             return operands[0]
+        if operation == "select":
+            match self.chain(operands[0]):
+                case "==", inner, constant if not constant.any():
+                    return self.write("select", inner, operands[2], operands[1])
         bounds = _BOUNDS[operation](*((node.lowest, node.highest) for node in nodes))
         return self._write(operation, operands, None, bounds)
+
+    def narrow(self, number: int, lowest: int, highest: int) -> None:
+        """Note that a result is never outside of an interval, whatever is known of its operands."""
+        node = self.nodes[number]
+        if node.known is None:
+            low, high = (np.clip(end, lowest, highest) for end in (node.lowest, node.highest))
+            self.nodes[number] = replace(node, lowest=low, highest=high)
 
     def _write(
         self, operation: str, operands: tuple[int, ...], immediate: Immediate, bounds: Bounds
     ) -> int:
         key = (operation, operands, immediate)
         if key not in self._written:
-            lowest, highest = (np.broadcast_to(bound, self.size) for bound in bounds)
+            lowest, highest = (np.broadcast_to(bound, sum(self.sizes)) for bound in bounds)
             same = (lowest == highest).all() and operation not in SOURCES
             if same and _can_be_held(lowest):
                 return self.constant(np.array(lowest))
             self._written[key] = len(self.nodes)
             self.nodes.append(Node(operation, operands, immediate, lowest, highest))
         return self._written[key]
+
+    def shared(self, values: Integers) -> bool:
+        """Tell whether all neurons of each group have one value: it is part of an instruction."""
+        return all((part == part[0]).all() for part in self._of_groups(values))
+
+    def largest(self, values: Integers) -> Integers:
+        """Return the largest value of each group, (n,)."""
+        return np.concatenate([np.full_like(p, p.max()) for p in self._of_groups(values)])
+
+    def _of_groups(self, values: Integers) -> list[Integers]:
+        return np.split(values, np.cumsum(self.sizes)[:-1])
 
     def known(self, index: int) -> Integers | None:
         """Return the values of a constant, or None."""
@@ -137,7 +169,56 @@ def _can_be_held(values: Integers) -> bool:
 
 
 def _add(writer: Writer, value: int, constant: Integers) -> int | None:
-    return value if not constant.any() else None
+    if not constant.any():
+        return value
+    if writer.nodes[value].operation == "select":
+        return _into_select(writer, value, constant)
+    match writer.chain(value):
+        case "+", inner, before if _can_be_held(before + constant):
+            return writer.write("+", inner, writer.constant(before + constant))
+        case ">>", inner, shift:
+            return _behind_shift(writer, inner, shift, constant)
+    return None
+
+
+def _into_select(writer: Writer, value: int, constant: Integers) -> int | None:
+    """Write ``select(condition, a, before - a) + constant``: the rest may be in a's table."""
+    condition, left, right = writer.nodes[value].operands
+    node = writer.nodes[right]
+    if node.operation != "-" or node.operands[1] != left:
+        return None
+    if (before := writer.known(node.operands[0])) is None or not _can_be_held(before + constant):
+        return None
+    moved = writer.write("+", left, writer.constant(constant))
+    other = writer.write("-", writer.constant(before + 2 * constant), moved)
+    return writer.write("select", condition, moved, other)
+
+
+def _behind_shift(writer: Writer, value: int, shift: Integers, constant: Integers) -> int | None:
+    """Write ``(value >> shift) + constant`` where value is a sum with a constant of its own."""
+    match writer.chain(value):
+        case "+", inner, half if writer.halving and _rounds(writer, inner, half, shift):
+            # Of (inner + half >> shift) + constant, everything is doubled but the last shift.
+            operations = [("+", 2 * constant + 1), (">>", np.maximum(shift - 1, 0))]
+            if _narrow_along(writer.nodes[inner], _links(operations)):
+                for name, one in reversed(operations):
+                    inner = writer.write(name, inner, writer.constant(one))
+                return writer.write(">>", inner, writer.constant(np.ones_like(shift)))
+        case "+", inner, before if needed_bits(*_ends(constant)) + shift.max() <= NARROW_BITS:
+            moved = before + (constant << shift)
+            links = _links([("+", moved)])
+            if _can_be_held(moved) and _narrow_along(writer.nodes[inner], links):
+                total = writer.write("+", inner, writer.constant(moved))
+                return writer.write(">>", total, writer.constant(shift))
+    return None
+
+
+def _rounds(writer: Writer, value: int, half: Integers, shift: Integers) -> bool:
+    """Tell whether neurons round by halves of their own: that takes a constant of each."""
+    node = writer.nodes[value]
+    nothing = (node.lowest == 0) & (node.highest == 0)
+    rounding = (half == (1 << shift) >> 1) & ((shift > 0) | nothing)
+    return bool(rounding.all()) and not writer.shared(half)
 
 
 def _subtract(writer: Writer, value: int, constant: Integers) -> int | None:
@@ -163,18 +244,50 @@ def _shift_right(writer: Writer, value: int, constant: Integers) -> int | None:
     if not constant.any():
         return value
     match writer.chain(value):
+        case "*", inner, factor if not writer.shared(constant):
+            return _shared_shift(writer, inner, factor, constant)
         case ">>", inner, before:
             return writer.write(">>", inner, writer.constant(before + constant))
         case "<<", inner, before if (before >= constant).all():
             return writer.write("<<", inner, writer.constant(before - constant))
         case "<<", inner, before if (before <= constant).all():
             return writer.write(">>", inner, writer.constant(constant - before))
+        case "<<", inner, before if not writer.shared(constant - before):
+            return _shared_shift(writer, inner, np.ones_like(constant), constant - before)
         case ("min" | "max") as limiting, inner, limit if (
             writer.reaching and _below_limits(writer, inner) == ">>"
         ):
             kept = writer.write(">>", inner, writer.constant(constant))
             return writer.write(limiting, kept, writer.constant(limit >> constant))
     return None
+
+
+def _shared_shift(writer: Writer, value: int, factor: Integers, shift: Integers) -> int | None:
+    """Write ``value * factor >> shift`` with one shift for all neurons of a group.
+
+    What a neuron shifts less goes into its factor; shifts may be to the left.
+    """
+    node = writer.nodes[value]
+    zero = (factor == 0) | ((node.lowest == 0) & (node.highest == 0))
+    common = np.maximum(writer.largest(np.where(zero, np.iinfo(np.int64).min, shift)), 0)
+    factor = factor * ~zero
+    left = (common - shift) * ~zero
+    if left.max() > STATE_BITS or not _fits(factor << left, STATE_BITS):
+        return None
+    fits = node.bits <= PRODUCT_BITS - 1  # or their ends could leave 64 bits
+    ends = [end * (factor << left) for end in (node.lowest, node.highest)]
+    if not fits or not all(_fits(end, PRODUCT_BITS) for end in ends):
+        return None
+    product = writer.write("*", value, writer.constant(factor << left))
+    return writer.write(">>", product, writer.constant(common))
+
+
+def _ends(values: Integers) -> tuple[int, int]:
+    return int(values.min()), int(values.max())
+
+
+def _fits(values: Integers, bits: int) -> bool:
+    return needed_bits(*_ends(values)) <= bits
 
 
 def _below_limits(writer: Writer, value: int) -> str | None:
@@ -231,40 +344,102 @@ def _unclipped(writer: Writer, value: int, lowest: Integers, highest: Integers) 
     return inner if writer.nodes[inner].bits <= NARROW_BITS else value
 
 
+@dataclass(frozen=True, eq=False)
+class _Link:
+    """An operation on the way from a value to a later saturation.
+
+    Attributes:
+        operation: with ``others`` in the places of the other operands, None in the value's own.
+        bounds: of the others, likewise.
+    """
+
+    operation: str
+    others: tuple[int | None, ...]
+    bounds: tuple[Bounds | None, ...]
+
+    def of(self, value: Bounds) -> Bounds:
+        """Return the interval of the result for that of the value."""
+        return _BOUNDS[self.operation](*(value if one is None else one for one in self.bounds))
+
+    def write(self, writer: Writer, value: int) -> int:
+        """Write the operation on another value."""
+        operands = (value if one is None else one for one in self.others)
+        return writer.write(self.operation, *operands)
+
+
 def _without_hidden_saturation(
     writer: Writer, operation: str, value: int, limit: Integers
 ) -> int | None:
     """Leave out an earlier saturation whose every effect the one to ``limit`` has as well.
 
-    Between both are operations that keep the order of integers: what the earlier one clips comes
-    out beyond the limit then, clipped or not. Nothing may become wider than ``NARROW_BITS``.
+    Between both are operations that keep the order of integers, or turn it round: what the earlier
+    one clips comes out beyond the limit then, clipped or not. That is so for each neuron that it
+    clips at all. Nothing may become wider than ``NARROW_BITS``.
     """
-    between: list[tuple[str, Integers]] = []
-    at = value
-    if not writer.reaching:
-        return None
-    while (link := writer.chain(at)) and link[0] in ("+", "<<", ">>", "min", "max"):
-        name, at, constant = link
-        if name == operation:
-            clipped = constant
-            for step, other in reversed(between):
-                clipped = APPLIED[step](clipped, other)
-            hidden = clipped >= limit if operation == "min" else clipped <= limit
-            if hidden.all() and _stays_narrow(writer.nodes[at], between):
-                for step, other in reversed(between):
-                    at = writer.write(step, at, writer.constant(other))
-                return writer.write(operation, at, writer.constant(limit))
-        between.append((name, constant))
+    for earlier, links in _ways_down(writer, value, operation == "min"):
+        name, inner, clipped = earlier
+        bounds = clipped, clipped
+        for link in reversed(links):
+            bounds = link.of(bounds)
+        hidden = bounds[0] >= limit if operation == "min" else bounds[1] <= limit
+        node = writer.nodes[inner]
+        never = node.highest <= clipped if name == "min" else node.lowest >= clipped
+        if (hidden | never).all() and _narrow_along(node, links):
+            for link in reversed(links):
+                inner = link.write(writer, inner)
+            return writer.write(operation, inner, writer.constant(limit))
     return None
 
 
-def _stays_narrow(node: Node, between: Sequence[tuple[str, Integers]]) -> bool:
-    lowest, highest = node.lowest, node.highest
-    widest = node.bits
-    for step, other in reversed(between):
-        lowest, highest = APPLIED[step](lowest, other), APPLIED[step](highest, other)
-        widest = max(widest, needed_bits(int(lowest.min()), int(highest.max())))
-    return widest <= NARROW_BITS
+def _ways_down(
+    writer: Writer, value: int, upper: bool, links: tuple[_Link, ...] = ()
+) -> Iterator[tuple[tuple[str, int, Integers], tuple[_Link, ...]]]:
+    """Yield earlier saturations of the same side as ``chain`` does, with the operations between.
+
+    Args:
+        writer: of what is written.
+        value: where to begin.
+        upper: whether values are clipped from above there.
+        links: what is between so far, the last operation first.
+    """
+    if not writer.reaching or len(links) > _FARTHEST:
+        return
+    node = writer.nodes[value]
+    link = writer.chain(value)
+    if link and link[0] == ("min" if upper else "max"):
+        yield link, links
+    if node.operation not in ("+", "-", "<<", ">>", "min", "max"):
+        return
+    for place, operand in enumerate(node.operands):
+        if writer.known(operand) is not None or (node.operation in ("<<", ">>") and place):
+            continue
+        others = tuple(None if at == place else one for at, one in enumerate(node.operands))
+        bounds = tuple(
+            None if one is None else (writer.nodes[one].lowest, writer.nodes[one].highest)
+            for one in others
+        )
+        turned = node.operation == "-" and place == 1
+        further = (*links, _Link(node.operation, others, bounds))
+        yield from _ways_down(writer, operand, upper != turned, further)
+
+
+#: Operations between two saturations that are looked behind.
+_FARTHEST = 8
+
+
+def _narrow_along(node: Node, links: Sequence[_Link]) -> bool:
+    """Tell whether operations on a value, the last one first, give nothing wide."""
+    bounds = node.lowest, node.highest
+    for link in reversed(links):
+        bounds = link.of(bounds)
+        if needed_bits(int(bounds[0].min()), int(bounds[1].max())) > NARROW_BITS:
+            return False
+    return True
+
+
+def _links(between: Iterable[tuple[str, Integers]]) -> list[_Link]:
+    """Return links of operations with constants, the last one first."""
+    return [_Link(name, (None, 0), (None, (other, other))) for name, other in between]
 
 
 _COMMUTATIVE = ("+", "*", "min", "max", "&", "|", "==")
@@ -365,14 +540,14 @@ class Shortened:
     values: Mapping[str, Integers]
 
 
-def finished(writer: Writer, results: Iterable[int], sizes: Sequence[int]) -> Shortened:
+def finished(writer: Writer, results: Iterable[int]) -> Shortened:
     """Return the steps that results depend on, products joined with their shifts.
+
+    What all neurons of each group share is no parameter.
 
     Args:
         writer: what was written.
         results: indices of nodes.
-        sizes: neurons of each group, in order; what all neurons of each group share is no
-            parameter.
     """
     results = tuple(results)
     needed = _needed(writer, results)
@@ -393,7 +568,7 @@ def finished(writer: Writer, results: Iterable[int], sizes: Sequence[int]) -> Sh
         node = writer.nodes[number]
         operation, operands, immediate = node.operation, node.operands, node.immediate
         if node.known is not None:
-            operation, immediate = _place(node.known, node.immediate, sizes, counts)
+            operation, immediate = _place(writer, node, counts)
             values[immediate] = node.known
         elif operands and operands[0] in joined and operation == ">>":
             operation, operands = (
@@ -418,16 +593,14 @@ def _needed(writer: Writer, results: Iterable[int]) -> set[int]:
     return found
 
 
-def _place(
-    values: Integers, name: Immediate, sizes: Sequence[int], counts: Counter[str]
-) -> tuple[str, str]:
+def _place(writer: Writer, node: Node, counts: Counter[str]) -> tuple[str, str]:
     """Return the operation that brings a constant, and the name of its place."""
-    parts = np.split(values, np.cumsum(sizes)[:-1])
-    if all((part == part[0]).all() for part in parts):
+    assert node.known is not None
+    if writer.shared(node.known):
         operation, prefix = "constant", "c"
-    elif isinstance(name, str):
-        return "parameter", name
+    elif isinstance(node.immediate, str):
+        return "parameter", node.immediate
     else:
-        operation, prefix = "parameter", "folded"
+        operation, prefix = "parameter", FOLDED
     counts[operation] += 1
     return operation, f"{prefix}{counts[operation] - 1}"

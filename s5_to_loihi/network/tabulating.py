@@ -6,7 +6,7 @@ all neurons of a group share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,22 +33,32 @@ class Region:
 def worthwhile_region(steps: tuple[Step, ...], results: Iterable[int]) -> Region | None:
     """Return the largest region that a table is shorter than, or None.
 
-    Of what the steps of a region compute only the last may be used outside of it, and a table's
-    entries have 32 bits at most.
+    A table's entries have 32 bits at most.
     """
-    results, best = set(results), None
+
+    def saved(region: Region) -> int:
+        return len(region.members) - 1 - (steps[region.argument].lowest != 0)
+
+    found = regions(steps, results, LONGEST_TABLE)
+    worthwhile = (region for region in found if saved(region) > 0)
+    return max(worthwhile, key=lambda region: len(region.members), default=None)
+
+
+def regions(steps: tuple[Step, ...], results: Iterable[int], most: int) -> Iterator[Region]:
+    """Yield the regions of arguments that have up to ``most`` values.
+
+    Of what the steps of a region compute only the last may be used outside of it, and that has 32
+    bits at most.
+    """
+    results = set(results)
     for argument, step in enumerate(steps):
-        if step.operation == "constant" or step.highest - step.lowest >= LONGEST_TABLE:
+        if step.operation == "constant" or step.highest - step.lowest >= most:
             continue
         functions = _functions_of(steps, argument)
         for value in functions:
             members = _leading_to(steps, value, functions)
-            saved = len(members) - 1 - (step.lowest != 0)
-            larger = best is None or len(members) > len(best.members)
-            wanted = saved > 0 and larger and steps[value].narrow
-            if wanted and _used_outside(steps, members, results) == {value}:
-                best = Region(argument, tuple(sorted(members)))
-    return best
+            if steps[value].narrow and _used_outside(steps, members, results) == {value}:
+                yield Region(argument, tuple(sorted(members)))
 
 
 def _functions_of(steps: tuple[Step, ...], argument: int) -> set[int]:
@@ -82,6 +92,16 @@ def table_of(
     tables: dict[str, tuple[int, ...]],
 ) -> tuple[int, ...]:
     """Return a region's values for all values of its argument, the lowest first."""
+    return tuple(int(value) for value in values_of(steps, region, constants, tables))
+
+
+def values_of(
+    steps: tuple[Step, ...],
+    region: Region,
+    constants: dict[str, int],
+    tables: dict[str, tuple[int, ...]],
+) -> Integers:
+    """Return the same as an array (values,) int64."""
     argument = steps[region.argument]
     span = np.arange(argument.lowest, argument.highest + 1)
     values: dict[int, Integers] = {region.argument: span}
@@ -98,7 +118,7 @@ def table_of(
             values[index] = look_up(table, np.clip(operands[0], 0, len(table) - 1))
         else:
             values[index] = APPLIED[step.operation](*operands)
-    return tuple(int(value) for value in values[region.members[-1]])
+    return values[region.members[-1]]
 
 
 def with_table(
@@ -112,6 +132,29 @@ def with_table(
         offset: the name of the place of the constant that brings the argument to 0, if one is
             needed.
     """
+    argument, value = steps[region.argument], steps[region.members[-1]]
+
+    def write(written: list[Step], at: int) -> None:
+        if (low := argument.lowest) != 0:
+            written.append(Step("constant", (), offset, -low, -low))
+            operands = at, len(written) - 1
+            at = len(written)
+            written.append(Step("+", operands, None, 0, argument.highest - low))
+        written.append(replace(value, operation="lookup", operands=(at,), immediate=table))
+
+    return replaced(steps, region, write)
+
+
+def replaced(
+    steps: tuple[Step, ...], region: Region, write: Callable[[list[Step], int], None]
+) -> tuple[tuple[Step, ...], dict[int, int]]:
+    """Return steps with others in the place of a region, and old index -> new index.
+
+    Args:
+        steps, region: of a program.
+        write: appends the others to those that are written, the region's value last; gets the
+            index of its argument there.
+    """
     written: list[Step] = []
     index: dict[int, int] = {}
     value, inside = region.members[-1], region.members[:-1]
@@ -121,14 +164,8 @@ def with_table(
         if number in inside or (step.operation == "constant" and number not in used):
             continue
         if number == value:
-            at, argument = index[region.argument], steps[region.argument]
-            if (low := argument.lowest) != 0:
-                at, high = len(written) + 1, argument.highest - low
-                written.append(Step("constant", (), offset, -low, -low))
-                written.append(Step("+", (index[region.argument], at - 1), None, 0, high))
-            step = replace(step, operation="lookup", operands=(at,), immediate=table)
+            write(written, index[region.argument])
         else:
-            step = replace(step, operands=tuple(index[one] for one in step.operands))
-        index[number] = len(written)
-        written.append(step)
+            written.append(replace(step, operands=tuple(index[one] for one in step.operands)))
+        index[number] = len(written) - 1
     return tuple(written), index

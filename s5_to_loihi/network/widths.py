@@ -19,6 +19,8 @@ ACCUMULATOR_BITS = 31
 ARITHMETIC_BITS = 64
 #: What shortening a program may not widen its intermediate results to; see docs/board.md.
 NARROW_BITS = 32
+#: What a product may have before its shift in the same instruction (two state registers' worth).
+PRODUCT_BITS = 48
 #: A synaptic weight.
 WEIGHT_BITS = 8
 #: Widest format of anything inside a neuron.

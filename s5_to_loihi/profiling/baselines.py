@@ -25,8 +25,9 @@ _SCHEMA = Schema(
     largest=1 << 20,
     do="Give the file that benchmarks/baselines.py wrote",
 )
-#: Tokens of a sequence that is computed at once.
-TOKENS = 1000
+#: Tokens of a sequence that is computed at once: so many, or of a large model as few as
+#: ``LARGEST_WORK`` weights times tokens allow; one takes about a second on a core.
+TOKENS, FEWEST_TOKENS, LARGEST_WORK = 1000, 8, 10**9
 STREAMING = "one token at a time"
 REPEATS = 5
 STOOD_STILL = "no energy: the counter stood still for a whole repeat"
@@ -88,7 +89,8 @@ def measure(
     measured: list[Baseline] = []
     installed = [name for name in libraries if is_installed(name)]
     for index, name in enumerate(installed):
-        rows = _measured(RUNNERS[name](sizes, TOKENS), sizes, batch, seconds)
+        tokens = tokens_of(sizes)
+        rows = _measured(RUNNERS[name](sizes, tokens), sizes, tokens, batch, seconds)
         for done, row in enumerate(rows, 1):
             measured.append(row)
             on_progress(3 * index + done, 3 * len(installed))
@@ -116,12 +118,19 @@ def read_baselines(path: str | os.PathLike[str]) -> Baselines:
     return read
 
 
-def _measured(runner: Runner, sizes: Sizes, batch: int, seconds: float) -> Iterator[Baseline]:
-    whole = f"{TOKENS:,} tokens at once"
+def tokens_of(sizes: Sizes) -> int:
+    """Return how many tokens a sequence has that a model of these sizes is measured with."""
+    return min(TOKENS, max(FEWEST_TOKENS, LARGEST_WORK // sizes.weights))
+
+
+def _measured(
+    runner: Runner, sizes: Sizes, length: int, batch: int, seconds: float
+) -> Iterator[Baseline]:
+    whole = f"{length:,} tokens at once"
     for mode, call, tokens in (
         (STREAMING, runner.stream, 1),
-        (f"a sequence of {whole}", runner.whole(1), TOKENS),
-        (f"{batch} sequences of {whole}", runner.whole(batch), TOKENS * batch),
+        (f"a sequence of {whole}", runner.whole(1), length),
+        (f"{batch} sequences of {whole}", runner.whole(batch), length * batch),
     ):
         times, energies = _repeated(call, tokens, runner.meter, seconds)
         place = "from a token on the device to its output there, waited for"
@@ -166,12 +175,16 @@ def _repeated(
 
 def _calls(call: Callable[[], object], seconds: float) -> int:
     """Return how many calls take about so many seconds, once compiled, allocated and warm."""
-    calls, taken = 1, 0.0
     call()
+    calls, taken = 1, _seconds(call, 1)
     while taken <= seconds / 4:
         calls *= 2
-        started = time.perf_counter()
-        for _ in range(calls):
-            call()
-        taken = time.perf_counter() - started
+        taken = _seconds(call, calls)
     return max(1, round(calls * seconds / taken))
+
+
+def _seconds(call: Callable[[], object], calls: int) -> float:
+    started = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return time.perf_counter() - started

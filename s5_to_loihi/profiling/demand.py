@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,8 @@ from scipy.sparse import csr_matrix
 from s5_to_loihi.loihi2.deliveries import Deliveries
 from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.kernels import row_words, weight_bits
-from s5_to_loihi.loihi2.loads import measure
 from s5_to_loihi.loihi2.memory import rows_of
-from s5_to_loihi.loihi2.placement import grid_of
+from s5_to_loihi.loihi2.placement import Traffic, grid_of, link_loads, routed
 from s5_to_loihi.loihi2.resources import Term
 from s5_to_loihi.loihi2.timing import Timing
 from s5_to_loihi.profiling.activity import Recording
@@ -112,7 +112,13 @@ def demands(
     work, loads, latency = evaluation.work, evaluation.loads, evaluation.work.network.latency
     phases = np.array([group.phase for group in work.network.groups])
     phase_of = np.where(work.sender >= 0, phases[work.group_of[work.sender]], 0)
-    links, crossing = _links(evaluation, phase_of, latency)
+    order = np.argsort(phase_of[table.message], kind="stable")
+    ends = np.searchsorted(phase_of[table.message[order]], np.arange(latency + 2))
+    by_phase = [
+        Deliveries(*(column[order[first:last]] for column in table))
+        for first, last in itertools.pairwise(ends)
+    ]
+    links, crossing = _links(evaluation, by_phase)
     heaviest = np.argsort(-links.sum(axis=1), kind="stable")[:LINKS]
 
     together: list[np.ndarray] = []
@@ -120,7 +126,7 @@ def demands(
     for phase in range(latency + 1):
         own = np.flatnonzero(phase_of[: recording.sent.shape[2]] == phase)  # markers are not in it
         sent = recording.sent[:, :, own].reshape(-1, len(own)).T.astype(np.float32)
-        counts = _on_cores(table, work.sender, loads.core_of, own, sent, loads.cores)
+        counts = _on_cores(by_phase[phase], work.sender, loads.core_of, own, sent, loads.cores)
         scale = sent.sum(axis=0) / max(sent.sum(axis=0).mean(), 1e-9)
         counts.append(links[heaviest, phase, None] * scale)
         if phase == 0:
@@ -226,19 +232,18 @@ def _on_cores(
     cores: int,
 ) -> list[np.ndarray]:
     """Return synops, words, messages arriving and messages leaving, each (cores, tokens)."""
-    rows = np.isin(table.message, own)
-    column = np.searchsorted(own, table.message[rows])
-    shape, ones = (cores, len(own)), np.ones(rows.sum())
+    column = np.searchsorted(own, table.message)
+    shape, ones = (cores, len(own)), np.ones(len(column))
 
     def counted(values: np.ndarray, at: np.ndarray, where=slice(None)) -> np.ndarray:
         entries = (values[where].astype(np.float32), (at[where], column[where]))
         return csr_matrix(entries, shape=shape) @ sent
 
-    neuron = sender[table.message[rows]]
+    neuron = sender[table.message]
     return [
-        counted(table.synapses[rows], table.core[rows]),
-        counted(table.words[rows], table.core[rows]),
-        counted(ones, table.core[rows]),
+        counted(table.synapses, table.core),
+        counted(table.words, table.core),
+        counted(ones, table.core),
         counted(ones, core_of[neuron], neuron >= 0),
     ]
 
@@ -275,18 +280,37 @@ def _updates(evaluation: MappingEvaluation, active: np.ndarray, gated: bool) -> 
 
 
 def _links(
-    evaluation: MappingEvaluation, phase_of: np.ndarray, latency: int
+    evaluation: MappingEvaluation, phases: list[Deliveries]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean messages on links by the phase that sends them, (links, latency + 1).
+    """Return mean messages on links by the phase that sends them, (links, phases).
 
     Also (links,) whether a link is between chips.
+
+    Args:
+        evaluation: of the mapping.
+        phases: its messages by the phase that sends them.
     """
-    work, system = evaluation.work, evaluation.system
+    work, system, chip_of_core = evaluation.work, evaluation.system, evaluation.chip_of_core
+    rates, sender = work.arrays.rates, work.sender_core(evaluation.loads.core_of)
+
+    def traffic(messages: np.ndarray, ends: np.ndarray) -> Traffic:
+        shape = (evaluation.loads.cores, evaluation.loads.cores)  # chips are fewer
+        sums = csr_matrix((rates[messages], (sender[messages], ends)), shape=shape).tocoo()
+        return Traffic(sums.row, sums.col, sums.data)
+
     crossing = grid_of(system, _UNIT._replace(message=0)).nanoseconds > 0
-    links = np.zeros((len(crossing), latency + 1))
-    for phase in range(1, latency + 1):
-        rates = np.where(phase_of == phase, work.arrays.rates, 0.0)
-        masked = replace(work, arrays=work.arrays._replace(rates=rates))
-        loads = measure(masked, evaluation.loads.core_of)
-        links[:, phase] = replace(evaluation, work=masked, loads=loads).links(_UNIT)
+    links = np.zeros((len(crossing), len(phases)))
+    for phase, table in enumerate(phases):
+        sent = (sender[table.message] >= 0) & (rates[table.message] > 0)
+        message, core = table.message[sent], table.core[sent]
+        away = chip_of_core[core] != chip_of_core[sender[message]]
+        # One copy of a message to each chip.
+        ends = (message[away], chip_of_core[core[away]])
+        copies = csr_matrix(
+            (np.ones(len(ends[0]), dtype=bool), ends),
+            shape=(len(rates), int(chip_of_core.max()) + 1),
+        )
+        leaving = traffic(*copies.nonzero())
+        flows = routed(traffic(message, core), leaving, evaluation.loads, chip_of_core, system)
+        links[:, phase] = link_loads(flows, evaluation.physical, system, _UNIT)
     return links, crossing

@@ -121,8 +121,9 @@ def random_weights(sizes: Sizes, seed: int = 0) -> list[dict[str, np.ndarray]]:
             "shift": vector(h),
             "a_re": (radius * np.cos(angle)).astype(np.float32),
             "a_im": (radius * np.sin(angle)).astype(np.float32),
-            "b": matrix(h, 2 * p),
-            "c": matrix(2 * p, h),
+            # States of unit variance, and blocks that add little: nothing overflows behind many.
+            "b": matrix(h, 2 * p) * np.tile(np.sqrt(1 - radius**2), 2).astype(np.float32),
+            "c": matrix(2 * p, h) / np.float32(sizes.blocks),
             "d": vector(h),
         }
         for name, present in (("gate", sizes.gate), ("value", sizes.value)):

@@ -25,6 +25,8 @@ from s5_to_loihi.network.widths import (
     SQUARE_DIGIT_BITS,
 )
 from s5_to_loihi.quantization.balancing import balanced_exponents
+from s5_to_loihi.quantization.float_rounding import round_floats
+from s5_to_loihi.quantization.float_weights import SHIFT_FACTOR_BITS, FloatFormat
 from s5_to_loihi.quantization.formats import channel_exponents, shared
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
@@ -165,13 +167,13 @@ class RoundedMatrix:
 
     Attributes:
         name: of the tensor, ``block0.B`` for example.
-        bits: of an integer.
+        bits: of an integer, or the name of a format in floating point.
         parameters: non-zero entries of the float matrix; real and imaginary parts count apart.
         zeroed: how many of them became zero.
     """
 
     name: str
-    bits: int
+    bits: int | str
     parameters: int
     zeroed: int
 
@@ -189,9 +191,17 @@ class Unrounded:
     """
 
     matrix: RoundedMatrix
-    digits: Digits
+    digits: Digits | FloatFormat
     parts: tuple[str, ...]
     weights: np.ndarray
+
+    @property
+    def largest(self) -> int:
+        """The largest integer that a weight may have."""
+        if isinstance(self.digits, FloatFormat):
+            return self.digits.values[-1]
+        assert isinstance(self.matrix.bits, int)
+        return self.digits.largest(self.matrix.bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,11 +246,15 @@ class Draft:
         self, finest: np.ndarray, values: np.ndarray, readers: Sequence[AnyReader]
     ) -> np.ndarray:
         """Return exponents (n,) up to ``finest`` of messages ``values`` (..., n) for readers."""
-        plain = [reader for reader in readers if isinstance(reader, Reader)]
-        if not plain:
+        weights = []
+        for reader in readers:
+            # Weights in floating point have digits of their own, whatever the largest of the row.
+            if isinstance(reader, Reader) and isinstance(
+                bits := self.precision.weight(reader.name), int
+            ):
+                weights.append((reader.weight, limits(bits)[1]))
+        if not weights:
             return finest
-        largest = [limits(self.precision.bits("weight", one.name))[1] for one in plain]
-        weights = [(one.weight, top) for one, top in zip(plain, largest, strict=True)]
         variances = values.reshape(-1, values.shape[-1]).var(axis=0)
         return balanced_exponents(finest, variances, weights)
 
@@ -250,6 +264,7 @@ class Draft:
         weight: np.ndarray,
         data: Moments,
         parts: Sequence[tuple[str, Message, Endpoint]],
+        factor_bits: int = SHIFT_FACTOR_BITS,
     ) -> RoundedRows:
         """Round a matrix so that its sums change the least, and add its synapses.
 
@@ -258,13 +273,20 @@ class Draft:
             weight: (out, in) floats; the columns of its parts, side by side.
             data: of the messages.
             parts: name of the synapses, message and port; each digit has synapses of its own.
+            factor_bits: that the factor behind weights in floating point adds to their sums.
         """
-        bits = self.precision.bits("weight", name)
+        written = self.precision.weight(name)
         scaled = weight * np.concatenate([source.steps for _, source, _ in parts])
         widest = max(source.format.bits for _, source, _ in parts)
         digits = parts[0][1].digits
-        rows = round_rows(scaled, data.covariance, bits, largest_weight_sum(widest), digits)
+        most = largest_weight_sum(widest)
+        if isinstance(written, FloatFormat):
+            found = round_floats(name, scaled, data.covariance, written, most, factor_bits)
+            rows = RoundedRows(*found, written)
+        else:
+            rows = round_rows(scaled, data.covariance, written, most, digits)
         parameters, kept = np.count_nonzero(scaled), np.count_nonzero(rows.integers)
+        bits = written if isinstance(written, int) else written.name
         matrix = RoundedMatrix(name, bits, int(parameters), int(parameters - kept))
         in_steps = scaled / np.where(rows.steps > 0, rows.steps, 1)[:, None]
         names = tuple(part for part, _, _ in parts)
@@ -331,8 +353,11 @@ def affordable_bits(
             bits = most
         if not isinstance(reader, Reader):
             continue
-        weight_bits, most = precision.bits("weight", reader.name), bits
-        _, total = choose_digits(reader.weight, weight_bits, largest_weight_sum(bits))
+        weight_bits, most = precision.weight(reader.name), bits
+        if isinstance(weight_bits, FloatFormat):
+            total = weight_bits.band_sum(reader.weight)
+        else:
+            _, total = choose_digits(reader.weight, weight_bits, largest_weight_sum(bits))
         while total > largest_weight_sum(most):
             most -= 1
         if most < bits:

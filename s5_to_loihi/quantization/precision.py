@@ -12,6 +12,7 @@ from types import MappingProxyType
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.reading import read_yaml
 from s5_to_loihi.network.widths import MESSAGE_BITS, STATE_BITS
+from s5_to_loihi.quantization.float_weights import FLOAT_FORMATS, WeightFormat
 
 #: Bits of a token's integers that are worth having.
 WIDE_INPUT = 20
@@ -31,7 +32,8 @@ class Precision:
 
     Attributes:
         weights: of matrices; more than 8 bits become chained synapses, as do fewer where messages
-            are so wide that sums of whole weights would not fit (see ``rounding.Digits``).
+            are so wide that sums of whole weights would not fit (see ``rounding.Digits``). Or a
+            format in floating point, ``e4m3`` or ``e5m2`` (see ``float_weights``).
         activations: of messages between groups.
         inputs: of the tokens; by default as many as activations, or up to ``WIDE_INPUT`` where
             that makes the encoder's sums more exact without another digit of its weights: wider
@@ -39,25 +41,25 @@ class Precision:
         eigenvalues: of ``a - 1``, the real and the imaginary part.
         states: of the state registers.
         knots: segments of the tables of sigmoid and GELU, a power of two.
-        overrides: pattern of tensor names -> bits, for example ``{"block0.B": 6, "*.C": 4}``; the
-            last that matches counts. Names: ``input``, ``encoder.weight``, ``blockN.B``,
+        overrides: pattern of tensor names -> bits, for example ``{"block0.B": 6, "*.C": "e4m3"}``;
+            the last that matches counts. Names: ``input``, ``encoder.weight``, ``blockN.B``,
             ``blockN.C``, ``blockN.W1``, ``blockN.W2``, ``decoder.weight``, ``encoder.activation``,
             ``blockN.g``, ``blockN.y``, ``blockN.hidden``, ``decoder.activation``,
             ``blockN.eigenvalues``, ``blockN.x``.
 
     Examples:
         >>> precision = s5.Precision(weights=4, overrides={"encoder.weight": 8})
-        >>> precision.bits("weight", "encoder.weight"), precision.bits("weight", "block0.B")
+        >>> precision.weight("encoder.weight"), precision.weight("block0.B")
         (8, 4)
     """
 
-    weights: int = 8
+    weights: int | str = 8
     activations: int = 16
     inputs: int | None = None
     eigenvalues: int = 16
     states: int = STATE_BITS
     knots: int = 64
-    overrides: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    overrides: Mapping[str, int | str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         _check("activation bits", "activation", self.activations)  # input bits depend on them
@@ -75,7 +77,7 @@ class Precision:
         """Bits of a token's integers, if nothing speaks against it."""
         return max(WIDE_INPUT, self.activations) if self.inputs is None else self.inputs
 
-    def _of_roles(self) -> dict[str, int]:
+    def _of_roles(self) -> dict[str, int | str]:
         return {
             "weight": self.weights,
             "activation": self.activations,
@@ -85,15 +87,29 @@ class Precision:
         }
 
     def bits(self, role: str, tensor: str) -> int:
-        """Return the bits of a tensor.
+        """Return the bits of a tensor that is no matrix.
 
         Args:
-            role: ``weight``, ``activation``, ``input``, ``eigenvalue`` or ``state``.
+            role: ``activation``, ``input``, ``eigenvalue`` or ``state``.
             tensor: its name.
 
         Raises:
             InputError: an override is outside what the role allows.
         """
+        chosen = self._chosen(role, tensor)
+        assert isinstance(chosen, int)
+        return chosen
+
+    def weight(self, tensor: str) -> WeightFormat:
+        """Return how the weights of a matrix are written.
+
+        Raises:
+            InputError: an override is outside what is allowed for weights.
+        """
+        chosen = self._chosen("weight", tensor)
+        return FLOAT_FORMATS[chosen] if isinstance(chosen, str) else chosen
+
+    def _chosen(self, role: str, tensor: str) -> int | str:
         bits = self._of_roles()[role]
         for pattern, chosen in self.overrides.items():
             if fnmatchcase(tensor, pattern):
@@ -116,17 +132,22 @@ def check_overrides(precision: Precision, tensors: Iterable[str]) -> None:
             )
 
 
-def _check(where: str, role: str, bits: int) -> None:
+def _check(where: str, role: str, bits: int | str) -> None:
     fewest, most = ALLOWED[role]
+    if role == "weight" and isinstance(bits, str) and bits in FLOAT_FORMATS:
+        return
     if type(bits) is not int or not fewest <= bits <= most:
+        named = f", or {', '.join(FLOAT_FORMATS)}" if role == "weight" else ""
         raise InputError(
             where,
-            f"is given {bits!r:.60} bits (allowed {fewest} to {most} for {role}s)",
+            f"is given {bits!r:.60} bits (allowed {fewest} to {most} for {role}s{named})",
             "Change the number, or narrow the pattern that matches it",
         )
 
 
-def read_precision(path: str | os.PathLike[str], given: Mapping[str, int | None]) -> Precision:
+def read_precision(
+    path: str | os.PathLike[str], given: Mapping[str, int | str | None]
+) -> Precision:
     """Read bits from a YAML file: the attributes of ``Precision`` by name.
 
     Args:

@@ -23,6 +23,7 @@ from s5_to_loihi.quantization.draft import (
     TensorScale,
     Unrounded,
 )
+from s5_to_loihi.quantization.float_weights import FLOAT_FORMATS
 from s5_to_loihi.quantization.folding import FoldedModel, fold
 from s5_to_loihi.quantization.groups.block import (
     add_block,
@@ -130,6 +131,11 @@ def quantize_folded(
     network = draft.builder.readout(
         output.endpoint, model.readout, sequence_length if pooled else None
     )
+    for form in FLOAT_FORMATS.values():
+        if count := sum(matrix.digits is form for matrix in draft.matrices):
+            notes.append(
+                f"{form}: weights of {count} matrices, exact in bands of {form.bits} exponents"
+            )
     return Quantized(
         run_passes(network, observe=observe),
         tuple(draft.scales),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from s5_to_loihi.loihi2.evaluation import MappingEvaluation
+from s5_to_loihi.loihi2.facts import System
 from s5_to_loihi.loihi2.placement import Link
 from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.reports.picture import drawn, plain
@@ -24,6 +26,8 @@ LINKS = 12
 LARGEST_PICTURE = 64
 #: Cores of a router lie in a square of this many cells a side, with a gap around it.
 GAP = 0.35
+#: Side of a cell.
+CELL = 0.92
 
 
 def draw_mapping(evaluation: MappingEvaluation, path: Path) -> None:
@@ -37,18 +41,10 @@ def draw_mapping(evaluation: MappingEvaluation, path: Path) -> None:
         InputError: another suffix, or the file cannot be written.
     """
     system = evaluation.system
-    per_chip = int(system.chip.cores.value)
-    columns = int(system.chip_columns.value)
-    chips = np.unique(evaluation.physical // per_chip)[:LARGEST_PICTURE]
-    used_columns = int((chips % columns).max()) + 1
-    used_rows = int((chips // columns).max()) + 1
-    side = math.ceil(math.sqrt(system.chip.cores_per_router.value)) + GAP
-    width = used_columns * system.chip.router_columns.value * side
-    height = used_rows * system.chip.router_rows.value * side
-    times = np.stack(list(evaluation.core_times().values())).max(axis=0)
+    chips, (width, height), side = extent(evaluation)
     panels = (
         ("memory: total words of a core", evaluation.fractions[:, Resource.TOTAL]),
-        ("time: longest work of a core / timestep", times / evaluation.timestep()),
+        ("time: longest work of a core / timestep", busy(evaluation)),
     )
     scale = min(0.3, 7.0 / max(width, height))
     size = (max(5, 1.15 * width * scale) * 2, max(3, height * scale) + 1.1)
@@ -73,37 +69,59 @@ def draw_mapping(evaluation: MappingEvaluation, path: Path) -> None:
             figure.colorbar(colours, ax=axes, fraction=0.025, pad=0.02, format=PercentFormatter(1))
 
 
+def busy(evaluation: MappingEvaluation) -> np.ndarray:
+    """Return the longest work of each core in use, as a fraction of the timestep."""
+    times = np.stack(list(evaluation.core_times().values())).max(axis=0)
+    return times / evaluation.timestep()
+
+
+def extent(evaluation: MappingEvaluation) -> tuple[np.ndarray, tuple[float, float], float]:
+    """Return the chips that are drawn, width and height of them all, and the side of a router."""
+    system = evaluation.system
+    columns = int(system.chip_columns.value)
+    chips = np.unique(evaluation.physical // int(system.chip.cores.value))[:LARGEST_PICTURE]
+    side = math.ceil(math.sqrt(system.chip.cores_per_router.value)) + GAP
+    width = (int((chips % columns).max()) + 1) * system.chip.router_columns.value * side
+    height = (int((chips // columns).max()) + 1) * system.chip.router_rows.value * side
+    return chips, (width, height), side
+
+
+def places(system: System, chips: Iterable[int], side: float) -> Iterator[tuple[int, float, float]]:
+    """Yield each core of some chips: its number in the system, and where it is drawn."""
+    chip = system.chip
+    per_chip, per_router = int(chip.cores.value), int(chip.cores_per_router.value)
+    across, down = int(chip.router_columns.value), int(chip.router_rows.value)
+    row = math.ceil(math.sqrt(per_router))
+    for number in map(int, chips):
+        chip_y, chip_x = divmod(number, int(system.chip_columns.value))
+        for core in range(per_chip):
+            router, place = divmod(core, per_router)
+            y, x = divmod(router, across)
+            yield (
+                number * per_chip + core,
+                (chip_x * across + x) * side + place % row,
+                (chip_y * down + y) * side + place // row,
+            )
+
+
 def _draw_cores(
     axes: Axes, evaluation: MappingEvaluation, chips: np.ndarray, values: np.ndarray, side: float
 ) -> None:
     """Draw all cores of some chips; those without neurons stay grey."""
     system, chip = evaluation.system, evaluation.system.chip
-    per_chip, per_router = int(chip.cores.value), int(chip.cores_per_router.value)
     across, down = int(chip.router_columns.value), int(chip.router_rows.value)
-    load = dict(zip(evaluation.physical.tolist(), values.tolist(), strict=True))
-    row = math.ceil(math.sqrt(per_router))
-    patches, colours = [], []
     for number in chips:
         chip_y, chip_x = divmod(int(number), int(system.chip_columns.value))
         corner = (chip_x * across * side - GAP / 2, chip_y * down * side - GAP / 2)
         axes.add_patch(
             Rectangle(corner, across * side, down * side, fill=False, edgecolor="#888888", lw=0.6)
         )
-        for core in range(per_chip):
-            router, place = divmod(core, per_router)
-            y, x = divmod(router, across)
-            patches.append(
-                Rectangle(
-                    (
-                        (chip_x * across + x) * side + place % row,
-                        (chip_y * down + y) * side + place // row,
-                    ),
-                    0.92,
-                    0.92,
-                )
-            )
-            core_load = load.get(int(number) * per_chip + core)
-            colours.append("#e8e8e8" if core_load is None else colormaps["viridis"](core_load))
+    load = dict(zip(evaluation.physical.tolist(), values.tolist(), strict=True))
+    patches, colours = [], []
+    for core, x, y in places(system, chips, side):
+        patches.append(Rectangle((x, y), CELL, CELL))
+        core_load = load.get(core)
+        colours.append("#e8e8e8" if core_load is None else colormaps["viridis"](core_load))
     axes.add_collection(PatchCollection(patches, facecolors=colours, edgecolors="none"))
 
 

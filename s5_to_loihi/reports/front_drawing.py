@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize, to_hex
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from s5_to_loihi.files.writing import replacing
+from s5_to_loihi.reports import sweep_tables
+from s5_to_loihi.reports.html.page import Page, Point, Scatter, Section, Tick, rendered
+from s5_to_loihi.reports.numbers import shown
 from s5_to_loihi.reports.picture import drawn, plain
 from s5_to_loihi.reports.sweep_tables import number, setting, unit
 from s5_to_loihi.sweeping.metrics import METRICS, Better
 from s5_to_loihi.sweeping.results import has_all
-
-if TYPE_CHECKING:
-    from plotly import graph_objects
 
 MARKERS = "osD^vP*X<>"
 #: From this ratio of the largest to the smallest value on, an axis is logarithmic.
@@ -54,11 +57,11 @@ def draw_front(results: dict, varied: Sequence[str], path: Path) -> None:
     style = {"font.size": 9}
     with drawn(path, (7.5, 4.6), dpi=120, layout="constrained", style=style) as figure:
         axes = figure.add_subplot()
-        for marker, shown in zip(MARKERS, results["axes"][kind] if kind else [None], strict=False):
-            same = [point for point in points if kind is None or point["settings"][kind] == shown]
+        for marker, one in zip(MARKERS, results["axes"][kind] if kind else [None], strict=False):
+            same = [point for point in points if kind is None or point["settings"][kind] == one]
             _scatter(axes, view._replace(points=same), marker, shades)
             if kind:
-                axes.scatter([], [], c="grey", marker=marker, label=plain(setting(shown)))
+                axes.scatter([], [], c="grey", marker=marker, label=plain(setting(one)))
         for point in filter(on_front, points):
             low, high = (point["metrics"][across][end] for end in ("low", "high"))
             axes.plot([low, high], [value(point, up)] * 2, color="grey", linewidth=0.6, zorder=1)
@@ -105,55 +108,86 @@ def write_page(results: dict, varied: Sequence[str], path: Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    # plotly takes a while to import, which other commands need not wait for.
-    from plotly import graph_objects
-    from plotly.io import to_html
-
     view = view_of(results)
-    points, across, up, colour = view
-    figure = graph_objects.Figure(list(_traces(view, varied)))
-    figure.update_layout(
-        title={"text": f"{escaped(results['name'])}: {len(points)} points"},
-        xaxis={"title": {"text": axis_title(across, points)}},
-        yaxis={"title": {"text": axis_title(up, points)}},
-        template="plotly_white",
-        legend={"orientation": "h", "y": -0.2},
+    across, up = (_Axis.of(view.points, name) for name in (view.across, view.up))
+    shades = shades_of(view)
+    ramp = None
+    if shades is not None and view.colour is not None:
+        low, high = (shown(end) for end in shades.get_clim())
+        colours = tuple(to_hex(shades.cmap(step)) for step in np.linspace(0, 1, 9))
+        ramp = (colours, low, high, axis_title(view.colour, view.points))
+
+    def colour(point: dict) -> str:
+        if shades is None or view.colour is None:
+            return "#3b8be0"
+        return to_hex(shades.cmap(float(shades.norm(value(point, view.colour)))))
+
+    points = view.points
+    drawn_points = tuple(
+        Point(
+            across.place(value(point, view.across)),
+            100 - up.place(value(point, view.up)),
+            colour(point),
+            on_front(point),
+            _description(point, varied),
+        )
+        for point in points
     )
-    if colour is not None:
-        title = {"text": axis_title(colour, points)}
-        figure.update_layout(coloraxis={"colorscale": "Viridis", "colorbar": {"title": title}})
-    for name, update in ((across, figure.update_xaxes), (up, figure.update_yaxes)):
-        if is_wide(points, name):
-            update(type="log")
+    titles = axis_title(view.across, points), axis_title(view.up, points)
+    chart = Scatter(
+        f"{METRICS[view.up].title} over {METRICS[view.across].title}",
+        "Framed: on the front, where no other point is better in one metric and as good in the"
+        " rest. Point at one to see its settings; the table has every number.",
+        f"{len(points)} points, {titles[1]} over {titles[0]}; the table has them all.",
+        drawn_points,
+        across.ticks,
+        tuple(Tick(100 - tick.at, tick.text) for tick in up.ticks),
+        titles,
+        ramp,
+    )
+    tables = (sweep_tables.point_table(results, varied),)
+    failed = sweep_tables.failure_table(results, varied)
+    page = Page(
+        title=results["name"],
+        about="A sweep of s5_to_loihi: every combination of settings, and the best compromises",
+        answer=f"{sum(map(on_front, points)):,} of {len(points):,} settings are unbeaten.",
+        verdict=" ".join(
+            f"{what[:1].upper()}{what[1:]}: {best}."
+            for what, best in sweep_tables.facts(results, varied)
+        ),
+        doubt="Times and energies are modelled; results.json has their ranges.",
+        sections=(
+            Section("front", "Compromises", (chart,)),
+            Section("points", "All points", (*tables, *([failed] if failed else []))),
+        ),
+    )
     with replacing(path) as temporary:
-        temporary.write_text(to_html(figure, include_plotlyjs=True, div_id="front"), "utf-8")
+        temporary.write_text(rendered(page), "utf-8")
 
 
-def _traces(view: View, varied: Sequence[str]) -> Iterator[graph_objects.Scatter]:
-    """Yield the points that are not on the front, then those that are."""
-    from plotly import graph_objects
+class _Axis(NamedTuple):
+    """An axis around all points: where a value lies, in percent, and numbers on it."""
 
-    _, across, up, colour = view
-    for filled in (False, True):
-        chosen = [point for point in view.points if point["on_front"] is filled]
-        above, below = (
-            [abs(point["metrics"][across][end] - value(point, across)) for point in chosen]
-            for end in ("high", "low")
-        )
-        shades = {}
-        if colour is not None:
-            values = [value(point, colour) for point in chosen]
-            shades = {"color": values, "coloraxis": "coloraxis"}
-        yield graph_objects.Scatter(
-            x=[value(point, across) for point in chosen],
-            y=[value(point, up) for point in chosen],
-            mode="markers",
-            name="on the front" if filled else "others",
-            marker={"size": 13 if filled else 8, "line": {"width": 1.5 if filled else 0}, **shades},
-            error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 0.7},
-            text=[_description(point, varied) for point in chosen],
-            hovertemplate="%{text}<extra></extra>",
-        )
+    low: float
+    high: float
+    wide: bool
+    ticks: tuple[Tick, ...]
+
+    @classmethod
+    def of(cls, points: Sequence[dict], name: str) -> _Axis:
+        """Return the axis of a metric, with some room around the points."""
+        wide = is_wide(points, name)
+        values = [math.log(value(point, name)) if wide else value(point, name) for point in points]
+        room = 0.07 * (max(values) - min(values)) or 0.5
+        axis = cls(min(values) - room, max(values) + room, wide, ())
+        ends = [math.exp(end) if wide else end for end in axis[:2]]
+        places = LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(5)
+        inside = [one for one in places.tick_values(*ends) if ends[0] <= one <= ends[1]]
+        return axis._replace(ticks=tuple(Tick(axis.place(one), shown(one)) for one in inside))
+
+    def place(self, of: float) -> float:
+        """Return percent of the length."""
+        return 100 * ((math.log(of) if self.wide else of) - self.low) / (self.high - self.low)
 
 
 def view_of(results: dict) -> View:
@@ -215,15 +249,10 @@ def on_front(point: dict) -> bool:
 
 
 def _description(point: dict, varied: Sequence[str]) -> str:
-    lines = [f"{name}: {escaped(setting(point['settings'][name]))}" for name in varied]
+    lines = [f"{name}: {setting(point['settings'][name])}" for name in varied]
     lines += [
         f"{METRICS[name].title}: {number(point, name)} {unit(name)}"
         for name in METRICS
         if name in point["metrics"]
     ]
-    return "<br>".join(lines)
-
-
-def escaped(text: str) -> str:
-    """Return a text that plotly shows as it is: it takes some tags for formatting."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "\n".join(lines)

@@ -84,7 +84,8 @@ def quantization_facts(report: QuantizationReport) -> list[tuple[str, str]]:
     saturated = sum(proof.saturated for proof in report.proofs)
     zeroed = sum(matrix.zeroed for matrix in report.matrices)
     parameters = sum(matrix.parameters for matrix in report.matrices)
-    bits = sorted({matrix.bits for matrix in report.matrices})
+    written = sorted({matrix.bits for matrix in report.matrices}, key=str)
+    bits = " and ".join(one if isinstance(one, str) else f"{one} bits" for one in written)
     facts = [
         (
             "output",
@@ -93,7 +94,7 @@ def quantization_facts(report: QuantizationReport) -> list[tuple[str, str]]:
         ),
         (
             "weights",
-            f"{' and '.join(map(str, bits))} bits, {zeroed:,} of {parameters:,} rounded to zero",
+            f"{bits}, {zeroed:,} of {parameters:,} rounded to zero",
         ),
         (
             "ranges",

@@ -6,7 +6,7 @@ aliases of YAML may have made of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,21 @@ def whole(fewest: int, most: int) -> Check:
         if not isinstance(value, int) or isinstance(value, bool) or not fewest <= value <= most:
             what = f"Give a whole number from {fewest} to {most}"
             raise InputError(where, f"is {shown(value)}", what)
+        return value
+
+    return check
+
+
+def whole_or(fewest: int, most: int, names: Iterable[str]) -> Check:
+    """Check for a whole number within limits, or a name."""
+    number, known = whole(fewest, most), tuple(names)
+
+    def check(where: str, value: Any) -> int | str:
+        if not isinstance(value, str):
+            found: int = number(where, value)
+            return found
+        if value not in known:
+            raise InputError(where, f"is {shown(value)}", f"Give a number, or {', '.join(known)}")
         return value
 
     return check

@@ -17,6 +17,7 @@ from s5_to_loihi.float_model import Activation, Discretization, GluVariant
 from s5_to_loihi.inputs import Layout
 from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.network.network import Readout
+from s5_to_loihi.quantization.float_weights import FLOAT_FORMATS
 from s5_to_loihi.quantization.precision import ALLOWED, Precision
 from s5_to_loihi.simulators.interpreter import Mode
 from s5_to_loihi.sweeping.checks import (
@@ -34,6 +35,7 @@ from s5_to_loihi.sweeping.checks import (
     share,
     text,
     whole,
+    whole_or,
 )
 from s5_to_loihi.sweeping.metrics import METRICS, default_front
 
@@ -57,7 +59,7 @@ class Settings:
 
     checkpoint: str
     sparsity: float | None = None
-    weights: int = Precision.weights
+    weights: int | str = Precision.weights
     activations: int = Precision.activations
     inputs: int | None = Precision.inputs
     eigenvalues: int = Precision.eigenvalues
@@ -182,7 +184,7 @@ _data, _recording = file(DATA_SUFFIXES), file((".wav",))
 _CHECKS: dict[str, Check] = {
     "checkpoint": text,
     "sparsity": or_none(share),
-    "weights": whole(*ALLOWED["weight"]),
+    "weights": whole_or(*ALLOWED["weight"], FLOAT_FORMATS),
     "activations": whole(*ALLOWED["activation"]),
     "inputs": or_none(whole(*ALLOWED["input"])),
     "eigenvalues": whole(*ALLOWED["eigenvalue"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -13,11 +14,20 @@ from s5_to_loihi.float_model import (
     BatchNorm,
     Discretization,
     GluVariant,
+    LayerNorm,
     S5Block,
     S5Model,
 )
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.training.initialisation import STEPS, initial_state_space
+
+
+class Norm(str, Enum):
+    """The norm of a block; see ``float_model``."""
+
+    BATCH = "batch"  #: costs nothing before the state-space model, where it is folded into B and D
+    LAYER = "layer"
+    RMS = "rms"
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,8 @@ class Architecture:
         rectified: ReLUs on complex states, on blocks' results and on the encoder: messages are
             then often zero, which costs nothing on the chip (relufication).
         steps: least and largest initial time step.
+        norm: of the blocks.
+        prenorm: whether it is before the state-space model, or after the residual addition.
     """
 
     width: int = 64
@@ -44,6 +56,8 @@ class Architecture:
     discretization: Discretization = Discretization.ZERO_ORDER_HOLD
     rectified: bool = True
     steps: tuple[float, float] = STEPS
+    norm: Norm = Norm.BATCH
+    prenorm: bool = True
 
     def __post_init__(self) -> None:
         for name, value in (("width", self.width), ("blocks", self.blocks)):
@@ -80,9 +94,13 @@ def initial_model(
         weight = random.normal(0, columns**-0.5, (rows, columns))
         return Affine(weight, np.full(rows, bias))
 
+    ones, zeros = np.ones(width), np.zeros(width)
+    norm: BatchNorm | LayerNorm = BatchNorm(zeros, ones, ones, zeros)
+    if architecture.norm is not Norm.BATCH:
+        norm = LayerNorm(ones, zeros, centred=architecture.norm is Norm.LAYER)
     blocks = tuple(
         S5Block(
-            norm=BatchNorm(np.zeros(width), np.ones(width), np.ones(width), np.zeros(width)),
+            norm=norm,
             ssm=initial_state_space(
                 width,
                 architecture.state_count,
@@ -95,6 +113,7 @@ def initial_model(
             glu=architecture.glu,
             value=affine(width, width) if architecture.glu is GluVariant.FULL else None,
             gate=None if architecture.glu is GluVariant.NONE else affine(width, width),
+            prenorm=architecture.prenorm,
             rectified=architecture.rectified,
         )
         for _ in range(architecture.blocks)

@@ -63,14 +63,14 @@ class Cost:
 
 def measured(
     folder: Path,
-    bits: tuple[int, ...],
+    bits: tuple[str, ...],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Measure the networks in a study's folder.
 
     Args:
         folder: with ``results.json``, ``models.zip`` and ``bundles.zip``.
-        bits: which of them.
+        bits: which of them: ``8``, ``e4m3``.
         on_progress: called with networks done and in all.
 
     Returns:

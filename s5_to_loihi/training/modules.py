@@ -18,12 +18,14 @@ from torch.nn import functional
 
 from s5_to_loihi.errors import CheckpointError
 from s5_to_loihi.float_model import (
+    LEAKY_SLOPE,
     Activation,
     Affine,
     BatchNorm,
     Discretization,
     FeedForwardBlock,
     GluVariant,
+    LayerNorm,
     S5Block,
     S5Model,
     StateSpaceModel,
@@ -148,26 +150,71 @@ class StateSpace(nn.Module):
         )
 
 
+class FeatureNorm(nn.BatchNorm1d):
+    """Batch norm: each feature by its mean and variance over a batch, or over the training."""
+
+    def __init__(self, norm: BatchNorm):
+        super().__init__(len(norm.mean), eps=norm.epsilon, momentum=MOMENTUM)
+        for target, source in (
+            (self.weight, norm.scale),
+            (self.bias, norm.bias),
+            (self.running_mean, norm.mean),
+            (self.running_var, norm.variance),
+        ):
+            target.data = torch.tensor(source)
+
+    def forward(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Normalise (T, N, H); statistics are of tokens that are ``valid`` (T, N), no padding."""
+        if valid is None or not self.training:
+            return super().forward(values.reshape(-1, values.shape[-1])).reshape(values.shape)
+        result = torch.zeros_like(values)
+        result[valid] = super().forward(values[valid])
+        return result
+
+    def arrays(self) -> BatchNorm:
+        """Return it as arrays."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        return BatchNorm(
+            mean=_array(self.running_mean),
+            variance=_array(self.running_var),
+            scale=_array(self.weight),
+            bias=_array(self.bias),
+            epsilon=self.eps,
+        )
+
+
+class TokenNorm(nn.Module):
+    """Layer norm or RMS norm: each token by the mean and the variance of its own features."""
+
+    def __init__(self, norm: LayerNorm):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(norm.scale))
+        self.bias = nn.Parameter(torch.tensor(norm.bias))
+        self.epsilon, self.centred = norm.epsilon, norm.centred
+
+    def forward(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Normalise (T, N, H); padding is as good as any token."""
+        if self.centred:
+            values = values - values.mean(-1, keepdim=True)
+        variance = values.square().mean(-1, keepdim=True)
+        return values * torch.rsqrt(variance + self.epsilon) * self.weight + self.bias
+
+    def arrays(self) -> LayerNorm:
+        """Return it as arrays."""
+        return LayerNorm(_array(self.weight), _array(self.bias), self.epsilon, self.centred)
+
+
+def _norm(norm: BatchNorm | LayerNorm) -> FeatureNorm | TokenNorm:
+    return FeatureNorm(norm) if isinstance(norm, BatchNorm) else TokenNorm(norm)
+
+
 class Block(nn.Module):
-    """``hidden + glu(activation(ssm(norm(hidden))))`` with batch norm before the SSM."""
+    """``hidden + glu(activation(ssm(norm(hidden))))``, or the norm of the sum instead."""
 
     def __init__(self, block: S5Block):
         super().__init__()
-        if not isinstance(block.norm, BatchNorm) or not block.prenorm:
-            raise CheckpointError(
-                "model",
-                "has another norm than batch norm before the state-space model",
-                "Train with batch norm: it costs nothing, it is folded into B and D",
-            )
-        norm = block.norm
-        self.norm = nn.BatchNorm1d(len(norm.mean), eps=norm.epsilon, momentum=MOMENTUM)
-        for target, source in (
-            (self.norm.weight, norm.scale),
-            (self.norm.bias, norm.bias),
-            (self.norm.running_mean, norm.mean),
-            (self.norm.running_var, norm.variance),
-        ):
-            target.data = torch.tensor(source)
+        self.norm, self.prenorm = _norm(block.norm), block.prenorm
         self.ssm = StateSpace(block.ssm)
         self.value = Map(block.value) if block.value is not None else None
         self.gate = Map(block.gate) if block.gate is not None else None
@@ -178,13 +225,10 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor, Any]:
         """Return ``(hidden (T, N, H), last state (N, P), the messages in between)``.
 
-        ``valid`` (T, N) says which tokens are no padding: the norm's statistics are of these.
+        ``valid`` (T, N) says which tokens are no padding: batch norm's statistics are of these.
+        The messages are what B, C and the gate read.
         """
-        if valid is None or not self.training:
-            u = self.norm(hidden.reshape(-1, hidden.shape[-1])).reshape(hidden.shape)
-        else:
-            u = torch.zeros_like(hidden)
-            u[valid] = self.norm(hidden[valid])
+        u = self.norm(hidden, valid) if self.prenorm else hidden
         y, states, state = self.ssm(u, self.rectified, state)
         active = activate(y, self.activation)
         product = active
@@ -194,26 +238,76 @@ class Block(nn.Module):
                 value = self.value(active)
             product = value * torch.sigmoid(self.gate(active))
         total = product + hidden
+        if not self.prenorm:
+            total = self.norm(total, valid)
         result = functional.relu(total) if self.rectified else total
-        return result, state, (hidden, states, active)
+        # Batch norm is folded: B then reads what the norm reads.
+        read = hidden if isinstance(self.norm, FeatureNorm) else u
+        return result, state, (read, states, active)
+
+    def weights(self) -> Iterator[tuple[str, Weight]]:
+        """Yield its matrices under the names that the quantizer has for them in a block."""
+        yield "B", self.ssm.b
+        yield "C", self.ssm.c
+        for name, map_ in (("W1", self.value), ("W2", self.gate)):
+            if map_ is not None:
+                yield name, map_.weight
 
     def block(self) -> S5Block:
         """Return it as arrays."""
-        norm = self.norm
         return S5Block(
-            norm=BatchNorm(
-                mean=_array(norm.running_mean),
-                variance=_array(norm.running_var),
-                scale=_array(norm.weight),
-                bias=_array(norm.bias),
-                epsilon=norm.eps,
-            ),
+            norm=self.norm.arrays(),
             ssm=self.ssm.state_space(),
             activation=self.activation,
             glu=self.glu,
             value=self.value and self.value.affine(),
             gate=self.gate and self.gate.affine(),
+            prenorm=self.prenorm,
             rectified=self.rectified,
+        )
+
+
+class FeedForward(nn.Module):
+    """s5-pytorch's block: S5 and a (gated) feed-forward map, each after a layer norm."""
+
+    def __init__(self, block: FeedForwardBlock):
+        super().__init__()
+        self.norm, self.feed_forward_norm = map(TokenNorm, (block.norm, block.feed_forward_norm))
+        self.ssm = StateSpace(block.ssm)
+        self.expand, self.decode = Weight(block.expand), Weight(block.decode)
+        self.gated = block.gated
+
+    def forward(
+        self, hidden: Tensor, state: Tensor | None = None, valid: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Return the same as ``Block.forward``."""
+        u = self.norm(hidden, valid)
+        y, states, state = self.ssm(u, False, state)
+        active = activate(y, Activation.GELU_ERF)
+        middle = self.feed_forward_norm(active + u, valid)
+        expanded = functional.linear(middle, self.expand())
+        if self.gated:
+            value, gate = expanded.chunk(2, -1)
+            expanded = activate(gate, Activation.GELU_ERF) * value
+        result = functional.linear(expanded, self.decode()) + middle
+        return result, state, (u, states, active)
+
+    def weights(self) -> Iterator[tuple[str, Weight]]:
+        """Yield its matrices by name; the quantizer has ``expand`` in two halves, if gated."""
+        yield "B", self.ssm.b
+        yield "C", self.ssm.c
+        yield "expand", self.expand
+        yield "decode", self.decode
+
+    def block(self) -> FeedForwardBlock:
+        """Return it as arrays."""
+        return FeedForwardBlock(
+            norm=self.norm.arrays(),
+            ssm=self.ssm.state_space(),
+            feed_forward_norm=self.feed_forward_norm.arrays(),
+            expand=self.expand.array(),
+            decode=self.decode.array(),
+            gated=self.gated,
         )
 
 
@@ -253,7 +347,7 @@ class Model(nn.Module):
         """Take over a model; its encoder must not have gain and offset in it yet.
 
         Raises:
-            CheckpointError: it has no encoder or decoder, or a norm or blocks that are not of here.
+            CheckpointError: it has no encoder or decoder, or blocks that change their width.
         """
         super().__init__()
         if model.encoder is None or model.decoder is None:
@@ -325,11 +419,8 @@ class Model(nn.Module):
         """Yield every matrix under the name that the quantizer has for it (``block0.B``)."""
         yield "encoder.weight", self.encoder.weight
         for index, block in enumerate(self.blocks):
-            yield f"block{index}.B", block.ssm.b
-            yield f"block{index}.C", block.ssm.c
-            for name, map_ in (("W1", block.value), ("W2", block.gate)):
-                if map_ is not None:
-                    yield f"block{index}.{name}", map_.weight
+            for name, weight in block.weights():
+                yield f"block{index}.{name}", weight
         yield "decoder.weight", self.decoder.weight
 
 
@@ -346,9 +437,9 @@ def read_out(hidden: Tensor, readout: Readout, lengths: Tensor | None = None) ->
     return (hidden * valid[..., None]).sum(0, keepdim=True) / lengths[None, :, None]
 
 
-def _block(name: str, block: S5Block | FeedForwardBlock) -> Block:
+def _block(name: str, block: S5Block | FeedForwardBlock) -> Block | FeedForward:
     if isinstance(block, FeedForwardBlock):
-        raise CheckpointError(name, "has feed-forward blocks", "Train S5 blocks with batch norm")
+        return FeedForward(block)
     if block.skip is not None or block.ssm.d.ndim != 1:
         raise CheckpointError(name, "has blocks that change their width", "Train all of one width")
     return Block(block)
@@ -364,6 +455,12 @@ def activate(values: Tensor, activation: Activation) -> Tensor:
     """Apply the non-linearity after the state-space model."""
     if activation is Activation.RELU:
         return functional.relu(values)
+    if activation is Activation.SILU:
+        return functional.silu(values)
+    if activation is Activation.TANH:
+        return torch.tanh(values)
+    if activation is Activation.LEAKY_RELU:
+        return functional.leaky_relu(values, LEAKY_SLOPE)
     tangent = activation is Activation.GELU_TANH
     return functional.gelu(values, approximate="tanh" if tangent else "none")
 

@@ -122,8 +122,9 @@ def senders(model: Model) -> dict[str, str]:
     for name, _ in model.weights():
         block, _, kind = name.partition(".")
         if block != "encoder" and block != "decoder":
-            message = {"B": "hidden", "C": "g", "W1": "activation", "W2": "activation"}[kind]
-            found[name] = f"{block}.{message}"
+            message = {"B": "hidden", "C": "g", "W1": "activation", "W2": "activation"}.get(kind)
+            if message is not None:
+                found[name] = f"{block}.{message}"
     return found
 
 

@@ -18,7 +18,6 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.fixed_point import Format, limits
 from s5_to_loihi.network.network import (
     INPUT,
@@ -29,14 +28,23 @@ from s5_to_loihi.network.network import (
     Readout,
     Synapses,
     frozen_weights,
+    is_identity,
 )
 from s5_to_loihi.network.neurons.constants import MULTIPLIER, Constants, declared_fields
 from s5_to_loihi.network.neurons.mean import MEAN
 from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE
+from s5_to_loihi.network.neurons.squares import SQUARES
 from s5_to_loihi.network.ranges import program
 from s5_to_loihi.passes.pipeline import run_passes
 from s5_to_loihi.quantization.draft import Unrounded
+from s5_to_loihi.quantization.float_weights import (
+    GAIN_FACTOR_BITS,
+    PRODUCT_BITS,
+    SHIFT_FACTOR_BITS,
+    FloatFormat,
+    largest_total,
+)
 from s5_to_loihi.quantization.quantizer import Quantized
 from s5_to_loihi.quantization.rounding import largest_weight_sum
 from s5_to_loihi.training.modules import read_out
@@ -44,12 +52,17 @@ from s5_to_loihi.training.scan import scan
 from s5_to_loihi.training.straight_through import Whole, power, rounded, straight
 
 #: Whole numbers up to this many bits, sign included, are exact in float64.
-EXACT_BITS = 54
-#: A latent weight starts at most this far from its integer. Those that make up for errors of others
-#: would else lie where another integer is nearest, and leave with the first noisy gradient.
+PRODUCT_BITS = PRODUCT_BITS
+#: A latent weight starts at most this share of a step from its integer. Those that make up for
+#: errors of others would else lie where another integer is nearest, and leave with the first noisy
+#: gradient.
 FARTHEST = 0.25
 #: Field that holds the shift of a product -> the fields that hold its factors.
-SHIFT_OF = {"shift": ("multiplier",), "gain_shift": ("gain_re", "gain_im")}
+SHIFT_OF = {
+    "shift": ("multiplier",),
+    "multiplier_shift": ("multiplier",),
+    "gain_shift": ("gain_re", "gain_im"),
+}
 #: Bits by which a factor may grow in training.
 MOST_GROWTH = 4
 
@@ -70,16 +83,23 @@ class Run:
 
 
 class _Matrix(nn.Module):
-    """A matrix of integers: ``round(highest * value)``, zero where the float model has a zero."""
+    """A matrix of integers: ``round(highest * value)``, zero where the float model has a zero.
+
+    Weights in floating point are rounded to a value of their format instead.
+    """
 
     mask: Tensor
 
     def __init__(self, matrix: Unrounded, integers: np.ndarray, largest_sum: int):
         super().__init__()
         self.matrix, self.largest_sum = matrix, largest_sum
-        self.highest = matrix.digits.largest(matrix.matrix.bits)
+        self.highest = matrix.largest
+        # What a row may add up to before its factor; integers cannot be as large.
+        factor = GAIN_FACTOR_BITS if matrix.matrix.name.endswith(".B") else SHIFT_FACTOR_BITS
+        self.largest_total = largest_total(largest_sum, factor)
         # The quantizer's integers, and as near as they allow to the float weights.
-        off = np.clip((matrix.weights - integers) * 2 * FARTHEST, -FARTHEST, FARTHEST)
+        farthest = FARTHEST * self._spacing(integers)
+        off = np.clip((matrix.weights - integers) * 2 * FARTHEST, -farthest, farthest)
         latent = integers + off
         latent = np.clip(latent, -self.highest, self.highest)
         self.value = nn.Parameter(torch.tensor(latent / self.highest))
@@ -88,17 +108,42 @@ class _Matrix(nn.Module):
     def forward(self) -> Tensor:
         """Return the integers, float64."""
         latent = torch.clamp(self.value * self.highest, -self.highest, self.highest)
-        return rounded(latent) * self.mask
+        return self._rounded(latent) * self.mask
+
+    def _rounded(self, latent: Tensor) -> Tensor:
+        digits = self.matrix.digits
+        if not isinstance(digits, FloatFormat):
+            return rounded(latent)
+        with torch.no_grad():
+            values = torch.tensor(digits.values, dtype=latent.dtype, device=latent.device)
+            limits_ = torch.tensor(digits.thresholds(), device=latent.device)
+            nearest = values[torch.searchsorted(limits_, latent.abs())] * latent.sign()
+        return straight(nearest, latent)
+
+    def _spacing(self, integers: np.ndarray) -> np.ndarray | int:
+        """Return from an integer to the next nearer to zero, or to one if there is none."""
+        digits = self.matrix.digits
+        if not isinstance(digits, FloatFormat):
+            return 1
+        values = np.array(digits.values)
+        codes = np.maximum(np.searchsorted(values, np.abs(integers)), 1)
+        return values[codes] - values[codes - 1]
 
     def fit(self) -> None:
         """Bring weights within their bits, and shrink rows whose sums could leave their port."""
         with torch.no_grad():
             self.value.clamp_(-1, 1)
             while True:
-                over = self._sums() > self.largest_sum
+                over = (self._sums() > self.largest_sum) | (self._total() > self.largest_total)
                 if not over.any():
                     return
                 self.value[over] *= 0.98
+
+    def _total(self) -> Tensor:
+        """Return the largest sum of absolute weights of each row that a factor takes."""
+        integers = self().abs()
+        total: Tensor = integers.reshape(len(integers), len(self.matrix.parts), -1).sum(2)
+        return total.sum(1) if self._one_port else total.amax(1)
 
     def _sums(self) -> Tensor:
         """Return the largest sum of absolute digits at a port, of each row."""
@@ -163,7 +208,7 @@ class _Group(nn.Module):
                 value = self._whole(name, value)
             values[field.name] = value
         for shift, factors in SHIFT_OF.items():
-            if shift in values and factors[0] in values:
+            if shift in values and isinstance(values.get(factors[0]), Tensor):
                 wanted = [values[factor] for factor in factors]
                 *whole, values[shift] = _fitting(wanted, values[shift].tensor)
                 values.update(zip(factors, whole, strict=True))
@@ -220,6 +265,8 @@ def _trained(constants: Constants, prefix: str = "") -> Iterator[tuple[str, np.n
         value = getattr(constants, field.name)
         if field.is_nested:
             yield from _trained(value, f"{prefix}{field.name}.")
+        elif field.format == MULTIPLIER and not (value & (value - 1)).any():
+            continue  # powers of two: shifts, behind weights in floating point
         elif field.is_array and not field.name.startswith("decay") and field.allowed is None:
             held: Any = field.format
             if isinstance(held, str):
@@ -241,39 +288,40 @@ class QuantizedNetwork(nn.Module):
     """A network of our own quantizer as a module; see the file's head."""
 
     def __init__(self, quantized: Quantized):
-        """Take over a network with all its integers.
-
-        Raises:
-            CapacityError: a value in between needs more bits than float64 has.
-        """
+        """Take over a network with all its integers."""
         super().__init__()
         self.source = quantized
         network = quantized.network
-        for group in network.groups:
-            widest = max(step.bits for step in program(network, group).steps)
-            if widest > EXACT_BITS:
-                raise CapacityError(
-                    group.name,
-                    f"computes with up to {widest} bits (limit of training {EXACT_BITS})",
-                    "Give weights or activations fewer bits",
-                )
+        #: Groups that compute with more bits than float64 has, as statistics of a norm do.
+        self.wide = {
+            group.name
+            for group in network.groups
+            if max(step.bits for step in program(network, group).steps) > PRODUCT_BITS
+        }
+        self._fixed: dict[tuple[str, str], Tensor] = {}
         self.matrices = nn.ModuleDict()
-        self.part_of: dict[str, tuple[str, int]] = {}
+        #: Synapses that stand for all digits of their part of a matrix: those of the lowest one
+        #: that there is. Name -> (matrix, part, their digit).
+        self.part_of: dict[str, tuple[str, int, int]] = {}
+        self.digits_of: set[str] = set()
         edges = {edge.name: edge for edge in network.synapses}
         for matrix in quantized.unrounded:
             integers = _integers(matrix, edges)
-            bits = max(
-                (
-                    network.message_format(edges[part].source).bits
-                    for part in matrix.parts
-                    if part in edges
-                ),
-                default=16,
-            )
+            found = [
+                [place for place, end in enumerate(digit_ports("")) if part + end in edges]
+                for part in matrix.parts
+            ]
+            assert all(found), f"{matrix.matrix.name} has a part without weights"
+            names = [
+                part + digit_ports("")[places[0]]
+                for part, places in zip(matrix.parts, found, strict=True)
+            ]
+            bits = max(network.message_format(edges[name].source).bits for name in names)
             key = matrix.matrix.name.replace(".", "/")
             self.matrices[key] = _Matrix(matrix, integers, largest_weight_sum(bits))
-            for index, part in enumerate(matrix.parts):
-                self.part_of[part] = (key, index)
+            for index, (name, places) in enumerate(zip(names, found, strict=True)):
+                self.part_of[name] = (key, index, places[0])
+            self.digits_of |= {part + end for part in matrix.parts for end in digit_ports("")}
         self.groups = nn.ModuleDict(
             {group.name.replace(".", "/"): _Group(group) for group in network.groups}
         )
@@ -319,39 +367,81 @@ class QuantizedNetwork(nn.Module):
         for edge in self._edges(group.name):
             message = sent[edge.source]
             if edge.name in self.part_of:
-                key, part = self.part_of[edge.name]
+                key, part, _ = self.part_of[edge.name]
                 columns = message.shape[-1]
                 own = weights[key][:, part * columns : (part + 1) * columns]
                 message = message @ own.T
-            before = totals.get(edge.target.name)
-            totals[edge.target.name] = message if before is None else before + message
+            elif not is_identity(edge.weights):
+                message = message @ self._untrained(edge, message.device).T
+            port = self._port_of(edge)
+            before = totals.get(port)
+            totals[port] = message if before is None else before + message
         first = next(iter(sent.values()))
         zero = first.new_zeros((*first.shape[:2], group.size))
         return tuple(Whole(totals.get(port, zero)) for port in group.kind.ports)
+
+    def _untrained(self, edge: Synapses, device: torch.device) -> Tensor:
+        """Return the weights of synapses that add up, or hand on to many: they stay."""
+        key = (edge.name, str(device))
+        if key not in self._fixed:
+            weights = edge.weights.toarray().astype(np.float64)
+            self._fixed[key] = torch.tensor(weights, device=device)
+        return self._fixed[key]
 
     def _edges(self, group: str) -> list[Synapses]:
         """Return a group's synapses, each matrix once."""
         found = []
         for edge in self.source.network.incoming(group):
-            if edge.name in self.part_of or _digit_of(edge.name) not in self.part_of:
+            if edge.name in self.part_of or edge.name not in self.digits_of:
                 found.append(edge)
         return found
+
+    def _port_of(self, edge: Synapses) -> str:
+        """Return the port that synapses end at, or that of the lowest digit of a matrix."""
+        if edge.name not in self.part_of:
+            return edge.target.name
+        return edge.target.name.removesuffix(digit_ports("")[self.part_of[edge.name][2]])
 
     def _update(
         self, group: NeuronGroup, arriving: tuple[Whole, ...], constants: Constants
     ) -> dict[str, Tensor]:
+        """Return the messages of a group, and how they depend on what arrives."""
         recurrence = group.kind.recurrence
         if recurrence is None:
-            _, messages, _ = group.kind.update(arriving, (), constants)  # type: ignore[arg-type]
+
+            def update(sums: Any, own: Any) -> Any:
+                return group.kind.update(sums, (), own)[1]
+
+            messages = self._computed(group, update, arriving, constants)
         else:
-            inputs = recurrence.drive(arriving, constants)  # type: ignore[arg-type]
-            states = self._states(group, [one.tensor for one in inputs], constants)  # type: ignore[attr-defined]
-            whole: Any = tuple(map(Whole, states))
-            messages, _ = recurrence.emit(inputs, whole, constants)
-        return {
-            name: value.tensor  # type: ignore[attr-defined]
-            for name, value in zip(group.kind.messages, messages, strict=True)
-        }
+            inputs = self._computed(group, recurrence.drive, arriving, constants)
+            states: Any = tuple(map(Whole, self._states(group, inputs, constants)))
+            wholes: Any = tuple(map(Whole, inputs))
+            messages = [one.tensor for one in recurrence.emit(wholes, states, constants)[0]]  # type: ignore[attr-defined]
+        sent = dict(zip(group.kind.messages, messages, strict=True))
+        low, high = SQUARES
+        if high in sent:
+            # The upper digit says how the square changes; what the lower one says it says again.
+            sent[low] = sent[low].detach()
+        return sent
+
+    def _computed(
+        self, group: NeuronGroup, function: Any, arriving: tuple[Whole, ...], constants: Constants
+    ) -> list[Tensor]:
+        """Return what a part of a neuron's arithmetic makes of sums: the integers, with gradients.
+
+        Where float64 does not hold all bits, the same on int64 gives the integers.
+        """
+        found: list[Tensor] = [one.tensor for one in function(arriving, constants)]
+        if group.name not in self.wide:
+            return found
+        with torch.no_grad():
+            whole = tuple(one.tensor.cpu().numpy().astype(np.int64) for one in arriving)
+            exact = function(whole, _as_arrays(constants))
+        return [
+            straight(torch.tensor(one, dtype=torch.float64, device=near.device), near)
+            for one, near in zip(exact, found, strict=True)
+        ]
 
     def _states(
         self, group: NeuronGroup, inputs: list[Tensor], constants: Constants
@@ -375,7 +465,7 @@ class QuantizedNetwork(nn.Module):
         counts: dict[str, Tensor] = {}
         for edge in self.source.network.synapses:
             if edge.name in self.part_of:
-                key, part = self.part_of[edge.name]
+                key, part, _ = self.part_of[edge.name]
                 mask: Any = self.matrices[key].mask
                 size = edge.weights.shape[1]
                 own = mask[:, part * size : (part + 1) * size].sum(0)
@@ -394,15 +484,12 @@ class QuantizedNetwork(nn.Module):
             CapacityError: a range does not fit; ``fit`` has not been called.
         """
         network = self.source.network
-        known = {edge.name: edge for edge in network.synapses}
         synapses: list[Synapses] = []
         for edge in network.synapses:
             if edge.name in self.part_of:
                 synapses += self._written(edge)
-            elif _digit_of(edge.name) not in self.part_of:
+            elif edge.name not in self.digits_of:
                 synapses.append(edge)
-        lost = [part for part in self.part_of if part not in known]
-        assert not lost, f"{lost} had no weights"
         groups = tuple(
             replace(group, constants=self.groups[group.name.replace(".", "/")].integers())
             for group in network.groups
@@ -411,8 +498,9 @@ class QuantizedNetwork(nn.Module):
 
     def _written(self, edge: Synapses) -> list[Synapses]:
         """Return the synapses of a part of a matrix, one for each digit."""
-        key, part = self.part_of[edge.name]
+        key, part, _ = self.part_of[edge.name]
         matrix: Any = self.matrices[key]
+        name, port = matrix.matrix.parts[part], self._port_of(edge)
         found = []
         digits = matrix.matrix.digits
         for place, (digit, suffix) in enumerate(
@@ -422,8 +510,8 @@ class QuantizedNetwork(nn.Module):
             found.append(
                 replace(
                     edge,
-                    name=edge.name + suffix,
-                    target=Endpoint(edge.target.group, edge.target.name + suffix),
+                    name=name + suffix,
+                    target=Endpoint(edge.target.group, port + suffix),
                     weights=frozen_weights(csr_matrix(own)),
                     exponent=-place * digits.bits,
                 )
@@ -449,12 +537,6 @@ class QuantizedNetwork(nn.Module):
                 )
             )
         return replace(self.source, network=self.network(), unrounded=tuple(matrices))
-
-
-def _digit_of(name: str) -> str:
-    """Return the name of the synapses of the lowest digit, of which these are a higher one."""
-    stem, _, digit = name.rpartition("_")
-    return stem if digit.isdigit() else ""
 
 
 def _integers(matrix: Unrounded, edges: Mapping[str, Synapses]) -> np.ndarray:

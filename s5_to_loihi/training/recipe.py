@@ -87,7 +87,7 @@ class Integers:
     """The network of integers at the end.
 
     Attributes:
-        weights: bits of weights; activations: of messages.
+        weights: bits of weights, or ``e4m3`` or ``e5m2``; activations: bits of messages.
         epochs: of quantization-aware training; 0 only rounds.
         rate: its learning rate.
         from_scratch: do not train in floats at all: set batch norm on the data and begin with the
@@ -95,12 +95,12 @@ class Integers:
         overrides: bits of single tensors, as for ``quantize``.
     """
 
-    weights: int = 8
+    weights: int | str = 8
     activations: int = 16
     epochs: int = 5
     rate: float = 1e-3
     from_scratch: bool = False
-    overrides: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    overrides: Mapping[str, int | str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)

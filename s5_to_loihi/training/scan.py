@@ -34,7 +34,11 @@ def scan(a: Tensor, drive: Tensor, state: Tensor | None = None) -> Tensor:
 def _doubling(a: Tensor, drive: Tensor) -> Tensor:
     states, power, reach = drive, a, 1
     while reach < len(drive):
-        states = torch.cat([states[:reach], states[reach:] + power * states[:-reach]])
+        longer = torch.empty_like(states)
+        longer[:reach] = states[:reach]
+        # In one pass: on whole sequences, memory decides.
+        torch.addcmul(states[reach:], power, states[:-reach], out=longer[reach:])
+        states = longer
         power, reach = power * power, 2 * reach
     return states
 

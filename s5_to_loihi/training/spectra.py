@@ -25,17 +25,19 @@ def features(spectrum: Tensor) -> Tensor:
 def synthesise(spectrum: Tensor, length: int) -> Tensor:
     """Return samples (N, length): overlapping frames are averaged; see ``audio.synthesise``."""
     frames = torch.fft.irfft(spectrum.transpose(0, 1), WINDOW) * WINDOW
-    sums, counts = (
-        functional.fold(
-            one.transpose(1, 2),
-            (1, (one.shape[1] - 1) * HOP + WINDOW),
-            (1, WINDOW),
-            stride=(1, HOP),
-        )[:, 0, 0]
-        for one in (frames, torch.ones_like(frames[:1]))
-    )
+    samples = _added(frames) / _added(torch.ones_like(frames[:1]))
     start = WINDOW // 2
-    return (sums / counts)[:, start : start + length]
+    return samples[:, start : start + length]
+
+
+def _added(frames: Tensor) -> Tensor:
+    """Add up frames (N, T, WINDOW), each a hop later than the one before: (N, samples)."""
+    parts = WINDOW // HOP
+    hops = frames.unflatten(-1, (parts, HOP))
+    shifted = [
+        functional.pad(hops[:, :, part], (0, 0, part, parts - 1 - part)) for part in range(parts)
+    ]
+    return torch.stack(shifted).sum(0).flatten(1)
 
 
 def denoised(spectrum: Tensor, mask: Tensor, length: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 The one definition of each neuron's arithmetic (``network/neurons``) runs on ``Whole`` as it runs on
 arrays: the forward pass computes the integers that are deployed. They are held in float64, which is
-exact up to 53 bits; ``network/verifier.py`` lets nothing pass that needs more than the 48 bits of a
-product. Where an operation rounds, the gradient is that of the same operation without rounding
+exact up to 53 bits; what needs more is computed in integers beside it (``quantized.py``). Where an
+operation rounds, the gradient is that of the same operation without rounding
 (Bengio et al., arXiv 1308.3432); where one saturates, it is zero beyond the limit.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s5_to_loihi.network.widths import LARGEST_SHIFT
+from s5_to_loihi.network.widths import ARITHMETIC_BITS
 
 
 def straight(exact: Tensor, smooth: Tensor) -> Tensor:
@@ -89,12 +89,12 @@ def power(bits: Any) -> Tensor | float:
     """Return ``2**bits`` of whole numbers, exactly: a library's exp2 may be off by a digit."""
     if isinstance(bits, float):
         return math.ldexp(1.0, int(bits))
-    return _powers(bits.device)[bits.long() + LARGEST_SHIFT + 1]
+    return _powers(bits.device)[bits.long() + ARITHMETIC_BITS]
 
 
 @functools.cache
 def _powers(device: torch.device) -> Tensor:
-    table = [math.ldexp(1.0, bit) for bit in range(-LARGEST_SHIFT - 1, LARGEST_SHIFT + 2)]
+    table = [math.ldexp(1.0, bit) for bit in range(-ARITHMETIC_BITS, ARITHMETIC_BITS + 1)]
     return torch.tensor(table, dtype=torch.float64, device=device)
 
 

@@ -31,24 +31,33 @@ from s5_to_loihi.checkpoints.description import DESCRIPTION, load_model, save_mo
 from s5_to_loihi.checkpoints.magnitude_pruning import sparsity_of
 from s5_to_loihi.float_model import S5Model
 from s5_to_loihi.network.network import Readout
+from s5_to_loihi.quantization.float_weights import FLOAT_FORMATS
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.quantizer import Quantized, quantize_model
 from s5_to_loihi.training import losses, spectra, synthetic
 from s5_to_loihi.training.architecture import Architecture, initial_model
 from s5_to_loihi.training.modules import Model
-from s5_to_loihi.training.optimisation import clip_gradients, optimiser, rate_share
+from s5_to_loihi.training.optimisation import optimiser
 from s5_to_loihi.training.pruning import Pruner, Pruning
 from s5_to_loihi.training.quantized import QuantizedNetwork
+from s5_to_loihi.training.stepping import Stepper
 
 #: Weight of the spectral loss beside SI-SNR in dB.
 SPECTRAL = 1.0
 #: Seeds of the sounds that are trained with, and of those that are held out.
 TRAINING_SEED, HELD_OUT_SEED = 1, 1_000_003
 #: Steps after which the pace is looked at.
-PACE = (10, 30, 100, *range(200, 10_000, 200))
+PACE = (10, 30, 100, *range(200, 100_000, 200))
 #: Learning rates: of the float models; of finetuning, by bits of the weights.
 RATE, DECAY = 4e-3, 0.01
-FINE_RATES = {8: 5e-5, 4: 1e-3, 3: 1.5e-3, 2: 4e-3}
+FINE_RATES: dict[int | str, float] = {
+    8: 5e-5,
+    "e4m3": 2e-4,
+    "e5m2": 3e-4,
+    4: 1e-3,
+    3: 1.5e-3,
+    2: 4e-3,
+}
 #: Weight of ``distillation_loss`` in finetuning, beside SI-SNR in dB.
 DISTILLATION = 5.0
 #: Clips that are scored at a time.
@@ -101,6 +110,7 @@ class Scale:
 POINTS = (
     *(Point(256, 0.9), Point(256, 0.95), Point(192, 0.9), Point(192, 0.9, aware_of_chip=True)),
     *(Point(width, 0.9) for width in (128, 96)),
+    *(Point(width, 0.8) for width in (192, 128)),
     *(Point(width, 0.0) for width in (128, 96, 64, 48, 32, 24)),
 )
 #: Pruning ends earlier than by default: a short training needs the rest to recover.
@@ -160,8 +170,6 @@ def train(point: Point, sounds: Sounds, seconds: float = math.inf) -> tuple[S5Mo
     )
     batches = sounds.batches(scale.batch, 1000 + point.seed)
     model = Model(start, input_gain=_gain(next(batches))).float().to(device)
-    steps_of = optimiser(model, RATE, DECAY)
-    rates = [group["lr"] for group in steps_of.param_groups]
     pruning = Pruning(
         point.sparsity,
         end=PRUNED_AT,
@@ -169,26 +177,26 @@ def train(point: Point, sounds: Sounds, seconds: float = math.inf) -> tuple[S5Mo
         aware_of_chip=point.aware_of_chip,
     )
     pruner = Pruner(model, pruning) if point.sparsity else None
+    messages: dict[str, Tensor] = {}
+
+    def loss_of(clips: synthetic.Clips) -> Tensor:
+        spectrum = spectra.analyse(clips.noisy)
+        run = model.run(spectra.features(spectrum))
+        messages.update(run.messages)
+        return losses.denoising_loss(spectrum, run.output, clips.clean, SPECTRAL)
+
+    stepper = Stepper(model, optimiser(model, RATE, DECAY), loss_of)
     curve, began = [], time.monotonic()
     torch.backends.cuda.matmul.allow_tf32 = True
     steps, step = scale.steps, 0
     while step < steps:
-        clips = next(batches)
-        spectrum = spectra.analyse(clips.noisy)
-        run = model.run(spectra.features(spectrum))
-        loss = losses.denoising_loss(spectrum, run.output, clips.clean, SPECTRAL)
-        steps_of.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_gradients(model)
-        for group, rate in zip(steps_of.param_groups, rates, strict=True):
-            group["lr"] = rate * rate_share(step / steps)
-        steps_of.step()
+        loss = stepper.step(next(batches), step / steps)
         if pruner is not None and step % pruning.interval == 0:
             if point.aware_of_chip:
-                pruner.observe(run.messages)
+                pruner.observe(messages)
             pruner.update((step + 1) / steps)
         if step % 100 == 0:
-            curve.append(round(float(loss.detach()), 3))
+            curve.append(round(float(loss), 3))
         step += 1
         if step in PACE:
             steps = _affordable(scale.steps, step, began, seconds)
@@ -216,6 +224,8 @@ def _scored(model: S5Model, sounds: Sounds) -> dict[str, Any]:
 
 def _affordable(steps: int, done: int, began: float, seconds: float) -> int:
     """Return how many steps ``seconds`` allow at the pace so far: at most ``steps``."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     pace = (time.monotonic() - began) / done
     if seconds == math.inf:
         return steps
@@ -249,7 +259,7 @@ def _score(run: Any, sounds: Sounds, kind: torch.dtype) -> dict[str, Any]:
     }
 
 
-def quantized(model: S5Model, bits: int, sounds: Sounds) -> Quantized:
+def quantized(model: S5Model, bits: int | str, sounds: Sounds) -> Quantized:
     """Quantize a model after training, on cuts of the training sounds."""
     clips = next(sounds.batches(sounds.scale.calibration, 77, sounds.scale.pool_seconds))
     tokens = spectra.features(spectra.analyse(clips.noisy.double())).cpu().numpy()
@@ -257,7 +267,7 @@ def quantized(model: S5Model, bits: int, sounds: Sounds) -> Quantized:
 
 
 def finetune(
-    model: S5Model, bits: int, sounds: Sounds, seconds: float = math.inf
+    model: S5Model, bits: int | str, sounds: Sounds, seconds: float = math.inf
 ) -> tuple[Quantized, dict]:
     """Quantize a model and train its integers; return them and what happened.
 
@@ -267,34 +277,32 @@ def finetune(
     start = quantized(model, bits, sounds)
     network = QuantizedNetwork(start).to(sounds.device)
     facts: dict[str, Any] = {"rounded": _score(network, sounds, torch.float64)}
-    steps_of = optimiser(network, FINE_RATES.get(bits, 1e-3))
-    rates = [group["lr"] for group in steps_of.param_groups]
     count, seconds_each = scale.fine_batch, scale.pool_seconds
-    batches, curve = sounds.batches(count, 5000 + bits, seconds_each), []
+    seed = 5000 + (bits if isinstance(bits, int) else 100 + list(FLOAT_FORMATS).index(bits))
+    batches, curve = sounds.batches(count, seed, seconds_each), []
     check = [next(sounds.batches(count, 9000 + index, seconds_each)) for index in range(4)]
     teacher = Model(model).eval().float().to(sounds.device)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    reached = _loss(network, check)
-    steps, step, first = scale.fine_steps, 0, time.monotonic()
-    left = seconds - 2 * (first - began)
-    while step < steps:
-        clips = next(batches)
+
+    def loss_of(clips: synthetic.Clips) -> Tensor:
         spectrum = spectra.analyse(clips.noisy.double())
         values = spectra.features(spectrum)
         with torch.no_grad():
             wanted = teacher(values.float()).double()
         mask = network(values)
         loss = losses.denoising_loss(spectrum, mask, clips.clean.double(), SPECTRAL)
-        loss = loss + DISTILLATION * losses.distillation_loss(spectrum, mask, wanted)
-        steps_of.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_gradients(network)
-        for group, rate in zip(steps_of.param_groups, rates, strict=True):
-            group["lr"] = rate * rate_share(step / steps)
-        steps_of.step()
+        return loss + DISTILLATION * losses.distillation_loss(spectrum, mask, wanted)
+
+    rate = FINE_RATES.get(bits, 1e-3)
+    stepper = Stepper(network, optimiser(network, rate), loss_of, recorded=False)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    reached = _loss(network, check)
+    steps, step, first = scale.fine_steps, 0, time.monotonic()
+    left = seconds - 2 * (first - began)
+    while step < steps:
+        loss = stepper.step(next(batches), step / steps)
         network.fit()
         if step % 20 == 0:
-            curve.append(round(float(loss.detach()), 3))
+            curve.append(round(float(loss), 3))
         step += 1
         if step in PACE:
             steps = _affordable(scale.fine_steps, step, first, left)
@@ -355,7 +363,7 @@ def _reason() -> str:
     return f"{kind.__name__ if kind else ''}: {error} ({place.filename}:{place.lineno})"[:500]
 
 
-def _job(point: Point, bits: int | None, folder: Path, sounds: Sounds, most: Limits) -> dict:
+def _job(point: Point, bits: int | str | None, folder: Path, sounds: Sounds, most: Limits) -> dict:
     place = folder / point.name
     if bits is None:
         if (place / DESCRIPTION).exists():
@@ -377,7 +385,7 @@ def run(
     out: Path,
     scale: Scale,
     points: tuple[Point, ...],
-    bits: tuple[int, ...],
+    bits: tuple[int | str, ...],
     processes: int,
     most: Limits,
     device: str,
@@ -482,7 +490,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = parser.parse_args(arguments)
     points = tuple(p for p in POINTS if not given.points or p.name in given.points.split(","))
-    bits = tuple(map(int, given.bits.split(","))) if given.bits else ()
+    bits = tuple(int(one) if one.isdecimal() else one for one in given.bits.split(",") if one)
     scale = replace(
         Scale(),
         steps=given.steps,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.quantizer import Quantized, quantize_folded
 from s5_to_loihi.training import loop
 from s5_to_loihi.training.architecture import initial_model
-from s5_to_loihi.training.modules import Model
+from s5_to_loihi.training.modules import FeatureNorm, Model
 from s5_to_loihi.training.pruning import Pruner
 from s5_to_loihi.training.quantized import QuantizedNetwork
 from s5_to_loihi.training.recipe import Recipe, as_mapping
@@ -86,6 +85,7 @@ def train(
             training diverges, or a file cannot be written.
         CapacityError: the network does not fit a width.
     """
+    precision = precision_of(recipe)
     task = task_of(recipe, lambda done, total: on_progress("reading", done, total))
     _claim(folder, recipe, task)
     torch.manual_seed(recipe.training.seed)
@@ -96,7 +96,7 @@ def train(
     if not recipe.integers.from_scratch:
         scores["float"] = loop.evaluate(task, module)
     save_model(model, folder / MODEL)
-    quantized = quantize_for(task, model, precision_of(recipe))
+    quantized = quantize_for(task, model, precision)
     network = QuantizedNetwork(quantized)
     scores["rounded"] = loop.evaluate(task, network)
     if recipe.integers.epochs:
@@ -176,8 +176,9 @@ def _float_phase(
 def set_norms(task: Task, module: Model) -> None:
     """Set the statistics of batch norm to those of an epoch, without training."""
     module.train()
-    norms: list[Any] = [block.norm for block in module.blocks]
-    for norm in norms:
+    for norm in module.modules():
+        if not isinstance(norm, FeatureNorm):
+            continue
         norm.momentum = None  # a plain mean over all batches
         norm.reset_running_stats()
     with torch.no_grad():

@@ -32,6 +32,10 @@ QUANTIZED = {
     "rms norm of tokens": FloatCase(
         norm="rms", ends="neither", blocks=1, glu=GluVariant.NONE, activation=Activation.TANH
     ),
+    "weights in floating point": FloatCase(
+        glu=GluVariant.FULL, blocks=1,
+        precision=Precision(weights="e5m2", overrides={"*.C": "e4m3"}),
+    ),
 }  # fmt: skip
 EVERY = (*golden.SETS, *NETWORKS, *QUANTIZED)
 

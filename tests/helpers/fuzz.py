@@ -300,7 +300,7 @@ def _read_precision(path: Path) -> None:
     from s5_to_loihi.quantization.precision import read_precision
 
     precision = read_precision(path, {})
-    precision.bits("weight", "encoder.weight")
+    precision.weight("encoder.weight")
     precision.bits("activation", "block0.hidden")
 
 

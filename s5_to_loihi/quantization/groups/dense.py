@@ -22,6 +22,7 @@ from s5_to_loihi.quantization.draft import (
     Reader,
     TensorScale,
 )
+from s5_to_loihi.quantization.float_weights import FloatFormat, shifts_alone
 from s5_to_loihi.quantization.formats import (
     best_exponent,
     fine_bits,
@@ -146,6 +147,8 @@ def affine_constants(
     fine = Format(STATE_BITS, result.exponent + extra)
     scale = np.exp2(exponents + extra)
     multiplier, shift = multipliers(rows.steps * scale, name)
+    if isinstance(rows.digits, FloatFormat):
+        multiplier, shift = shifts_alone(multiplier, shift)
     # The half of the rounding at the end, and the mean of what the floors before it take.
     half = ((1 << extra) >> 1) + floors / 2
     return AffineConstants(

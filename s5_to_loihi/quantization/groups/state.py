@@ -7,8 +7,10 @@ import numpy as np
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.network.network import Endpoint
 from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE, ScaledStateConstants
+from s5_to_loihi.network.widths import MULTIPLIER_BITS
 from s5_to_loihi.quantization.bounds import state_bounds
 from s5_to_loihi.quantization.draft import Draft, Message, Reader, TensorScale, affordable_bits
+from s5_to_loihi.quantization.float_weights import GAIN_BITS, GAIN_FACTOR_BITS, FloatFormat
 from s5_to_loihi.quantization.folding import FoldedBlock
 from s5_to_loihi.quantization.formats import (
     best_exponent,
@@ -42,7 +44,9 @@ def add_state(
         _register_exponents(x, bits, bounds, offset), np.abs(folded.gain) * rows.steps, 0
     )
     gains = folded.gain * rows.steps * np.exp2(exponents)
-    gain, gain_shift = multipliers(np.stack([gains.real, gains.imag], axis=1), f"{name}.gain")
+    gain_bits = GAIN_BITS if isinstance(rows.digits, FloatFormat) else MULTIPLIER_BITS
+    parts = np.stack([gains.real, gains.imag], axis=1)
+    gain, gain_shift = multipliers(parts, f"{name}.gain", gain_bits)
     message_bits, message_shift = _message_shifts(draft, name, folded, exponents, bits)
     sent = exponents - message_shift
     register, message = Format(bits, int(exponents.min())), Format(message_bits, int(sent.min()))
@@ -90,7 +94,7 @@ def _fit(
         for part in ("re", "im")
     ]
     weight = np.concatenate([folded.b.real, folded.b.imag], axis=1)
-    rows = draft.weigh(f"{name}.B", weight, both, synapses)
+    rows = draft.weigh(f"{name}.B", weight, both, synapses, GAIN_FACTOR_BITS)
     b_re, b_im = np.split(rows.integers, 2, axis=1)
     fitted = rows.steps[:, None] * (b_re + 1j * b_im)
     return rows, fitted, both.wanted[:count] + 1j * both.wanted[count:] - fitted @ both.mean

@@ -20,6 +20,7 @@ from s5_to_loihi.quantization.draft import (
     Reader,
     affordable_bits,
 )
+from s5_to_loihi.quantization.float_weights import FloatFormat
 from s5_to_loihi.quantization.formats import (
     best_exponent,
     fine_bits,
@@ -88,12 +89,17 @@ def _best_bits(
         ``(bits, digits of the reader's weights if rows may grow for them, else None)``.
     """
     fewest = max(16, precision.activations)
-    weight_bits = precision.bits("weight", reader.name)
+    weight_bits, allowed = precision.weight(reader.name), range(fewest, most + 1)
+    if isinstance(weight_bits, FloatFormat):
+        total = weight_bits.band_sum(reader.weight)
+        return max(
+            (bits for bits in allowed if total <= largest_weight_sum(bits)), default=most
+        ), None
 
     def digits(bits: int) -> int:
         return choose_digits(reader.weight, weight_bits, largest_weight_sum(bits))[0].count
 
-    allowed, count = range(fewest, most + 1), digits(fewest)
+    count = digits(fewest)
     if count == 1:
         return min(allowed, key=lambda bits: _error(tokens, reader.weight, weight_bits, bits)), 1
     # Low digits are as large whatever the step of their row: tokens have to make room.

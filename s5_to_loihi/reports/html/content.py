@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 from s5_to_loihi.evaluation.classification import Answered
 from s5_to_loihi.evaluation.result import Evaluated
@@ -11,8 +12,9 @@ from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.profiling.profile_values import as_dictionary
 from s5_to_loihi.profiling.published import published
 from s5_to_loihi.reports.html import comparison, costs, evaluation, inside
-from s5_to_loihi.reports.html.page import Page
+from s5_to_loihi.reports.html.page import Block, Page, Section, Terms
 from s5_to_loihi.reports.html.provenance import provenance
+from s5_to_loihi.reports.html.verdict import verdict
 from s5_to_loihi.version import VERSION
 
 SCHEMA = "s5_to_loihi report"
@@ -30,8 +32,9 @@ def page_of(
         evaluated: what an evaluation found, if there was one.
     """
     network, profile = findings.opened.network, findings.own.profile
+    said = verdict(findings, evaluated)
     sections = (
-        costs.summary(findings),
+        costs.summary(said),
         *(
             (costs.real_time(findings), costs.cost(findings))
             if profile.denoiser
@@ -48,13 +51,30 @@ def page_of(
     neurons = sum(group.size for group in network.groups)
     return Page(
         title=network.name,
-        subtitle=(
-            f"What a token costs on Loihi 2: {len(network.groups)} neuron groups, {neurons:,}"
-            f" neurons, {network.synapse_count:,} synapses on {profile.mapping.cores:,} cores of"
-            f" {profile.system}; activity {findings.recording.origin}."
+        about=(
+            f"What a token costs on Loihi 2 · {len(network.groups)} neuron groups, {neurons:,}"
+            f" neurons, {network.synapse_count:,} synapses · activity {findings.recording.origin}"
         ),
-        sections=tuple(section for section in sections if section is not None),
+        answer=said.answer,
+        verdict=said.rest,
+        doubt=said.doubt,
+        sections=tuple(_terms_once([section for section in sections if section is not None])),
     )
+
+
+def _terms_once(sections: Sequence[Section]) -> Iterator[Section]:
+    """Yield sections that say of each term once what it means, where it stands first."""
+    known: set[str] = set()
+    for section in sections:
+        blocks: list[Block] = []
+        for block in section.blocks:
+            if isinstance(block, Terms):
+                new = {name: block.terms[name] for name in block.terms if name not in known}
+                known |= set(new)
+                blocks += [Terms(new)] if new else []
+            else:
+                blocks.append(block)
+        yield dataclasses.replace(section, blocks=tuple(blocks))
 
 
 def dictionary_of(

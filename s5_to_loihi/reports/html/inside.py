@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from s5_to_loihi.loihi2.resources import Resource
+from s5_to_loihi.profiling.breakdown import CoreRow
+from s5_to_loihi.profiling.contenders import Contender
 from s5_to_loihi.profiling.findings import Findings
 from s5_to_loihi.reports import network_tables, profile_tables
-from s5_to_loihi.reports.core_drawing import draw_mapping
+from s5_to_loihi.reports.core_drawing import LARGEST_PICTURE, busy, extent, places
 from s5_to_loihi.reports.drawing import draw_network
 from s5_to_loihi.reports.html import charts
-from s5_to_loihi.reports.html.page import Block, Note, Picture, Section
+from s5_to_loihi.reports.html.page import Block, Floor, Note, Panel, Picture, Section
+from s5_to_loihi.reports.html.terms import terms
 from s5_to_loihi.reports.picture import as_svg
 from s5_to_loihi.reports.run_tables import run_table
 
@@ -45,17 +49,19 @@ def activity(findings: Findings) -> Section:
         "Activity",
         (
             Note(f"Counted in simulation, exactly: {recording.origin}. {saturated}".strip()),
+            terms("Synop", "Graded message"),
             charts.over_time(
-                "activity",
-                "What a token makes the network do, over time; means over sequences.",
+                "What a token makes the network do, over time",
+                "Means over sequences. Each area has a height of its own: its largest value.",
                 {"synaptic operations": synops, "messages": messages},
                 "a token",
             ),
-            charts.over_groups(
-                "messages",
-                "Share of neurons that send a message, group by group: what is dark costs nothing.",
-                [counts.groups[index] for index in sending],
-                shares,
+            charts.over_time(
+                "Share of neurons that send a message, group by group, over time",
+                "A full row is 100 %. What is empty is not sent and costs nothing downstream.",
+                {counts.groups[index]: shares[:, of] for of, index in enumerate(sending)},
+                "%",
+                most=100.0,
             ),
             replace(profile_tables.group_table(modes), title=GROUPS),
             *profile_tables.norm_tables(modes),
@@ -66,9 +72,8 @@ def activity(findings: Findings) -> Section:
 def drawings(findings: Findings) -> Section:
     """Return the network and its place on the chip."""
     own = findings.own
-    network, mapping = own.network, own.profile.mapping
+    network = own.network
     groups = ", ".join(f"{group.name} ({group.size} neurons)" for group in network.groups)
-    cores = own.profile.modes["pipelined"].cores
     return Section(
         "network",
         "Network and cores",
@@ -79,16 +84,45 @@ def drawings(findings: Findings) -> Section:
                 f" synapses, {network.latency} timesteps from input to output.",
                 as_svg(lambda path: draw_network(network, path)),
             ),
-            Picture(
-                f"Cores: memory and time of each, and the heaviest links. {own.what.capitalize()},"
-                f" objective {mapping.objective}.",
-                f"Map of the cores of {own.profile.system}: {mapping.cores} of"
-                f" {mapping.system_cores} are in use on {mapping.chips} chips.",
-                as_svg(lambda path: draw_mapping(own.evaluation, path)),
-            ),
-            profile_tables.core_table("Cores, pipelined", cores),
+            _floor(own),
+            profile_tables.core_table("Cores, pipelined", _cores(own)),
         ),
     )
+
+
+def _floor(own: Contender) -> Floor:
+    """Draw the cores where they lie, by memory and by time."""
+    evaluation, mapping = own.evaluation, own.profile.mapping
+    chips, size, side = extent(evaluation)
+    at = list(places(evaluation.system, chips.tolist(), side))
+    groups = {row.core: ", ".join(dict.fromkeys(row.groups)) for row in _cores(own)}
+    panels = []
+    for title, values in (
+        ("Memory in use, all words of a core", evaluation.fractions[:, Resource.TOTAL]),
+        ("Time at work, share of a timestep", busy(evaluation)),
+    ):
+        most = float(values.max()) or 1.0
+        loads = dict(zip(evaluation.physical.tolist(), values.tolist(), strict=True))
+        cells = []
+        for core, x, y in at:
+            share = loads.get(core)
+            said = "" if share is None else f"core {core}: {groups.get(core, '')}, {share:.1%}"
+            cells.append((x, y, None if share is None else share / most, said))
+        panels.append(Panel(title, f"{100 * most:.3g} %", tuple(cells)))
+    left_out = f" The first {LARGEST_PICTURE} chips." if mapping.chips > LARGEST_PICTURE else ""
+    return Floor(
+        f"The cores of {own.profile.system}",
+        f"{own.what.capitalize()}, mapped for: {mapping.objective}. Grey cores are not in use."
+        f"{left_out}",
+        f"Map of the cores of {own.profile.system}: {mapping.cores} of {mapping.system_cores} are"
+        f" in use on {mapping.chips} chips.",
+        size,
+        tuple(panels),
+    )
+
+
+def _cores(own: Contender) -> tuple[CoreRow, ...]:
+    return own.profile.modes["pipelined"].cores
 
 
 def values(findings: Findings) -> Section:
@@ -105,9 +139,10 @@ def values(findings: Findings) -> Section:
         "values",
         "Values and verification",
         (
+            terms("Format", "Headroom"),
             verified,
-            network_tables.value_table(findings.values, OVER),
-            network_tables.weight_table(findings.weights),
-            network_tables.port_table(findings.ports),
+            replace(network_tables.value_table(findings.values, OVER), folded=True),
+            replace(network_tables.weight_table(findings.weights), folded=True),
+            replace(network_tables.port_table(findings.ports), folded=True),
         ),
     )
