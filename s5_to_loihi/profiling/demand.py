@@ -112,6 +112,10 @@ def demands(
     work, loads, latency = evaluation.work, evaluation.loads, evaluation.work.network.latency
     phases = np.array([group.phase for group in work.network.groups])
     phase_of = np.where(work.sender >= 0, phases[work.group_of[work.sender]], 0)
+    # Of markers there is memory only: what they take is added in fall-through.
+    phase_of = phase_of[: recording.sent.shape[2]]
+    recorded = table.message < len(phase_of)
+    table = Deliveries(*(column[recorded] for column in table))
     order = np.argsort(phase_of[table.message], kind="stable")
     ends = np.searchsorted(phase_of[table.message[order]], np.arange(latency + 2))
     by_phase = [
@@ -124,7 +128,7 @@ def demands(
     together: list[np.ndarray] = []
     falling = []
     for phase in range(latency + 1):
-        own = np.flatnonzero(phase_of[: recording.sent.shape[2]] == phase)  # markers are not in it
+        own = np.flatnonzero(phase_of == phase)
         sent = recording.sent[:, :, own].reshape(-1, len(own)).T.astype(np.float32)
         counts = _on_cores(by_phase[phase], work.sender, loads.core_of, own, sent, loads.cores)
         scale = sent.sum(axis=0) / max(sent.sum(axis=0).mean(), 1e-9)
