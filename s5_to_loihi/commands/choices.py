@@ -47,7 +47,7 @@ GluOption = Annotated[
     GluVariant | None,
     typer.Option(
         metavar="KIND",
-        help="half1, half2, full or none; found out or guessed (and said) if not given.",
+        help="half1, half2, full or none; if not given, worked out or guessed, and reported.",
     ),
 ]
 SymmetryOption = Annotated[
@@ -83,12 +83,12 @@ RawOption = Annotated[
     bool,
     typer.Option(
         "--raw",
-        help="Integers in the data are integers of the input format. Default: values, 3 is 3.0.",
+        help="Take integers as those of the input format. Default: as values, 3 is 3.0.",
     ),
 ]
 LayoutOption = Annotated[
     Layout | None,
-    typer.Option(help="Which of three axes comes first. Default: tokens, or asked if in doubt."),
+    typer.Option(help="Which of three axes comes first. Default: tokens; asks if unclear."),
 ]
 BackendsOption = Annotated[
     list[Backend] | None,

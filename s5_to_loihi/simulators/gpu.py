@@ -25,7 +25,7 @@ from s5_to_loihi.simulators.gpu_plan import GpuPlanner, Room
 
 #: Tokens of all sequences together that are computed at a time, if there is memory for so many.
 COLUMNS = 1 << 17
-#: Bytes of this process, at most, in which one block's results wait to be copied.
+#: Bytes of this process, at most, in which one block's tokens, or its results, wait to be copied.
 STAGED = 1 << 28
 #: Threads that copy, at most: more only wait for one another.
 THREADS = 16
@@ -136,7 +136,7 @@ class GpuSimulator:
         # A sequence takes its state and a column at least; columns come in tiles.
         sequences = max(1, min(batch, (free - TILE * column) // (state + column)))
         most = (free - sequences * state) // column - TILE
-        columns = min(COLUMNS, STAGED // leaving, most)
+        columns = min(COLUMNS, STAGED // max(sizes["tokens"], leaving), most)
         return sequences, max(1, min(count, columns // sequences))
 
 
