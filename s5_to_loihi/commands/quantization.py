@@ -199,7 +199,7 @@ def _quantized(
 ) -> Quantization:
     files = {"calibration": calibration} | ({"held-out": held_out} if held_out else {})
     length, layout = settings.sequence_length, settings.layout
-    with console.progress("Quantizing", "groups") as advance:
+    with console.progress("Quantizing (compiles at first)", "groups") as advance:
         return quantize_checkpoint(
             checkpoint,
             read_data(calibration, layout, length),
