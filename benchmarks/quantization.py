@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # The parent imports nothing large: on Linux the peak memory of a child starts from its parent's.
 
@@ -310,7 +311,7 @@ def main() -> None:
         for line in STEPS[options.step](options, options.checkpoint[0]):
             print(json.dumps(line), flush=True)
         return
-    models = {}
+    models: dict[str, Any] = {}
     if options.against_plain:
         for checkpoint in options.checkpoint:
             models[parts(checkpoint)[0]] = against_plain(options, checkpoint)

@@ -133,8 +133,9 @@ def fold_block(
     expected_sum = np.zeros(len(ssm.c))
     before: LayerNorm | None = None
     if isinstance(norm, BatchNorm):
-        likely = _likely(norm, after_relu and block.prenorm)
-        if isinstance(block, S5Block) and block.prenorm:
+        before_ssm = isinstance(block, S5Block) and block.prenorm
+        likely = _likely(norm, after_relu and before_ssm)
+        if before_ssm:
             scale = norm.scale / np.sqrt(norm.variance + norm.epsilon)
             expected = likely
         else:
@@ -163,8 +164,8 @@ def _likely(norm: BatchNorm, rectified: bool) -> np.ndarray:
     """Return the magnitudes (H,) that a batch norm's statistics make likely.
 
     A rectified channel that is hardly ever above zero has events of a size: values x of
-    probability p have the mean ``p x`` and the mean square ``p x^2``. Their ratio is x, which may be
-    many standard deviations.
+    probability p have the mean ``p x`` and the mean square ``p x^2``. Their ratio is x, which may
+    be many standard deviations.
     """
     mean, deviation = np.abs(norm.mean), np.sqrt(norm.variance + norm.epsilon)
     usual = mean + DEVIATIONS * deviation
