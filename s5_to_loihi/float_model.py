@@ -303,7 +303,17 @@ def evaluate(
 
 
 def _affine(values: np.ndarray, map_: Affine) -> np.ndarray:
-    return values @ map_.weight.T + map_.bias
+    return _times(values, map_.weight) + map_.bias
+
+
+def _times(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Multiply values (..., in) by a real matrix (out, in), at once.
+
+    Of values with more axes numpy makes a product each, of tokens one by one.
+    """
+    flat = values.reshape(-1, values.shape[-1])
+    product = np.ascontiguousarray(flat) @ np.ascontiguousarray(matrix).T
+    return product.reshape(*values.shape[:-1], len(matrix))
 
 
 def _prefixed(observe: Observer, prefix: str) -> Observer:
@@ -315,17 +325,20 @@ def _state_space(
 ) -> np.ndarray:
     a, gain = ssm.discretized()
     observe("u", u)
-    drive = u @ ssm.b.T
+    # In real products: half of a complex one with real numbers would be with zero.
+    drive = _times(u, ssm.b.real) + 1j * _times(u, ssm.b.imag)
     observe("drive", drive)
     x = recur(a, drive * gain)
     observe("x", x)
     g = rectify_complex(x) if rectified else x
     observe("g", g)
-    projection = (g @ ssm.c.T).real
+    projection = _times(g.real, ssm.c.real) - _times(g.imag, ssm.c.imag)
     if ssm.bidirectional_c is not None:
         backward = recur(a, (drive * gain)[::-1])[::-1]
-        projection = projection + (backward @ ssm.bidirectional_c.T).real
-    through = ssm.d * u if ssm.d.ndim == 1 else u @ ssm.d.T
+        back = ssm.bidirectional_c
+        projection = projection + _times(backward.real, back.real)
+        projection = projection - _times(backward.imag, back.imag)
+    through = ssm.d * u if ssm.d.ndim == 1 else _times(u, ssm.d)
     observe("through", through)
     y = projection * (2 if ssm.conjugate_symmetric else 1) + through
     observe("y", y)
@@ -372,14 +385,14 @@ def _feed_forward_block(
     observe("sum", activation + u)
     middle = normalise(activation + u, block.feed_forward_norm)
     observe("middle", middle)
-    expanded = middle @ block.expand.T
+    expanded = _times(middle, block.expand)
     if block.gated:
         value, gate = np.split(expanded, 2, axis=-1)
         observe("value", value)
         observe("gate", gate)
         expanded = activate(gate, Activation.GELU_ERF) * value
     observe("product", expanded)
-    total = expanded @ block.decode.T + middle
+    total = _times(expanded, block.decode) + middle
     observe("total", total)
     return total
 

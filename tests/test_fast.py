@@ -23,7 +23,14 @@ from s5_to_loihi.fixed_point import limits
 from s5_to_loihi.intel_export import to_vectors
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network
 from s5_to_loihi.network.ranges import worst_case
-from s5_to_loihi.simulators import activity, fast_plan, fast_synapses, object_code
+from s5_to_loihi.simulators import (
+    activity,
+    fast,
+    fast_layout,
+    fast_plan,
+    fast_synapses,
+    object_code,
+)
 from s5_to_loihi.simulators.fast import FastSimulator, Run, Stream
 from s5_to_loihi.simulators.interpreter import Evaluation, Interpreter
 from s5_to_loihi.simulators.loops import BLOCK
@@ -113,10 +120,10 @@ def streamed(stream: Stream, tokens: np.ndarray) -> np.ndarray:
     return np.array(outputs).reshape(len(tokens), -1)
 
 
-def assert_same_streams(one: Compared) -> None:
+def assert_same_streams(one: Compared, threads: int = 1) -> None:
     wanted = activity.count(one.network, sent_messages(one))
     for index in range(one.tokens.shape[1]):
-        stream = one.fast.stream()
+        stream = one.fast.stream(threads=threads)
         outputs = streamed(stream, one.tokens[:, index])
         assert_array_equal(outputs, one.expected.outputs[:, index])
         assert_array_equal(stream.state, registers_of(one.network, one.expected)[index])
@@ -170,7 +177,7 @@ def test_streams_whatever_is_multiplied_densely(name, least, monkeypatch):
     monkeypatch.setattr(fast_plan, "DENSE_BYTES", 1 << 30)
     one = golden_one(name) if name in golden.SETS else random_one(name)
     again = replace(one, fast=FastSimulator(one.network))
-    kernels = {call.kernel for call in again.fast._planner.of_a_token()}
+    kernels = {call.kernel for call in again.fast.planners()[0].of_a_token()}
     assert (fast_synapses.multiply() in kernels) == (least == 0)
     assert_same_streams(again)
 
@@ -178,7 +185,7 @@ def test_streams_whatever_is_multiplied_densely(name, least, monkeypatch):
 def test_weights_of_the_same_ends_that_leave_8_bits_are_scattered(monkeypatch):
     monkeypatch.setattr(fast_plan, "DENSE_FROM", 0)
     one = random_one("parallel synapses")
-    kernels = {call.kernel for call in FastSimulator(one.network)._planner.of_a_token()}
+    kernels = {call.kernel for call in FastSimulator(one.network).planners()[0].of_a_token()}
     assert fast_synapses.multiply() not in kernels
 
 
@@ -320,6 +327,42 @@ def test_any_number_of_threads_and_sequences(threads, batch):
     assert_array_equal(run.activity.synops, expected.activity.synops[:, order])
     for name, array in expected.messages.items():
         assert_array_equal(run.messages[name], array[:, order], err_msg=name)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@every_network
+def test_threads_that_share_a_stream_compute_the_same(name, threads, monkeypatch):
+    """Even if neurons that stand side by side are of different threads."""
+    monkeypatch.setattr(fast, "LARGE", 0)
+    monkeypatch.setattr(fast_layout, "_TOGETHER", 1)
+    one = random_one(name)
+    one = replace(one, fast=FastSimulator(one.network))
+    first = replace(one.expected, outputs=one.expected.outputs[:, :1])
+    alone = one.fast.run(one.tokens[:, :1], threads=threads, counting=True, record=True)
+    assert_array_equal(alone.outputs, first.outputs)
+    monkeypatch.setattr(fast, "VAST", 0)
+    assert_same_run(one, one.fast.run(one.tokens, threads=threads, counting=True, record=True))
+    assert_same_streams(one, threads)
+
+
+def test_a_refused_token_leaves_threads_that_share_a_stream_as_they_are(monkeypatch):
+    monkeypatch.setattr(fast, "LARGE", 0)
+    one = random_one(RICH)
+    stream = FastSimulator(one.network).stream(threads=2)
+    stream.step(one.tokens[0, 0])
+    state, synops = stream.state.copy(), stream.synops
+    with pytest.raises(InputError):
+        stream.step(np.full(one.network.input_size, 1 << 30, dtype=np.int32))
+    assert_array_equal(stream.state, state)
+    assert_array_equal(stream.synops, synops)
+    assert_array_equal(stream.step(one.tokens[1, 0]), one.expected.outputs[1, 0])
+
+
+@every_network
+def test_targets_of_32_bits_are_the_same(name, monkeypatch):
+    monkeypatch.setattr(fast_layout, "_MIDDLE", 1)
+    one = random_one(name)
+    assert_same_streams(replace(one, fast=FastSimulator(one.network)))
 
 
 @every_network

@@ -17,7 +17,7 @@ from s5_to_loihi.simulators import object_code
 from s5_to_loihi.simulators.fast import FUNCTION, FastSimulator, context_of
 from s5_to_loihi.simulators.fast_programs import LONGEST_CHAIN, Neurons, Places, neurons
 from s5_to_loihi.simulators.interpreter import Interpreter
-from s5_to_loihi.simulators.loops import BLOCK
+from s5_to_loihi.simulators.loops import BLOCK, CONTEXT, COUNTS
 
 #: Groups of a kind that are tried; more are alike.
 GROUPS = 3
@@ -36,7 +36,7 @@ def called(made: Neurons, size: int, arrays: list[tuple[str, np.ndarray]], conte
     (address,) = object_code.addresses([made.kernel]).values()
     nothing = np.zeros(1, dtype=np.int64)
     memory = context_of(*context, nothing, nothing, nothing, nothing, count=BLOCK)
-    memory[-1] = now
+    memory[(*CONTEXT, *COUNTS).index("now")] = now
     assert FUNCTION(address)(memory.ctypes.data, arguments.ctypes.data) == 1
 
 

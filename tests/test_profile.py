@@ -629,7 +629,7 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
         "profile", written, "--measured", tmp_path / "run.json", "--hop", 4, "--details"
     )
     assert code == 0
-    for words in ("30 of 120 cores", "of the bundle, for", "loihi2.yaml", "not run on hardware",
+    for words in ("30 of 120 cores", "the bundle's own, ", "loihi2.yaml", "not run on hardware",
                   "energy a token, neurocore rails", "decides ", "static, board",
                   "block1.gate", "a token every 4 ms", "Measured beside predicted",
                   "What a timestep waits for", "rail vdd[/b]"):  # fmt: skip
@@ -660,7 +660,7 @@ def test_a_bundle_without_mapping_is_mapped_and_left_alone(call, tmp_path):
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     code, output, _ = call("profile", path, "--input", tmp_path / "tokens.npy", "--raw")
     assert code == 0
-    assert "made here, not written, for balanced" in output
+    assert "made here, not saved, balanced" in output
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
 
 

@@ -50,6 +50,7 @@ from s5_to_loihi.quantization.precision import ALLOWED, Precision
 from s5_to_loihi.quantization.quantizer import quantize_model
 from s5_to_loihi.quantization.rounding import (
     DAMPING,
+    DESCENTS,
     Digits,
     choose_digits,
     largest_weight_sum,
@@ -431,6 +432,60 @@ def test_sums_fit_their_accumulators(seed, bits, parts, share):
         assert sums.max() <= largest_sum
     assert not rows.rounded.integers[rows.weight == 0].any()
     assert (rows.rounded.steps > 0).tolist() == rows.weight.any(axis=1).tolist()
+
+
+def rounded_by_the_book(rows: Rows, row: int, step: float, highest: int) -> np.ndarray:
+    """Nearest plane, then single steps, as they are defined: one entry after the other."""
+    support, matrix, target = rows.quadratic(row)
+    order = np.argsort(np.diag(matrix), kind="stable")
+    support, matrix, target = support[order], matrix[np.ix_(order, order)], target[order]
+    factor = np.linalg.cholesky(matrix)
+    nearest, left = np.zeros(len(target)), np.zeros(len(target))
+    for k in reversed(range(len(target))):
+        wanted = target[k] + factor[k + 1 :, k] @ left[k + 1 :] / factor[k, k]
+        nearest[k] = np.clip(np.rint(wanted / step), -highest, highest)
+        left[k] = target[k] - step * nearest[k]
+    plain = np.clip(np.rint(target / step), -highest, highest)
+
+    def error(q):
+        return (step * q - target) @ matrix @ (step * q - target)
+
+    def descended(q):
+        for _ in range(DESCENTS):
+            for k in range(len(q)):
+                slope = matrix[k] @ (step * q - target)
+                q[k] = np.clip(q[k] - np.rint(slope / (matrix[k, k] * step)), -highest, highest)
+        return q
+
+    q = descended(nearest)
+    if error(plain) < error(q):
+        q = descended(plain)
+    found = np.zeros(rows.weight.shape[1])
+    found[support] = q
+    return found
+
+
+@pytest.mark.parametrize("bits", [3, 8, 12])
+def test_all_steps_at_once_give_what_each_gives_alone(bits):
+    """The integers of before the kernel: of each entry in turn, with a whole factor."""
+    for seed in range(40):
+        rows = Rows(seed, bits)
+        for row, step in enumerate(rows.rounded.steps):
+            if step:
+                highest = rows.rounded.digits.largest(bits)
+                wanted = rounded_by_the_book(rows, row, step, highest)
+                assert_array_equal(rows.rounded.integers[row], wanted)
+
+
+def test_rows_do_not_depend_on_what_they_share_cores_with():
+    rng = np.random.default_rng(3)
+    weight = rng.normal(size=(23, 40)) * (rng.random((23, 40)) < 0.5)
+    messages = rng.normal(size=(200, 20)) @ rng.normal(size=(20, 20))
+    covariance = moments(messages, messages).covariance
+    whole = round_rows(weight, covariance, 5, math.inf)
+    for row in range(len(weight)):
+        alone = round_rows(weight[row : row + 1], covariance, 5, math.inf)
+        assert_array_equal(alone.integers[0], whole.integers[row])
 
 
 def test_rows_of_zeros_stay_zero():

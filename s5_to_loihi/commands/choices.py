@@ -14,6 +14,7 @@ from s5_to_loihi.inputs import Layout
 from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.simulators.interpreter import Mode
+from s5_to_loihi.simulators.which import Device
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")]
 JobsOption = Annotated[
@@ -46,7 +47,7 @@ GluOption = Annotated[
     GluVariant | None,
     typer.Option(
         metavar="KIND",
-        help="half1, half2, full or none; found out or guessed (and said) if not given.",
+        help="half1, half2, full or none; if not given, worked out or guessed, and reported.",
     ),
 ]
 SymmetryOption = Annotated[
@@ -71,16 +72,23 @@ LengthOption = Annotated[
         help="Tokens a sequence, for --readout mean. Default: those of the data.",
     ),
 ]
+DeviceOption = Annotated[
+    Device,
+    typer.Option(
+        help="What simulates. cuda: an NVIDIA GPU, for many sequences (pip install"
+        " s5_to_loihi[cuda13]); the same integers."
+    ),
+]
 RawOption = Annotated[
     bool,
     typer.Option(
         "--raw",
-        help="Integers in the data are integers of the input format. Default: values, 3 is 3.0.",
+        help="Take integers as those of the input format. Default: as values, 3 is 3.0.",
     ),
 ]
 LayoutOption = Annotated[
     Layout | None,
-    typer.Option(help="Which of three axes comes first. Default: tokens, or asked if in doubt."),
+    typer.Option(help="Which of three axes comes first. Default: tokens; asks if unclear."),
 ]
 BackendsOption = Annotated[
     list[Backend] | None,

@@ -45,9 +45,9 @@ def map_command(
 ) -> None:
     """Map a network onto Loihi 2 cores, and write the mapping into the bundle.
 
-    Prints what limits the mapping, and what no mapping can beat; --details adds Intel's table of
-    what each core holds. Numbers are of a model; nothing was measured on a chip. Ends with exit
-    code 2 if the network does not fit. Example:
+    Prints what limits the mapping, and bounds that no mapping can beat; --details adds Intel's
+    table of what each core holds. Numbers are of a model; nothing was measured on a chip. Ends
+    with exit code 2 if the network does not fit. Example:
 
         s5-to-loihi map denoiser.bundle --system oheogulch --picture cores.png
     """

@@ -109,7 +109,15 @@ class Shown:
             seconds = time.monotonic() - self._started
             counted = "" if self._total is None else f" {self._done:,} of {self._total:,}"
             unit = f" {self._unit}" if counted and self._unit else ""
-            self._say(f"{self._title}:{counted}{unit}{',' * bool(counted)} {seconds:,.0f} s")
+            line = f"{self._title}:{counted}{unit}{',' * bool(counted)} {seconds:,.0f} s"
+            self._say(line + self._left())
+
+    def _left(self) -> str:
+        """Say how long what is left may take, if what is done tells."""
+        if not self._done or self._total is None:
+            return ""
+        seconds = time.monotonic() - self._stage_started
+        return f", about {seconds * (self._total / self._done - 1):,.0f} s left"
 
 
 class _Counted(ProgressColumn):

@@ -187,10 +187,14 @@ class Network(Described):
         sources = (synapses.source for synapses in self.synapses)
         return tuple(dict.fromkeys((*sources, self.output)))
 
+    @cached_property
+    def _is_sent(self) -> frozenset[Endpoint]:
+        return frozenset(self.sent)
+
     def sent_by(self, group: NeuronGroup) -> tuple[str, ...]:
         """Return the names of a group's messages that are sent, in its kind's order."""
         return tuple(
-            name for name in group.kind.messages if Endpoint(group.name, name) in self.sent
+            name for name in group.kind.messages if Endpoint(group.name, name) in self._is_sent
         )
 
     def incoming(self, target: Endpoint | str) -> tuple[Synapses, ...]:
@@ -268,7 +272,9 @@ def frozen_weights(matrix: np.ndarray | csr_matrix) -> csr_matrix:
 
 def identity_weights(size: int) -> csr_matrix:
     """Return the synapses that hand a message on unchanged."""
-    return frozen_weights(csr_matrix(np.eye(size, dtype=np.int8)))
+    places = np.arange(size + 1, dtype=np.int32)
+    ones = np.ones(size, dtype=np.int8)
+    return frozen_weights(csr_matrix((ones, places[:-1], places), shape=(size, size)))
 
 
 def is_identity(weights: csr_matrix) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix
 
 from s5_to_loihi.machine_code import compiled
 
@@ -45,8 +46,10 @@ def balanced_exponents(
     weight, largest, power = weight[heard], largest[heard], power[heard]
     alone = np.divide(1, variances, out=np.zeros(len(variances)), where=variances > 0)
     own_cost = (weight**2 / power[:, None]).sum(axis=0) + alone
+    by_row, by_message = csr_matrix(weight), csc_matrix(weight)
     return _balance(
-        np.ascontiguousarray(weight.T),
+        (by_row.indptr, by_row.indices, by_row.data),
+        (by_message.indptr, by_message.indices, by_message.data),
         1 / (largest**2 * power),
         own_cost,
         np.asarray(variances, dtype=np.float64),
@@ -55,9 +58,10 @@ def balanced_exponents(
 
 
 @compiled(nogil=True, error_model="numpy")
-def _balance(weight, cost_of_step, own_cost, variances, finest):
-    """Change exponents one by one while that helps; weight: (n, rows) magnitudes."""
-    messages, rows = weight.shape
+def _balance(by_row, by_message, cost_of_step, own_cost, variances, finest):
+    """Change exponents one by one while that helps; magnitudes of weights as CSR and as CSC."""
+    pointers, readers, weight = by_message
+    messages, rows = len(finest), len(cost_of_step)
     exponents = finest.copy()
     # Of each row: the largest weight in integers of its message, whose it is, and the runner-up.
     first, second = np.zeros(rows), np.zeros(rows)
@@ -65,14 +69,13 @@ def _balance(weight, cost_of_step, own_cost, variances, finest):
     spread = np.zeros(rows)
     for j in range(messages):
         step = 2.0 ** -exponents[j]
-        for i in range(rows):
-            if weight[j, i] > 0:
-                spread[i] += variances[j] / step**2
-                _enter(first, second, owner, i, j, weight[j, i] * step)
+        for entry in range(pointers[j], pointers[j + 1]):
+            spread[readers[entry]] += variances[j] / step**2
+            _enter(first, second, owner, readers[entry], j, weight[entry] * step)
     for _ in range(SWEEPS):
         moved = False
         for j in range(messages):
-            (entries,) = np.nonzero(weight[j])
+            entries = range(pointers[j], pointers[j + 1])
             if len(entries) == 0:
                 continue
             before = variances[j] * 4.0 ** exponents[j]
@@ -81,9 +84,10 @@ def _balance(weight, cost_of_step, own_cost, variances, finest):
                 step = 2.0 ** (given_up - finest[j])
                 after = variances[j] / step**2
                 cost = own_cost[j] * step**2
-                for row in entries:
+                for entry in entries:
+                    row = readers[entry]
                     other = second[row] if owner[row] == j else first[row]
-                    widest = max(other, weight[j, row] * step)
+                    widest = max(other, weight[entry] * step)
                     cost += widest**2 * (spread[row] - before + after) * cost_of_step[row]
                 # The sums are rounded: what is as good as another is no reason to move.
                 if cost < least * (1 - 1e-9):
@@ -91,9 +95,13 @@ def _balance(weight, cost_of_step, own_cost, variances, finest):
             if finest[j] - chosen != exponents[j]:
                 moved = True
                 exponents[j] = finest[j] - chosen
-                for row in entries:
+                for entry in entries:
+                    row = readers[entry]
                     spread[row] += variances[j] * 4.0 ** exponents[j] - before
-                    _find(weight, exponents, first, second, owner, row, j)
+                    value = weight[entry] * 2.0 ** -exponents[j]
+                    # Found again if it is among a row's largest or may be now.
+                    if owner[row] == j or value > second[row] or value >= first[row]:
+                        _find(by_row, exponents, first, second, owner, row)
         if not moved:
             break
     return exponents
@@ -108,12 +116,10 @@ def _enter(first, second, owner, row, message, value):
 
 
 @compiled(nogil=True)
-def _find(weight, exponents, first, second, owner, row, changed):
-    """Find a row's largest weights again, if the changed one is among them or may be now."""
-    value = weight[changed, row] * 2.0 ** -exponents[changed]
-    if owner[row] != changed and value <= second[row] and value < first[row]:
-        return
+def _find(by_row, exponents, first, second, owner, row):
+    """Find a row's largest weights again."""
+    pointers, messages, weight = by_row
     first[row], second[row], owner[row] = 0.0, 0.0, -1
-    for j in range(len(weight)):
-        if weight[j, row] > 0:
-            _enter(first, second, owner, row, j, weight[j, row] * 2.0 ** -exponents[j])
+    for entry in range(pointers[row], pointers[row + 1]):
+        j = messages[entry]
+        _enter(first, second, owner, row, j, weight[entry] * 2.0 ** -exponents[j])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from s5_to_loihi.machine_code import compiled
 from s5_to_loihi.network.neurons.inverse_root import ERROR
 
 #: Steps summed up at a time, and at most; what remains is bounded by the decay of the modulus.
@@ -41,35 +44,74 @@ def state_bounds(
     Returns:
         (P, 2, 2) floats: for each state and part (real, imaginary) the lowest and highest value.
     """
+    least, most = (
+        np.ascontiguousarray(np.broadcast_to(limit, columns.shape[1]), dtype=np.float64)
+        for limit in (lowest, highest)
+    )
+    reached, entries = np.nonzero(columns)
+    pointers = np.searchsorted(reached, np.arange(len(a) + 1))
+    drive = columns[reached, entries]
+    bias = np.asarray(bias, dtype=np.complex128)
+    blocks = np.array_split(np.arange(len(a)), max(1, min(len(a), 4 * (os.cpu_count() or 1))))
+
+    def of(states: np.ndarray) -> np.ndarray:
+        first, last = states[[0, -1]] if len(states) else (0, -1)
+        own = slice(pointers[first], pointers[last + 1])
+        return _bounds(
+            a[first : last + 1],
+            pointers[first : last + 2] - pointers[first],
+            np.ascontiguousarray(drive.real[own]),
+            np.ascontiguousarray(drive.imag[own]),
+            least[entries[own]],
+            most[entries[own]],
+            bias[first : last + 1],
+            noise,
+        )
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return np.concatenate(list(threads.map(of, blocks)))
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nnan", "nsz"})
+def _bounds(a, pointers, real, imaginary, least, most, bias, noise):
+    """Return the bounds (P, 2, 2); the drives of state p are those from ``pointers[p]`` on."""
     bounds = np.zeros((len(a), 2, 2))
-    limits = np.stack([np.broadcast_to(limit, columns.shape[1]) for limit in (lowest, highest)])
-    for p, column in enumerate(columns):
-        modulus = abs(a[p])
-        (reached_by,) = np.nonzero(column)
-        drive, (least, most) = column[reached_by], limits[:, reached_by]
-        largest = np.abs(drive) @ np.maximum(np.abs(least), np.abs(most)) + abs(bias[p])
+    for p in range(len(a)):
+        modulus, largest = abs(a[p]), abs(bias[p])
+        for j in range(pointers[p], pointers[p + 1]):
+            largest += np.hypot(real[j], imaginary[j]) * max(abs(least[j]), abs(most[j]))
         # total: the sums so far; worst: the worst of them. A state starts from zero.
         power, total, worst = 1.0 + 0j, np.zeros((2, 2)), np.zeros((2, 2))
+        remainder = 0.0
         for _ in range(0, MOST_STEPS, STEPS):
-            powers = power * a[p] ** np.arange(STEPS)
-            power = powers[-1] * a[p]
-            # (steps, messages): a step's own sum is taken over the messages at their worst.
-            products = powers[:, None] * drive
-            offsets = powers * bias[p]
-            for part, (product, offset) in enumerate(
-                ((products.real, offsets.real), (products.imag, offsets.imag))
-            ):
-                low, high = product * least, product * most
-                lows = total[part, 0] + np.cumsum(np.minimum(low, high).sum(axis=1) + offset)
-                highs = total[part, 1] + np.cumsum(np.maximum(low, high).sum(axis=1) + offset)
-                total[part] = lows[-1], highs[-1]
-                worst[part, 0] = min(worst[part, 0], lows.min())
-                worst[part, 1] = max(worst[part, 1], highs.max())
+            first = power
+            for step in range(STEPS):
+                # Not by repeated products alone, whose error would grow.
+                power = first * a[p] ** step
+                re, im = power.real, power.imag
+                low_re = low_im = high_re = high_im = 0.0
+                for j in range(pointers[p], pointers[p + 1]):
+                    along = re * real[j] - im * imaginary[j]
+                    across = re * imaginary[j] + im * real[j]
+                    low_re += min(along * least[j], along * most[j])
+                    high_re += max(along * least[j], along * most[j])
+                    low_im += min(across * least[j], across * most[j])
+                    high_im += max(across * least[j], across * most[j])
+                offset = power * bias[p]
+                total[0, 0] += low_re + offset.real
+                total[0, 1] += high_re + offset.real
+                total[1, 0] += low_im + offset.imag
+                total[1, 1] += high_im + offset.imag
+                for part in range(2):
+                    worst[part, 0] = min(worst[part, 0], total[part, 0])
+                    worst[part, 1] = max(worst[part, 1], total[part, 1])
+            power *= a[p]
             remainder = largest * abs(power) / (1 - modulus)
             if remainder <= REMAINDER * np.abs(worst).max():
                 break
         spare = remainder + noise / (1 - modulus)
-        bounds[p] = worst + np.array([-spare, spare])
+        bounds[p, :, 0] = worst[:, 0] - spare
+        bounds[p, :, 1] = worst[:, 1] + spare
     return bounds
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s5_to_loihi.fixed_point import limits, to_floats, to_integers
-from s5_to_loihi.float_model import S5Model, captured
+from s5_to_loihi.float_model import S5Model, captured, evaluate
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.quantization.draft import RoundedMatrix, TensorScale
 from s5_to_loihi.quantization.proofs import RangeProof, prove
@@ -95,7 +95,7 @@ def report(
         proofs=prove(network, run.values),
         signal_to_noise=output_signal_to_noise(network, floats["output"], run.outputs),
         calibration_signal_to_noise=output_signal_to_noise(
-            network, captured(model, calibration)["output"], own.outputs
+            network, evaluate(model, calibration), own.outputs
         ),
         calibration_tokens=calibration.shape[0] * calibration.shape[1],
         held_out_tokens=held_out.shape[0] * held_out.shape[1],

@@ -31,6 +31,8 @@ CHAINED_MARGIN = 1.3
 DAMPING = 3.0
 #: How often all integers of a row are tried one step further.
 DESCENTS = 8
+#: Rows differ in length: with more blocks of them than cores, cores end at about the same time.
+BLOCKS_A_CORE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,15 +176,14 @@ def round_rows(
 def _on_all_cores(
     weight: np.ndarray, covariance: np.ndarray, ridge: np.ndarray, highest: int, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the integers, as floats, and the steps of all rows: a block of rows for each core."""
-    blocks = np.array_split(weight, max(1, min(len(weight), os.cpu_count() or 1)))
+    """Return the integers, as floats, and the steps of all rows, which all cores share."""
+    cores = os.cpu_count() or 1
+    blocks = np.array_split(weight, max(1, min(len(weight), BLOCKS_A_CORE * cores)))
 
     def rounded(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pointers = np.concatenate([[0], np.cumsum(np.count_nonzero(block, axis=1))])
-        columns = np.nonzero(block)[1]
-        return _round_all(block, pointers, columns, covariance, ridge, highest, steps)
+        return _round_all(block, covariance, ridge, highest, steps)
 
-    with ThreadPoolExecutor(len(blocks)) as threads:
+    with ThreadPoolExecutor(cores) as threads:
         found = list(threads.map(rounded, blocks))
     return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
 
@@ -204,93 +205,167 @@ def _ridge(covariance: np.ndarray) -> np.ndarray:
     return DAMPING * variances + 1e-6 * variances.mean() + np.finfo(float).tiny
 
 
+# The kernels try all steps of a row at once: what is read of a factor serves all of them, and the
+# innermost loops, over steps, are vectors. They call no BLAS: its threads would fight with theirs.
+
+
 @compiled(nogil=True, error_model="numpy")
-def _round_all(weight, pointers, columns, covariance, ridge, highest, fractions):
+def _round_all(weight, covariance, ridge, highest, fractions):
+    rows, inputs = len(weight), len(covariance)
+    parts = weight.shape[1] // inputs
     integers = np.zeros(weight.shape)
-    steps = np.zeros(len(weight))
-    factored = columns[:0]
-    order, matrix, ratios = _factor(factored, covariance, ridge)
-    for row in range(len(weight)):
-        support = columns[pointers[row] : pointers[row + 1]]
-        if len(support) == 0:
+    steps = np.zeros(rows)
+    # Of each part: the entries in the order of its factor, their covariance, and the factor.
+    longest = 0
+    for row in range(rows):
+        for part in range(parts):
+            own = weight[row, part * inputs : (part + 1) * inputs]
+            longest = max(longest, int(np.count_nonzero(own)))
+    sizes = np.zeros(parts, dtype=np.int64)
+    orders = np.zeros((parts, longest), dtype=np.int64)
+    matrices = np.empty((parts, longest, longest))
+    ratios = np.empty((parts, longest, longest))
+    found = np.empty((parts, longest, len(fractions)))
+    support = np.empty(longest, dtype=np.int64)
+    for row in range(rows):
+        widest = np.abs(weight[row]).max() / highest
+        if widest == 0.0:
             continue
-        # Rows of a dense matrix share a factor.
-        if len(support) != len(factored) or (support != factored).any():
-            factored = support
-            order, matrix, ratios = _factor(support, covariance, ridge)
-        target = weight[row][order]
-        widest = np.abs(target).max() / highest
-        least = np.inf
-        for fraction in fractions:
-            step = widest * fraction
-            q, error = _nearest(matrix, ratios, target, step, highest)
-            if error < least:
-                least = error
-                steps[row] = step
-                for k in range(len(order)):
-                    integers[row, order[k]] = q[k]
+        tried = widest * fractions
+        errors = np.zeros(len(fractions))
+        for part in range(parts):
+            own = weight[row, part * inputs : (part + 1) * inputs]
+            size = 0
+            for j in range(inputs):
+                if own[j] != 0.0:
+                    support[size] = j
+                    size += 1
+            # Rows of a dense matrix share a factor.
+            if _is_new(support[:size], orders[part, : sizes[part]]):
+                sizes[part] = size
+                _factor(
+                    support[:size], covariance, ridge, orders[part], matrices[part], ratios[part]
+                )
+            _nearest(
+                matrices[part],
+                ratios[part],
+                own[orders[part, :size]],
+                tried,
+                highest,
+                found[part],
+                errors,
+            )
+        best = np.argmin(errors)
+        steps[row] = tried[best]
+        for part in range(parts):
+            for k in range(sizes[part]):
+                integers[row, part * inputs + orders[part, k]] = found[part, k, best]
     return integers, steps
 
 
-@compiled(nogil=True, error_model="numpy")
-def _factor(support, covariance, ridge):
-    """Return what rows with the same entries share.
+@compiled(nogil=True)
+def _is_new(support, order):
+    return len(support) != len(order) or (support != np.sort(order)).any()
 
-    Returns:
-        ``(entries in the order of the factor, their covariance, the rows of its lower factor's
-        transpose divided by their diagonal)``.
+
+@compiled(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _factor(support, covariance, ridge, order, matrix, ratios):
+    """Find what rows with the same entries share.
+
+    Fills in the entries in the order of the factor, their covariance, and the rows of the
+    transpose of its lower factor divided by their diagonal.
     """
-    size, inputs = len(support), len(covariance)
+    size = len(support)
     # The largest variances are rounded first, which is last in the factor.
-    order = support[np.argsort(np.array([covariance[j % inputs, j % inputs] for j in support]))]
-    matrix = np.zeros((size, size))
+    order[:size] = support[np.argsort(np.array([covariance[j, j] for j in support]))]
+    factor = np.empty((size, size))
     for i in range(size):
-        for j in range(size):
-            if order[i] // inputs == order[j] // inputs:
-                matrix[i, j] = covariance[order[i] % inputs, order[j] % inputs]
-        matrix[i, i] += ridge[order[i] % inputs]
-    factor = np.linalg.cholesky(matrix)
-    ratios = np.empty((size, size))
+        for j in range(i + 1):
+            matrix[i, j] = matrix[j, i] = covariance[order[i], order[j]]
+        matrix[i, i] += ridge[order[i]]
     for i in range(size):
-        for j in range(size):
+        for j in range(i + 1):
+            left = matrix[i, j]
+            for k in range(j):
+                left -= factor[i, k] * factor[j, k]
+            factor[i, j] = np.sqrt(left) if i == j else left / factor[j, j]
+    for i in range(size):
+        for j in range(i, size):
             ratios[i, j] = factor[j, i] / factor[i, i]
-    return order, matrix, ratios
 
 
-@compiled(nogil=True, error_model="numpy")
-def _nearest(matrix, ratios, target, step, highest):
-    """Return a row's integers and their quadratic error."""
-    size = len(target)
-    q = np.zeros(size)
-    left = np.zeros(size)
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _nearest(matrix, ratios, target, steps, highest, q, errors):
+    """Find integers q (entries, steps) of a part of a row; add its quadratic error of each step."""
+    size, count = len(target), len(steps)
+    left = np.empty((size, count))
+    wanted = np.empty(count)
     for k in range(size - 1, -1, -1):
-        wanted = target[k] + np.dot(ratios[k, k + 1 :], left[k + 1 :])
-        q[k] = min(max(np.rint(wanted / step), -highest), highest)
-        left[k] = target[k] - step * q[k]
-    error = _descend(matrix, target, step, highest, q)
+        wanted[:] = target[k]
+        for j in range(k + 1, size):
+            ratio = ratios[k, j]
+            for f in range(count):
+                wanted[f] += ratio * left[j, f]
+        for f in range(count):
+            q[k, f] = min(max(np.rint(wanted[f] / steps[f]), -highest), highest)
+            left[k, f] = target[k] - steps[f] * q[k, f]
     # Of few weights, each to its nearest may by chance be better.
-    plain = np.empty(size)
+    plain = np.empty((size, count))
     for k in range(size):
-        plain[k] = min(max(np.rint(target[k] / step), -highest), highest)
-    off = step * plain - target
-    if np.dot(off, matrix @ off) < error:
-        return plain, _descend(matrix, target, step, highest, plain)
-    return q, error
+        for f in range(count):
+            plain[k, f] = min(max(np.rint(target[k] / steps[f]), -highest), highest)
+    gradient, plain_gradient = np.empty((count, size)), np.empty((count, size))
+    compensated = _slope(matrix, target, steps, q, gradient)
+    each = _slope(matrix, target, steps, plain, plain_gradient)
+    for f in range(count):
+        error = _descend(matrix, target, steps[f], highest, q, f, gradient[f], compensated[f])
+        if each[f] < error:
+            q[:size, f] = plain[:, f]
+            error = _descend(matrix, target, steps[f], highest, q, f, plain_gradient[f], each[f])
+        errors[f] += error
 
 
-@compiled(nogil=True, error_model="numpy")
-def _descend(matrix, target, step, highest, q):
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _slope(matrix, target, steps, q, gradient):
+    """Find half the slopes (steps, entries) of the quadratic error; return the errors."""
+    size, count = len(target), len(steps)
+    off = np.empty((size, count))
+    for k in range(size):
+        for f in range(count):
+            off[k, f] = steps[f] * q[k, f] - target[k]
+    errors, total = np.zeros(count), np.empty(count)
+    for k in range(size):
+        total[:] = 0.0
+        for j in range(size):
+            entry = matrix[k, j]
+            for f in range(count):
+                total[f] += entry * off[j, f]
+        for f in range(count):
+            gradient[f, k] = total[f]
+            errors[f] += total[f] * off[k, f]
+    return errors
+
+
+@compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+def _descend(matrix, target, step, highest, q, f, gradient, error):
     """Change integers one by one while that helps; return their quadratic error."""
-    gradient = matrix @ (step * q - target)
+    size = len(target)
+    changed = False
     for _ in range(DESCENTS):
         moved = False
-        for k in range(len(q)):
+        for k in range(size):
             change = np.rint(-gradient[k] / (matrix[k, k] * step))
-            change = min(max(q[k] + change, -highest), highest) - q[k]
+            change = min(max(q[k, f] + change, -highest), highest) - q[k, f]
             if change != 0.0:
-                q[k] += change
-                moved = True
-                gradient += matrix[k] * (step * change)
+                q[k, f] += change
+                moved = changed = True
+                for j in range(size):
+                    gradient[j] += matrix[k, j] * (step * change)
         if not moved:
             break
-    return np.dot(step * q - target, gradient)
+    if not changed:
+        return error
+    error = 0.0
+    for k in range(size):
+        error += (step * q[k, f] - target[k]) * gradient[k]
+    return error

@@ -8,7 +8,8 @@ vector code. Both run the arithmetic that is traced from the one definition of e
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.network.network import Network, NeuronGroup
 from s5_to_loihi.network.widths import WORD_BITS
 from s5_to_loihi.simulators.activity import Activity
-from s5_to_loihi.simulators.fast_layout import Layout, lay_out
+from s5_to_loihi.simulators.fast_layout import Layout, lay_out, shares
 from s5_to_loihi.simulators.fast_plan import Plan, Planner
 from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.simulators.loops import BLOCK, CONTEXT
@@ -29,6 +30,16 @@ from s5_to_loihi.simulators.sums import waiting
 
 #: What a plan's function takes and returns: two addresses, and whether it did it.
 FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
+#: Synapses from which on several threads work on one stream: that they meet takes a microsecond
+#: for each group, and that the others begin fifty a token.
+LARGE = 1_000_000
+#: Synapses from which on they work on one sequence after the other even if there are enough for
+#: all: a cache that threads share then holds the messages of one.
+VAST = 10_000_000
+#: Places in a context.
+_TOKENS, _OUTPUTS = map(CONTEXT.index, ("tokens", "outputs"))
+#: What there are plans for.
+_TOKEN, _BLOCK, _COUNTED_BLOCK = "token", "block", "block that counts"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +65,11 @@ class FastSimulator:
 
     Kernels are made when a stream or a sequence first needs them, unless another network did.
 
+    Attributes:
+        groups: the input and the groups, by name.
+        layout: where what is kept.
+        updates: (groups,) neuron updates of a token.
+
     Examples:
         >>> simulator = s5.FastSimulator(bundle.network)
         >>> stream = simulator.stream()
@@ -64,23 +80,41 @@ class FastSimulator:
     def __init__(self, network: Network):
         """Lay a verified network out."""
         self.network = network
-        self._layout = lay_out(network)
-        self._planner = Planner(network, self._layout)
+        self.layout = lay_out(network)
+        self._plans: dict[tuple[str, int], list[Plan]] = {}
         self.groups = ("input", *(group.name for group in network.groups))
-        self._initial = _first_state(network, self._layout)
-        self._updates = np.array([0, *(group.size for group in network.groups)])
+        self._initial = _first_state(network, self.layout)
+        self.updates = np.array([0, *(group.size for group in network.groups)])
+
+    def planners(self, threads: int = 1) -> list[Planner]:
+        """Return what plans the work of each of so many threads on a token or a block."""
+        divided = shares(self.network, self.layout, threads)
+        return [Planner(self.network, self.layout, share) for share in divided]
+
+    def _planned(self, work: str, threads: int) -> list[Plan]:
+        """Return the plans of a stream, of a block or of one that counts: one a thread."""
+        key = work, threads
+        if key not in self._plans:
+            self._plans[key] = [
+                one.plan(
+                    one.of_a_token()
+                    if work == _TOKEN
+                    else one.of_a_block(counting=work == _COUNTED_BLOCK)
+                )
+                for one in self.planners(threads)
+            ]
+        return self._plans[key]
 
     @cached_property
-    def _token(self) -> Plan:
-        return self._planner.plan(self._planner.of_a_token())
+    def _entering(self) -> Plan:
+        (planner,) = self.planners()
+        return planner.plan(planner.of_entering())
 
-    @cached_property
-    def _block(self) -> Plan:
-        return self._planner.plan(self._planner.of_a_block(counting=False))
-
-    @cached_property
-    def _counted_block(self) -> Plan:
-        return self._planner.plan(self._planner.of_a_block(counting=True))
+    def _together(self, threads: int | None) -> int:
+        """Return how many threads work on one stream: as many as may, if that pays."""
+        if self.network.synapse_count < LARGE:
+            return 1
+        return threads or processors()
 
     def initial_state(self, batch: int = 1) -> np.ndarray:
         """Return the state before the first token, (batch, registers) int32.
@@ -89,9 +123,14 @@ class FastSimulator:
         """
         return np.tile(self._initial, (batch, 1))
 
-    def stream(self, state: np.ndarray | None = None) -> Stream:
-        """Start a stream, from a saved state (registers,) if one is given."""
-        return Stream(self, self._start(state, self._initial))
+    def stream(self, state: np.ndarray | None = None, threads: int | None = None) -> Stream:
+        """Start a stream.
+
+        Args:
+            state: a saved one, (registers,), to go on from.
+            threads: that work on it, if the network is ``LARGE``; by default one a processor.
+        """
+        return Stream(self, self._start(state, self._initial), self._together(threads))
 
     def run(
         self,
@@ -106,7 +145,8 @@ class FastSimulator:
         Args:
             tokens: (tokens, batch, input features) integers, see ``inputs.as_tokens``.
             state: (batch, registers), where to start; zero if not given.
-            threads: sequences that run at the same time.
+            threads: that work at the same time: each on sequences of its own, or all on one after
+                the other, if these are fewer and the network is ``LARGE``, or if it is ``VAST``.
             counting: count activity.
             record: keep all messages.
 
@@ -115,36 +155,46 @@ class FastSimulator:
         """
         tokens = check_tokens(self.network, tokens)
         count, batch, _ = tokens.shape
-        state = self._start(state, self.initial_state(batch))
+        state = self.started(state, batch)
         outputs = np.empty((count, batch, self.network.output_size), dtype=np.int32)
         sent, synops = (
             np.zeros((count if counting else 0, batch, len(self.groups)), dtype=np.int32)
             for _ in range(2)
         )
 
-        rows = self._layout.message_rows if record else 0
+        rows = self.layout.message_rows if record else 0
         recorded = np.empty((count, batch, rows), dtype=np.int32)
 
-        plan = self._counted_block if counting else self._block
+        vast = self.network.synapse_count >= VAST
+        together = self._together(threads) if batch < threads or vast else 1
+        plans = self._planned(_COUNTED_BLOCK if counting else _BLOCK, together)
 
         def run_one(index: int) -> None:
             counts = (sent[:, index], synops[:, index]) if counting else None
             results = (outputs[:, index], recorded[:, index])
-            self._run_sequence(plan, tokens[:, index], state[index], results, counts)
+            self._run_sequence(plans, tokens[:, index], state[index], results, counts)
 
-        if threads == 1 or batch == 1:
+        if threads == 1 or batch == 1 or together > 1:
             for index in range(batch):
                 run_one(index)
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(run_one, range(batch)))
-        activity = Activity(self.groups, sent, synops, self._updates) if counting else None
+        activity = Activity(self.groups, sent, synops, self.updates) if counting else None
         messages = {}
         if record:
-            for source, first in self._layout.messages.items():
-                size = self._layout.message_sizes[source]
+            for source, first in self.layout.messages.items():
+                size = self.layout.message_sizes[source]
                 messages[str(source)] = recorded[:, :, first : first + size]
         return Run(outputs, state, activity, messages)
+
+    def started(self, state: np.ndarray | None, batch: int) -> np.ndarray:
+        """Return a copy of a state, (batch, registers), or that before the first token.
+
+        Raises:
+            InputError: it has another shape.
+        """
+        return self._start(state, self.initial_state(batch))
 
     @staticmethod
     def _start(state: np.ndarray | None, initial: np.ndarray) -> np.ndarray:
@@ -158,38 +208,94 @@ class FastSimulator:
             )
         return np.array(state, dtype=np.int32, order="C")
 
-    def _run_sequence(self, plan, tokens, state, results, counts) -> None:
+    def _run_sequence(self, plans: list[Plan], tokens, state, results, counts) -> None:
         outputs, recorded = results
-        layout, network = self._layout, self.network
+        layout, network = self.layout, self.network
         messages = _aligned_rows(layout.message_rows)
         accumulators = _aligned_rows(max(1, layout.accumulator_rows))
         sent, synops = (np.zeros((len(self.groups), BLOCK), dtype=np.int32) for _ in range(2))
-        # Made once: fresh memory for every block would cost more than some kernels.
-        block = np.empty((BLOCK, network.input_size), dtype=np.int32)
-        answers = np.empty((BLOCK, network.output_size), dtype=np.int32)
-        context = context_of(messages, accumulators, state, sent, synops, block, answers)
-        function = FUNCTION(plan.function)
+        block, answers = tokens, outputs
+        in_place = tokens.flags.c_contiguous and outputs.flags.c_contiguous
+        if not in_place:  # made once: fresh memory for every block would cost more than kernels
+            block = np.empty((BLOCK, network.input_size), dtype=np.int32)
+            answers = np.empty((BLOCK, network.output_size), dtype=np.int32)
+        memory = messages, accumulators, state, sent, synops, block, answers
+        team = Team(plans, [memory] * len(plans))
         for start in range(0, len(tokens), BLOCK):
             count = min(BLOCK, len(tokens) - start)
-            block[:count] = tokens[start : start + count]
+            now = slice(start, start + count)
             sent[:], synops[:] = 0, 0
-            context[len(CONTEXT)] = count
-            function(context.ctypes.data, plan.arguments)
-            outputs[start : start + count] = answers[:count]
+            if not in_place:
+                block[:count] = tokens[now]
+            for context in team.contexts:
+                if in_place:
+                    context[_TOKENS] = tokens[now].ctypes.data
+                    context[_OUTPUTS] = outputs[now].ctypes.data
+                context[len(CONTEXT)] = count
+            team.work()
+            if not in_place:
+                outputs[now] = answers[:count]
             if recorded.shape[1]:
-                recorded[start : start + count] = messages[:, :count].T
+                recorded[now] = messages[:, :count].T
             if counts is not None:
-                counts[0][start : start + count] = sent[:, :count].T
-                counts[1][start : start + count] = synops[:, :count].T
+                counts[0][now] = sent[:, :count].T
+                counts[1][now] = synops[:, :count].T
 
 
-def context_of(*arrays: np.ndarray, count: int = 1) -> np.ndarray:
+def context_of(
+    *arrays: np.ndarray, count: int = 1, meeting: np.ndarray | None = None
+) -> np.ndarray:
     """Return what kernels find their memory by: see ``loops.CONTEXT``; the arrays must stay.
 
-    ``count``: tokens of a block.
+    Args:
+        arrays: in the order of ``loops.CONTEXT``.
+        count: tokens of a block.
+        meeting: (1,) int64, where several threads meet.
     """
     addresses = [array.ctypes.data for array in arrays]
-    return np.array([*addresses, count, 0], dtype=np.int64)
+    where = 0 if meeting is None else meeting.ctypes.data
+    return np.array([*addresses, count, 0, where, 0], dtype=np.int64)
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Team:
+    """Threads that work on one stream or sequence, the calling one and others.
+
+    Attributes:
+        contexts: one a thread.
+    """
+
+    def __init__(self, plans: list[Plan], memory: Sequence[Sequence[np.ndarray]]):
+        """Take what each thread does, and its arrays in the order of ``loops.CONTEXT``."""
+        meeting = np.zeros(1, dtype=np.int64)
+        self.contexts = [context_of(*arrays, meeting=meeting) for arrays in memory]
+        self._memory = (plans, memory, meeting)
+        self._calls = [
+            (FUNCTION(plan.function), ctypes.c_void_p(context.ctypes.data), plan.arguments)
+            for plan, context in zip(plans, self.contexts, strict=True)
+        ]
+        self._others = ThreadPoolExecutor(len(plans) - 1) if len(plans) > 1 else None
+
+    def work(self) -> int:
+        """Do a token or a block; return 0 if the token was refused."""
+        if self._others is None:
+            ((function, context, arguments),) = self._calls
+            return function(context, arguments)
+        others = [
+            self._others.submit(function, context, arguments)
+            for function, context, arguments in self._calls[1:]
+        ]
+        function, context, arguments = self._calls[0]
+        function(context, arguments)
+        for one in others:
+            one.result()
+        return 1
 
 
 def _first_state(network: Network, layout: Layout) -> np.ndarray:
@@ -222,29 +328,33 @@ def _aligned_rows(count: int) -> np.ndarray:
 
 
 class Stream:
-    """One stream of tokens with its state.
+    """One stream of tokens with its state."""
 
-    Attributes:
-        sent, synops: (groups,) int64, counted since the stream began.
-    """
-
-    def __init__(self, simulator: FastSimulator, state: np.ndarray):
+    def __init__(self, simulator: FastSimulator, state: np.ndarray, threads: int):
         self._state = state
         self._simulator = simulator
-        layout = simulator._layout
-        self._messages = np.zeros(layout.message_rows, dtype=np.int32)
-        self._accumulators = np.zeros(max(1, layout.accumulator_rows), dtype=np.int32)
-        self.sent, self.synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
+        layout, groups = simulator.layout, len(simulator.groups)
+        messages = np.zeros(layout.message_rows, dtype=np.int32)
+        accumulators = np.zeros(max(1, layout.accumulator_rows), dtype=np.int32)
+        self._counts = np.zeros((threads, 2, groups), dtype=np.int64)
         self._token = np.zeros(simulator.network.input_size, dtype=np.int32)
         self._out = np.zeros(simulator.network.output_size, dtype=np.int32)
-        self._context = context_of(
-            self._messages, self._accumulators, state, self.sent, self.synops, self._token,
-            self._out,
-        )  # fmt: skip
-        plan = simulator._token
-        addresses = self._context.ctypes.data, plan.arguments
-        self._addresses = tuple(map(ctypes.c_void_p, addresses))
-        self._function = FUNCTION(plan.function)
+        memory = [
+            (messages, accumulators, state, *counts, self._token, self._out)
+            for counts in self._counts
+        ]
+        self._team = Team(simulator._planned(_TOKEN, threads), memory)
+        self._entering = Team([simulator._entering], memory[:1]) if threads > 1 else None
+
+    @property
+    def sent(self) -> np.ndarray:
+        """(groups,) messages since the stream began."""
+        return self._counts[:, 0].sum(axis=0)
+
+    @property
+    def synops(self) -> np.ndarray:
+        """(groups,) synaptic operations since the stream began."""
+        return self._counts[:, 1].sum(axis=0)
 
     @property
     def state(self) -> np.ndarray:
@@ -267,7 +377,8 @@ class Stream:
             network = self._simulator.network
             token = check_tokens(network, np.asarray(token)[None], where="token")[0, 0]
         self._token[:] = token
-        if not self._function(*self._addresses):
+        entered = self._entering is None or self._entering.work()
+        if not (entered and self._team.work()):
             check_tokens(self._simulator.network, token[None], where="token")
         return self._out.copy()
 
@@ -277,7 +388,7 @@ class Stream:
 
     def begin(self, keep: Callable[[NeuronGroup], bool]) -> None:
         """Go back to the state before the first token, but of some groups leave it as it is."""
-        layout, first = self._simulator._layout, self._simulator._initial
+        layout, first = self._simulator.layout, self._simulator._initial
         network = self._simulator.network
         for (name, _), start in layout.registers.items():
             if not keep(network.group(name)):

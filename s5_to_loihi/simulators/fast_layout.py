@@ -8,9 +8,10 @@ it reads the message.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import hstack, vstack
 
 from s5_to_loihi.network.network import INPUT, TOKEN, Endpoint, Network, Synapses, is_identity
 from s5_to_loihi.network.tracing import parameters
@@ -27,6 +28,7 @@ class Push:
         fan: where its counts begin in ``Layout.fans``.
         handed_on: identities among them whose port reads the message: nothing to add up there.
         pointer: where its columns begin in ``Layout.column_pointers``; None if it has none.
+        base: the accumulator row that its columns count from.
         product_bits: to which each product wraps; None: none does.
         kept: where the register that keeps the message begins, of synapses from a group to itself.
     """
@@ -38,6 +40,7 @@ class Push:
     fan: int
     handed_on: int
     pointer: int | None
+    base: int
     product_bits: int | None = None
     kept: int | None = None
 
@@ -72,8 +75,8 @@ class Layout:
         accumulator_rows, register_count, parameter_count: totals.
         pushes: in the order of their sources.
         waits: of all ports at which sums wait.
-        column_pointers, column_targets, column_weights: synapses by source, csc: uint64, uint32
-            (accumulator row), int8. Unsigned: numba checks signed indices for being negative.
+        column_pointers, column_targets, column_weights: synapses by source, csc: uint64, int16 or
+            int32 (accumulator row less the push's base), int8.
         fans: for each push and row, the synapses from it to the group, int32.
         row_pointers, row_sources, row_weights: the same synapses by target, csr; one row an
             accumulator row: uint64, uint32 (message row), int8.
@@ -99,6 +102,77 @@ class Layout:
     row_weights: np.ndarray
     parameter_values: np.ndarray
 
+    def synapses(self, push: Push) -> slice:
+        """Return where the synapses of a push are among those by source."""
+        if push.pointer is None:
+            return slice(0, 0)
+        ends = self.column_pointers[[push.pointer, push.pointer + push.count]]
+        return slice(int(ends[0]), int(ends[1]))
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several threads does of a network: some neurons of each group.
+
+    Attributes:
+        part, parts: which of how many.
+        rows: group -> its first neuron, and the one behind its last.
+    """
+
+    part: int
+    parts: int
+    rows: dict[str, tuple[int, int]]
+
+
+#: What a neuron's own update costs, in synapses, and neurons that stay together: those of a line.
+_UPDATE, _TOGETHER = 32, 16
+
+
+def shares(network: Network, layout: Layout, parts: int) -> list[Share]:
+    """Divide the neurons of each group between threads, those of a group that reaches itself not.
+
+    Each has about as many synapses to add up.
+    """
+    rows: list[dict[str, tuple[int, int]]] = [{} for _ in range(parts)]
+    for group in network.groups:
+        costs = np.full(group.size, _UPDATE, dtype=np.int64)
+        for name in group.kind.ports:
+            array, first = layout.ports[Endpoint(group.name, name)]
+            if array == "accumulators":
+                pointers = layout.row_pointers[first : first + group.size + 1].astype(np.int64)
+                costs += pointers[1:] - pointers[:-1]
+        running = np.cumsum(costs)
+        ends = np.searchsorted(running, running[-1] * np.arange(1, parts) / parts)
+        ends = np.minimum(-(-ends // _TOGETHER) * _TOGETHER, group.size)
+        if any(edge.recurrent for edge in network.incoming(group.name)):
+            ends[:] = group.size
+        bounds = [0, *ends.tolist(), group.size]
+        for part in range(parts):
+            rows[part][group.name] = (bounds[part], bounds[part + 1])
+    return [Share(part, parts, one) for part, one in enumerate(rows)]
+
+
+def of_share(layout: Layout, share: Share) -> Layout:
+    """Return a layout whose columns hold only the synapses that end at a share's neurons."""
+    if share.parts == 1:
+        return layout
+    own = np.zeros(layout.accumulator_rows, dtype=bool)
+    for port, (array, first) in layout.ports.items():
+        if array == "accumulators":
+            begin, end = share.rows[port.group]
+            own[first + begin : first + end] = True
+    kept = np.zeros(len(layout.column_targets), dtype=bool)
+    for push in layout.pushes:
+        synapses = layout.synapses(push)
+        kept[synapses] = own[push.base + layout.column_targets[synapses].astype(np.int64)]
+    kept = np.flatnonzero(kept)
+    return replace(
+        layout,
+        column_pointers=np.searchsorted(kept, layout.column_pointers).astype(np.uint64),
+        column_targets=layout.column_targets[kept],
+        column_weights=layout.column_weights[kept],
+    )
+
 
 def lay_out(network: Network) -> Layout:
     """Return the layout of a verified network."""
@@ -119,8 +193,10 @@ def lay_out(network: Network) -> Layout:
     ports, accumulator_rows = _place_ports(network, messages)
     waits, register_count = _place_waits(network, register_count, values)
     pushes, columns, fans = _place_synapses(network, messages, ports, registers)
-    column_pointers, column_targets, column_weights = _concatenate(columns)
-    row_pointers, row_sources, row_weights = _rows(network, messages, ports, accumulator_rows)
+    kind = columns[0][1].dtype if columns else np.int16
+    column_pointers, column_targets, column_weights = _concatenated(columns, kind)
+    rows = list(_rows(network, messages, ports))
+    row_pointers, row_sources, row_weights = _concatenated(rows, np.uint32)
     return Layout(
         messages=messages,
         message_sizes={source: network.message_size(source) for source in messages},
@@ -132,13 +208,13 @@ def lay_out(network: Network) -> Layout:
         parameters=places,
         pushes=pushes,
         waits=waits,
-        column_pointers=column_pointers.astype(np.uint64),
-        column_targets=column_targets.astype(np.uint32),
-        column_weights=column_weights.astype(np.int8),
+        column_pointers=column_pointers,
+        column_targets=column_targets,
+        column_weights=column_weights,
         fans=fans,
-        row_pointers=row_pointers.astype(np.uint64),
-        row_sources=row_sources.astype(np.uint32),
-        row_weights=row_weights.astype(np.int8),
+        row_pointers=row_pointers,
+        row_sources=row_sources,
+        row_weights=row_weights,
         parameter_values=np.concatenate(values),
     )
 
@@ -176,6 +252,7 @@ def _place_waits(network: Network, count: int, values: list[np.ndarray]):
 
 def _place_synapses(network: Network, messages, ports, registers):
     """Return the pushes, the csc parts of their columns and their fan-outs."""
+    bases, kind = _bases(network, ports)
     pushes: list[Push] = []
     columns: list[tuple[np.ndarray, ...]] = []
     fans = [np.zeros(0, dtype=np.int32)]
@@ -183,8 +260,8 @@ def _place_synapses(network: Network, messages, ports, registers):
     for source, target, edges in _sorted(network, messages):
         count = network.message_size(source)
         adding = [edge for edge in edges if ports[edge.target][0] == "accumulators"]
-        rows, sources, weights = _entries(adding, ports, {source: 0})
-        pointers, targets, weights = _compressed(sources, rows, weights, count)
+        base = bases[network.groups[target - 1].name]
+        pointers, targets, weights = _columns(adding, ports, count, base, kind)
         handed_on = len(edges) - len(adding)
         adds = len(targets) > 0
         group = network.groups[target - 1]
@@ -198,6 +275,7 @@ def _place_synapses(network: Network, messages, ports, registers):
                 fan,
                 handed_on,
                 pointer if adds else None,
+                base,
                 edges[0].product_bits,
                 None if register is None else registers[group.name, register],
             )
@@ -223,45 +301,70 @@ def _sorted(network: Network, messages) -> Iterator[tuple[Endpoint, int, list[Sy
             yield source, target, edges
 
 
-def _entries(edges, ports, messages) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the accumulator rows, message rows and weights of all synapses of some edges."""
-    parts = [np.zeros((3, 0), dtype=np.int64)]
-    for edge in edges:
-        entries = edge.weights.tocoo()
-        rows = entries.row + ports[edge.target][1]
-        parts.append(np.stack([rows, entries.col + messages[edge.source], entries.data]))
-    return tuple(np.concatenate(parts, axis=1))
+def _bases(network: Network, ports) -> tuple[dict[str, int], type]:
+    """Return the row that targets in a group are counted from, and a type for what they are then.
+
+    16 bits nearly always do: what synapses take decides how fast a large network streams. They
+    have a sign, so they are counted from the middle.
+    """
+    bases, most = {}, 0
+    for group in network.groups:
+        names = [Endpoint(group.name, name) for name in group.kind.ports]
+        rows = [ports[one][1] for one in names if ports[one][0] == "accumulators"]
+        first, count = min(rows, default=0), len(rows) * group.size
+        bases[group.name], most = first + _MIDDLE, max(most, count)
+    return bases, np.int16 if most <= 2 * _MIDDLE else np.int32
 
 
-def _compressed(major, minor, weights, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return synapses as pointers, indices and weights, by ``major`` index.
+#: Half of what 16 bits can tell apart.
+_MIDDLE = 1 << 15
+
+
+def _columns(
+    edges, ports, count: int, base: int, kind: type
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the synapses of edges from one message, by source: pointers, targets, weights.
 
     Every synapse stays one: two of the same ends are not added up, none of weight zero is lost.
+
+    Args:
+        edges: from the message.
+        ports: where each has its rows.
+        count: neurons that send the message.
+        base, kind: of ``_bases``.
     """
-    order = np.lexsort((minor, major))
-    pointers = np.concatenate([[0], np.cumsum(np.bincount(major, minlength=count))])
-    return pointers, minor[order], weights[order]
+    if not edges:
+        return np.zeros(count + 1, dtype=np.int64), np.zeros(0, kind), np.zeros(0, np.int8)
+    edges = sorted(edges, key=lambda edge: ports[edge.target][1])
+    columns = vstack([edge.weights for edge in edges], format="csr").tocsc()
+    rows = [ports[edge.target][1] + np.arange(edge.weights.shape[0]) for edge in edges]
+    targets: np.ndarray = (np.concatenate(rows) - base).astype(kind)
+    return columns.indptr, targets[columns.indices], columns.data
 
 
-def _concatenate(columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    nothing = np.zeros(0, dtype=np.int64)
-    pointers, offset = [np.zeros(1, dtype=np.int64)], 0
-    for part, targets, _ in columns:
-        pointers.append(part[1:] + offset)
-        offset += len(targets)
-    return (
-        np.concatenate(pointers),
-        np.concatenate([nothing, *(targets for _, targets, _ in columns)]),
-        np.concatenate([nothing, *(weights for _, _, weights in columns)]),
+def _concatenated(parts, kind: type) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pointers, indices and weights of parts one after the other."""
+    pointers, offset = [np.zeros(1, dtype=np.uint64)], 0
+    for part, indices, _ in parts:
+        pointers.append(part[1:].astype(np.uint64) + np.uint64(offset))
+        offset += len(indices)
+    indices, weights = (
+        np.concatenate([np.zeros(0, dtype), *(part[place] for part in parts)])
+        for place, dtype in enumerate((kind, np.int8), start=1)
     )
+    return np.concatenate(pointers), indices, weights
 
 
-def _rows(network: Network, messages, ports, accumulator_rows):
-    """Return the synapses by target: accumulator rows over all message rows."""
-    adding = [
-        edge
-        for edge in network.synapses
-        if ports[edge.target][0] == "accumulators" and not edge.recurrent
-    ]
-    rows, sources, weights = _entries(adding, ports, messages)
-    return _compressed(rows, sources, weights, accumulator_rows)
+def _rows(network: Network, messages, ports):
+    """Yield, port by port, the synapses by target, as ``_columns`` by source; none recurrent."""
+    for port, (array, _) in ports.items():
+        if array != "accumulators":
+            continue
+        edges = [edge for edge in network.incoming(port) if not edge.recurrent]
+        if not edges:
+            size = network.group(port.group).size
+            yield np.zeros(size + 1, dtype=np.int64), np.zeros(0, np.uint32), np.zeros(0, np.int8)
+            continue
+        rows = hstack([edge.weights for edge in edges], format="csr")
+        sources = [messages[edge.source] + np.arange(edge.weights.shape[1]) for edge in edges]
+        yield rows.indptr, np.concatenate(sources).astype(np.uint32)[rows.indices], rows.data

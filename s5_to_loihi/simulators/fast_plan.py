@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from s5_to_loihi.network.ranges import program as program_of
 from s5_to_loihi.network.tracing import Program
 from s5_to_loihi.network.widths import WORD_BITS
 from s5_to_loihi.simulators import fast_synapses, object_code
-from s5_to_loihi.simulators.fast_layout import Layout, Push
+from s5_to_loihi.simulators.fast_layout import Layout, Push, Share, of_share
 from s5_to_loihi.simulators.fast_programs import Places, neurons
 from s5_to_loihi.simulators.loops import BLOCK, CONTEXT, COUNTS, Kernel
 
@@ -26,6 +27,8 @@ DENSE_FROM = 1 / 16
 DENSE_BYTES = 1 << 20
 #: The bytes of an integer in messages, sums and states, and in the counts of a stream.
 _WORD, _LONG = 4, 8
+#: The address of what a thread does that waits for others for long: it lets others run.
+_GIVE_WAY = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,15 @@ class Plan:
 
 
 class Planner:
-    """Plans of a network; holds the constants of its neurons' tables."""
+    """Plans of a network, or of one thread's share; holds the constants of its neurons' tables."""
 
-    def __init__(self, network: Network, layout: Layout):
-        """Prepare the plans of a verified network."""
-        self._network, self._layout = network, layout
+    def __init__(self, network: Network, layout: Layout, share: Share):
+        """Prepare the plans of a verified network; the layout is whole."""
+        self._network, self._layout, self._share = network, of_share(layout, share), share
         self._memory: list[np.ndarray] = []
         self._tables: dict[Table, int] = {}
         self._programs: dict[str, Program] = {}
-        self._pushes: dict[Endpoint, list[Push]] = {}
-        for push in layout.pushes:
-            self._pushes.setdefault(push.source, []).append(push)
+        self._pushes = by_source(layout)
         self._room = DENSE_BYTES
         self._kept: dict[int, list[Push]] = {}
         for push in layout.pushes:
@@ -78,49 +79,90 @@ class Planner:
                 self._kept.setdefault(push.target, []).append(push)
 
     def of_a_token(self) -> list[Call]:
-        """Return what a stream does with a token."""
+        """Return what a stream does with a token, which several threads have let in before."""
         network, layout = self._network, self._layout
         self._room = DENSE_BYTES
-        lowest, highest = limits(network.input_format.bits)
-        calls = [
-            Call(fast_synapses.enter(), (0, 0, network.input_size, lowest, highest)),
-            Call(fast_synapses.clear(), (0, max(1, layout.accumulator_rows))),
-            *self._sent(0, INPUT),
-        ]
+        calls = [] if self._share.parts > 1 else self.of_entering()
+        calls += [*self._cleared(), *self._sent(0, INPUT)]
         for index, group in enumerate(network.groups, start=1):
-            if self._goes_nowhere(group):
+            if goes_nowhere(network, group):
                 continue
-            calls += self._waits(group, block=False)
-            calls += self._returned(index, column=False)
-            calls.append(self._neurons(group, "token"))
+            if self._is_here(group):
+                calls += self._waits(group, block=False)
+                calls += self._returned(index, column=False)
+                calls.append(self._neurons(group, "token"))
+            calls += self._meeting()
             calls += self._sent(index, group.name)
         output = layout.messages[network.output] * _WORD
-        return [*calls, Call(fast_synapses.leave(), (output, 0, network.output_size))]
+        leaving = Call(fast_synapses.leave(), (output, 0, network.output_size))
+        return [*calls, leaving] if self._is_first else calls
+
+    def of_entering(self) -> list[Call]:
+        """Return how a token comes in, which may be refused."""
+        network = self._network
+        lowest, highest = limits(network.input_format.bits)
+        return [Call(fast_synapses.enter(), (0, 0, network.input_size, lowest, highest))]
+
+    def _cleared(self) -> list[Call]:
+        """Begin with sums of zero, each thread with its own: they stay in its cache."""
+        if self._share.parts == 1:
+            return [Call(fast_synapses.clear(), (0, max(1, self._layout.accumulator_rows)))]
+        return [
+            Call(fast_synapses.clear(), ((first + begin) * _WORD, end - begin))
+            for port, (array, first) in self._layout.ports.items()
+            if array == "accumulators"
+            for begin, end in [self._share.rows[port.group]]
+        ]
 
     def of_a_block(self, counting: bool) -> list[Call]:
         """Return what a sequence does with a block of tokens."""
         network, layout = self._network, self._layout
-        calls = [Call(fast_synapses.enter_block(), (0, 0, network.input_size))]
+        counting &= self._is_first
+        first, size = self._part_of(network.input_size)
+        given = (first * _WORD, first * _WORD * BLOCK, size, network.input_size)
+        calls = [Call(fast_synapses.enter_block(), given), *self._meeting()]
         calls += self._counted(0, INPUT) if counting else ()
         for index, group in enumerate(network.groups, start=1):
-            if self._goes_nowhere(group):
+            if goes_nowhere(network, group):
                 continue
-            for name in group.kind.ports:
-                calls += self._pulled(Endpoint(group.name, name), group.size)
-            calls += self._waits(group, block=True)
-            returned = self._returned(index, column=True)
-            if any(edge.recurrent for edge in network.incoming(group.name)):
-                now = (*CONTEXT, *COUNTS).index("now")
-                each = (*returned, self._neurons(group, "column"))
-                calls.append(Call(fast_synapses.each_token(now), each=each, group=group.name))
-            else:
-                calls.append(self._neurons(group, "block"))
+            calls += self._updated(index, group) if self._is_here(group) else ()
+            calls += self._meeting()
             calls += self._counted(index, group.name) if counting else ()
-        output = layout.messages[network.output] * _WORD * BLOCK
-        return [*calls, Call(fast_synapses.leave_block(), (output, 0, network.output_size))]
+        first, size = self._part_of(network.output_size)
+        output = (layout.messages[network.output] + first) * _WORD * BLOCK
+        given = (output, first * _WORD, size, network.output_size)
+        return [*calls, Call(fast_synapses.leave_block(), given)]
 
-    def _goes_nowhere(self, group: NeuronGroup) -> bool:
-        return not group.kind.state + self._network.sent_by(group)
+    def _updated(self, index: int, group: NeuronGroup) -> list[Call]:
+        """Add up what a group receives in a block, and update its neurons."""
+        calls: list[Call] = []
+        for name in group.kind.ports:
+            calls += self._pulled(Endpoint(group.name, name))
+        calls += self._waits(group, block=True)
+        if not any(edge.recurrent for edge in self._network.incoming(group.name)):
+            return [*calls, self._neurons(group, "block")]
+        now = (*CONTEXT, *COUNTS).index("now")
+        each = (*self._returned(index, column=True), self._neurons(group, "column"))
+        return [*calls, Call(fast_synapses.each_token(now), each=each, group=group.name)]
+
+    def _part_of(self, size: int) -> tuple[int, int]:
+        """Return where this thread's part of so many features begins, and how many it has."""
+        first, end = (size * (self._share.part + one) // self._share.parts for one in (0, 1))
+        return first, end - first
+
+    @property
+    def _is_first(self) -> bool:
+        return self._share.part == 0
+
+    def _is_here(self, group: NeuronGroup) -> bool:
+        first, end = self._share.rows[group.name]
+        return end > first
+
+    def _meeting(self) -> list[Call]:
+        """Wait for the other threads: what a group sends is read by all of them."""
+        if self._share.parts == 1:
+            return []
+        return [Call(fast_synapses.meet(), (self._share.parts, _GIVE_WAY))]
 
     def plan(self, calls: list[Call]) -> Plan:
         """Return calls made ready; this makes the machine code that is not there yet."""
@@ -148,25 +190,16 @@ class Planner:
 
     # --- messages
 
-    def _sources(self, group: str) -> Iterator[tuple[int, int, list[Push]]]:
-        """Yield the messages of a group: first row, number of rows, and where they go."""
-        network, layout = self._network, self._layout
-        names = (TOKEN,) if group == INPUT else network.sent_by(network.group(group))
-        for source in (Endpoint(group, name) for name in names):
-            pushes = self._pushes.get(source, [])
-            if group != INPUT or pushes:
-                yield layout.messages[source], layout.message_sizes[source], pushes
-
     def _sent(self, index: int, group: str) -> list[Call]:
         """Count and multiply what a group sends in a token."""
         calls = []
-        for first, size, pushes in self._sources(group):
+        for first, size, pushes in sources(self._network, self._layout, self._pushes, group):
             rows = first * _WORD
             handed = [(push.target, push.handed_on) for push in pushes if push.handed_on]
             pairs = self._kept_integers(np.array(handed, dtype=np.int64)) if handed else 0
-            calls.append(
-                Call(fast_synapses.count(), (rows, size, index * _LONG, 0, pairs, len(handed)))
-            )
+            if self._is_first:
+                given = (rows, size, index * _LONG, 0, pairs, len(handed))
+                calls.append(Call(fast_synapses.count(), given))
             for push in pushes:
                 if push.pointer is None:
                     continue
@@ -180,45 +213,65 @@ class Planner:
                     )
                     continue
                 dense = self._multiplied(push, rows, synops)
-                calls.append(dense or self._pushed(push, rows, (synops,)))
+                calls += dense or [self._pushed(push, rows, (synops,))]
         return calls
 
-    def _multiplied(self, push: Push, rows: int, synops: int) -> Call | None:
-        """Return the call that multiplies densely, if that pays and is possible."""
+    def _multiplied(self, push: Push, rows: int, synops: int) -> list[Call]:
+        """Return the calls that multiply densely, if that pays and is possible."""
         layout, network = self._layout, self._network
         assert push.pointer is not None  # it adds something up
-        narrow = limits(16)
-        lowest, highest = message_interval(network, push.source)
-        if push.product_bits is not None or lowest < narrow[0] or highest > narrow[1]:
-            return None
+        if push.product_bits is not None or not fits_16_bits(network, push.source):
+            return []
+        synapses = layout.synapses(push)
+        if not 0 < synapses.stop - synapses.start <= self._room:
+            return []
         pointers = layout.column_pointers[push.pointer : push.pointer + push.count + 1]
-        synapses = slice(int(pointers[0]), int(pointers[-1]))
-        targets = layout.column_targets[synapses].astype(np.int64)
+        targets = layout.column_targets[synapses].astype(np.int64) + push.base
         first, count = targets.min(), np.ptp(targets) + 1
         stride = -(-push.count // fast_synapses.PRODUCTS) * fast_synapses.PRODUCTS
         size = int(count) * stride
         if stride > fast_synapses.MOST_MESSAGES or size > self._room:
-            return None
+            return []
         if len(targets) < DENSE_FROM * size:
-            return None
+            return []
         matrix = np.zeros((count, stride), dtype=np.int64)
         fans = pointers[1:].astype(np.int32) - pointers[:-1].astype(np.int32)
-        sources = np.repeat(np.arange(push.count), fans)
-        np.add.at(matrix, (targets - first, sources), layout.column_weights[synapses])
+        senders = np.repeat(np.arange(push.count), fans)
+        np.add.at(matrix, (targets - first, senders), layout.column_weights[synapses])
         weights = matrix.astype(np.int8)
         if not np.array_equal(weights, matrix):  # synapses of the same ends
-            return None
+            return []
         self._room -= size
-        given = (rows, push.count, self._kept_integers(weights), int(count), stride)
-        places = (self._kept_integers(fans), int(first) * _WORD, synops)
-        return Call(fast_synapses.multiply(), (*given, *places))
+        calls = []
+        for begin, end in self._runs(push, int(first), int(first + count)):
+            rows_of = self._kept_integers(weights[begin - first : end - first])
+            given = (rows, push.count, rows_of, end - begin, stride, self._kept_integers(fans))
+            calls.append(Call(fast_synapses.multiply(), (*given, begin * _WORD, synops)))
+            fans = np.zeros_like(fans)  # each message is counted once
+        return calls
+
+    def _runs(self, push: Push, first: int, end: int) -> list[tuple[int, int]]:
+        """Return the rows that a push may touch, run by run: between them are other threads'."""
+        if self._share.parts == 1:
+            return [(first, end)]
+        runs = []
+        group = self._network.groups[push.target - 1]
+        for name in group.kind.ports:
+            array, of_port = self._layout.ports[Endpoint(group.name, name)]
+            own = [of_port + one for one in self._share.rows[group.name]]
+            run = max(first, own[0]), min(end, own[1])
+            if array == "accumulators" and run[0] < run[1]:
+                runs.append(run)
+        return runs
 
     def _pushed(self, push: Push, rows: int, rest: tuple[int, ...], **how: bool) -> Call:
         layout, wraps = self._layout, push.product_bits is not None
         left = (WORD_BITS - push.product_bits,) if push.product_bits is not None else ()
         targets, weights = layout.column_targets, layout.column_weights
         given = (rows, push.count, self._columns(push), targets.ctypes.data, weights.ctypes.data)
-        return Call(fast_synapses.push(wrapped=wraps, **how), (*given, 0, *rest, *left))
+        base = push.base * _WORD * (BLOCK if how.get("column") else 1)
+        kernel = fast_synapses.push(wrapped=wraps, wide=targets.itemsize > 2, **how)
+        return Call(kernel, (*given, base, *rest, *left))
 
     def _columns(self, push: Push) -> int:
         assert push.pointer is not None  # it adds something up
@@ -235,27 +288,30 @@ class Planner:
     def _waits(self, group: NeuronGroup, block: bool) -> list[Call]:
         """Exchange the sums of a group for those that are due."""
         layout, row = self._layout, _WORD * (BLOCK if block else 1)
+        begin, end = self._share.rows[group.name]
         return [
             Call(
                 fast_synapses.wait(block),
                 (
-                    layout.ports[one.port][1] * row,
-                    group.size,
-                    _address(layout.parameter_values, one.lengths),
-                    one.ring * _WORD,
-                    one.positions * _WORD,
+                    (layout.ports[one.port][1] + begin) * row,
+                    end - begin,
+                    _address(layout.parameter_values, one.lengths + begin),
+                    (one.ring + int(group.waits[one.port.name][:begin].sum())) * _WORD,
+                    (one.positions + begin) * _WORD,
                 ),
             )
             for one in layout.waits
             if one.port.group == group.name
         ]
 
-    def _pulled(self, port: Endpoint, size: int) -> list[Call]:
+    def _pulled(self, port: Endpoint) -> list[Call]:
         """Add up the products at a port; of what a group sends to itself nothing is there yet."""
         layout = self._layout
         array, first = layout.ports[port]
         if array != "accumulators":
             return []
+        begin, end = self._share.rows[port.group]
+        first, size = first + begin, end - begin
         (wraps,) = {edge.product_bits for edge in self._network.incoming(port)} or {None}
         left = () if wraps is None else (WORD_BITS - wraps,)
         sources, weights = layout.row_sources, layout.row_weights
@@ -266,7 +322,7 @@ class Planner:
     def _counted(self, index: int, group: str) -> list[Call]:
         row = _WORD * BLOCK
         calls = []
-        for first, size, pushes in self._sources(group):
+        for first, size, pushes in sources(self._network, self._layout, self._pushes, group):
             rows = first * row
             calls.append(Call(fast_synapses.count_block(fans=False), (rows, size, index * row)))
             calls += [
@@ -284,43 +340,18 @@ class Planner:
         if group.name not in self._programs:
             self._programs[group.name] = program_of(self._network, group)
         program, layout = self._programs[group.name], self._layout
-        places, firsts = self._places(group, program)
+        places, firsts = places_of(self._network, layout, group, program)
         made = neurons(program, places, group.kind.state, way)
         rows = _WORD if way == "token" else _WORD * BLOCK
+        begin, end = self._share.rows[group.name]
         given = [
-            _address(layout.parameter_values, first)
+            _address(layout.parameter_values, first + begin)
             if places.arrays[name] == "address"
-            else first * (_WORD if places.arrays[name] == "state" else rows)
+            else (first + begin) * (_WORD if places.arrays[name] == "state" else rows)
             for name, first in firsts.items()
         ]
         tables = [self._table(table) for table in made.tables]
-        return Call(made.kernel, (group.size, *given, *made.constants, *tables), group=group.name)
-
-    def _places(self, group: NeuronGroup, program: Program) -> tuple[Places, dict[str, int]]:
-        """Return where a group's kernel finds and puts what, and the first entry of each place."""
-        layout = self._layout
-        names: dict[tuple[str, int], str] = {}
-
-        def named(array: str, first: int) -> str:
-            return names.setdefault((array, first), f"place{len(names)}")
-
-        stores = {
-            name: named("state", layout.registers[group.name, name]) for name in group.kind.state
-        }
-        for name in self._network.sent_by(group):
-            stores[name] = named("messages", layout.messages[Endpoint(group.name, name)])
-        loads = {}
-        for index in sorted(program.needed(stores)):
-            step = program.steps[index]
-            if step.operation == "accumulator":
-                loads[index] = named(*layout.ports[Endpoint(group.name, step.name)])
-            elif step.operation == "register":
-                loads[index] = named("state", layout.registers[group.name, step.name])
-            elif step.operation == "parameter":
-                loads[index] = named("address", layout.parameters[group.name, step.name])
-        arrays = {name: array for (array, _), name in names.items()}
-        firsts = {name: first for (_, first), name in names.items()}
-        return Places(loads, stores, arrays), firsts
+        return Call(made.kernel, (end - begin, *given, *made.constants, *tables), group=group.name)
 
     def _table(self, table: Table) -> int:
         if table not in self._tables:
@@ -334,3 +365,62 @@ class Planner:
 
 def _address(array: np.ndarray, first: int) -> int:
     return array.ctypes.data + first * array.itemsize
+
+
+# --- what every plan asks of a layout -------------------------------------------------------------
+
+
+def goes_nowhere(network: Network, group: NeuronGroup) -> bool:
+    """Tell whether nobody would notice if a group were not updated."""
+    return not group.kind.state + network.sent_by(group)
+
+
+def by_source(layout: Layout) -> dict[Endpoint, list[Push]]:
+    """Return the pushes of each message."""
+    pushes: dict[Endpoint, list[Push]] = {}
+    for push in layout.pushes:
+        pushes.setdefault(push.source, []).append(push)
+    return pushes
+
+
+def sources(
+    network: Network, layout: Layout, pushes: dict[Endpoint, list[Push]], group: str
+) -> Iterator[tuple[int, int, list[Push]]]:
+    """Yield the messages of a group: first row, number of rows, and where they go."""
+    names = (TOKEN,) if group == INPUT else network.sent_by(network.group(group))
+    for source in (Endpoint(group, name) for name in names):
+        goes = pushes.get(source, [])
+        if group != INPUT or goes:
+            yield layout.messages[source], layout.message_sizes[source], goes
+
+
+def places_of(
+    network: Network, layout: Layout, group: NeuronGroup, program: Program
+) -> tuple[Places, dict[str, int]]:
+    """Return where a group's kernel finds and puts what, and the first entry of each place."""
+    names: dict[tuple[str, int], str] = {}
+
+    def named(array: str, first: int) -> str:
+        return names.setdefault((array, first), f"place{len(names)}")
+
+    stores = {name: named("state", layout.registers[group.name, name]) for name in group.kind.state}
+    for name in network.sent_by(group):
+        stores[name] = named("messages", layout.messages[Endpoint(group.name, name)])
+    loads = {}
+    for index in sorted(program.needed(stores)):
+        step = program.steps[index]
+        if step.operation == "accumulator":
+            loads[index] = named(*layout.ports[Endpoint(group.name, step.name)])
+        elif step.operation == "register":
+            loads[index] = named("state", layout.registers[group.name, step.name])
+        elif step.operation == "parameter":
+            loads[index] = named("address", layout.parameters[group.name, step.name])
+    arrays = {name: array for (array, _), name in names.items()}
+    firsts = {name: first for (_, first), name in names.items()}
+    return Places(loads, stores, arrays), firsts
+
+
+def fits_16_bits(network: Network, source: Endpoint) -> bool:
+    """Tell whether a message fits 16 bits, whatever its group receives."""
+    (lowest, highest), narrow = message_interval(network, source), limits(16)
+    return narrow[0] <= lowest and highest <= narrow[1]

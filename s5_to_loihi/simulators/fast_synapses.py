@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import functools
 
-from s5_to_loihi.simulators.loops import BLOCK, Argument, Kernel, Loops, Value
+from s5_to_loihi.simulators.loops import (
+    BLOCK,
+    CONTEXT,
+    COUNTS,
+    Argument,
+    Kernel,
+    Loops,
+    Value,
+)
 
 #: Tokens whose sums stay in registers: 4 of 64 bytes, or 8 of 32.
 _TILE = 64
@@ -50,6 +58,54 @@ def each_token(now: int) -> Kernel:
         loops.store(token, loops["context"], now)
         loops.call(loops["function"], loops["context"], loops["arguments"])
     return loops.finished()
+
+
+#: Looks at how many threads have arrived, before a thread lets others have its processor.
+_PATIENCE = 2000
+
+
+@functools.cache
+def meet() -> Kernel:
+    """Wait until all threads of a stream are here.
+
+    The context's ``meeting`` is the address of how many have arrived since it began, for all
+    meetings together, and its ``turn`` how many that has to be. ``threads`` meet; ``give_way`` is
+    the address of a function that lets others have the processor.
+    """
+    fields = {name: (*CONTEXT, *COUNTS).index(name) for name in ("meeting", "turn")}
+    return Kernel(
+        f"""define i32 @NAME(ptr %context, ptr %arguments) nounwind {{
+entry:
+  %threads = load i64, ptr %arguments
+  %way.p = getelementptr ptr, ptr %arguments, i64 1
+  %give_way = load ptr, ptr %way.p
+  %meeting.p = getelementptr ptr, ptr %context, i64 {fields["meeting"]}
+  %meeting = load ptr, ptr %meeting.p
+  %turn.p = getelementptr i64, ptr %context, i64 {fields["turn"]}
+  %before = load i64, ptr %turn.p
+  %turn = add i64 %before, %threads
+  store i64 %turn, ptr %turn.p
+  %arrived = atomicrmw add ptr %meeting, i64 1 seq_cst
+  br label %look
+look:
+  %looks = phi i64 [ 0, %entry ], [ %more, %again ]
+  %here = load atomic i64, ptr %meeting seq_cst, align 8
+  %all = icmp sge i64 %here, %turn
+  br i1 %all, label %end, label %wait
+wait:
+  %more = add i64 %looks, 1
+  %long = icmp sgt i64 %more, {_PATIENCE}
+  br i1 %long, label %polite, label %again
+polite:
+  %done = call i32 %give_way()
+  br label %again
+again:
+  br label %look
+end:
+  ret i32 1
+}}
+"""
+    )
 
 
 # --- a token -------------------------------------------------------------------------------------
@@ -124,7 +180,9 @@ def _add(loops: Loops, pointer: Value, index: Value | int, value: Value) -> None
 
 
 @functools.cache
-def push(wrapped: bool = False, kept: bool = False, column: bool = False) -> Kernel:
+def push(
+    wrapped: bool = False, kept: bool = False, column: bool = False, wide: bool = False
+) -> Kernel:
     """Add the products of the messages that are not zero to the sums that they reach.
 
     Args:
@@ -132,6 +190,7 @@ def push(wrapped: bool = False, kept: bool = False, column: bool = False) -> Ker
         kept: the messages are those of the token before, which a register keeps and which were
             counted then.
         column: the sums are those of one token of a block.
+        wide: targets have 32 bits, not 16.
     """
     places = {"messages": "state" if kept else "messages", "size": "integer"}
     places |= {"pointers": "address", "targets": "address", "weights": "address"}
@@ -140,6 +199,7 @@ def push(wrapped: bool = False, kept: bool = False, column: bool = False) -> Ker
     places |= {"left": "integer"} if wrapped else {}
     places |= {"now": "now"} if column else {}
     loops = _loops(**places)
+    kind = "i32" if wide else "i16"
     reached = loops.variable(loops.constant(0))
     with loops.loop(0, loops["size"]) as index:
         message = loops.load(loops["messages"], index)
@@ -149,7 +209,7 @@ def push(wrapped: bool = False, kept: bool = False, column: bool = False) -> Ker
             loops.put(loops.get(reached, "i64") + (stop - start), reached)
             with loops.loop(start, stop) as k:
                 weight = loops.load(loops["weights"], k, "i8").to("i32")
-                target = loops.load(loops["targets"], k).to("i64")
+                target = loops.load(loops["targets"], k, kind).to("i64")
                 place = target * BLOCK + loops["now"] if column else target
                 product = weight * message
                 if wrapped:
@@ -260,21 +320,25 @@ def wait(block: bool) -> Kernel:
 
 @functools.cache
 def enter_block() -> Kernel:
-    """Take tokens (tokens, features) as rows of messages."""
-    loops = _loops(tokens="tokens", messages="messages", size="integer", count="count")
+    """Take tokens (tokens, features) as rows of messages; ``size`` of ``features`` features."""
+    loops = _loops(
+        tokens="tokens", messages="messages", size="integer", features="integer", count="count"
+    )
     with loops.loop(0, loops["size"]) as index, loops.loop(0, loops["count"]) as token:
-        value = loops.load(loops["tokens"], token * loops["size"] + index)
+        value = loops.load(loops["tokens"], token * loops["features"] + index)
         loops.store(value, loops["messages"], index * BLOCK + token)
     return loops.finished()
 
 
 @functools.cache
 def leave_block() -> Kernel:
-    """Hand out (tokens, features)."""
-    loops = _loops(messages="messages", outputs="outputs", size="integer", count="count")
+    """Hand out (tokens, features); ``size`` of ``features`` features."""
+    loops = _loops(
+        messages="messages", outputs="outputs", size="integer", features="integer", count="count"
+    )
     with loops.loop(0, loops["count"]) as token, loops.loop(0, loops["size"]) as index:
         value = loops.load(loops["messages"], index * BLOCK + token)
-        loops.store(value, loops["outputs"], token * loops["size"] + index)
+        loops.store(value, loops["outputs"], token * loops["features"] + index)
     return loops.finished()
 
 

@@ -48,6 +48,7 @@ from s5_to_loihi.quantization.float_weights import (
 from s5_to_loihi.quantization.quantizer import Quantized
 from s5_to_loihi.quantization.rounding import largest_weight_sum
 from s5_to_loihi.training.modules import read_out
+from s5_to_loihi.training.recurrence import exact_states
 from s5_to_loihi.training.scan import scan
 from s5_to_loihi.training.straight_through import Whole, power, rounded, straight
 
@@ -89,6 +90,8 @@ class _Matrix(nn.Module):
     """
 
     mask: Tensor
+    values: Tensor
+    thresholds: Tensor
 
     def __init__(self, matrix: Unrounded, integers: np.ndarray, largest_sum: int):
         super().__init__()
@@ -104,6 +107,11 @@ class _Matrix(nn.Module):
         latent = np.clip(latent, -self.highest, self.highest)
         self.value = nn.Parameter(torch.tensor(latent / self.highest))
         self.register_buffer("mask", torch.tensor((matrix.weights != 0).astype(np.float64)))
+        if isinstance(matrix.digits, FloatFormat):
+            values = torch.tensor(matrix.digits.values, dtype=torch.float64)
+            self.register_buffer("values", values, persistent=False)
+            thresholds = torch.tensor(matrix.digits.thresholds())
+            self.register_buffer("thresholds", thresholds, persistent=False)
 
     def forward(self) -> Tensor:
         """Return the integers, float64."""
@@ -111,13 +119,11 @@ class _Matrix(nn.Module):
         return self._rounded(latent) * self.mask
 
     def _rounded(self, latent: Tensor) -> Tensor:
-        digits = self.matrix.digits
-        if not isinstance(digits, FloatFormat):
+        if not isinstance(self.matrix.digits, FloatFormat):
             return rounded(latent)
         with torch.no_grad():
-            values = torch.tensor(digits.values, dtype=latent.dtype, device=latent.device)
-            limits_ = torch.tensor(digits.thresholds(), device=latent.device)
-            nearest = values[torch.searchsorted(limits_, latent.abs())] * latent.sign()
+            codes = torch.searchsorted(self.thresholds, latent.abs())
+            nearest = self.values[codes] * latent.sign()
         return straight(nearest, latent)
 
     def _spacing(self, integers: np.ndarray) -> np.ndarray | int:
@@ -448,7 +454,7 @@ class QuantizedNetwork(nn.Module):
     ) -> list[Tensor]:
         """Return all states: exact, with the gradients of the recurrence without rounding."""
         with torch.no_grad():
-            exact = _exact(group, [one.detach() for one in inputs], _as_arrays(constants))
+            exact = exact_states(group, [one.detach() for one in inputs], constants)
         if group.kind is MEAN:
             smooth = [inputs[0].cumsum(0)]
         else:
@@ -551,20 +557,3 @@ def _integers(matrix: Unrounded, edges: Mapping[str, Synapses]) -> np.ndarray:
                 total += digit << (place * matrix.digits.bits)
         parts.append(total)
     return np.concatenate(parts, axis=1)
-
-
-def _exact(group: NeuronGroup, inputs: list[Tensor], constants: Constants) -> list[Tensor]:
-    """Advance token by token with numpy: thousands of small steps, which a GPU is slow at."""
-    recurrence = group.kind.recurrence
-    assert recurrence is not None
-    arrays = [one.cpu().numpy().astype(np.int64) for one in inputs]
-    state = tuple(np.zeros_like(arrays[0][0]) for _ in group.kind.state)
-    found = []
-    for row in zip(*arrays, strict=True):
-        state = recurrence.advance(row, state, constants)
-        found.append(state)
-    columns = zip(*found, strict=True)
-    return [
-        torch.tensor(np.array(column), dtype=torch.float64, device=inputs[0].device)
-        for column in columns
-    ]
