@@ -143,7 +143,7 @@ def _step(title: str) -> None:
 
 
 def _quantize() -> Quantization:
-    with console.progress("Quantizing", "groups") as advance:
+    with console.progress("Quantizing (compiles at first)", "groups") as advance:
         made = quantize(
             CHECKPOINT,
             read_array(CALIBRATION),
