@@ -95,7 +95,7 @@ BackendsOption = Annotated[
     typer.Option(
         "--backend",
         "-b",
-        help="What to run on; may be repeated. Default: all there is but the board.",
+        help="What to run on; may be repeated. Default: all but the board and its rehearsal.",
     ),
 ]
 ModeOption = Annotated[Mode, typer.Option(help="How tokens follow one another.")]

@@ -134,6 +134,25 @@ def term_table(modes: Sequence[ModeProfile]) -> Table:
     )
 
 
+def core_tables(profile: Profile) -> tuple[Table, ...]:
+    """One row a number of cores: its own mapping, others of ours, and Intel-like ones."""
+    if not profile.curve:
+        return ()
+    return (
+        table(
+            "Latency over the number of cores (ours is balanced by the model; a board run goes"
+            " through Intel's compiler)",
+            profile.curve,
+            {
+                "cores #": lambda one: one.cores,
+                "partition": lambda one: one.partition,
+                "latency, fall-through #": lambda one: one.latency,
+                "timestep, pipelined #": lambda one: one.timestep,
+            },
+        ),
+    )
+
+
 def group_table(modes: Sequence[ModeProfile]) -> Table:
     """One row a group."""
 
@@ -276,6 +295,7 @@ def all_tables(profile: Profile) -> tuple[Table, ...]:
         group_table(modes),
         *norm_tables(modes),
         slowest_table(profile.modes["pipelined"]),
+        *core_tables(profile),
         *(() if profile.denoiser else (in_real_time,)),
     )
 
