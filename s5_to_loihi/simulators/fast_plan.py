@@ -260,8 +260,8 @@ class Planner:
         self._room -= size
         calls = []
         for begin, end in self._runs(push, int(first), int(first + count)):
-            matrix = self._kept_integers(weights[begin - first : end - first])
-            given = (rows, push.count, matrix, end - begin, stride, self._kept_integers(fans))
+            part = self._kept_integers(weights[begin - first : end - first])
+            given = (rows, push.count, part, end - begin, stride, self._kept_integers(fans))
             calls.append(Call(fast_synapses.multiply(), (*given, begin * _WORD, synops)))
             fans = np.zeros_like(fans)  # each message is counted once
         return calls
