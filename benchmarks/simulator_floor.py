@@ -128,7 +128,7 @@ class Dissection:
 
     def _messages(self, count: int) -> np.ndarray:
         """Return (tokens, message rows): what is sent in each token."""
-        layout, tokens = self._simulator._layout, self._subject.tokens[:count, :1]
+        layout, tokens = self._simulator.layout, self._subject.tokens[:count, :1]
         messages = self._simulator.run(tokens, record=True).messages
         rows = np.empty((count, layout.message_rows), dtype=np.int32)
         for source, first in layout.messages.items():
@@ -163,7 +163,7 @@ class Dissection:
         self, parts: dict[str, list[Call]], messages: list[np.ndarray], tokens: int
     ) -> dict[str, float]:
         """Return the lowest cost of each part, microseconds a token, measured in turn."""
-        layout, network = self._simulator._layout, self._subject.network
+        layout, network = self._simulator.layout, self._subject.network
         groups = len(self._simulator.groups)
         others = [
             np.zeros(tokens * max(1, layout.accumulator_rows), dtype=np.int32),
@@ -227,7 +227,7 @@ class Work:
 def work_of(subject: Subject) -> Work:
     """Count what a token takes, on the subject's first sequence."""
     simulator, network = subject.simulator, subject.network
-    layout = simulator._layout
+    layout = simulator.layout
     activity = simulator.run(subject.tokens[:, :1], counting=True).activity
     assert activity
     synops = float(activity.synops.sum(axis=2).mean())

@@ -16,7 +16,7 @@ model. --plot DIR measures cost against density, width and input activity on ran
 The last table holds every way against the fast simulator's, in one run, with the floor beside: the
 multiply-accumulates of a token at this processor's peak. Costs are written to a JSON file, and
 compared with those of the last run. Parts: simulator_ways.py, simulator_jax.py, simulator_intel.py,
-simulator_floor.py, simulator_curves.py, simulator_tables.py.
+simulator_floor.py, simulator_curves.py, simulator_tables.py. simulator_gpu.py measures a GPU.
 """
 
 from __future__ import annotations

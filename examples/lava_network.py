@@ -22,7 +22,7 @@ from lava.proc.io.source import RingBuffer as Source  # isort: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--fine-grained", action="store_true", help="a Lava process a group")
     arguments = parser.parse_args()
 

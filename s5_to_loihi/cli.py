@@ -76,7 +76,9 @@ COMMANDS = {
         "Denoise sound while it comes: from standard input to standard output, or live.",
     ),
     "run": Command(
-        "running", "run", "Run a network on data of any length with the fast simulator."
+        "running",
+        "run",
+        "Run a network on data of any length with the fast simulator, or on a GPU.",
     ),
     "evaluate": Command(
         "evaluate",

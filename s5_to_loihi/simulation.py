@@ -28,10 +28,10 @@ from s5_to_loihi.inputs import (
 )
 from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.simulators.activity import Activity
-from s5_to_loihi.simulators.fast import FastSimulator
+from s5_to_loihi.simulators.which import Device, simulator_on
 
-#: Tokens of all sequences together that are in memory at a time.
-CHUNK_TOKENS = 16_384
+#: Tokens of all sequences together that are in memory at a time; on a GPU many times as many.
+CHUNK_TOKENS, ON_A_GPU = 16_384, 16
 #: Bytes and number of the arrays in an .npz, which are unpacked into memory; an .npy is not.
 LARGEST_ARCHIVE, MOST_ARRAYS = 4 << 30, 100
 #: Arrays of an .npz with sequences of unequal lengths.
@@ -90,8 +90,9 @@ def simulate(
     raw: bool = False,
     layout: Layout = Layout.TOKENS_FIRST,
     lengths: np.ndarray | None = None,
+    device: Device | str = Device.CPU,
 ) -> Simulation:
-    """Simulate sequences that fit in memory, from a zero state, on the fast simulator.
+    """Simulate sequences that fit in memory, from a zero state.
 
     Args:
         source: the bundle whose network to simulate, or its path.
@@ -103,9 +104,10 @@ def simulate(
         layout: of inputs with three axes.
         lengths: (batch,) tokens of each sequence, where there is padding behind the shorter ones;
             see ``behind_the_ends``.
+        device: what simulates; the integers are the same.
 
     Raises:
-        InputError: the data does not suit the network.
+        InputError: the data does not suit the network, or the device cannot be used.
 
     Examples:
         >>> simulation = s5.simulate("denoiser.bundle", frames, counting=True)
@@ -119,7 +121,7 @@ def simulate(
     check_length(bundle.network, data, "input")
     values = data.padded_with_zeros(0, len(data.values))
     tokens, saturated = as_tokens(bundle.network, values, saturate, raw=raw)
-    run = FastSimulator(bundle.network).run(
+    run = simulator_on(device, bundle.network).run(
         tokens, threads=threads or os.cpu_count() or 1, counting=counting
     )
     behind_the_ends(bundle.network, data, run.outputs)
@@ -152,6 +154,7 @@ def simulate_file(
     raw: bool = False,
     layout: Layout | None = None,
     threads: int | None = None,
+    device: Device | str = Device.CPU,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Totals:
     """Simulate a file of any length in bounded memory.
@@ -164,10 +167,12 @@ def simulate_file(
         raw: take integers as they are, as integers of the input format.
         layout: of three axes; None: tokens first, unless something speaks against it.
         threads: sequences at the same time.
+        device: what simulates; the integers are the same.
         on_progress: called with tokens done and in all.
 
     Raises:
-        InputError: the data does not suit the network, or a file cannot be read or written.
+        InputError: the data does not suit the network, a file cannot be read or written, or the
+            device cannot be used.
     """
     target = Path(target)
     data = read_data(source, layout, network.sequence_length)
@@ -176,13 +181,14 @@ def simulate_file(
     count, batch = data.values.shape[:2]
     as_tokens(network, data.padded_with_zeros(0, 1), saturate=True, where=str(source), raw=raw)
     check_length(network, data, str(source))
-    simulator = FastSimulator(network)
+    simulator = simulator_on(device, network)
+    most = CHUNK_TOKENS * (ON_A_GPU if Device(device) is Device.CUDA else 1)
     state, saturated, largest = simulator.initial_state(batch), 0, 0.0
     messages, synops = (np.zeros(len(simulator.groups), dtype=np.int64) for _ in range(2))
     shape = (count, batch, network.output_size)
     with replacing(target) as temporary:
         outputs = allocated(temporary, np.int32, shape)
-        for start, stop in _chunks(count, batch):
+        for start, stop in _chunks(count, batch, most):
             where = f"{source}, tokens {start} to {stop - 1}"
             values = data.padded_with_zeros(start, stop)
             tokens, clipped = as_tokens(network, values, saturate, where, raw)
@@ -202,8 +208,8 @@ def simulate_file(
     return Totals(count, batch, saturated, groups, messages, synops, updates, notes, largest)
 
 
-def _chunks(tokens: int, batch: int) -> Iterator[tuple[int, int]]:
-    step = max(1, CHUNK_TOKENS // batch)
+def _chunks(tokens: int, batch: int, most: int) -> Iterator[tuple[int, int]]:
+    step = max(1, most // batch)
     for start in range(0, tokens, step):
         yield start, min(start + step, tokens)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import float_models
+import host_lanes
 import numpy as np
 import pytest
 from float_models import FloatCase
@@ -18,6 +19,7 @@ from s5_to_loihi.files.records import read_record
 from s5_to_loihi.fixed_point import to_floats, to_integers
 from s5_to_loihi.float_model import evaluate
 from s5_to_loihi.network.network import Readout
+from s5_to_loihi.simulators import gpu
 from s5_to_loihi.simulators.interpreter import Interpreter
 
 #: Their networks are compiled once, in one process.
@@ -64,12 +66,16 @@ def saved(path: Path, arrays: dict[str, np.ndarray]) -> Path:
 
 
 @pytest.mark.parametrize("readout", Readout)
-def test_decisions_are_those_of_sequences_taken_one_by_one(bundles, call, readout, tmp_path):
+def test_decisions_are_those_of_sequences_taken_one_by_one(
+    bundles, call, readout, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(gpu, "Cuda", host_lanes.Host)
     network_path, model_path = bundles(readout)
     arrays = data(readout)
     path = saved(tmp_path / "data.npz", arrays)
     command = ("evaluate", network_path, "--data", path, "--float", model_path, "--top-k", 2)
-    code, out, _ = call(*command, "-o", tmp_path / "out")
+    device = "cuda" if readout is Readout.LAST else "cpu"
+    code, out, _ = call(*command, "-o", tmp_path / "out", "--device", device)
     assert code == 0
     found = read_record(Answered, tmp_path / "out" / "results.json", SCHEMA)
     network, model = bundle.read(network_path).network, replace(MODEL, readout=readout)
@@ -102,6 +108,13 @@ def test_decisions_are_those_of_sequences_taken_one_by_one(bundles, call, readou
     assert f"accuracy {right / cases:.2%}" in " ".join(out.split())
     assert (tmp_path / "out" / "confusion.png").read_bytes()[1:4] == b"PNG"
     assert found.signal_to_noise > 20
+
+
+def test_recordings_are_not_evaluated_on_a_gpu(bundles, call, tmp_path):
+    given = ("--noisy", tmp_path, "--clean", tmp_path, "--device", "cuda")
+    code, _, error = call("evaluate", bundles(Readout.LAST)[0], *given)
+    assert code == 1
+    assert "--device: is cuda without --data" in error
 
 
 def test_what_an_answer_costs_grows_with_its_tokens(bundles):

@@ -202,6 +202,16 @@ def test_inside_lava(tmp_path):
     assert "equal to the interpreter: True" in printed
 
 
+def test_the_site_has_every_plot_of_a_tutorial():
+    pictures = ROOT / "docs" / "tutorials" / "pictures"
+    wanted = {
+        f"{tutorial.stem}_{name}"
+        for tutorial in TUTORIALS
+        for name in re.findall(r'savefig\(folder / "([^"]+)"\)', text_of(tutorial))
+    }
+    assert {picture.name for picture in pictures.iterdir()} == wanted, "docs/site/draw_tutorials.py"
+
+
 def test_every_tutorial_is_run_and_linked():
     source = text_of(Path(__file__))
     for tutorial in TUTORIALS:

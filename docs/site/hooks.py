@@ -24,6 +24,8 @@ LINK = re.compile(r"(\]\()([^)#\s]*)((?:#[^)\s]*)?\))")
 REMOTE = re.compile(r"[a-z]+:")
 ITEM = re.compile(r"([*-]|\d+\.) ")
 FENCE = re.compile(r" *(```|~~~)")
+#: A plot that a tutorial saves; ``draw_tutorials.py`` keeps it for the site.
+SAVED = re.compile(r"savefig\(folder / \"([^\"]+)\"\)")
 #: Pages that nothing links to, but the navigation does.
 ENTRIES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 #: Public, and not in ``s5_to_loihi.__all__``: they import Lava.
@@ -109,6 +111,10 @@ def tutorial_page(script: Path) -> str:
             parts.append(re.sub(r"^# ?", "", body.strip(), flags=re.M))
         elif body.strip():
             parts.append(f"```python\n{body.strip()}\n```")
+            parts += [
+                f"![The plot that this draws](pictures/{script.stem}_{name})"
+                for name in SAVED.findall(body)
+            ]
     place = script.relative_to(ROOT)
     title, *rest = parts
     return (

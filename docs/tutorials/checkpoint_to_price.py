@@ -83,10 +83,10 @@ for width in widths:
     ratios.append(trial.report.signal_to_noise or 0.0)
     print(f"{width} bits: {ratios[-1]:.1f} dB, {trial.bundle.network.synapse_count} synapses")
 
-plt.figure(figsize=(5, 3))
-plt.plot(widths, ratios, "o-")
-plt.xlabel("bits of a weight")
+plt.figure(figsize=(6, 3))
+plt.bar([f"{width} bits" for width in widths], ratios)
 plt.ylabel("SQNR, dB")
+plt.title("Wider weights come closer to the float model")
 plt.tight_layout()
 plt.savefig(folder / "bits.png")
 
@@ -112,12 +112,11 @@ for name, mode in profile.modes.items():
 
 # %%
 parts = ("synaptic", "neuron", "communication", "static")
-plt.figure(figsize=(5, 3))
-for name, mode in profile.modes.items():
+figure, axes = plt.subplots(1, 2, figsize=(7, 3))
+for axis, (name, mode) in zip(axes, profile.modes.items(), strict=True):
     split = mode.energy["neurocore rails"]
-    plt.plot(parts, [getattr(split, part).value for part in parts], "o-", label=name)
-plt.ylabel("µJ a token, modelled")
-plt.legend()
+    axis.barh(parts, [getattr(split, part).value for part in parts])
+    axis.set(title=name, xlabel="µJ a token, modelled")
 plt.tight_layout()
 plt.savefig(folder / "energy.png")
 

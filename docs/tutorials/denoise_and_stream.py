@@ -52,8 +52,8 @@ figure, axes = plt.subplots(2, 1, figsize=(7, 4), sharex=True)
 for axis, samples, title in zip(axes, (noisy, cleaned.samples), ("noisy", "cleaned"), strict=True):
     magnitudes = np.abs(audio.analyse(samples[0])).T
     axis.imshow(np.log10(magnitudes + 1e-4), origin="lower", aspect="auto")
-    axis.set(ylabel="bin", title=title)
-axes[1].set_xlabel("token (8 ms)")
+    axis.set(ylabel="frequency bin", title=f"{title}: magnitudes, logarithmic")
+axes[1].set_xlabel("token (8 ms each)")
 figure.tight_layout()
 figure.savefig(folder / "spectrograms.png")
 

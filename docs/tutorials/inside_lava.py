@@ -75,10 +75,13 @@ assert np.array_equal(received[late:], expected[: len(tokens) - late])
 # and synapse instead, as on the chip, with the same integers. The masks over time:
 
 # %%
-plt.figure(figsize=(6, 3))
+plt.figure(figsize=(7, 3))
 plt.imshow(received[late:].T, origin="lower", aspect="auto")
+plt.title("The mask that the network puts out, as integers")
 plt.xlabel("timestep")
-plt.ylabel("bin")
+plt.ylabel("frequency bin")
+plt.colorbar()
+plt.tight_layout()
 plt.savefig(folder / "masks.png")
 
 # %% [markdown]

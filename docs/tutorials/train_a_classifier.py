@@ -47,8 +47,11 @@ np.savez(folder / "test.npz", inputs=test_inputs, labels=test_labels)
 plt.figure(figsize=(6, 3))
 for label in range(3):
     plt.plot(inputs[:, labels == label][:, 0, 0], label=f"class {label}")
+plt.title("A feature of one sequence of each class")
 plt.xlabel("token")
+plt.ylabel("input")
 plt.legend()
+plt.tight_layout()
 plt.savefig(folder / "data.png")
 
 # %% [markdown]

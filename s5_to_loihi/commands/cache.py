@@ -10,7 +10,13 @@ from typer import Option
 import s5_to_loihi.version
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.reports.summary import Summary
-from s5_to_loihi.simulators.object_code import CACHE_VARIABLE, PREFIX, SUFFIX, cache_directory
+from s5_to_loihi.simulators.object_code import (
+    CACHE_VARIABLE,
+    PREFIX,
+    PTX_SUFFIX,
+    SUFFIX,
+    cache_directory,
+)
 
 #: What numba calls its files.
 _OF_NUMBA = (".nbi", ".nbc")
@@ -68,7 +74,8 @@ def kernels(directory: Path) -> list[Path]:
     return [
         file
         for file in files
-        if file.name.startswith(PREFIX) and file.suffix in (SUFFIX, ".py", ".pyc", *_OF_NUMBA)
+        if file.name.startswith(PREFIX)
+        and file.suffix in (SUFFIX, PTX_SUFFIX, ".py", ".pyc", *_OF_NUMBA)
     ]
 
 

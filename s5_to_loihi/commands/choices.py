@@ -14,6 +14,7 @@ from s5_to_loihi.inputs import Layout
 from s5_to_loihi.loihi2.facts import LISTED
 from s5_to_loihi.network.network import Readout
 from s5_to_loihi.simulators.interpreter import Mode
+from s5_to_loihi.simulators.which import Device
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The compiled network.")]
 JobsOption = Annotated[
@@ -69,6 +70,13 @@ LengthOption = Annotated[
         metavar="N",
         min=1,
         help="Tokens a sequence, for --readout mean. Default: those of the data.",
+    ),
+]
+DeviceOption = Annotated[
+    Device,
+    typer.Option(
+        help="What simulates. cuda: an NVIDIA GPU, for many sequences (pip install"
+        " s5_to_loihi[cuda13]); the same integers."
     ),
 ]
 RawOption = Annotated[

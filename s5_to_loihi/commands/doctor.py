@@ -29,6 +29,8 @@ _OF_DEVELOPERS = ("test", "check")
 #: What an extra is for.
 _PURPOSE = {
     "bench": "benchmarks against JAX",
+    "cuda12": "run --device cuda, with a driver of CUDA 12",
+    "cuda13": "run --device cuda",
     "dask": "sweeps on a cluster",
     "evaluate": "DNSMOS and STOI",
     "flax": "Flax checkpoints",

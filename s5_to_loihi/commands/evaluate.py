@@ -15,6 +15,7 @@ from s5_to_loihi.commands import choices, console
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import check_target
 from s5_to_loihi.inputs import Layout, saturated_said
+from s5_to_loihi.simulators.which import Device
 
 if TYPE_CHECKING:
     from s5_to_loihi.evaluation.classification import Answered
@@ -93,6 +94,7 @@ def evaluate(
         help="Keep results there: results.json, a picture, what is done so far.",
     ),
     jobs: choices.JobsOption = None,
+    device: choices.DeviceOption = Device.CPU,
     retry_failed: bool = Option(
         False, "--retry-failed", help="Compute those measurements again that failed."
     ),
@@ -122,8 +124,13 @@ def evaluate(
         raise InputError("--clean", f"is given with {given[0]}", "It belongs to --noisy")
     if data is not None:
         _refuse_with_data(families, baselines, board, metricsboard, neurobench)
-        _answers(path, data, (raw, layout), strict, model, top_k, directory, jobs, details, as_json)
+        shown = (details, as_json)
+        _answers(path, data, (raw, layout), strict, model, top_k, directory, jobs, device, shown)
         return
+    if device is not Device.CPU:
+        raise InputError(
+            "--device", f"is {device.value} without --data", "Recordings are evaluated by processes"
+        )
     from s5_to_loihi.evaluation import pairs as pairing
     from s5_to_loihi.evaluation.metrics import PERCEPTUAL
     from s5_to_loihi.evaluation.plan import Plan
@@ -289,8 +296,8 @@ def _answers(
     top_k: int,
     directory: Path | None,
     jobs: int | None,
-    details: bool,
-    as_json: bool,
+    device: Device,
+    shown: tuple[bool, bool],
 ) -> None:
     from s5_to_loihi.checkpoints.loading import load
     from s5_to_loihi.evaluation import classification, labelled
@@ -304,7 +311,7 @@ def _answers(
     from s5_to_loihi.tasks.workers import processors
 
     opened = bundle.read(path)
-    raw, layout = meaning
+    (raw, layout), (details, as_json) = meaning, shown
     answers = labelled.read(data, opened.network, layout)
     loaded = None if model is None else load(model)
     with console.progress("Evaluating", "sequences") as advance:
@@ -316,6 +323,7 @@ def _answers(
             model=None if loaded is None else loaded.model,
             top_k=top_k,
             threads=jobs or processors(),
+            device=device,
             notes=() if loaded is None else of_another(opened, loaded),
             raw=raw,
             on_progress=advance,

@@ -16,6 +16,7 @@ from s5_to_loihi.network.network import Network
 from s5_to_loihi.reports.network_tables import activity_table
 from s5_to_loihi.reports.summary import Summary, command
 from s5_to_loihi.simulation import Totals, simulate_file
+from s5_to_loihi.simulators.which import Device
 
 
 def run(
@@ -36,10 +37,11 @@ def run(
     threads: int | None = Option(
         None, min=1, help="Sequences at the same time. Default: all processors."
     ),
+    device: choices.DeviceOption = Device.CPU,
     details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
 ) -> None:
-    """Run a network on data of any length with the fast simulator.
+    """Run a network on data of any length with the fast simulator, or on a GPU.
 
     Memory stays bounded: input and output are read and written in chunks. Prints throughput and
     activity; --details has messages, synaptic operations and neuron updates of each group. Example:
@@ -58,6 +60,7 @@ def run(
             raw=raw,
             layout=layout,
             threads=threads,
+            device=device,
             on_progress=advance,
         )
     seconds = time.perf_counter() - started

@@ -23,7 +23,7 @@ from s5_to_loihi.network.network import Network, Readout
 from s5_to_loihi.profiling.profile import profile
 from s5_to_loihi.profiling.quantity import Quantity
 from s5_to_loihi.quantization.report import signal_to_noise
-from s5_to_loihi.simulators.fast import FastSimulator
+from s5_to_loihi.simulators.which import Device, simulator_on
 
 SCHEMA = Schema(
     name="result of an evaluation with answers",
@@ -139,6 +139,7 @@ def answer(
     model: S5Model | None = None,
     top_k: int = 5,
     threads: int = 1,
+    device: Device = Device.CPU,
     notes: tuple[str, ...] = (),
     raw: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -153,23 +154,25 @@ def answer(
         model: in floats, to compare with.
         top_k: of ``Decisions``; at most the number of outputs.
         threads: sequences at the same time.
+        device: what simulates.
         notes: to keep with the result.
         raw: take integers as they are, as integers of the input format.
         on_progress: called with sequences done and in all.
 
     Raises:
         InputError: no sequence can be evaluated, the model does not suit the data, or values of the
-            inputs are not finite.
+            inputs are not finite, or the device cannot be used.
     """
     network = opened.network
     chosen, excluded = _usable(network, data)
     if not len(chosen):
         raise InputError(where, f"no sequence can be evaluated: {excluded[0]}")
     gathered, done = _Gathered(), 0
+    simulator = simulator_on(device, network)
     for part in _parts(data, chosen):
         inputs = data.inputs[:, part]
         tokens, saturated = as_tokens(network, inputs, saturate=True, where=where, raw=raw)
-        outputs = FastSimulator(network).run(tokens, threads=threads).outputs
+        outputs = simulator.run(tokens, threads=threads).outputs
         floats = None
         if model is not None:
             values = to_floats(inputs, network.input_format) if raw else inputs

@@ -65,6 +65,11 @@ class FastSimulator:
 
     Kernels are made when a stream or a sequence first needs them, unless another network did.
 
+    Attributes:
+        groups: the input and the groups, by name.
+        layout: where what is kept.
+        updates: (groups,) neuron updates of a token.
+
     Examples:
         >>> simulator = s5.FastSimulator(bundle.network)
         >>> stream = simulator.stream()
@@ -75,16 +80,16 @@ class FastSimulator:
     def __init__(self, network: Network):
         """Lay a verified network out."""
         self.network = network
-        self._layout = lay_out(network)
+        self.layout = lay_out(network)
         self._plans: dict[tuple[str, int], list[Plan]] = {}
         self.groups = ("input", *(group.name for group in network.groups))
-        self._initial = _first_state(network, self._layout)
-        self._updates = np.array([0, *(group.size for group in network.groups)])
+        self._initial = _first_state(network, self.layout)
+        self.updates = np.array([0, *(group.size for group in network.groups)])
 
     def planners(self, threads: int = 1) -> list[Planner]:
         """Return what plans the work of each of so many threads on a token or a block."""
-        divided = shares(self.network, self._layout, threads)
-        return [Planner(self.network, self._layout, share) for share in divided]
+        divided = shares(self.network, self.layout, threads)
+        return [Planner(self.network, self.layout, share) for share in divided]
 
     def _planned(self, work: str, threads: int) -> list[Plan]:
         """Return the plans of a stream, of a block or of one that counts: one a thread."""
@@ -150,14 +155,14 @@ class FastSimulator:
         """
         tokens = check_tokens(self.network, tokens)
         count, batch, _ = tokens.shape
-        state = self._start(state, self.initial_state(batch))
+        state = self.started(state, batch)
         outputs = np.empty((count, batch, self.network.output_size), dtype=np.int32)
         sent, synops = (
             np.zeros((count if counting else 0, batch, len(self.groups)), dtype=np.int32)
             for _ in range(2)
         )
 
-        rows = self._layout.message_rows if record else 0
+        rows = self.layout.message_rows if record else 0
         recorded = np.empty((count, batch, rows), dtype=np.int32)
 
         vast = self.network.synapse_count >= VAST
@@ -175,13 +180,21 @@ class FastSimulator:
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(run_one, range(batch)))
-        activity = Activity(self.groups, sent, synops, self._updates) if counting else None
+        activity = Activity(self.groups, sent, synops, self.updates) if counting else None
         messages = {}
         if record:
-            for source, first in self._layout.messages.items():
-                size = self._layout.message_sizes[source]
+            for source, first in self.layout.messages.items():
+                size = self.layout.message_sizes[source]
                 messages[str(source)] = recorded[:, :, first : first + size]
         return Run(outputs, state, activity, messages)
+
+    def started(self, state: np.ndarray | None, batch: int) -> np.ndarray:
+        """Return a copy of a state, (batch, registers), or that before the first token.
+
+        Raises:
+            InputError: it has another shape.
+        """
+        return self._start(state, self.initial_state(batch))
 
     @staticmethod
     def _start(state: np.ndarray | None, initial: np.ndarray) -> np.ndarray:
@@ -197,7 +210,7 @@ class FastSimulator:
 
     def _run_sequence(self, plans: list[Plan], tokens, state, results, counts) -> None:
         outputs, recorded = results
-        layout, network = self._layout, self.network
+        layout, network = self.layout, self.network
         messages = _aligned_rows(layout.message_rows)
         accumulators = _aligned_rows(max(1, layout.accumulator_rows))
         sent, synops = (np.zeros((len(self.groups), BLOCK), dtype=np.int32) for _ in range(2))
@@ -320,7 +333,7 @@ class Stream:
     def __init__(self, simulator: FastSimulator, state: np.ndarray, threads: int):
         self._state = state
         self._simulator = simulator
-        layout, groups = simulator._layout, len(simulator.groups)
+        layout, groups = simulator.layout, len(simulator.groups)
         messages = np.zeros(layout.message_rows, dtype=np.int32)
         accumulators = np.zeros(max(1, layout.accumulator_rows), dtype=np.int32)
         self._counts = np.zeros((threads, 2, groups), dtype=np.int64)
@@ -375,7 +388,7 @@ class Stream:
 
     def begin(self, keep: Callable[[NeuronGroup], bool]) -> None:
         """Go back to the state before the first token, but of some groups leave it as it is."""
-        layout, first = self._simulator._layout, self._simulator._initial
+        layout, first = self._simulator.layout, self._simulator._initial
         network = self._simulator.network
         for (name, _), start in layout.registers.items():
             if not keep(network.group(name)):

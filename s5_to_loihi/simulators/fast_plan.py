@@ -71,9 +71,7 @@ class Planner:
         self._memory: list[np.ndarray] = []
         self._tables: dict[Table, int] = {}
         self._programs: dict[str, Program] = {}
-        self._pushes: dict[Endpoint, list[Push]] = {}
-        for push in layout.pushes:
-            self._pushes.setdefault(push.source, []).append(push)
+        self._pushes = by_source(layout)
         self._room = DENSE_BYTES
         self._kept: dict[int, list[Push]] = {}
         for push in layout.pushes:
@@ -87,7 +85,7 @@ class Planner:
         calls = [] if self._share.parts > 1 else self.of_entering()
         calls += [*self._cleared(), *self._sent(0, INPUT)]
         for index, group in enumerate(network.groups, start=1):
-            if self._goes_nowhere(group):
+            if goes_nowhere(network, group):
                 continue
             if self._is_here(group):
                 calls += self._waits(group, block=False)
@@ -125,7 +123,7 @@ class Planner:
         calls = [Call(fast_synapses.enter_block(), given), *self._meeting()]
         calls += self._counted(0, INPUT) if counting else ()
         for index, group in enumerate(network.groups, start=1):
-            if self._goes_nowhere(group):
+            if goes_nowhere(network, group):
                 continue
             calls += self._updated(index, group) if self._is_here(group) else ()
             calls += self._meeting()
@@ -166,9 +164,6 @@ class Planner:
             return []
         return [Call(fast_synapses.meet(), (self._share.parts, _GIVE_WAY))]
 
-    def _goes_nowhere(self, group: NeuronGroup) -> bool:
-        return not group.kind.state + self._network.sent_by(group)
-
     def plan(self, calls: list[Call]) -> Plan:
         """Return calls made ready; this makes the machine code that is not there yet."""
         everything = [*calls, *(inner for call in calls for inner in call.each)]
@@ -195,19 +190,10 @@ class Planner:
 
     # --- messages
 
-    def _sources(self, group: str) -> Iterator[tuple[int, int, list[Push]]]:
-        """Yield the messages of a group: first row, number of rows, and where they go."""
-        network, layout = self._network, self._layout
-        names = (TOKEN,) if group == INPUT else network.sent_by(network.group(group))
-        for source in (Endpoint(group, name) for name in names):
-            pushes = self._pushes.get(source, [])
-            if group != INPUT or pushes:
-                yield layout.messages[source], layout.message_sizes[source], pushes
-
     def _sent(self, index: int, group: str) -> list[Call]:
         """Count and multiply what a group sends in a token."""
         calls = []
-        for first, size, pushes in self._sources(group):
+        for first, size, pushes in sources(self._network, self._layout, self._pushes, group):
             rows = first * _WORD
             handed = [(push.target, push.handed_on) for push in pushes if push.handed_on]
             pairs = self._kept_integers(np.array(handed, dtype=np.int64)) if handed else 0
@@ -234,9 +220,7 @@ class Planner:
         """Return the calls that multiply densely, if that pays and is possible."""
         layout, network = self._layout, self._network
         assert push.pointer is not None  # it adds something up
-        narrow = limits(16)
-        lowest, highest = message_interval(network, push.source)
-        if push.product_bits is not None or lowest < narrow[0] or highest > narrow[1]:
+        if push.product_bits is not None or not fits_16_bits(network, push.source):
             return []
         synapses = layout.synapses(push)
         if not 0 < synapses.stop - synapses.start <= self._room:
@@ -252,16 +236,16 @@ class Planner:
             return []
         matrix = np.zeros((count, stride), dtype=np.int64)
         fans = pointers[1:].astype(np.int32) - pointers[:-1].astype(np.int32)
-        sources = np.repeat(np.arange(push.count), fans)
-        np.add.at(matrix, (targets - first, sources), layout.column_weights[synapses])
+        senders = np.repeat(np.arange(push.count), fans)
+        np.add.at(matrix, (targets - first, senders), layout.column_weights[synapses])
         weights = matrix.astype(np.int8)
         if not np.array_equal(weights, matrix):  # synapses of the same ends
             return []
         self._room -= size
         calls = []
         for begin, end in self._runs(push, int(first), int(first + count)):
-            part = self._kept_integers(weights[begin - first : end - first])
-            given = (rows, push.count, part, end - begin, stride, self._kept_integers(fans))
+            rows_of = self._kept_integers(weights[begin - first : end - first])
+            given = (rows, push.count, rows_of, end - begin, stride, self._kept_integers(fans))
             calls.append(Call(fast_synapses.multiply(), (*given, begin * _WORD, synops)))
             fans = np.zeros_like(fans)  # each message is counted once
         return calls
@@ -338,7 +322,7 @@ class Planner:
     def _counted(self, index: int, group: str) -> list[Call]:
         row = _WORD * BLOCK
         calls = []
-        for first, size, pushes in self._sources(group):
+        for first, size, pushes in sources(self._network, self._layout, self._pushes, group):
             rows = first * row
             calls.append(Call(fast_synapses.count_block(fans=False), (rows, size, index * row)))
             calls += [
@@ -356,7 +340,7 @@ class Planner:
         if group.name not in self._programs:
             self._programs[group.name] = program_of(self._network, group)
         program, layout = self._programs[group.name], self._layout
-        places, firsts = self._places(group, program)
+        places, firsts = places_of(self._network, layout, group, program)
         made = neurons(program, places, group.kind.state, way)
         rows = _WORD if way == "token" else _WORD * BLOCK
         begin, end = self._share.rows[group.name]
@@ -368,32 +352,6 @@ class Planner:
         ]
         tables = [self._table(table) for table in made.tables]
         return Call(made.kernel, (end - begin, *given, *made.constants, *tables), group=group.name)
-
-    def _places(self, group: NeuronGroup, program: Program) -> tuple[Places, dict[str, int]]:
-        """Return where a group's kernel finds and puts what, and the first entry of each place."""
-        layout = self._layout
-        names: dict[tuple[str, int], str] = {}
-
-        def named(array: str, first: int) -> str:
-            return names.setdefault((array, first), f"place{len(names)}")
-
-        stores = {
-            name: named("state", layout.registers[group.name, name]) for name in group.kind.state
-        }
-        for name in self._network.sent_by(group):
-            stores[name] = named("messages", layout.messages[Endpoint(group.name, name)])
-        loads = {}
-        for index in sorted(program.needed(stores)):
-            step = program.steps[index]
-            if step.operation == "accumulator":
-                loads[index] = named(*layout.ports[Endpoint(group.name, step.name)])
-            elif step.operation == "register":
-                loads[index] = named("state", layout.registers[group.name, step.name])
-            elif step.operation == "parameter":
-                loads[index] = named("address", layout.parameters[group.name, step.name])
-        arrays = {name: array for (array, _), name in names.items()}
-        firsts = {name: first for (_, first), name in names.items()}
-        return Places(loads, stores, arrays), firsts
 
     def _table(self, table: Table) -> int:
         if table not in self._tables:
@@ -407,3 +365,62 @@ class Planner:
 
 def _address(array: np.ndarray, first: int) -> int:
     return array.ctypes.data + first * array.itemsize
+
+
+# --- what every plan asks of a layout -------------------------------------------------------------
+
+
+def goes_nowhere(network: Network, group: NeuronGroup) -> bool:
+    """Tell whether nobody would notice if a group were not updated."""
+    return not group.kind.state + network.sent_by(group)
+
+
+def by_source(layout: Layout) -> dict[Endpoint, list[Push]]:
+    """Return the pushes of each message."""
+    pushes: dict[Endpoint, list[Push]] = {}
+    for push in layout.pushes:
+        pushes.setdefault(push.source, []).append(push)
+    return pushes
+
+
+def sources(
+    network: Network, layout: Layout, pushes: dict[Endpoint, list[Push]], group: str
+) -> Iterator[tuple[int, int, list[Push]]]:
+    """Yield the messages of a group: first row, number of rows, and where they go."""
+    names = (TOKEN,) if group == INPUT else network.sent_by(network.group(group))
+    for source in (Endpoint(group, name) for name in names):
+        goes = pushes.get(source, [])
+        if group != INPUT or goes:
+            yield layout.messages[source], layout.message_sizes[source], goes
+
+
+def places_of(
+    network: Network, layout: Layout, group: NeuronGroup, program: Program
+) -> tuple[Places, dict[str, int]]:
+    """Return where a group's kernel finds and puts what, and the first entry of each place."""
+    names: dict[tuple[str, int], str] = {}
+
+    def named(array: str, first: int) -> str:
+        return names.setdefault((array, first), f"place{len(names)}")
+
+    stores = {name: named("state", layout.registers[group.name, name]) for name in group.kind.state}
+    for name in network.sent_by(group):
+        stores[name] = named("messages", layout.messages[Endpoint(group.name, name)])
+    loads = {}
+    for index in sorted(program.needed(stores)):
+        step = program.steps[index]
+        if step.operation == "accumulator":
+            loads[index] = named(*layout.ports[Endpoint(group.name, step.name)])
+        elif step.operation == "register":
+            loads[index] = named("state", layout.registers[group.name, step.name])
+        elif step.operation == "parameter":
+            loads[index] = named("address", layout.parameters[group.name, step.name])
+    arrays = {name: array for (array, _), name in names.items()}
+    firsts = {name: first for (_, first), name in names.items()}
+    return Places(loads, stores, arrays), firsts
+
+
+def fits_16_bits(network: Network, source: Endpoint) -> bool:
+    """Tell whether a message fits 16 bits, whatever its group receives."""
+    (lowest, highest), narrow = message_interval(network, source), limits(16)
+    return narrow[0] <= lowest and highest <= narrow[1]

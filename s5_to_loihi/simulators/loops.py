@@ -18,9 +18,9 @@ BLOCK = 128
 CONTEXT = ("messages", "accumulators", "state", "sent", "synops", "tokens", "outputs")
 COUNTS = ("count", "now", "meeting", "turn")
 
-#: LLVM's way to say that a loop is not to be unrolled.
-_AS_IT_IS = ", !llvm.loop !0"
-_METADATA = '!0 = distinct !{!0, !1}\n!1 = !{!"llvm.loop.unroll.disable"}\n'
+#: LLVM's ways to say how often a loop is to be unrolled; what they mean goes below a kernel.
+_UNROLLED = {True: "", False: ", !llvm.loop !0", 4: ", !llvm.loop !2"}
+METADATA = '!0 = distinct !{!0, !1}\n!1 = !{!"llvm.loop.unroll.disable"}\n'
 
 _BYTES = {"i8": 1, "i16": 2, "i32": 4, "i64": 8}
 
@@ -116,7 +116,7 @@ class Loops:
         self._names = 0
         self._result = "1"
         self._values = {
-            one.name: Value(self, "ptr" if _is_pointer(one) else "i64", f"%{one.name}")
+            one.name: Value(self, "ptr" if is_pointer(one) else "i64", f"%{one.name}")
             for one in self._arguments
         }
 
@@ -151,18 +151,20 @@ class Loops:
         text = index.text if isinstance(index, Value) else str(index)
         return self.assign("ptr", f"getelementptr inbounds {kind}, ptr {pointer.text}, i64 {text}")
 
-    def load(self, pointer: Value, index: Value | int = 0, kind: str = "i32") -> Value:
-        """Return an entry, or from there on a row of them."""
-        element = kind.split(" x ")[-1].rstrip(">")
+    def load(
+        self, pointer: Value, index: Value | int = 0, kind: str = "i32", align: int = 0
+    ) -> Value:
+        """Return an entry, or from there on a row of them; ``align``: its bytes, if not one's."""
+        element = _element(kind)
         place = self.at(pointer, index, element)
-        return self.assign(kind, f"load {kind}, ptr {place.text}, align {_BYTES[element]}")
+        return self.assign(kind, f"load {kind}, ptr {place.text}, align {align or _BYTES[element]}")
 
-    def store(self, value: Value, pointer: Value, index: Value | int = 0) -> None:
+    def store(self, value: Value, pointer: Value, index: Value | int = 0, align: int = 0) -> None:
         """Put an entry, or a row of them."""
-        element = value.kind.split(" x ")[-1].rstrip(">")
+        element = _element(value.kind)
         place = self.at(pointer, index, element)
         self._lines.append(
-            f"  store {value.kind} {value.text}, ptr {place.text}, align {_BYTES[element]}"
+            f"  store {value.kind} {value.text}, ptr {place.text}, align {align or _BYTES[element]}"
         )
 
     def row(self, kind: str) -> Value:
@@ -185,11 +187,11 @@ class Loops:
 
     @contextlib.contextmanager
     def loop(
-        self, start: Value | int, stop: Value | int, step: int = 1, unrolled: bool = True
+        self, start: Value | int, stop: Value | int, step: int = 1, unrolled: bool | int = True
     ) -> Iterator[Value]:
         """Repeat what is written inside for an index (i64) from ``start`` up to below ``stop``.
 
-        LLVM may unroll it, or not.
+        LLVM may unroll it, or not, or in kernels of lanes is to do so 4 times.
         """
         first = start if isinstance(start, Value) else self.constant(start)
         place = self.variable(first)
@@ -201,7 +203,7 @@ class Loops:
         yield index
         following = self.assign("i64", f"add nuw nsw i64 {index.text}, {step}")
         self.put(following, place)
-        self._lines += [f"  br label %{head}{'' if unrolled else _AS_IT_IS}", f"{end}:"]
+        self._lines += [f"  br label %{head}{_UNROLLED[unrolled]}", f"{end}:"]
 
     @contextlib.contextmanager
     def when(self, truth: Value) -> Iterator[None]:
@@ -227,27 +229,23 @@ class Loops:
         What it does is a function of its own, whose pointers lead to memory of their own
         (``noalias``): only so can all loops become vector code.
         """
-        given = ", ".join(
-            f"ptr noalias %{one.name}" if _is_pointer(one) else f"i64 %{one.name}"
-            for one in self._arguments
-        )
         body = "\n".join(self._begin + self._lines)
         inner = (
-            f"define internal i32 @NAME_body({given}) noinline nounwind {{\n{body}\n"
-            f"  ret i32 {self._result}\n}}\n"
+            f"define internal i32 @NAME_body({given(self._arguments)}) noinline nounwind {{\n"
+            f"{body}\n  ret i32 {self._result}\n}}\n"
         )
         unpacked: list[str] = []
         passed, position = [], 0
         for number, one in enumerate(self._arguments):
             found, position = _unpacked(number, one, position)
             unpacked += found
-            passed.append(f"{'ptr' if _is_pointer(one) else 'i64'} %a{number}")
+            passed.append(f"{'ptr' if is_pointer(one) else 'i64'} %a{number}")
         lines = "\n".join(unpacked)
         outer = (
             f"define i32 @NAME(ptr %context, ptr %arguments) nounwind {{\n{lines}\n"
             f"  %done = call i32 @NAME_body({', '.join(passed)})\n  ret i32 %done\n}}\n"
         )
-        return Kernel("".join(sorted(self._declared)) + inner + outer + _METADATA)
+        return Kernel("".join(sorted(self._declared)) + inner + outer + METADATA)
 
     def memory(self, kind: str) -> Value:
         """Return memory for something of LLVM's types."""
@@ -264,7 +262,19 @@ class Loops:
         return f"{prefix}{self._names}"
 
 
-def _is_pointer(argument: Argument) -> bool:
+def _element(kind: str) -> str:
+    return kind.split(" x ")[-1].rstrip(">")
+
+
+def given(arguments: Sequence[Argument]) -> str:
+    """Return what a function that takes arguments says of them."""
+    return ", ".join(
+        f"ptr noalias %{one.name}" if is_pointer(one) else f"i64 %{one.name}" for one in arguments
+    )
+
+
+def is_pointer(argument: Argument) -> bool:
+    """Tell whether an argument leads to memory."""
     return argument.place in ("address", "context", *CONTEXT)
 
 

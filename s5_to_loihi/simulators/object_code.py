@@ -12,6 +12,7 @@ import hashlib
 import os
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,14 @@ from s5_to_loihi.simulators.loops import Kernel
 
 # LLVM takes a while to import, and whoever only asks where the cache is does without.
 if TYPE_CHECKING:
-    from llvmlite.binding import ExecutionEngine, TargetMachine
+    from llvmlite.binding import ExecutionEngine, ModuleRef, TargetMachine
 
 #: Where machine code is kept; by default below the user's cache directory.
 CACHE_VARIABLE = "S5_TO_LOIHI_CACHE"
 #: What files in the cache begin and end with.
-PREFIX, SUFFIX = "kernels_", ".o"
+PREFIX, SUFFIX, PTX_SUFFIX = "kernels_", ".o", ".ptx"
+#: For which GPUs PTX is made: those of this compute capability, and all later ones.
+TRIPLE, CAPABILITY = "nvptx64-nvidia-cuda", "sm_75"
 #: Change it if the same text has to become other machine code: other passes, say.
 _RECIPE = 1
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -62,17 +65,41 @@ _KNOWN: dict[Kernel, int] = {}
 
 
 def _object_code(kernel: Kernel, name: str) -> bytes:
+    return _kept(f"{name}{SUFFIX}", lambda: compiled(kernel, name))
+
+
+def ptx(text: str) -> tuple[bytes, str]:
+    """Return a kernel's text as PTX for NVIDIA's GPUs, and the kernel's name in it."""
+    import llvmlite
+
+    described = (str(_RECIPE), TRIPLE, CAPABILITY, llvmlite.__version__, text)
+    name = f"{PREFIX}{hashlib.sha256(chr(10).join(described).encode()).hexdigest()[:32]}"
+    with _LOCK:
+        return _kept(f"{name}{PTX_SUFFIX}", lambda: _translated(text, name)), name
+
+
+def _translated(text: str, name: str) -> bytes:
+    from llvmlite import binding
+
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    target = binding.Target.from_triple(TRIPLE).create_target_machine(cpu=CAPABILITY, opt=3)
+    return target.emit_assembly(_optimised(text, name, target, vectors=False)).encode()
+
+
+def _kept(file: str, make: Callable[[], bytes]) -> bytes:
+    """Return what a file of the cache holds; make it if there is none."""
     try:
         directory = cache_directory()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not os.access(directory, os.W_OK):  # somebody else's
             raise PermissionError(directory)
     except (OSError, RuntimeError):  # no home, or none to write to
-        return compiled(kernel, name)
-    path = directory / f"{name}{SUFFIX}"
+        return make()
+    path = directory / file
     code = _read(path)
     if code is None:
-        code = compiled(kernel, name)
+        code = make()
         _keep(path, code)
     return code
 
@@ -136,14 +163,19 @@ def _engine() -> ExecutionEngine:
 
 def compiled(kernel: Kernel, name: str) -> bytes:
     """Return the machine code of a kernel for this processor, as an object file."""
+    target = _target()
+    return target.emit_object(_optimised(kernel.text, name, target, vectors=True))
+
+
+def _optimised(text: str, name: str, target: TargetMachine, vectors: bool) -> ModuleRef:
+    """Return a kernel's text after LLVM's passes; ``vectors``: loops become vector code."""
     from llvmlite import binding
 
-    target = _target()
-    module = binding.parse_assembly(kernel.text.replace("NAME", name))
+    module = binding.parse_assembly(text.replace("NAME", name))
     module.triple = target.triple
     module.data_layout = str(target.target_data)
     tuning = binding.create_pipeline_tuning_options(speed_level=3)
-    tuning.loop_vectorization = tuning.slp_vectorization = True
+    tuning.loop_vectorization = tuning.slp_vectorization = vectors
     passes = binding.create_pass_builder(target, tuning)
     passes.getModulePassManager().run(module, passes)
-    return target.emit_object(module)
+    return module

@@ -89,6 +89,8 @@ class _Matrix(nn.Module):
     """
 
     mask: Tensor
+    values: Tensor
+    thresholds: Tensor
 
     def __init__(self, matrix: Unrounded, integers: np.ndarray, largest_sum: int):
         super().__init__()
@@ -104,6 +106,11 @@ class _Matrix(nn.Module):
         latent = np.clip(latent, -self.highest, self.highest)
         self.value = nn.Parameter(torch.tensor(latent / self.highest))
         self.register_buffer("mask", torch.tensor((matrix.weights != 0).astype(np.float64)))
+        if isinstance(matrix.digits, FloatFormat):
+            values = torch.tensor(matrix.digits.values, dtype=torch.float64)
+            self.register_buffer("values", values, persistent=False)
+            thresholds = torch.tensor(matrix.digits.thresholds())
+            self.register_buffer("thresholds", thresholds, persistent=False)
 
     def forward(self) -> Tensor:
         """Return the integers, float64."""
@@ -111,13 +118,11 @@ class _Matrix(nn.Module):
         return self._rounded(latent) * self.mask
 
     def _rounded(self, latent: Tensor) -> Tensor:
-        digits = self.matrix.digits
-        if not isinstance(digits, FloatFormat):
+        if not isinstance(self.matrix.digits, FloatFormat):
             return rounded(latent)
         with torch.no_grad():
-            values = torch.tensor(digits.values, dtype=latent.dtype, device=latent.device)
-            limits_ = torch.tensor(digits.thresholds(), device=latent.device)
-            nearest = values[torch.searchsorted(limits_, latent.abs())] * latent.sign()
+            codes = torch.searchsorted(self.thresholds, latent.abs())
+            nearest = self.values[codes] * latent.sign()
         return straight(nearest, latent)
 
     def _spacing(self, integers: np.ndarray) -> np.ndarray | int:
