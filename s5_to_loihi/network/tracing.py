@@ -10,13 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Integers, limits, needed_bits
 from s5_to_loihi.network.network import NeuronGroup
-from s5_to_loihi.network.neurons.constants import Constants, Table, array_constants, declared_fields
+from s5_to_loihi.network.neurons.constants import (
+    Constants,
+    Field,
+    Table,
+    array_constants,
+    declared_fields,
+)
 from s5_to_loihi.network.neurons.kind import Values
 
 #: What gives a step its value from outside: an accumulator, a register, a per-neuron constant.
@@ -113,7 +120,7 @@ def trace(group: NeuronGroup, ports: Mapping[str, Interval]) -> Program:
     accumulators = tuple(tracer.source("accumulator", name, ports[name]) for name in kind.ports)
     formats = [(name, group.formats[name]) for name in kind.state]
     registers = tuple(tracer.source("register", name, limits(one.bits)) for name, one in formats)
-    constants = _symbolic(tracer, "", group.constants)
+    constants = _symbolic(tracer, "", group.constants, _of_values)
     # Symbols compute as arrays do.
     computed = kind.update(cast(Values, accumulators), cast(Values, registers), constants)
     values = cast(tuple[Operand, ...], sum(computed, ()))
@@ -122,20 +129,59 @@ def trace(group: NeuronGroup, ports: Mapping[str, Interval]) -> Program:
     return Program(tuple(tracer.steps), results)
 
 
+def trace_advance(group: NeuronGroup, count: int) -> Program:
+    """Return the program of a group's recurrence alone, whatever the values of its constants.
+
+    Args:
+        group: of a kind with a recurrence.
+        count: of the values that its ``drive`` returns: sources ``input0`` and so on, of at most
+            32 bits each.
+    """
+    tracer, kind = _Tracer(), group.kind
+    assert kind.recurrence is not None
+    given = [tracer.source("accumulator", f"input{n}", limits(32)) for n in range(count)]
+    formats = [(name, group.formats[name]) for name in kind.state]
+    registers = [tracer.source("register", name, limits(one.bits)) for name, one in formats]
+    constants = _symbolic(tracer, "", group.constants, _of_format)
+    # Symbols compute as arrays do.
+    inputs, state = cast(Values, tuple(given)), cast(Values, tuple(registers))
+    computed = cast(tuple[Operand, ...], kind.recurrence.advance(inputs, state, constants))
+    results = zip(kind.state, computed, strict=False)
+    return Program(tuple(tracer.steps), {name: tracer.symbol(one).index for name, one in results})
+
+
 def parameters(group: NeuronGroup) -> dict[str, Integers]:
     """Return the per-neuron constants under the names that ``trace`` gives them."""
     return {name: value for name, value, _ in array_constants(group.constants)}
 
 
-def _symbolic(tracer: _Tracer, prefix: str, constants: Constants) -> Constants:
-    """Return constants with symbols in place of the per-neuron arrays."""
+def _of_values(constants: Constants, field: Field) -> Interval:
+    value = getattr(constants, field.name)
+    return int(value.min()), int(value.max())
+
+
+def _of_format(constants: Constants, field: Field) -> Interval:
+    if field.allowed is not None:
+        return field.allowed.lowest, field.allowed.highest
+    held = attrgetter(field.format)(constants) if isinstance(field.format, str) else field.format
+    assert held is not None
+    return limits(held.bits)
+
+
+def _symbolic(
+    tracer: _Tracer,
+    prefix: str,
+    constants: Constants,
+    interval: Callable[[Constants, Field], Interval],
+) -> Constants:
+    """Return constants with symbols in place of the per-neuron arrays, which lie in intervals."""
     values: list[Any] = []
     for field in declared_fields(type(constants)):
         name, value = f"{prefix}{field.name}", getattr(constants, field.name)
         if field.is_array:
-            value = tracer.source("parameter", name, (int(value.min()), int(value.max())))
+            value = tracer.source("parameter", name, interval(constants, field))
         elif field.is_nested:
-            value = _symbolic(tracer, f"{name}.", value)
+            value = _symbolic(tracer, f"{name}.", value, interval)
         values.append(value)
     return type(constants)(*values)
 

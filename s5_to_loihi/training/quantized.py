@@ -48,6 +48,7 @@ from s5_to_loihi.quantization.float_weights import (
 from s5_to_loihi.quantization.quantizer import Quantized
 from s5_to_loihi.quantization.rounding import largest_weight_sum
 from s5_to_loihi.training.modules import read_out
+from s5_to_loihi.training.recurrence import exact_states
 from s5_to_loihi.training.scan import scan
 from s5_to_loihi.training.straight_through import Whole, power, rounded, straight
 
@@ -453,7 +454,7 @@ class QuantizedNetwork(nn.Module):
     ) -> list[Tensor]:
         """Return all states: exact, with the gradients of the recurrence without rounding."""
         with torch.no_grad():
-            exact = _exact(group, [one.detach() for one in inputs], _as_arrays(constants))
+            exact = exact_states(group, [one.detach() for one in inputs], constants)
         if group.kind is MEAN:
             smooth = [inputs[0].cumsum(0)]
         else:
@@ -556,20 +557,3 @@ def _integers(matrix: Unrounded, edges: Mapping[str, Synapses]) -> np.ndarray:
                 total += digit << (place * matrix.digits.bits)
         parts.append(total)
     return np.concatenate(parts, axis=1)
-
-
-def _exact(group: NeuronGroup, inputs: list[Tensor], constants: Constants) -> list[Tensor]:
-    """Advance token by token with numpy: thousands of small steps, which a GPU is slow at."""
-    recurrence = group.kind.recurrence
-    assert recurrence is not None
-    arrays = [one.cpu().numpy().astype(np.int64) for one in inputs]
-    state = tuple(np.zeros_like(arrays[0][0]) for _ in group.kind.state)
-    found = []
-    for row in zip(*arrays, strict=True):
-        state = recurrence.advance(row, state, constants)
-        found.append(state)
-    columns = zip(*found, strict=True)
-    return [
-        torch.tensor(np.array(column), dtype=torch.float64, device=inputs[0].device)
-        for column in columns
-    ]

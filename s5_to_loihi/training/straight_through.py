@@ -65,11 +65,15 @@ class Whole:
 
     def look_up(self, table: Iterable[int]) -> Whole:
         """Return a table's entries; called by ``fixed_point.look_up``."""
-        entries = torch.tensor(tuple(table), dtype=torch.float64, device=self.tensor.device)
-        return Whole(entries[self.tensor.detach().long()])
+        return Whole(_entries(tuple(table), self.tensor.device)[self.tensor.detach().long()])
 
     def __neg__(self) -> Whole:
         return Whole(-self.tensor)
+
+
+@functools.lru_cache(maxsize=256)
+def _entries(table: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(table, dtype=torch.float64, device=device)
 
 
 def _operand(value: Any, beside: Tensor) -> Tensor | float:

@@ -40,6 +40,7 @@ from s5_to_loihi.training.modules import Model
 from s5_to_loihi.training.optimisation import optimiser
 from s5_to_loihi.training.pruning import Pruner, Pruning
 from s5_to_loihi.training.quantized import QuantizedNetwork
+from s5_to_loihi.training.recurrence import cupy
 from s5_to_loihi.training.stepping import Stepper
 
 #: Weight of the spectral loss beside SI-SNR in dB.
@@ -48,8 +49,9 @@ SPECTRAL = 1.0
 TRAINING_SEED, HELD_OUT_SEED = 1, 1_000_003
 #: Steps after which the pace is looked at.
 PACE = (10, 30, 100, *range(200, 100_000, 200))
-#: Learning rates: of the float models; of finetuning, by bits of the weights.
-RATE, DECAY = 4e-3, 0.01
+#: Learning rates: of the float models; of those that were trained before; of finetuning, by bits of
+#: the weights.
+RATE, FURTHER_RATE, DECAY = 4e-3, 2e-3, 0.01
 FINE_RATES: dict[int | str, float] = {
     8: 5e-5,
     "e4m3": 2e-4,
@@ -86,7 +88,8 @@ class Scale:
     """How much of everything.
 
     Attributes:
-        steps, fine_steps: of the training and of each finetuning.
+        steps, further, fine_steps: of the training, of the training of a model that was trained
+            before (its masks stay), and of each finetuning.
         batch, fine_batch: clips a step.
         seconds: of a clip in training; finetuning takes clips as long as those held out, since
             errors add up in slow states.
@@ -96,6 +99,7 @@ class Scale:
     """
 
     steps: int = 4000
+    further: int = 0
     fine_steps: int = 250
     batch: int = 64
     fine_batch: int = 16
@@ -153,30 +157,36 @@ def _cuts(sounds: Tensor, count: int, length: int, random: torch.Generator) -> T
     return sounds[rows, starts + torch.arange(length, device=sounds.device)]
 
 
-def train(point: Point, sounds: Sounds, seconds: float = math.inf) -> tuple[S5Model, dict]:
-    """Train a point in floats; return the model and what happened.
+def train(
+    point: Point, sounds: Sounds, seconds: float = math.inf, start: S5Model | None = None
+) -> tuple[S5Model, dict]:
+    """Train a point in floats, or go on from ``start``; return the model and what happened.
 
     Fewer steps are taken if ``seconds`` do not allow all of them; how many is told.
     """
     scale, device = sounds.scale, sounds.device
     torch.manual_seed(point.seed)
-    start = initial_model(
-        point.name,
-        Architecture(width=point.width),
-        audio.BINS,
-        audio.BINS,
-        Readout.EACH_TOKEN,
-        point.seed,
-    )
-    batches = sounds.batches(scale.batch, 1000 + point.seed)
-    model = Model(start, input_gain=_gain(next(batches))).float().to(device)
+    batches = sounds.batches(scale.batch, (1000 if start is None else 2000) + point.seed)
+    gain = _gain(next(batches))
+    pruner, planned, rate = None, scale.steps, RATE
     pruning = Pruning(
         point.sparsity,
         end=PRUNED_AT,
         straight_through=False,
         aware_of_chip=point.aware_of_chip,
     )
-    pruner = Pruner(model, pruning) if point.sparsity else None
+    if start is None:
+        architecture = Architecture(width=point.width)
+        start = initial_model(
+            point.name, architecture, audio.BINS, audio.BINS, Readout.EACH_TOKEN, point.seed
+        )
+        model = Model(start, gain).float().to(device)
+        pruner = Pruner(model, pruning) if point.sparsity else None
+    else:
+        assert start.encoder is not None
+        encoder = replace(start.encoder, weight=start.encoder.weight / gain)
+        model = Model(replace(start, encoder=encoder), gain).float().to(device)
+        planned, rate = scale.further, FURTHER_RATE
     messages: dict[str, Tensor] = {}
 
     def loss_of(clips: synthetic.Clips) -> Tensor:
@@ -185,10 +195,10 @@ def train(point: Point, sounds: Sounds, seconds: float = math.inf) -> tuple[S5Mo
         messages.update(run.messages)
         return losses.denoising_loss(spectrum, run.output, clips.clean, SPECTRAL)
 
-    stepper = Stepper(model, optimiser(model, RATE, DECAY), loss_of)
+    stepper = Stepper(model, optimiser(model, rate, DECAY), loss_of)
     curve, began = [], time.monotonic()
     torch.backends.cuda.matmul.allow_tf32 = True
-    steps, step = scale.steps, 0
+    steps, step = planned, 0
     while step < steps:
         loss = stepper.step(next(batches), step / steps)
         if pruner is not None and step % pruning.interval == 0:
@@ -199,7 +209,7 @@ def train(point: Point, sounds: Sounds, seconds: float = math.inf) -> tuple[S5Mo
             curve.append(round(float(loss), 3))
         step += 1
         if step in PACE:
-            steps = _affordable(scale.steps, step, began, seconds)
+            steps = _affordable(planned, step, began, seconds)
     if pruner is not None:
         pruner.update(1.0)
     trained = model.eval().to_model()
@@ -293,7 +303,8 @@ def finetune(
         return loss + DISTILLATION * losses.distillation_loss(spectrum, mask, wanted)
 
     rate = FINE_RATES.get(bits, 1e-3)
-    stepper = Stepper(network, optimiser(network, rate), loss_of, recorded=False)
+    recorded = cupy() is not None  # else the processor helps out in every step
+    stepper = Stepper(network, optimiser(network, rate), loss_of, recorded=recorded)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     reached = _loss(network, check)
     steps, step, first = scale.fine_steps, 0, time.monotonic()
@@ -366,9 +377,12 @@ def _reason() -> str:
 def _job(point: Point, bits: int | str | None, folder: Path, sounds: Sounds, most: Limits) -> dict:
     place = folder / point.name
     if bits is None:
+        before = None
         if (place / DESCRIPTION).exists():
-            return _scored(load_model(place / DESCRIPTION)[0], sounds)
-        model, facts = train(point, sounds, most.training)
+            before, _ = load_model(place / DESCRIPTION)
+            if not sounds.scale.further:
+                return _scored(before, sounds)
+        model, facts = train(point, sounds, most.training, before)
         save_model(model, place)
         return facts
     model, _ = load_model(place / DESCRIPTION)
@@ -475,6 +489,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="s5_to_loihi.training.study", description=__doc__)
     parser.add_argument("out", type=Path, help="folder for models.zip, bundles.zip, results.json")
     parser.add_argument("--steps", type=int, default=Scale.steps)
+    parser.add_argument("--further", type=int, default=0, help="steps more of those --trained")
     parser.add_argument("--fine-steps", type=int, default=Scale.fine_steps)
     parser.add_argument("--pool", type=int, default=Scale.pool)
     parser.add_argument("--batch", type=int, default=Scale.batch)
@@ -494,6 +509,7 @@ def main(arguments: list[str]) -> int:
     scale = replace(
         Scale(),
         steps=given.steps,
+        further=given.further,
         fine_steps=given.fine_steps,
         pool=given.pool,
         batch=given.batch,

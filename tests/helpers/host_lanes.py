@@ -9,50 +9,10 @@ import numpy as np
 from s5_to_loihi.simulators import object_code
 from s5_to_loihi.simulators.devices import Launch, Memory
 from s5_to_loihi.simulators.fast import FUNCTION
-from s5_to_loihi.simulators.lanes import LaneKernel
-from s5_to_loihi.simulators.loops import Kernel, is_pointer
+from s5_to_loihi.simulators.lanes import for_this_processor
 
 #: What memory holds that nobody wrote.
 POISON = 0x5A
-
-
-def for_this_processor(kernel: LaneKernel) -> Kernel:
-    """A function of nothing, and of arguments, rows and columns."""
-    lines, passed = [], []
-    for number, one in enumerate([*kernel.arguments, None, None]):
-        lines += [
-            f"  %p{number} = getelementptr i64, ptr %arguments, i64 {number}",
-            f"  %a{number} = load i64, ptr %p{number}",
-        ]
-        if one is not None and is_pointer(one):
-            lines.append(f"  %q{number} = inttoptr i64 %a{number} to ptr")
-            passed.append(f"ptr %q{number}")
-        elif one is not None:
-            passed.append(f"i64 %a{number}")
-    rows, columns = f"%a{len(passed)}", f"%a{len(passed) + 1}"
-    loop = f"""
-  br label %row
-row:
-  %r = phi i64 [0, %entry], [%r1, %next]
-  %more = icmp slt i64 %r, {rows}
-  br i1 %more, label %column, label %end
-column:
-  %c = phi i64 [0, %row], [%c1, %lane]
-  %on = icmp slt i64 %c, {columns}
-  br i1 %on, label %lane, label %next
-lane:
-  call void @NAME_body({", ".join(passed)}, i64 %r, i64 %c)
-  %c1 = add i64 %c, 1
-  br label %column
-next:
-  %r1 = add i64 %r, 1
-  br label %row
-end:
-  ret i32 1
-"""
-    body = kernel.body.replace("alwaysinline", "noinline")
-    head = "define i32 @NAME(ptr %context, ptr %arguments) nounwind {\nentry:\n"
-    return Kernel(f"{body}{head}" + "\n".join(lines) + loop + "}\n")
 
 
 class Now:
