@@ -49,7 +49,7 @@ SIZES = {
 #: Share of weights that is left.
 DENSITY = 0.1
 #: Tokens that are streamed, that are verified against the interpreter, and of a sequence.
-STREAMED, VERIFIED, SEQUENCE = 64, 32, 256
+STREAMED, VERIFIED, SEQUENCE = 16, 32, 256
 #: How often what takes milliseconds is timed; the fastest counts.
 ROUNDS = 3
 
@@ -227,12 +227,12 @@ def simulate(bundle, size: Size, rng, watch: Watch) -> None:
         streams = [simulator.stream(stream.state.copy(), count) for _ in range(ROUNDS)]
         with watch.step(f"stream {STREAMED} tokens, {count} threads") as found:
             costs = []
-            for one in streams:
+            for again in streams:
                 wall = time.perf_counter()
-                streamed = np.array([one.step(token) for token in tokens[1 : STREAMED + 1, 0]])
+                streamed = np.array([again.step(token) for token in tokens[1 : STREAMED + 1, 0]])
                 costs.append((time.perf_counter() - wall) / STREAMED * 1e6)
             found["µs a token"] = min(costs)
-            found["synops a token"] = int(one.synops.sum()) // STREAMED
+            found["synops a token"] = int(again.synops.sum()) // STREAMED
     simulator.run(tokens[:1, :1])  # kernels
     one = np.ascontiguousarray(tokens[:, :1])
     for count, given in ((1, one), (threads, one), (threads, tokens)):
@@ -289,9 +289,9 @@ def price(bundle, bundle_path: Path, folder: Path, watch: Watch) -> None:
         large = load_system("halapoint")
         evaluation = evaluate_recording(network, recording, mapping, large)
         table = deliveries(evaluation.work, evaluation.loads.core_of)
-        for mode, demand in demands(recording, evaluation, table).items():
+        for kind, demand in demands(recording, evaluation, table).items():
             every = copied(demand, large)
-            found[mode.value] = (
+            found[kind.value] = (
                 f"{every.count} on {every.chips} chips: {every.throughput.value:,.0f} tokens/s,"
                 f" {every.energy['board'].value:,.0f} µJ"
             )
