@@ -3,7 +3,8 @@
 Prints for each what was measured, what is predicted with its range, the ratio, and whether the
 measured number lies in the range; then, for constants that two points determine, what either says
 about the other. Nothing here was measured by us. The points are data:
-s5_to_loihi/loihi2/operating_points.yaml. At the end it measures how long an estimate takes here.
+s5_to_loihi/loihi2/operating_points.yaml. Then latency over the number of cores, for three networks;
+at the end it measures how long an estimate takes here.
 
     python benchmarks/cost_model.py [--markdown]
 """
@@ -24,7 +25,11 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
+from synthetic_networks import synthetic_s5  # noqa: E402
+
 from s5_to_loihi import intel_export  # noqa: E402
+from s5_to_loihi.compiler import compile_export  # noqa: E402
+from s5_to_loihi.demo import DENOISER  # noqa: E402
 from s5_to_loihi.intel_export.lower import lower  # noqa: E402
 from s5_to_loihi.loihi2.facts import load_system  # noqa: E402
 from s5_to_loihi.passes.pipeline import run_passes  # noqa: E402
@@ -39,7 +44,12 @@ from s5_to_loihi.profiling.calibration import (  # noqa: E402
     read_points,
     solved,
 )
-from s5_to_loihi.profiling.profile import map_recording, profile_recording  # noqa: E402
+from s5_to_loihi.profiling.core_numbers import core_curve  # noqa: E402
+from s5_to_loihi.profiling.profile import (  # noqa: E402
+    evaluate_recording,
+    map_recording,
+    profile_recording,
+)
 from s5_to_loihi.reports.numbers import short, symbol  # noqa: E402
 from s5_to_loihi.reports.table import of_rows  # noqa: E402
 from s5_to_loihi.reports.terminal import rendered  # noqa: E402
@@ -55,6 +65,21 @@ PAIRS = (
         "synop_time",
         ("PilotNet, LIF, Oheo Gulch", "timestep"),
         ("MatMul-free model, prefill, 24 chips", "timestep"),
+    ),
+    (
+        "synop_time",
+        ("PilotNet, LIF, Oheo Gulch", "timestep"),
+        ("Hala Point, peak of synops (a core, 1 M of them)", "timestep"),
+    ),
+    (
+        "synop_energy",
+        ("PilotNet, LIF, Oheo Gulch", "dynamic"),
+        ("MatMul-free model, prefill, 24 chips", "energy, chip with x86"),
+    ),
+    (
+        "barrier_time",
+        ("LIF, 1,200 neurons", "timestep"),
+        ("Shortest timestep of a chip", "timestep"),
     ),
     (
         "static_power",
@@ -116,6 +141,17 @@ def left_out(points: dict[str, OperatingPoint]) -> Iterator[tuple[str, ...]]:
             yield (constant, name, short(value), other, *numbers)
 
 
+def alone(points: tuple[OperatingPoint, ...]) -> dict[str, str]:
+    """Return the constants that no second point can be predicted with, and what they are from."""
+    paired = {constant for constant, *_ in PAIRS}
+    return {
+        constant: ", ".join(one.name for one in points if constant in one.fitted)
+        for point in points
+        for constant in point.fitted
+        if constant not in paired
+    }
+
+
 def show(
     title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]], markdown: bool
 ) -> None:
@@ -128,12 +164,40 @@ def show(
     Console(width=None if sys.stdout.isatty() else 220).print(grid)
 
 
-def speed_rows() -> list[tuple[str, ...]]:
-    """Time counting and estimating of Intel's size, on all its recorded tokens and on ten times."""
+def curve_rows() -> Iterator[tuple[str, ...]]:
+    """Yield latency over the number of cores: as profiles have it."""
+    shipped = compile_export(DENOISER)
+    assert shipped.vectors
+    wide = run_passes(synthetic_s5(384, 256, 3, 0.1))
+    tokens = np.random.default_rng(0).integers(-2000, 2000, (64, 1, wide.input_size))
+    subjects = (
+        ("shipped denoiser, H 48", shipped.network, shipped.vectors.tokens),
+        ("Intel's size, H 192, P 128", *intel_size()),
+        ("synthetic, H 384, P 256, 10 %", wide, tokens),
+    )
+    for name, network, given in subjects:
+        recording = record(network, given)
+        mapping, system = map_recording(network, recording, load_system("oheogulch"))
+        own = evaluate_recording(network, recording, mapping, system)
+        for one in core_curve(network, recording, own):
+            latency, timestep = (
+                f"{short(us.value)} ({short(us.low)} to {short(us.high)})"
+                for us in (one.latency, one.timestep)
+            )
+            yield name, f"{one.cores}", one.partition, latency, timestep
+
+
+def intel_size():
+    """Return a network of Intel's size and its tokens."""
     export = importlib.import_module("golden").export("denoiser_intel_size")
     model, _ = intel_export.to_model(export, intel_export.ExportOptions())
     network = run_passes(lower(model))
-    tokens = intel_export.to_vectors(export, network)[0].tokens
+    return network, intel_export.to_vectors(export, network)[0].tokens
+
+
+def speed_rows() -> list[tuple[str, ...]]:
+    """Time counting and estimating of Intel's size, on all its recorded tokens and on ten times."""
+    network, tokens = intel_size()
     mapping, system = map_recording(network, record(network, tokens), load_system("oheogulch"))
     rows = []
     for repeats in (1, 10):
@@ -171,10 +235,18 @@ def main() -> None:
         list(left_out({point.name: point for point in points})),
         options.markdown,
     )
+    only = alone(points)
+    print("\nNothing else determines:", "; ".join(f"{name} ({by})" for name, by in only.items()))
     wrong = [one for one in checked if not one.inside or (one.point.detail and not one.close)]
     print(f"\n{len(checked)} numbers, {len(checked) - len(wrong)} as demanded")
     for one in wrong:
         print(f"not: {one.point.name}, {one.figure}")
+    show(
+        "Latency over the number of cores, µs (all constants fast and slow)",
+        ("network", "cores", "partition", "latency, fall-through", "timestep, pipelined"),
+        list(curve_rows()),
+        options.markdown,
+    )
     show(
         "Seconds for H 192, P 128, 3 blocks on one board, measured here, best of 3",
         ("tokens", "counting activity", "estimating both modes from it"),

@@ -39,7 +39,7 @@ from s5_to_loihi.intel_export.lower import lower  # noqa: E402
 from s5_to_loihi.loihi2.bounds import fewest_cores, requirements, shortest_times  # noqa: E402
 from s5_to_loihi.loihi2.evaluation import MappingEvaluation, evaluate_mapping  # noqa: E402
 from s5_to_loihi.loihi2.facts import System, load_system  # noqa: E402
-from s5_to_loihi.loihi2.loads import measure  # noqa: E402
+from s5_to_loihi.loihi2.halving import halved  # noqa: E402
 from s5_to_loihi.loihi2.mapper import map_network  # noqa: E402
 from s5_to_loihi.loihi2.memory import limits_of, rows_of  # noqa: E402
 from s5_to_loihi.loihi2.partition import fewest, line_up, partition  # noqa: E402
@@ -268,23 +268,6 @@ def exact_part(quick: bool) -> None:
 
 
 # --- against bounds and other ways ---------------------------------------------------------------
-
-
-def halved(work: Workload, system: System) -> MappingEvaluation:
-    """Map as Intel's compiler is said to: halve layers until limits hold, place in order."""
-    pieces = np.ones(len(work.words_of_group), dtype=np.int64)
-    sizes = np.diff(work.first_neuron)
-    while True:
-        cores, first = np.empty(work.neurons, dtype=np.int64), 0
-        for group, count in enumerate(pieces):
-            own = slice(work.first_neuron[group], work.first_neuron[group + 1])
-            cores[own] = first + np.arange(sizes[group]) * count // sizes[group]
-            first += int(count)
-        loads = measure(work, cores)
-        over = np.asarray((loads.of_cores(loads.words) > limits_of(work.chip)).any(axis=1))
-        if not over.any():
-            return evaluate_mapping(work, linear(loads.cores, system)[loads.core_of], system)
-        pieces[np.unique(loads.group_of_part[over[loads.core_of_part]])] *= 2
 
 
 def heaviest_link(evaluation: MappingEvaluation) -> float:

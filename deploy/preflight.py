@@ -285,7 +285,7 @@ def main() -> int:
     """Print all lines; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--target", choices=("board", "lava-cpu"), default="board")
+    parser.add_argument("--target", choices=("board", "lava-cpu", "rehearsal"), default="board")
     parser.add_argument("--slurm", action="store_true", help="check SLURM, too")
     parser.add_argument("--partition", help="of SLURM")
     parser.add_argument("--board", help="node of SLURM")

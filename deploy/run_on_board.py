@@ -2,8 +2,9 @@
 
     python program/deploy/run_on_board.py BUNDLE TOKENS.npy --job FOLDER --target board
 
-Writes ``FOLDER/result/outputs.npy`` (tokens, batch, outputs) int64 and ``FOLDER/result/
-measured.json`` (docs/profiling.md of s5_to_loihi), together or not at all; meanwhile
+Writes ``FOLDER/result/outputs.npy`` (tokens, batch, outputs) int64, ``FOLDER/result/
+measured.json`` (docs/profiling.md of s5_to_loihi) and, if outputs differ from the interpreter's,
+``FOLDER/result/divergence.json`` (the first group that differs), together or not at all; meanwhile
 ``FOLDER/status.json`` says what it is doing. The work is done by a process in a session of its own,
 which is killed when a phase (prepare, run, write) takes longer than its limit or when this one is
 told to end. Needs nothing installed: s5_to_loihi lies beside this folder.
@@ -26,7 +27,7 @@ from pathlib import Path
 import job_files
 
 WORKER = Path(__file__).resolve().with_name("worker.py")
-TARGETS = ("board", "lava-cpu")
+TARGETS = ("board", "lava-cpu", "rehearsal")
 LOWERINGS = ("microcode", "stock", "embedded")
 POLL_SECONDS = 0.1
 #: What a phase may take, in seconds: imports; the run, before which Lava's compiler may work for
@@ -66,6 +67,12 @@ def parse() -> argparse.Namespace:
     for name in ("--input-latency", "--output-latency"):
         parser.add_argument(name, type=int, default=0, help="board: timesteps to or from the chip")
     parser.add_argument("--no-measure", action="store_true", help="board: outputs only")
+    parser.add_argument(
+        "--probes",
+        type=int,
+        default=16,
+        help="board, rehearsal: runs at most to find the first group that differs (default 16)",
+    )
     for phase, limit in LIMITS.items():
         parser.add_argument(
             f"--{phase}-seconds", type=float, default=limit, help=f"limit (default {limit:g})"

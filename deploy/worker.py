@@ -58,6 +58,7 @@ def _work(arguments: argparse.Namespace, job: Path) -> None:
     import numpy as np
 
     from s5_to_loihi import bundle
+    from s5_to_loihi.backends.divergence import write_divergence
     from s5_to_loihi.backends.measured import write_measured
 
     network = bundle.read(arguments.bundle).network
@@ -74,11 +75,17 @@ def _work(arguments: argparse.Namespace, job: Path) -> None:
     print(f"running {network.name} on {arguments.target}: {tokens.shape} tokens", flush=True)
     run = _run_on_lava if arguments.target == "lava-cpu" else _run_on_board
     outputs, profile = run(network, tokens, arguments, on_progress)
+    found = None
+    if arguments.target != "lava-cpu" and arguments.probes > 0:
+        found = _divergence(network, tokens, outputs, arguments, on_progress)
     job_files.write_json(status, {"phase": "write", "done": 0, "total": 1})
     draft = job / f".{job_files.RESULT}"
     draft.mkdir()
     np.save(draft / "outputs.npy", outputs)
     write_measured(profile, draft / "measured.json")
+    if found is not None:
+        print(found, flush=True)
+        write_divergence(found, draft / "divergence.json")
     os.rename(draft, job / job_files.RESULT)
     print(f"done: {outputs.shape} outputs, {profile.wall_seconds:.2f} s", flush=True)
 
@@ -114,12 +121,30 @@ def _run_on_lava(network, tokens, arguments: argparse.Namespace, on_progress):
 
 
 def _run_on_board(network, tokens, arguments: argparse.Namespace, on_progress):
-    """Run on the chip. Not yet run on hardware; README.md says what is assumed.
+    """Run on the chip, or rehearse that. Not yet run on hardware; README.md says what is assumed.
 
     The board is not named: lava-loihi reads the variables of ``PLACES``, and SLURM or NOSLURM.
     """
     from s5_to_loihi import bundle
-    from s5_to_loihi.backends import board, probes
+    from s5_to_loihi.backends import probes
+
+    run = _board_run(
+        network,
+        tokens,
+        arguments,
+        on_progress,
+        measure=() if arguments.no_measure else tuple(probes.PROBES),
+        bundle_digest=bundle.digest(arguments.bundle),
+    )
+    # What the options say of the place is not where lava-loihi went.
+    told = {name: text for name, text in run.profile.environment.items() if name not in PLACES}
+    environment = {**told, **_environment(), "lowering": arguments.lowering}
+    return run.evaluation.outputs, dataclasses.replace(run.profile, environment=environment)
+
+
+def _board_run(network, tokens, arguments: argparse.Namespace, on_progress, measure=(), **others):
+    """Make one run; ``others`` are of ``board.run``."""
+    from s5_to_loihi.backends import board
     from s5_to_loihi.lava_runtime.chip_plan import Lowering
     from s5_to_loihi.simulators.interpreter import Mode
 
@@ -128,20 +153,38 @@ def _run_on_board(network, tokens, arguments: argparse.Namespace, on_progress):
         input_latency=arguments.input_latency,
         output_latency=arguments.output_latency,
         lowering=Lowering(arguments.lowering),
-        measure=() if arguments.no_measure else tuple(probes.PROBES),
+        measure=measure,
     )
-    run = board.run(
+    return board.run(
         network,
         tokens,
         mode=Mode(arguments.mode),
         options=options,
-        bundle_digest=bundle.digest(arguments.bundle),
         on_progress=on_progress,
+        rehearsed=arguments.target == "rehearsal",
+        **others,
     )
-    # What the options say of the place is not where lava-loihi went.
-    told = {name: text for name, text in run.profile.environment.items() if name not in PLACES}
-    environment = {**told, **_environment(), "lowering": arguments.lowering}
-    return run.evaluation.outputs, dataclasses.replace(run.profile, environment=environment)
+
+
+def _divergence(network, tokens, outputs, arguments: argparse.Namespace, on_progress):
+    """Return the first group that differs from the interpreter; None if the outputs do not."""
+    from s5_to_loihi.backends import divergence
+    from s5_to_loihi.simulators.interpreter import Interpreter
+
+    if (outputs == Interpreter(network).evaluate(tokens).outputs).all():
+        return None
+    if arguments.lowering == "embedded":
+        print("outputs differ; an embedded processor cannot be probed", flush=True)
+        return None
+    print("outputs differ; looking for the first group that does", flush=True)
+
+    def probe(readout, states):
+        run = _board_run(
+            network, tokens, arguments, on_progress, readout=readout, states=states
+        ).evaluation
+        return run.outputs, run.values
+
+    return divergence.locate(network, tokens, outputs, probe, arguments.probes)
 
 
 def _environment() -> dict[str, str]:

@@ -31,7 +31,7 @@ from s5_to_loihi.fixed_point import wrap  # noqa: E402
 from s5_to_loihi.inputs import refuse_floats  # noqa: E402
 from s5_to_loihi.lava_runtime import stock, supervisor  # noqa: E402
 from s5_to_loihi.lava_runtime.chip_plan import Lowering, message_width  # noqa: E402
-from s5_to_loihi.lava_runtime.recording import open_recording  # noqa: E402
+from s5_to_loihi.lava_runtime.recording import open_recording, open_states  # noqa: E402
 from s5_to_loihi.network import gating  # noqa: E402
 from s5_to_loihi.network.block import adds_up, lasts  # noqa: E402
 from s5_to_loihi.network.network import INPUT  # noqa: E402
@@ -121,6 +121,7 @@ class PyNeuronModel(PyLoihiProcessModel):
         self.period = proc_params["period"]
         self.plan = proc_params["plan"]
         self.recording = open_recording(proc_params["job"], self.group)
+        self.states = open_states(proc_params["job"], self.plan, self.group)
         self.idle = np.zeros(self.group.size, dtype=np.int32)
         self.back = FromItself(self.group, proc_params["back"])
         self.times = proc_params["times"]
@@ -132,6 +133,12 @@ class PyNeuronModel(PyLoihiProcessModel):
 
     def run_spk(self):
         """Receive all accumulators; in phase, update and send; else send zeros."""
+        self._run()
+        if self.states is not None and self.time_step <= len(self.states):
+            registers = [getattr(self, name) for name in self.group.kind.state]
+            self.states[self.time_step - 1] = registers
+
+    def _run(self):
         kind = self.group.kind
         accumulators = tuple(getattr(self, port).recv().astype(np.int64) for port in kind.ports)
         arrived = self.time_step - 1 - self.group.phase
@@ -421,7 +428,10 @@ class FineGrained(AbstractSubProcessModel):
             sparse.a_out.connect(port if on_chip else self._delayed(synapses, port, job))
         if on_chip and plan.gated:
             self._mark(network, proc.in_ports.inp)
-        self._end(network.output, "s_out").connect(proc.out_ports.out)
+        leaving = plan.leaving(network) if on_chip else network.output
+        self._end(leaving, "s_out").connect(proc.out_ports.out)
+        if proc.when_built is not None:
+            proc.when_built(self.groups)
 
     def find_sub_procs(self):
         """Return all inner processes by name; Lava itself would only see plain attributes."""

@@ -10,6 +10,8 @@ from s5_to_loihi.lava_runtime import shim as lava_shim
 
 lava_shim.install()
 
+from collections.abc import Callable  # noqa: E402
+
 import numpy as np  # noqa: E402
 from lava.magma.core.process.ports.ports import InPort, OutPort  # noqa: E402
 from lava.magma.core.process.process import AbstractProcess  # noqa: E402
@@ -94,6 +96,8 @@ class S5Network(AbstractProcess):
     _in_port: type[InPort] = TokenPort
     #: Lava looks for it when a Process goes, even one that was refused before it was made.
     _runtime = None
+    #: Called with the Processes of the groups by name, when Lava has asked for them.
+    when_built: Callable[[dict], None] | None = None
 
     def __init__(
         self,
@@ -133,8 +137,9 @@ class S5Network(AbstractProcess):
             network=network, mode=Mode(mode), job=job, plan=plan, times=times, name=name
         )
         size = network.input_size if plan is None else plan.input_size(network)
+        leaving = network.output if plan is None else plan.leaving(network)
         self.inp = self._in_port(shape=(size,))
-        self.out = OutPort(shape=(network.output_size,))
+        self.out = OutPort(shape=(network.message_size(leaving),))
 
 
 class S5Block(S5Network):

@@ -22,7 +22,7 @@ from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.errors import CapacityError, CheckpointError
 from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.fixed_point import to_integers
-from s5_to_loihi.float_model import GluVariant, S5Model
+from s5_to_loihi.float_model import GluVariant, S5Model, evaluate
 from s5_to_loihi.inputs import REACHES, Data, Layout, arranged, as_tokens, cut_for_mean
 from s5_to_loihi.intel_export import ExportOptions
 from s5_to_loihi.intel_export.export import IntelExport
@@ -264,6 +264,7 @@ def quantize(
     precision: Precision = Precision(),
     options: LoadOptions = LoadOptions(),
     sparsity: float | None = None,
+    one_shot: float | None = None,
     sequence_length: int | None = None,
     name: str | None = None,
     force: bool = False,
@@ -284,6 +285,8 @@ def quantize(
         options: what the checkpoint does not say.
         sparsity: share of zeros in all weights to prune the model to first, by magnitude and
             without training; None leaves it as it is.
+        one_shot: share of zeros in each matrix to prune the model to first, on the calibration
+            data: the weights that stay make up for the others (see ``one_shot.prune_model``).
         sequence_length: tokens a sequence, for the readout ``mean``; by default those of the data.
         name: the network's name; by default the checkpoint's.
         force: accept a network all of whose outputs are constant.
@@ -324,7 +327,11 @@ def quantize(
     data, measured = calibration_and_held_out(
         folded, typical.values, None if rest is None else rest.values, where
     )
-    read = (*typical.notes, *(() if rest is None else rest.notes))
+    remark: tuple[str, ...] = ()
+    if one_shot is not None:
+        model, kept = _pruned_in_one_shot(model, data, measured, one_shot, on_progress)
+        folded, remark = fold(model), (kept,)
+    read = (*remark, *typical.notes, *(() if rest is None else rest.notes))
     choices = (*(note for note in notes if note.startswith(CHOICES)), *dict.fromkeys(read))
     notes = (*notes, *read)
     quantized = quantize_folded(folded, data, precision, len(data), on_progress, observe)
@@ -338,7 +345,9 @@ def quantize(
             "Give more bits, calibrate with typical data, or force it (--force)",
         )
     network = quantized.network
-    chosen = Choices(original.name, options, precision, sparsity, sequence_length, layout, force)
+    chosen = Choices(
+        original.name, options, precision, sparsity, one_shot, sequence_length, layout, force
+    )
     source = source_of(
         loaded.source,
         chosen,
@@ -358,6 +367,23 @@ def quantize(
     )
     warnings = doubts(findings, data, measured, where)
     return Quantization(bundle, findings, original, model, measured, choices, warnings)
+
+
+def _pruned_in_one_shot(
+    model: S5Model,
+    data: np.ndarray,
+    measured: np.ndarray,
+    share: float,
+    on_progress: Callable[[int, int], None],
+) -> tuple[S5Model, str]:
+    """Return a pruned model, and what to say of it."""
+    from s5_to_loihi.quantization.one_shot import prune_model
+    from s5_to_loihi.quantization.report import signal_to_noise
+
+    sparse = prune_model(model, data, share, on_progress)
+    kept = signal_to_noise(*(evaluate(one, measured) for one in (model, sparse)))
+    said = "" if kept is None else f"; its outputs keep {kept:.1f} dB, which the report leaves out"
+    return sparse, f"pruned in one shot to {share:.0%} zeros in each matrix{said}"
 
 
 def _sequences(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from s5_to_loihi.backends.dispatch import Backend, run
+from s5_to_loihi.backends import board, divergence
+from s5_to_loihi.backends.dispatch import BOARDS, Backend, run
+from s5_to_loihi.backends.divergence import Divergence
 from s5_to_loihi.bundle.vectors import TOKEN_VALUE, Vectors
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.simulators.interpreter import Interpreter, Mode
@@ -61,6 +63,8 @@ class RunResult:
         backend, mode: what ran.
         tokens, sequences: how much of the vectors.
         tensors: results in the order in which the network computes the tensors.
+        divergence: on a board, where outputs differ: the first group that differs from the
+            interpreter, found by probing.
     """
 
     backend: Backend
@@ -68,6 +72,7 @@ class RunResult:
     tokens: int
     sequences: int
     tensors: tuple[TensorResult, ...]
+    divergence: Divergence | None = None
 
     @property
     def equal(self) -> bool:
@@ -176,11 +181,13 @@ def verify_run(
     mode: Mode,
     timeout: float | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    probes: int = divergence.RUNS,
 ) -> RunResult:
     """Run a backend and compare every value that it gives: every message, or all of every group.
 
     A value that was recorded is compared with the recording, any other with the interpreter
-    evaluated token by token.
+    evaluated token by token. A board gives outputs only; where they differ, the first group that
+    does is looked for in ``probes`` more runs at most.
 
     Examples:
         >>> s5.verify_run(bundle.network, bundle.vectors, s5.Backend.FAST, s5.Mode.PIPELINED).equal
@@ -206,7 +213,21 @@ def verify_run(
         if name in values
     }
     results = compare(network, values, expected, vectors.recorded_as)
-    return RunResult(backend, mode, len(vectors.tokens), vectors.tokens.shape[1], results)
+    found = RunResult(backend, mode, len(vectors.tokens), vectors.tokens.shape[1], results)
+    if backend not in BOARDS or found.equal or not probes:
+        return found
+
+    def probe(readout: str, states: str | None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        one = board.run(
+            network, vectors.tokens, mode=mode, total_timeout=timeout, on_progress=on_progress,
+            readout=readout, states=states, rehearsed=backend is Backend.REHEARSAL,
+        ).evaluation  # fmt: skip
+        return one.outputs, one.values
+
+    return replace(
+        found,
+        divergence=divergence.locate(network, vectors.tokens, computed.outputs, probe, probes),
+    )
 
 
 def first_difference(results: Sequence[RunResult]) -> tuple[RunResult, TensorResult] | None:

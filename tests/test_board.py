@@ -304,9 +304,9 @@ def test_a_rehearsal_gives_the_interpreters_integers(name, options):
     ("name", "options", "waits"),
     [
         ("half1, narrow states", BoardOptions(), True),
-        ("none, one of everything", BoardOptions(input_latency=2, output_latency=1), False),
+        ("none, one of everything", BoardOptions(input_latency=2, output_latency=1), True),
     ],
-    ids=["late tokens", "latencies"],
+    ids=["late tokens", "late tokens and latencies"],
 )
 def test_a_rehearsal_of_fall_through_gives_the_interpreters_integers(name, options, waits):
     network = network_of(name)
@@ -379,7 +379,7 @@ def test_a_reset_interval_below_the_sequence_is_refused():
 
 
 def test_the_board_is_not_run_on_unless_asked_for():
-    assert set(dispatch.WITHOUT_BOARD) == set(Backend) - {Backend.BOARD}
+    assert set(dispatch.WITHOUT_BOARD) == set(Backend) - {Backend.BOARD, Backend.REHEARSAL}
 
 
 # As far as the recording stand-in goes
@@ -448,7 +448,7 @@ def test_a_partition_on_a_machine_without_slurm_is_refused(prepared, tmp_path, i
 @no_extension
 def test_a_board_on_a_machine_without_slurm_is_refused(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(board.extension, "require", lambda measuring: None)
+    monkeypatch.setattr(board.extension, "require", lambda **needed: None)
     network = bundle.read(prepared / "network").network
     options = BoardOptions(microcode=prepared / "microcode", board="ncl-og-01")
     with pytest.raises(LavaError, match=r"^board ncl-og-01: SLURM's sinfo is not on this machine"):

@@ -23,6 +23,8 @@ from s5_to_loihi.lava_runtime import microcode_files
 from s5_to_loihi.lava_runtime.c_source import identifier
 from s5_to_loihi.loihi2 import rates
 from s5_to_loihi.loihi2.facts import listed_systems
+from s5_to_loihi.loihi2.loads import measure
+from s5_to_loihi.loihi2.resources import Resource
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network import gating
 from s5_to_loihi.network.network import INPUT, Endpoint, Network
@@ -232,11 +234,15 @@ def test_every_edge_joins_the_processes_that_it_should(recorded, name):
 
 @every_network
 def test_counts_are_the_mappers(recorded, name):
-    one = recorded(name)
+    check_counts(recorded(name), gate=False)
+
+
+def check_counts(one: Recording, gate: bool) -> None:
+    """Neurons, synapses and axons of all processes, with those of markers if there is a gate."""
     network = one.network
     chip = listed_systems()[0].chip
     even = rates.assumed_rates(network, 0.5)
-    mapped = workload(network, even, chip)
+    mapped = workload(network, even, chip, markers=gate)
 
     def total(table: str, field: str) -> int:
         return sum(
@@ -248,7 +254,10 @@ def test_counts_are_the_mappers(recorded, name):
 
     assert total("neurons", "shape") == mapped.neurons
     assert total("syn", "shape") == len(mapped.arrays.axons)
-    assert total("ax_in", "shape") == len(mapped.arrays.edge_of_axon)
+    # A marker is one more feature: of those without a synapse the mapper counts none.
+    fed = sum(synapses.source.group == INPUT for synapses in network.synapses)
+    unused = gate * (fed + len(network.groups) * network.input_size)
+    assert total("ax_in", "shape") - unused == len(mapped.arrays.edge_of_axon)
     # The mapper does not count the axon of a neuron whose message has no synapse.
     reached = {str(network.output): set(range(network.output_size))}
     for synapses in network.synapses:
@@ -270,6 +279,24 @@ def test_counts_are_the_mappers(recorded, name):
 # Fall-through
 
 FALLING = pytest.mark.parametrize("name", ["denoiser_small", "none, one of everything"])
+
+
+@FALLING
+def test_in_fall_through_counts_are_the_mappers_with_markers(falling, name):
+    one = falling(name)
+    check_counts(one, gate=True)
+    # One mapping serves both modes: by default it has room for them.
+    chip, even = listed_systems()[0].chip, rates.assumed_rates(one.network, 0.5)
+    reserved = workload(one.network, even, chip)
+    assert len(reserved.edges) == len(one.network.synapses) + len(one.network.groups)
+    without = workload(one.network, even, chip, markers=False)
+    spread = np.arange(reserved.neurons) % 3
+    more = measure(reserved, spread).words - measure(without, spread).words
+    parts = measure(reserved, spread)
+    bits = 12 + parts.neurons_of_part * (12 + 1)
+    np.testing.assert_array_equal(more[:, Resource.AXON_IN], 1)
+    np.testing.assert_array_equal(more[:, Resource.SYNAPSES], -(-bits // 64))
+    assert not more[:, [Resource.NEURONS, Resource.AXON_MAP, Resource.AXON_MEMORY]].any()
 
 
 @FALLING

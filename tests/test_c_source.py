@@ -72,7 +72,11 @@ def test_every_register_and_message(name, tmp_path):
 
 
 @needs_gcc
-@pytest.mark.parametrize("name", ["simple", "half1, narrow states", "none, one of everything"])
+@pytest.mark.parametrize(
+    "name",
+    ["simple", "half1, narrow states", "none, one of everything", "half2", "none, mean",
+     "layer norm after and before", "denoiser_small"],
+)  # fmt: skip
 def test_with_a_gate_only_what_a_marker_reaches_changes(name, tmp_path):
     """Two sequences, with tokens that come late; between them other features are not looked at."""
     network = network_of(name)

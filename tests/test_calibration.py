@@ -8,15 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from synthetic_board import HIDDEN, run_of
 
 from s5_to_loihi import bundle
-from s5_to_loihi.backends.measured import (
-    CoreActivity,
-    MeasuredProfile,
-    Power,
-    StepTimes,
-    write_measured,
-)
+from s5_to_loihi.backends.measured import CoreActivity, Power, write_measured
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.profiling import fitting, suite_files
@@ -25,55 +20,11 @@ from s5_to_loihi.profiling.profile import evaluate_recording
 from s5_to_loihi.profiling.suite import experiments
 
 BOARD, EIGHT = load_system("oheogulch"), load_system("kapohopoint")
-#: Nanoseconds, gigabytes a second, picojoules and watts that nobody tells.
-HIDDEN = {
-    "update_time": 3.1, "instruction_time": 1.1, "synop_time": 1.4, "memory_word_time": 1.9,
-    "link_bandwidth": 9.0, "barrier_time": 2300.0, "barrier_time_per_doubling": 400.0,
-    "synop_energy": 7.0, "update_energy": 25.0, "instruction_energy": 4.4, "message_energy": 55.0,
-    "hop_energy": 5.0, "core_power": 0.0013, "static_power": 0.21,
-}  # fmt: skip
-ENERGIES = {"synops": "synop_energy", "updates": "update_energy", "messages": "message_energy",
-            "instructions": "instruction_energy", "hops": "hop_energy"}  # fmt: skip
-NOISE = 0.01
 
 
 @functools.cache
 def demands(system):
     return [(one, one.demand(system)) for one in experiments(system)]
-
-
-def microseconds(demand, added=False) -> float:
-    """The slowest core, the heaviest link or the barrier; or the barrier after the work."""
-    updates = max(
-        float((rows[:, 0] * HIDDEN["update_time"] + rows[:, 1] * HIDDEN["instruction_time"]).max())
-        for rows in demand.updates
-    )
-    on_links = max(demand.messages.max(), demand.hops.max())
-    work = max(
-        updates,
-        demand.synops.max() * HIDDEN["synop_time"],
-        demand.words.max() * HIDDEN["memory_word_time"],
-        on_links * 8 / HIDDEN["link_bandwidth"],
-    )
-    chips = HIDDEN["barrier_time_per_doubling"] * np.log2(demand.chips)
-    barrier = HIDDEN["barrier_time"] + chips
-    return (work + barrier if added else max(work, barrier)) / 1e3
-
-
-def run_of(name, demand, digest="", noise=NOISE, added=False, seed=0):
-    """What a run of an experiment on the synthetic board writes."""
-    rng = np.random.default_rng([seed, *name.encode()])
-    time = microseconds(demand, added) * np.exp(noise * rng.normal())
-    picojoules = sum(getattr(demand.operations, done) * HIDDEN[e] for done, e in ENERGIES.items())
-    dynamic = picojoules * 1e-6 / time + HIDDEN["core_power"] * demand.cores
-    dynamic *= np.exp(noise * rng.normal())
-    static = HIDDEN["static_power"] * demand.chips
-    return MeasuredProfile(
-        target="board", network=name, bundle_digest=digest, mode="pipelined", tokens=64,
-        timesteps=65, wall_seconds=1.0, environment={},
-        time=StepTimes(float(time), None, None, None, 1000),
-        power=Power("neurocore rails", static + dynamic, static, {}, 1000),
-    )  # fmt: skip
 
 
 def observed(system, **options):
@@ -289,6 +240,6 @@ def test_the_script_runs_what_has_no_result_yet(suite, tmp_path):
     calls = (tmp_path / "called").read_text().splitlines()
     assert calls == [
         f"/scripts/run_on_board.py {suite}/{name}/bundle {suite}/{name}/tokens.npy --job"
-        f" {suite}/{name}/job --microcode /my/microcode"
+        f" {suite}/{name}/job --mode pipelined --microcode /my/microcode"
         for name in missing
     ]

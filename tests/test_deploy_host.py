@@ -149,8 +149,20 @@ def connection_of(process):
     return process
 
 
-def test_a_job_runs_under_slurm_and_comes_back_verified(host, deploy, compiled, tmp_path):
+@pytest.mark.parametrize(
+    ("target", "mode"),
+    [
+        ("lava-cpu", "pipelined"),
+        ("lava-cpu", "fall-through"),
+        ("rehearsal", "pipelined"),
+        ("rehearsal", "fall-through"),
+    ],
+)
+def test_a_job_runs_under_slurm_and_comes_back_verified(
+    host, deploy, compiled, tmp_path, target, mode
+):
     options = ("--partition", board_host.PARTITION, "--board", board_host.BOARD, "--json")
+    options += ("--target", target, "--mode", mode)
     code, out, err = deploy(*SHORT, *options, "--generation", "N3C1", "--time-limit", "5")
     assert code == 0, err
     report = json.loads(out)
@@ -164,15 +176,37 @@ def test_a_job_runs_under_slurm_and_comes_back_verified(host, deploy, compiled, 
     outputs = np.load(tmp_path / "results" / "result" / "outputs.npy")
     np.testing.assert_array_equal(outputs, expected)
     profile = json.loads((tmp_path / "results" / "result" / "measured.json").read_text())
-    assert profile["target"] == "lava-cpu"
+    assert (profile["target"], profile["mode"]) == ("lava-cpu", mode)
     assert profile["environment"]["board"] == board_host.BOARD
     assert profile["bundle_digest"] == bundle.digest(compiled)
     assert "running denoiser" in (tmp_path / "results" / "log.txt").read_text()
     # The end of a job that was fetched may be seen again; nothing is submitted for that.
-    code, out, err = deploy("--resume")
+    again = ("--target", target, "--mode", mode)
+    code, out, err = deploy("--resume", *again)
     assert code == 0, err
     assert "514 of 514 outputs equal" in out
     assert len(host.jobs()) == len(set(host.jobs()))
+
+
+def test_a_job_names_the_first_group_that_differs(host, deploy, tmp_path):
+    """A rehearsal under SLURM, with a fault in one of the board's processes."""
+    helpers = Path(__file__).parent / "helpers"
+    worker = 's/^WORKER = .*/WORKER = "faulty_board_worker"/'
+    plant = (
+        f"sed -i '{worker}' program/s5_to_loihi/backends/board.py;"
+        f" export PYTHONPATH={helpers} FAULT=block0.norm.u:3"
+    )
+    python = host.python("faulty_python", f'case "$1" in */run_on_board.py) {plant};; esac')
+    options = ("--target", "rehearsal", "--mode", "fall-through", "--python", str(python))
+    code, out, err = deploy("--tokens", "4", "--sequences", "1", *options)
+    assert code == 3, err
+    assert "outputs equal" in out
+    assert "rehearsal on board-host: the first difference is in group block0.norm" in err
+    assert "block0.norm.u, at token 0 of sequence 0, neuron 3" in err
+    found = json.loads((tmp_path / "results" / "result" / "divergence.json").read_text())
+    assert found["value"] == "block0.norm.u"
+    assert found["runs"] <= 5
+    assert "looking for the first group" in (tmp_path / "results" / "log.txt").read_text()
 
 
 def test_a_job_that_is_cancelled_in_its_run_leaves_nothing(host, start, deploy, tmp_path):

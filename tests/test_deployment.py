@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from s5_to_loihi import bundle
+from s5_to_loihi.backends.divergence import Divergence, write_divergence
 from s5_to_loihi.backends.measured import MeasuredProfile, write_measured
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
@@ -476,6 +477,24 @@ def test_one_wrong_integer_is_found(planned, opened, tmp_path):
     with pytest.raises(VerificationError, match="token 1 of sequence 1, neuron 7") as raised:
         result.require_equal(outcome, planned)
     assert raised.value.exit_code == 3
+
+
+def test_the_first_group_that_differs_is_named(planned, opened, tmp_path):
+    outputs = expected(opened)
+    outputs[1, 1, 7] += 1
+    outcome = came_back(planned, opened, tmp_path, outputs)
+    found = Divergence("block0.gate.hidden", 1, 1, 3, -4, 5, 6, (), ())
+    write_divergence(found, tmp_path / "result" / "divergence.json")
+    vectors = opened.vectors.first(planned.tokens, planned.sequences)
+    outcome = result.read_result(tmp_path, planned, vectors, opened.network)
+    assert outcome.divergence == found
+    with pytest.raises(
+        VerificationError, match=r"group block0\.gate.*neuron 3: got -4, expected 5"
+    ):
+        result.require_equal(outcome, planned)
+    (tmp_path / "result" / "divergence.json").write_text("[]")
+    with pytest.raises(DeploymentError, match="divergence"):
+        result.read_result(tmp_path, planned, vectors, opened.network)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from front_door import FENCED, shape, shown
 from needs import needs_h5py, needs_lava
 
 from s5_to_loihi import cli
-from s5_to_loihi.backends.dispatch import ONE_MODE, Backend
+from s5_to_loihi.backends.dispatch import ONE_MODE, WITHOUT_BOARD, Backend
 from s5_to_loihi.reports.run_tables import run_facts
 from s5_to_loihi.simulators.interpreter import Mode
 from s5_to_loihi.verification import RunResult
@@ -149,7 +149,7 @@ def test_the_readme_shows_what_a_verification_prints():
         [
             RunResult(backend, mode, 128, 1, ())
             for backend in Backend
-            if backend is not Backend.BOARD
+            if backend in WITHOUT_BOARD
             for mode in Mode
             if mode is Mode.PIPELINED or backend not in ONE_MODE
         ]

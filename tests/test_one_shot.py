@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from float_models import FloatCase, calibration, random_model
 
-from s5_to_loihi import float_model
+from s5_to_loihi import bundle, float_model
+from s5_to_loihi.checkpoints.description import save_model
 from s5_to_loihi.errors import CheckpointError, InputError
 from s5_to_loihi.float_model import GluVariant
 from s5_to_loihi.quantization.one_shot import RIDGE, prune_model, prune_rows
@@ -110,3 +111,21 @@ def test_what_cannot_be_pruned_is_refused():
     both_ways = replace(model.blocks[0], ssm=replace(ssm, bidirectional_c=ssm.c))
     with pytest.raises(CheckpointError, match="block0: has maps"):
         prune_model(replace(model, blocks=(both_ways,)), data, 0.5)
+
+
+def test_the_command_line_prunes_quantizes_and_says_so(tmp_path, call):
+    model = random_model(CASE)
+    save_model(model, tmp_path / "dense")
+    np.save(tmp_path / "frames.npy", calibration(CASE, tokens=300))
+    given = ("quantize", tmp_path / "dense", "--calibration", tmp_path / "frames.npy")
+    code, out, error = call(*given, "--prune", 0.5, "-o", tmp_path / "sparse.bundle")
+    assert code == 0, error
+    assert "dB, which the report leaves out" in " ".join(out.split())
+    written = bundle.read(tmp_path / "sparse.bundle")
+    assert any("pruned in one shot to 50% zeros" in note for note in written.notes)
+    weights = [edge.weights for edge in written.network.synapses if edge.name == "encoder.weight"]
+    assert weights[0].nnz <= 0.5 * np.prod(weights[0].shape)
+    again = ("--again", tmp_path / "sparse.bundle", "-o", tmp_path / "again.bundle")
+    assert call(*given, *again)[0] == 0
+    for file in (tmp_path / "sparse.bundle").iterdir():
+        assert file.read_bytes() == (tmp_path / "again.bundle" / file.name).read_bytes(), file

@@ -21,12 +21,14 @@ from s5_to_loihi.backends.measured import (
 from s5_to_loihi.bundle.core_mapping import CoreMapping
 from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.demo import DENOISER
-from s5_to_loihi.errors import InputError, NetworkError
+from s5_to_loihi.errors import CapacityError, InputError, NetworkError
 from s5_to_loihi.fixed_point import Format, to_integers
 from s5_to_loihi.loihi2.deliveries import deliveries
 from s5_to_loihi.loihi2.evaluation import evaluate_mapping
 from s5_to_loihi.loihi2.facts import System, load_system
+from s5_to_loihi.loihi2.halving import halved
 from s5_to_loihi.loihi2.loads import measure
+from s5_to_loihi.loihi2.rates import assumed_rates
 from s5_to_loihi.loihi2.timing import CASES
 from s5_to_loihi.loihi2.workload import workload
 from s5_to_loihi.network.network import (
@@ -51,11 +53,12 @@ from s5_to_loihi.profiling.calibration import (
 from s5_to_loihi.profiling.comparison import NOT_THE_CHIP, compare
 from s5_to_loihi.profiling.constants import NAMES, drawn, ends, interval
 from s5_to_loihi.profiling.copies import copied, copies_that_fit
+from s5_to_loihi.profiling.core_numbers import A_GROUP_A_CORE, OURS, OWN
 from s5_to_loihi.profiling.demand import demands
 from s5_to_loihi.profiling.estimate import DRAWN_TIMESTEPS, estimate, shortened
 from s5_to_loihi.profiling.profile import evaluate_recording, profile, profile_recording
 from s5_to_loihi.profiling.profile_values import as_dictionary
-from s5_to_loihi.reports.profile_tables import norm_tables
+from s5_to_loihi.reports.profile_tables import core_tables, norm_tables
 from s5_to_loihi.simulators.activity import count
 from s5_to_loihi.simulators.interpreter import Mode
 
@@ -647,7 +650,7 @@ def test_the_command_prints_what_it_costs(written, call, tmp_path):
         "profile", written, "--measured", tmp_path / "run.json", "--hop", 4, "--details"
     )
     assert code == 0
-    for words in ("30 of 120 cores", "of the bundle, for", "loihi2.yaml", "not run on hardware",
+    for words in ("30 of 120 cores", "the bundle's own, ", "loihi2.yaml", "not run on hardware",
                   "energy a token, neurocore rails", "decides ", "static, board",
                   "block1.gate", "a token every 4 ms", "Measured beside predicted",
                   "What a timestep waits for", "rail vdd[/b]"):  # fmt: skip
@@ -678,7 +681,7 @@ def test_a_bundle_without_mapping_is_mapped_and_left_alone(call, tmp_path):
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     code, output, _ = call("profile", path, "--input", tmp_path / "tokens.npy", "--raw")
     assert code == 0
-    assert "made here, not written, for balanced" in output
+    assert "made here, not saved, balanced" in output
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
 
 
@@ -745,3 +748,41 @@ def test_what_norms_cost():
         assert added == sum(row.timesteps for row in mode.norms)
     (shown,) = norm_tables(tuple(found["layer"].modes.values()))
     assert len(shown.rows) == 3
+
+
+# Latency over the number of cores
+
+
+def test_a_profile_says_latency_over_the_number_of_cores(mapped):
+    result = profile(replace(compile_export(DENOISER), mapping=None), samples=50)
+    points = result.curve
+    assert list(points) == sorted(points, key=lambda one: (one.cores, one.partition))
+    (own,) = (one for one in points if one.partition == OWN)
+    assert own.cores == result.mapping.cores
+    latency = result.modes["fall-through"].latency
+    assert own.latency.value == pytest.approx(latency.value, rel=0.05)  # on fewer tokens
+    ours = [one for one in points if one.partition in (OWN, OURS)]
+    assert ours[-1].cores == int(BOARD.chip.usable_cores.value)
+    values = [one.latency.value for one in ours]
+    assert values == sorted(values, reverse=True)
+    (intel,) = (one for one in points if one.partition == A_GROUP_A_CORE)
+    assert intel.cores == 14  # one for each group
+    fewer = max((one for one in ours if one.cores <= intel.cores), key=lambda one: one.cores)
+    assert intel.latency.value > fewer.latency.value
+    assert all(one.latency.low < one.latency.value < one.latency.high for one in points)
+    assert [one["cores"] for one in as_dictionary(result)["curve"]] == [one.cores for one in points]
+    (shown,) = core_tables(result)
+    assert len(shown.rows) == len(points)
+    assert core_tables(replace(result, curve=())) == ()
+
+
+def test_halving_keeps_limits_and_densities():
+    network = compile_export(DENOISER).network
+    work = workload(network, assumed_rates(network), BOARD.chip)
+    dense = halved(work, BOARD, 200)
+    held = np.bincount(dense.loads.core_of, np.diff(work.arrays.firsts[work.arrays.segments]))
+    assert held[dense.loads.of_cores(dense.loads.neurons_of_part) > 1].max() <= 200
+    assert dense.loads.fits(BOARD.chip)
+    assert (np.bincount(dense.loads.core_of_part) == 1).all()  # one group on each
+    with pytest.raises(CapacityError, match="halving takes"):
+        halved(work, BOARD, 10)

@@ -117,7 +117,7 @@ def test_the_page_says_what_it_should(page):
 
 def test_the_verdict_comes_first(findings):
     page = page_of(findings, "a test")
-    assert page.answer == "Keeps up with real time 169 times over."
+    assert page.answer == "Keeps up with real time 174 times over."
     for wanted in ("every 8 ms", "µs", " mJ at ", " W.", "It fits on 2 of 120 cores"):
         assert wanted in page.verdict
     assert "came out equal" in page.doubt

@@ -166,7 +166,7 @@ def test_an_embedded_run_cannot_be_rehearsed_or_measured():
 def test_the_embedded_way_starts_sequences_when_their_first_token_arrives(monkeypatch):
     """The way to the chip shifts the resets in the C, as it does in neurons."""
     written = []
-    monkeypatch.setattr(board.extension, "require", lambda measuring: None)
+    monkeypatch.setattr(board.extension, "require", lambda **needed: None)
     monkeypatch.setattr(
         board, "_phase", lambda job, what, **_: written.append((job / "network.c").read_text())
     )

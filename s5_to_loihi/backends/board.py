@@ -25,11 +25,13 @@ from s5_to_loihi import bundle
 from s5_to_loihi.backends.measured import CoreActivity, MeasuredProfile, Power, StepTimes
 from s5_to_loihi.backends.probes import PROBES
 from s5_to_loihi.errors import InputError, LavaError
+from s5_to_loihi.fixed_point import wrap
 from s5_to_loihi.inputs import check_tokens
 from s5_to_loihi.lava_runtime import chip_plan, extension, microcode_files, stock, supervisor
 from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime.c_source import write_source
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
+from s5_to_loihi.lava_runtime.recording import STATES, create_states
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.widths import RETURNED_BITS, WORD_BITS
 from s5_to_loihi.simulators.interpreter import Evaluation, Mode
@@ -110,6 +112,8 @@ def run(
     total_timeout: float | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     waits: np.ndarray | None = None,
+    readout: str | None = None,
+    states: str | None = None,
     rehearsed: bool = False,
 ) -> BoardRun:
     """Run sequences on a board, one after another in one run, each from a zero state.
@@ -124,6 +128,8 @@ def run(
         on_progress: called with timesteps done and in all, of the run that gives the outputs.
         waits: (tokens, batch) timesteps by which each token comes late, in fall-through: outputs
             are the same. None: none does.
+        readout: ``group.message`` to return as outputs instead of the network's.
+        states: group whose registers are returned too, as values of the evaluation.
         rehearsed: make the run on the CPU under Lava instead: same graph, resets, padding and
             signs. Neither the extension nor microcode is needed; nothing is measured, whatever
             ``options`` say.
@@ -131,9 +137,9 @@ def run(
     Raises:
         LavaError: Lava, its extension, SLURM or microcode is missing; or a run failed or did not
             answer. Nothing of it is left running.
-        InputError: the tokens, the mode or the options do not suit.
+        InputError: the tokens, the mode, the options or what is probed do not suit.
     """
-    plan = _plan(network, tokens, mode, options)
+    plan = _plan(network, tokens, mode, options, readout, states)
     if rehearsed:
         _require_rehearsal(plan)
         options = dataclasses.replace(options, measure=())
@@ -152,7 +158,10 @@ def run(
             source = write_source(network, plan.reset_interval, offset, plan.gated)
             (job / "network.c").write_text(source)
         np.save(job / "tokens.npy", rows)
-        np.save(job / "outputs.npy", np.zeros((len(rows), network.output_size), dtype=np.int32))
+        size = network.message_size(plan.leaving(network))
+        np.save(job / "outputs.npy", np.zeros((len(rows), size), dtype=np.int32))
+        if states is not None:
+            create_states(job, network.group(states), steps)
         phase = functools.partial(
             _phase,
             job,
@@ -165,6 +174,7 @@ def run(
         phase("outputs", steps=steps, on_progress=lambda done: on_progress(done, steps))
         seconds = time.monotonic() - started
         returned = np.load(job / "outputs.npy")
+        registers = {} if states is None else _registers(network, plan, times, job / STATES)
         measured = {what: phase(what, steps=options.measured_steps) for what in options.measure}
     profile = MeasuredProfile(
         target="lava-cpu" if rehearsed else "board",
@@ -180,14 +190,35 @@ def run(
         activity=tuple(CoreActivity(**core) for core in measured.get("activity", ())),
     )
     outputs = chip_plan.unstream(returned, times)
-    return BoardRun(Evaluation(outputs, {}, {}), profile)
+    return BoardRun(Evaluation(outputs, registers, {}), profile)
 
 
 #: ``run`` on the CPU.
 rehearse = functools.partial(run, rehearsed=True)
 
 
-def _plan(network: Network, tokens: np.ndarray, mode: Mode, options: BoardOptions) -> ChipPlan:
+def _registers(
+    network: Network, plan: ChipPlan, times: np.ndarray, file: Path
+) -> dict[str, np.ndarray]:
+    """Return ``group.register`` -> (tokens, batch, neurons) after the update of each token."""
+    assert plan.states is not None
+    group = network.group(plan.states)
+    assert group.phase is not None  # delays are aligned
+    rows = np.load(file)[times + plan.input_latency + group.phase].astype(np.int64)
+    return {
+        f"{group.name}.{name}": wrap(rows[:, :, index], group.formats[name].bits)
+        for index, name in enumerate(group.kind.state)
+    }
+
+
+def _plan(
+    network: Network,
+    tokens: np.ndarray,
+    mode: Mode,
+    options: BoardOptions,
+    readout: str | None,
+    states: str | None,
+) -> ChipPlan:
     count = len(check_tokens(network, tokens))
     if any(group.kind.wraps for group in network.groups):
         raise InputError(
@@ -210,6 +241,8 @@ def _plan(network: Network, tokens: np.ndarray, mode: Mode, options: BoardOption
         None if options.microcode is None else str(Path(options.microcode).resolve()),
         options.lowering,
         mode=mode,
+        readout=readout,
+        states=states,
     )
     plan.check(network)
     chip_plan.arrivals(network, plan, count, 1)
@@ -226,7 +259,7 @@ def _require_rehearsal(plan: ChipPlan) -> None:
 
 def _require_board(network: Network, plan: ChipPlan, options: BoardOptions) -> None:
     """Check for all that a run on the board needs, before anything starts."""
-    extension.require(measuring=bool(options.measure))
+    extension.require(measuring=bool(options.measure), probing=plan.states is not None)
     place = {"board": options.board, "partition": options.partition}
     asked = [f"{what} {name}" for what, name in place.items() if name]
     if asked and shutil.which("sinfo") is None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from s5_to_loihi import bundle
 from s5_to_loihi.backends.lava_worker import report_killed_children
-from s5_to_loihi.backends.probes import PROBES, READERS
+from s5_to_loihi.backends.probes import PROBES, READERS, StateProbes
 from s5_to_loihi.lava_runtime import shim as lava_shim
 from s5_to_loihi.lava_runtime import supervisor
 from s5_to_loihi.lava_runtime.chip_plan import ChipPlan, Lowering
+from s5_to_loihi.lava_runtime.recording import STATES
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.simulators.interpreter import Mode
 
@@ -26,18 +28,27 @@ from s5_to_loihi.simulators.interpreter import Mode
 REPLAYED = 64
 
 
-def build(network: Network, tokens: np.ndarray, plan: ChipPlan, job: Path):
+def build(
+    network: Network,
+    tokens: np.ndarray,
+    plan: ChipPlan,
+    job: Path,
+    when_built: Callable[[dict], None] | None = None,
+):
     """Return the process to run: a stream on the host, the network between two adapters.
 
-    An embedded processor is an adapter itself.
+    An embedded processor is an adapter itself. ``when_built`` is the network's, see ``S5Network``.
     """
     from s5_to_loihi.process_models.process import ChipInput, ChipOutput, S5Network, TokenStream
 
+    size = network.message_size(plan.leaving(network))
     chip = S5Network(network=network, plan=plan, job=str(job))
+    if when_built is not None:
+        chip.when_built = when_built
     stream = TokenStream(
         tokens=tokens,
         file=str(job / "outputs.npy"),
-        output_size=network.output_size,
+        output_size=size,
         latency=plan.latency(network),
         job=str(job),
     )
@@ -46,7 +57,7 @@ def build(network: Network, tokens: np.ndarray, plan: ChipPlan, job: Path):
         chip.out.connect(stream.inp)
         return stream
     entry = ChipInput(size=plan.input_size(network), latency=plan.input_latency, job=str(job))
-    leave = ChipOutput(size=network.output_size, latency=plan.output_latency, job=str(job))
+    leave = ChipOutput(size=size, latency=plan.output_latency, job=str(job))
     stream.out.connect(entry.inp)
     entry.out.connect(chip.inp)
     chip.out.connect(leave.inp)
@@ -136,14 +147,18 @@ def main(job: Path) -> None:
 
         arguments = {"num_steps": options["steps"]} if what == "power" else {}
         probes = [getattr(loihi2_profiler, PROBES[what])(**arguments)]
-    process = (build_measured if probes else build)(network, tokens, plan, job)
+    asked = configuration(options, probes)
+    states = StateProbes(network, plan, asked) if options["target"] == "board" else None
+    if probes:
+        process = build_measured(network, tokens, plan, job)
+    else:
+        process = build(network, tokens, plan, job, None if states is None else states.found)
     try:
-        process.run(
-            condition=RunSteps(num_steps=options["steps"]),
-            run_cfg=configuration(options, probes),
-        )
+        process.run(condition=RunSteps(num_steps=options["steps"]), run_cfg=asked)
     finally:
         process.stop()
+    if states is not None and states.probes:
+        np.save(job / STATES, states.series(options["steps"]))
     if probes:
         measured = READERS[what](probes[0], options["steps"])
         (job / f"{what}.json").write_text(json.dumps(_plain(measured)))

@@ -20,18 +20,21 @@ class Backend(str, Enum):
 
     Examples:
         >>> [backend.value for backend in s5.Backend]
-        ['fast', 'interpreter', 'lava-fused', 'lava', 'board']
+        ['fast', 'interpreter', 'lava-fused', 'lava', 'rehearsal', 'board']
     """
 
     FAST = "fast"  #: compiled loops, in this process
     INTERPRETER = "interpreter"  #: numpy, in this process: the definition
     LAVA_FUSED = "lava-fused"  #: Lava's CPU simulator, one process for the network
     LAVA = "lava"  #: Lava's CPU simulator, one process a group and synapses, as on the chip
+    REHEARSAL = "rehearsal"  #: the board's run under Lava on the CPU: its graph, time and signs
     BOARD = "board"  #: a Loihi 2 board, through Lava's closed extension; outputs only
 
 
-#: What runs on any machine that has Lava.
-WITHOUT_BOARD = tuple(backend for backend in Backend if backend is not Backend.BOARD)
+#: The board, and what stands in for it.
+BOARDS = (Backend.REHEARSAL, Backend.BOARD)
+#: What runs on any machine that has Lava, and says of every value what it is.
+WITHOUT_BOARD = tuple(backend for backend in Backend if backend not in BOARDS)
 #: What makes no difference between modes: it knows tokens only.
 ONE_MODE = (Backend.FAST,)
 
@@ -53,8 +56,8 @@ def run(
         tokens: (tokens, batch, input features), see ``inputs.as_tokens``.
         backend: where to run.
         mode: how tokens follow one another; the fast simulator knows tokens only.
-        record: keep every value of every group (the fast simulator: every message; the board:
-            nothing).
+        record: keep every value of every group (the fast simulator: every message; the board and
+            its rehearsal: nothing).
         timeout: seconds that Lava may take for one sequence, the board for all of them.
         on_progress: called with timesteps done and in all, over all sequences.
 
@@ -77,9 +80,14 @@ def run(
     if backend is Backend.INTERPRETER:
         keep = None if record else ()
         return Interpreter(network).evaluate_timesteps(tokens, mode, keep)
-    if backend is Backend.BOARD:
+    if backend in BOARDS:
         return board.run(
-            network, tokens, mode=mode, total_timeout=timeout, on_progress=on_progress
+            network,
+            tokens,
+            mode=mode,
+            total_timeout=timeout,
+            on_progress=on_progress,
+            rehearsed=backend is Backend.REHEARSAL,
         ).evaluation
     batch = tokens.shape[1]
 

@@ -6,10 +6,14 @@ been seen on a board by us.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from s5_to_loihi.backends.measured import CoreActivity, Power, StepTimes
 from s5_to_loihi.errors import LavaError
+from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
+from s5_to_loihi.network.network import Network
 
 #: What can be measured, each in a run of its own, with the name of its probe.
 PROBES = {"time": "Loihi2ExecutionTime", "power": "Loihi2Power", "activity": "Loihi2Activity"}
@@ -83,6 +87,49 @@ def _mean(probe, name: str) -> float:
 
 def _optional_mean(probe, name: str) -> float | None:
     return None if getattr(probe, name, None) is None else _mean(probe, name)
+
+
+class StateProbes:
+    """The extension's probes of the registers of one group, if a plan asks for them.
+
+    Assumed: a ``StateProbe(var)`` among ``callback_fxs`` has a ``time_series`` of the register in
+    every timestep of the run, as public code reads it; and Lava has asked for the processes inside
+    a network before it takes these.
+
+    Attributes:
+        probes: one a register, once Lava has built the network.
+    """
+
+    def __init__(self, network: Network, plan: ChipPlan, configuration):
+        """Wait for a network to be built; ``configuration`` is Lava's, of the run."""
+        self._group = None if plan.states is None else network.group(plan.states)
+        self._configuration = configuration
+        self.probes: list = []
+
+    def found(self, processes: Mapping) -> None:
+        """Probe the group's process, which Lava has built."""
+        if self._group is None:
+            return
+        from lava.utils.loihi2_state_probes import StateProbe
+
+        process = processes[self._group.name]
+        self.probes = [StateProbe(getattr(process, name)) for name in self._group.kind.state]
+        self._configuration.callback_fxs = [*self._configuration.callback_fxs, *self.probes]
+
+    def series(self, steps: int) -> np.ndarray:
+        """Return (timesteps, registers, neurons) int32.
+
+        Raises:
+            LavaError: a probe gave less.
+        """
+        assert self._group is not None
+        columns = [_values(probe, "time_series").astype(np.int32) for probe in self.probes]
+        wanted = steps * self._group.size
+        for column in columns:
+            if len(column) != wanted:
+                what = f"gave {len(column)} values of {self._group.name}, not {wanted}"
+                raise LavaError("StateProbe", what, "Probe its messages only")
+        return np.stack([one.reshape(steps, self._group.size) for one in columns], axis=1)
 
 
 READERS = {"time": step_times, "power": power, "activity": activity}

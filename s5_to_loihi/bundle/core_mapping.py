@@ -16,6 +16,8 @@ from s5_to_loihi.network.network import Network
 LARGEST_SEED = (1 << 32) - 1
 
 
+#: Mappings that a search with measurements runs at most, by default.
+BUDGET = 8
 #: Nanoseconds of a timestep: more are a mistake.
 LONGEST_TIME = 1e15
 #: Cores that a mapping may name: five times those of the largest system.

@@ -12,6 +12,7 @@ from typer import Argument, Option
 
 from s5_to_loihi import bundle, verification
 from s5_to_loihi.backends.dispatch import ONE_MODE, WITHOUT_BOARD, Backend
+from s5_to_loihi.backends.divergence import RUNS
 from s5_to_loihi.bundle import Bundle
 from s5_to_loihi.bundle.vectors import TOKEN_VALUE, Vectors
 from s5_to_loihi.commands import choices, console
@@ -50,6 +51,12 @@ def verify(
         help="Tokens to run. Default: all, and for 'lava' (slow: one process a group and"
         f" synapses) the first {FINE_GRAINED_TOKENS} of the first sequence.",
     ),
+    probes: int = Option(
+        RUNS,
+        metavar="N",
+        min=0,
+        help="board, rehearsal: runs at most to find the first group that differs.",
+    ),
     timeout: choices.TimeoutOption = None,
     details: choices.DetailsOption = False,
     as_json: choices.JsonOption = False,
@@ -57,8 +64,8 @@ def verify(
     """Run the recorded vectors and compare every integer.
 
     --details prints for each tensor '=' or how many integers differ and by how much. For the first
-    difference the group, token, neuron and both integers are named. Ends with exit code 3 if any
-    differs.
+    difference the group, token, neuron and both integers are named; on a board, which gives outputs
+    only, by probing messages and states in more runs. Ends with exit code 3 if any differs.
     """
     opened = bundle.read(path, lenient=True)
     recorded = opened.vectors
@@ -72,7 +79,7 @@ def verify(
             with console.progress(f"{chosen.value}, {one_mode.value}") as advance:
                 try:
                     result = verification.verify_run(
-                        opened.network, vectors, chosen, one_mode, timeout, advance
+                        opened.network, vectors, chosen, one_mode, timeout, advance, probes
                     )
                 except LavaError:
                     if results and not as_json:
@@ -149,6 +156,13 @@ def require_equal(results: Sequence[verification.RunResult], changed: tuple[str,
                 "Compile it again",
             )
         return
+    if result.divergence is not None:
+        raise VerificationError(
+            f"{result.backend.value}, {result.mode.value}",
+            str(result.divergence),
+            f"Look at the microcode of {result.divergence.group}, and at what reaches it: its"
+            " listing has test vectors",
+        )
     first = tensor.first
     look = f"Look at the synapses and constants of {tensor.group}"
     if tensor.value == TOKEN_VALUE:

@@ -47,7 +47,7 @@ GluOption = Annotated[
     GluVariant | None,
     typer.Option(
         metavar="KIND",
-        help="half1, half2, full or none; found out or guessed (and said) if not given.",
+        help="half1, half2, full or none; if not given, worked out or guessed, and reported.",
     ),
 ]
 SymmetryOption = Annotated[
@@ -83,19 +83,19 @@ RawOption = Annotated[
     bool,
     typer.Option(
         "--raw",
-        help="Integers in the data are integers of the input format. Default: values, 3 is 3.0.",
+        help="Take integers as those of the input format. Default: as values, 3 is 3.0.",
     ),
 ]
 LayoutOption = Annotated[
     Layout | None,
-    typer.Option(help="Which of three axes comes first. Default: tokens, or asked if in doubt."),
+    typer.Option(help="Which of three axes comes first. Default: tokens; asks if unclear."),
 ]
 BackendsOption = Annotated[
     list[Backend] | None,
     typer.Option(
         "--backend",
         "-b",
-        help="What to run on; may be repeated. Default: all there is but the board.",
+        help="What to run on; may be repeated. Default: all but the board and its rehearsal.",
     ),
 ]
 ModeOption = Annotated[Mode, typer.Option(help="How tokens follow one another.")]

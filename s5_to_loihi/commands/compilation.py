@@ -105,7 +105,7 @@ def compile_command(
     from s5_to_loihi.commands import quantization
     from s5_to_loihi.compiler import quantize
 
-    with console.progress("Quantizing", "groups") as advance:
+    with console.progress("Quantizing (compiles at first)", "groups") as advance:
         made = quantize(
             export,
             read_data(calibration, layout, sequence_length),

@@ -71,8 +71,8 @@ def run_demo(directory: Path, as_json: bool) -> None:
         ) from None
     lava = lava_shim.is_installed()
     console.say(
-        "Five steps: under a minute on two idle cores, minutes on busy ones; longest the first"
-        " time, since loops are compiled."
+        "Five steps: under a minute on two idle cores, several on busy ones. The first run takes"
+        " longest, since it compiles loops."
     )
     _step("1. Quantize the float checkpoint of a denoiser")
     made = _quantize()
@@ -143,7 +143,7 @@ def _step(title: str) -> None:
 
 
 def _quantize() -> Quantization:
-    with console.progress("Quantizing", "groups") as advance:
+    with console.progress("Quantizing (compiles at first)", "groups") as advance:
         made = quantize(
             CHECKPOINT,
             read_array(CALIBRATION),

@@ -11,6 +11,7 @@ import typer
 from typer import Option
 
 from s5_to_loihi import bundle
+from s5_to_loihi.backends.divergence import RUNS
 from s5_to_loihi.commands import choices, console
 from s5_to_loihi.deployment import commands, flow
 from s5_to_loihi.deployment.job import Job, Stage, Target, new_name, save, with_options
@@ -38,7 +39,9 @@ def deploy(
         None, metavar="USER@HOST", help="Where to submit from, as ssh calls it."
     ),
     target: Target = Option(
-        Target.BOARD, help="board: Loihi 2; lava-cpu: Lava's CPU simulator on the host."
+        Target.BOARD,
+        help="board: Loihi 2; lava-cpu: Lava's CPU simulator on the host; rehearsal: the board's"
+        " run on that.",
     ),
     partition: str | None = Option(
         None, help="SLURM's partition, such as oheogulch. Default: SLURM's own."
@@ -82,6 +85,12 @@ def deploy(
     measure: bool = Option(True, help="board: also time, power and activity, a run each."),
     input_latency: int = Option(0, min=0, help="board: timesteps to the chip (docs/board.md)."),
     output_latency: int = Option(0, min=0, help="board: timesteps from the chip (docs/board.md)."),
+    probes: int = Option(
+        RUNS,
+        metavar="N",
+        min=0,
+        help="board, rehearsal: runs at most to find the first group that differs.",
+    ),
     tokens: int | None = Option(
         None, metavar="N", min=1, help="Recorded tokens to run. Default: all."
     ),
@@ -143,6 +152,7 @@ def deploy(
             tokens=shown.tokens.shape[0],
             sequences=shown.tokens.shape[1],
             bundle_digest=digest,
+            probes=probes,
         )
     if dry_run:
         _print_commands(job, len(flow.pack(job, path, opened)), as_json)
@@ -299,6 +309,7 @@ def _print_outcome(
                 "preflight": screen.preflight,
                 "equal": comparison.differing == 0,
                 "comparison": comparison,
+                "divergence": outcome.divergence,
                 "profile": outcome.profile,
             }
         )

@@ -78,7 +78,7 @@ def evaluate(
     raw: bool = Option(
         False,
         "--raw",
-        help="Integers in inputs are integers of the input format. Default: values, 3 is 3.0.",
+        help="Take integers as those of the input format. Default: as values, 3 is 3.0.",
     ),
     layout: Layout | None = Option(None, help="Which axis of inputs comes first. Default: tokens."),
     strict: bool = Option(False, "--strict", help="Make warnings an error (exit code 3)."),

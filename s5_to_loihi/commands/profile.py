@@ -81,7 +81,7 @@ def profile(
             placed = map_recording(network, recording, chosen, seed, advance)
     with console.spinner("Estimating"):
         result = profile_recording(
-            network, recording, *placed, seed=seed, hop=hop * 1e3, made_here=made_here
+            network, recording, *placed, seed=seed, hop=hop * 1e3, made_here=made_here, curve=True
         )
     compared = () if run is None else compare(result, run, bundle.digest(path), str(measured))
     if as_json:

@@ -97,6 +97,13 @@ def quantize(
         max=1,
         help="Total sparsity of the pruning to apply again; 0: dense.",
     ),
+    prune: float | None = Option(
+        None,
+        metavar="0..1",
+        min=0,
+        max=0.99,
+        help="Share of zeros in each matrix to prune to first; the other weights make up for it.",
+    ),
     step_rescale: float | None = Option(
         None,
         metavar="FACTOR",
@@ -129,9 +136,10 @@ def quantize(
     """Turn a float checkpoint into a bundle of integers, and say what that costs.
 
     Chooses formats on calibration data, compensates rounding errors, folds batch norm, keeps the
-    gain of the discretization out of B, proves ranges, and measures on held-out data. Example:
+    gain of the discretization out of B, proves ranges, and measures on held-out data. Examples:
 
         s5-to-loihi quantize model --calibration frames.npz -o denoiser.bundle
+        s5-to-loihi quantize dense --calibration frames.npz --prune 0.6 -o sparse.bundle
     """
     check_target(picture, (".svg", ".png"))
     bits: dict[str, Any] = {
@@ -160,6 +168,7 @@ def quantize(
             decoder=decoder,
         ),
         precision=read_precision(precision, chosen) if precision else Precision(**chosen),
+        one_shot=prune,
         sequence_length=sequence_length,
         layout=layout,
         force=force,
@@ -190,7 +199,7 @@ def _quantized(
 ) -> Quantization:
     files = {"calibration": calibration} | ({"held-out": held_out} if held_out else {})
     length, layout = settings.sequence_length, settings.layout
-    with console.progress("Quantizing", "groups") as advance:
+    with console.progress("Quantizing (compiles at first)", "groups") as advance:
         return quantize_checkpoint(
             checkpoint,
             read_data(calibration, layout, length),
@@ -200,6 +209,7 @@ def _quantized(
             precision=settings.precision,
             options=settings.options,
             sparsity=settings.sparsity,
+            one_shot=settings.one_shot,
             sequence_length=length,
             layout=layout,
             name=settings.name,

@@ -73,11 +73,12 @@ def run_on_board(job: Job) -> list[str]:
     arguments = [f"--target={job.target.value}", f"--mode={job.mode.value}"]
     if job.fine_grained:
         arguments.append("--fine-grained")
-    if job.target is Target.BOARD:
+    if job.target is not Target.LAVA_CPU:
         arguments.append(f"--lowering={job.lowering.value}")
         arguments.append(f"--input-latency={job.input_latency}")
         arguments.append(f"--output-latency={job.output_latency}")
         arguments += [] if job.measure else ["--no-measure"]
+        arguments.append(f"--probes={job.probes}")
     if job.microcode is not None:
         arguments.append(f"--microcode={job.microcode}")
     script = f"{PROGRAM}/deploy/run_on_board.py"

@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from s5_to_loihi.backends.divergence import RUNS
 from s5_to_loihi.deployment.remote import Host
 from s5_to_loihi.deployment.slurm import NAME, Placement
 from s5_to_loihi.errors import InputError
@@ -28,6 +29,12 @@ class Target(str, Enum):
 
     BOARD = "board"  #: Loihi 2, through lava-loihi
     LAVA_CPU = "lava-cpu"  #: Lava's CPU simulator on the host
+    REHEARSAL = "rehearsal"  #: the board's run on that: same graph, time and signs
+
+    @property
+    def measured(self) -> str:
+        """What a measured profile calls it."""
+        return Target.BOARD.value if self is Target.BOARD else Target.LAVA_CPU.value
 
 
 class Stage(str, Enum):
@@ -60,6 +67,7 @@ class Job:
         measure: also time, power and activity, on a board, in runs of their own.
         tokens, sequences: of the bundle's vectors.
         bundle_digest: of the bundle's manifest.
+        probes: runs that the search for the first group that differs may take.
         stage: how far it is.
         log_bytes: of the log that have been fetched.
         error: why it failed.
@@ -81,6 +89,7 @@ class Job:
     tokens: int
     sequences: int
     bundle_digest: str
+    probes: int = RUNS
     stage: Stage = Stage.CREATED
     log_bytes: int = 0
     error: str | None = None

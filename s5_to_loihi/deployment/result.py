@@ -9,16 +9,18 @@ from typing import IO
 
 import numpy as np
 
+from s5_to_loihi.backends.divergence import Divergence, read_divergence
 from s5_to_loihi.backends.measured import LARGEST_FILE, MeasuredProfile, read_measured
 from s5_to_loihi.bundle.vectors import Vectors
 from s5_to_loihi.deployment.job import Job
 from s5_to_loihi.deployment.unpacking import UnpackingError, unpack
-from s5_to_loihi.errors import DeploymentError, InputError, VerificationError
+from s5_to_loihi.errors import DeploymentError, InputError, VerificationError, printable
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.simulators.interpreter import Interpreter
 from s5_to_loihi.verification import TensorResult, compare
 
 FOLDER, OUTPUTS, PROFILE = "result", "outputs.npy", "measured.json"
+DIVERGENCE = "divergence.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +31,13 @@ class Result:
         outputs: (tokens, batch, outputs) int64.
         profile: what was measured.
         comparison: of the outputs with what is expected.
+        divergence: where the board's integers begin to differ, if the job looked for it.
     """
 
     outputs: np.ndarray
     profile: MeasuredProfile
     comparison: TensorResult
+    divergence: Divergence | None = None
 
 
 def unpack_result(packed: IO[bytes], results: Path, vectors: Vectors, network: Network) -> None:
@@ -77,7 +81,7 @@ def read_result(results: Path, job: Job, vectors: Vectors, network: Network) -> 
         profile = read_measured(results / FOLDER / PROFILE)
     except InputError as error:
         raise DeploymentError("the measured profile", str(error), "Deploy again") from None
-    if (profile.target, profile.bundle_digest) != (job.target.value, job.bundle_digest):
+    if (profile.target, profile.bundle_digest) != (job.target.measured, job.bundle_digest):
         raise DeploymentError(
             str(results / FOLDER / PROFILE),
             f"is of another run ({profile.target}, bundle {profile.bundle_digest[:12]})",
@@ -88,7 +92,12 @@ def read_result(results: Path, job: Job, vectors: Vectors, network: Network) -> 
     if expected is None:
         expected = Interpreter(network).evaluate(vectors.tokens).outputs
     (comparison,) = compare(network, {name: outputs}, {name: expected}, vectors.recorded_as)
-    return Result(np.array(outputs), profile, comparison)
+    found = results / FOLDER / DIVERGENCE
+    try:
+        divergence = read_divergence(found) if found.exists() else None
+    except InputError as error:
+        raise DeploymentError("the divergence", str(error), "Deploy again") from None
+    return Result(np.array(outputs), profile, comparison, divergence)
 
 
 def require_equal(result: Result, job: Job) -> None:
@@ -100,6 +109,13 @@ def require_equal(result: Result, job: Job) -> None:
     first = result.comparison.first
     if first is None:
         return
+    if result.divergence is not None:
+        raise VerificationError(
+            f"{job.target.value} on {job.host.address}",
+            printable(str(result.divergence)),
+            f"Look at the microcode of {printable(result.divergence.group)}: its listing has test"
+            " vectors",
+        )
     raise VerificationError(
         f"{job.target.value} on {job.host.address}",
         f"{result.comparison.differing:,} of {result.comparison.compared:,} outputs differ, the"

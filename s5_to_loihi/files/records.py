@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:
 LARGEST_NUMBER = 1e15
 #: A number that may be negative, as a field of a record; others are counts, times and powers.
 Signed = typing.Annotated[float, "signed"]
+SignedInteger = typing.Annotated[int, "signed"]
 #: Allowed texts of a field: (class, field) -> texts.
 Allowed = Mapping[tuple[type, str], tuple[str, ...]]
 _ANY: Allowed = types.MappingProxyType({})
@@ -111,8 +112,8 @@ def built(cls: type[Record], content: object, where: str, allowed: Allowed = _AN
 def _value(hint: typing.Any, value: object, where: str, allowed: Allowed) -> typing.Any:
     """Check one value against the type that its field is annotated with."""
     lowest = 0.0
-    if hint == Signed:
-        hint, lowest = float, -LARGEST_NUMBER
+    if hint in (Signed, SignedInteger):
+        hint, lowest = typing.get_args(hint)[0], -LARGEST_NUMBER
     arguments = typing.get_args(hint)
     if set(arguments) == {int, str}:
         return _value(str if isinstance(value, str) else int, value, where, allowed)

@@ -21,7 +21,7 @@ import numpy as np
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.fixed_point import wrap
 from s5_to_loihi.network.gating import FIRST, TOKEN
-from s5_to_loihi.network.network import Network, NeuronGroup
+from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.widths import LONGEST_DELAY, MESSAGE_WIDTHS, RETURNED_BITS
 from s5_to_loihi.simulators.interpreter import Interpreter, Mode, period
 
@@ -48,6 +48,9 @@ class ChipPlan:
         lowering: what computes the neurons.
         source: file of the generated C, for an embedded processor.
         mode: how tokens follow one another.
+        readout: ``group.message`` that leaves the chip instead of the network's output, to probe
+            it; the network, its programs and its time stay as they are.
+        states: group whose registers are recorded in every timestep.
     """
 
     reset_interval: int = 1
@@ -57,6 +60,8 @@ class ChipPlan:
     lowering: Lowering = Lowering.MICROCODE
     source: str | None = None
     mode: Mode = Mode.PIPELINED
+    readout: str | None = None
+    states: str | None = None
 
     def __post_init__(self):
         """Check the numbers.
@@ -87,14 +92,22 @@ class ChipPlan:
         """Return the fewest timesteps from a token to the next."""
         return 1 if self.lowering is Lowering.EMBEDDED else period(network, self.mode)
 
+    def leaving(self, network: Network) -> Endpoint:
+        """Return the message that leaves the chip."""
+        if self.readout is None:
+            return network.output
+        return Endpoint(*self.readout.rsplit(".", 1))
+
     def check(self, network: Network) -> None:
-        """Check that a network can run in this mode.
+        """Check that a network can run in this mode, and be probed there.
 
         Raises:
             InputError: in fall-through, what its groups send to themselves or let wait would reach
                 neurons that do not update then, a state does not begin at zero, or a marker cannot
-                wait long enough.
+                wait long enough; what is probed is not sent, has no registers, or lies on an
+                embedded processor.
         """
+        self._check_probes(network)
         if not self.gated:
             return
         begun = Interpreter(network).initial_state()
@@ -118,6 +131,21 @@ class ChipPlan:
                 "Use pipelined",
             )
 
+    def _check_probes(self, network: Network) -> None:
+        if self.readout is None and self.states is None:
+            return
+        if self.lowering is Lowering.EMBEDDED:
+            what = "is asked for on an embedded processor, which sends outputs only"
+            raise InputError("probe", what, "Use microcode")
+        probed = self.leaving(network)
+        if probed.group == INPUT or probed not in network.sent:
+            raise InputError("probe", f"is of {probed}, which no group sends")
+        groups = {group.name: group for group in network.groups}
+        if self.states is not None and not (
+            self.states in groups and groups[self.states].kind.state
+        ):
+            raise InputError("probe", f"is of the registers of {self.states}, which has none")
+
     def reset_offset(self, group: NeuronGroup) -> int:
         """Return the timestep modulo the interval in which a group starts a sequence."""
         assert group.phase is not None  # delays are aligned
@@ -128,8 +156,21 @@ class ChipPlan:
 
         An embedded processor evaluates a token in one timestep.
         """
-        inside = 0 if self.lowering is Lowering.EMBEDDED else network.latency
+        phase = network.group(self.leaving(network).group).phase
+        assert phase is not None  # delays are aligned
+        inside = 0 if self.lowering is Lowering.EMBEDDED else phase
         return inside + self.input_latency + self.output_latency
+
+
+def takes_markers(network: Network) -> bool:
+    """Tell whether a network can fall through on the chip, as far as its structure says."""
+    phases = [group.phase for group in network.groups]
+    return (
+        None not in phases
+        and network.latency - 1 <= LONGEST_DELAY
+        and not any(group.waits or group.early for group in network.groups)
+        and not any(one.recurrent for one in network.synapses)
+    )
 
 
 def message_width(bits: int) -> int:

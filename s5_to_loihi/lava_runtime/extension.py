@@ -19,11 +19,13 @@ MEASURING = {
     "lava.proc.cyclic_buffer.process": "input on chip while measuring",
     "lava.utils.loihi2_profiler": "probes",
 }
+#: What probes of registers use besides.
+PROBING = {"lava.utils.loihi2_state_probes": "probes of registers"}
 
 
-def missing_modules(measuring: bool = True) -> dict[str, str]:
+def missing_modules(measuring: bool = True, probing: bool = False) -> dict[str, str]:
     """Return what is missing of the extension: module -> what it is for."""
-    needed = MODULES | MEASURING if measuring else MODULES
+    needed = MODULES | (MEASURING if measuring else {}) | (PROBING if probing else {})
     return {name: job for name, job in needed.items() if not _can_be_found(name)}
 
 
@@ -34,14 +36,14 @@ def _can_be_found(module: str) -> bool:
         return False
 
 
-def require(measuring: bool) -> None:
-    """Check that Lava and its extension are there, with its probes if something is measured.
+def require(measuring: bool, probing: bool = False) -> None:
+    """Check that Lava and its extension are there, with what measurements and probes need.
 
     Raises:
         LavaError: naming what is missing and where it comes from.
     """
     lava_shim.install()
-    missing = missing_modules(measuring)
+    missing = missing_modules(measuring, probing)
     if missing:
         modules = ", ".join(f"{name} ({job})" for name, job in missing.items())
         raise LavaError(

@@ -11,9 +11,10 @@ import numpy as np
 
 from s5_to_loihi.files.reading import read_json
 from s5_to_loihi.files.writing import allocated, write_json
+from s5_to_loihi.lava_runtime.chip_plan import ChipPlan
 from s5_to_loihi.network.network import Network, NeuronGroup
 
-FOLDER, GROUPS = "recordings", "groups.json"
+FOLDER, GROUPS, STATES = "recordings", "groups.json", "states.npy"
 
 
 def _file(job: Path, number: int) -> Path:
@@ -39,6 +40,24 @@ def open_recording(job: str | Path | None, group: NeuronGroup) -> np.ndarray | N
     names = read_json(Path(job) / FOLDER / GROUPS)
     assert isinstance(names, list)  # as it was written
     return np.load(_file(Path(job), names.index(group.name)), mmap_mode="r+")
+
+
+def open_states(
+    job: str | Path | None, plan: ChipPlan | None, group: NeuronGroup
+) -> np.ndarray | None:
+    """Open the file of a group's registers in every timestep, if a plan asks for them."""
+    if job is None or plan is None or plan.states != group.name:
+        return None
+    return np.load(Path(job) / STATES, mmap_mode="r+")
+
+
+def create_states(job: Path, group: NeuronGroup, steps: int) -> None:
+    """Create that file: (timesteps, registers, neurons) int32.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    allocated(job / STATES, np.int32, (steps, len(group.kind.state), group.size))
 
 
 def read_recordings(job: Path, network: Network) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -119,12 +119,21 @@ def map_on_cores(
     Raises:
         CapacityError: it does not fit the system.
     """
+    (mapped,) = map_on_numbers(network, rates, system, (cores,), seed)
+    return mapped
+
+
+def map_on_numbers(
+    network: Network, rates: Rates, system: System | None, numbers: Iterable[int], seed: int = 0
+) -> Iterator[tuple[CoreMapping, MappingEvaluation]]:
+    """Yield what ``map_on_cores`` returns for each of several numbers of cores."""
     search = _search(network, rates, system, None, seed)
     fewest_cores = search.filling.cores
-    tried = _tried(search, max(cores, fewest_cores))
-    if not tried.core_of.size:
-        tried = _tried(search, fewest_cores)
-    return _mapped(search, tried, Objective.LATENCY)
+    for number in numbers:
+        tried = _tried(search, max(number, fewest_cores))
+        if not tried.core_of.size:
+            tried = _tried(search, fewest_cores)
+        yield _mapped(search, tried, Objective.LATENCY)
 
 
 def _search(

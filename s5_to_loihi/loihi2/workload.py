@@ -6,14 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from s5_to_loihi.lava_runtime.chip_plan import takes_markers
 from s5_to_loihi.loihi2 import kernels
 from s5_to_loihi.loihi2.facts import Chip
 from s5_to_loihi.loihi2.kernels import Arrays, weight_bits
 from s5_to_loihi.loihi2.memory import field_widths, list_words, neuron_words
 from s5_to_loihi.loihi2.rates import Rates
-from s5_to_loihi.network.gating import gated
-from s5_to_loihi.network.network import INPUT, Endpoint, Network, NeuronGroup, Synapses
+from s5_to_loihi.network.gating import MARKER, gated
+from s5_to_loihi.network.network import (
+    INPUT,
+    Endpoint,
+    Network,
+    NeuronGroup,
+    Synapses,
+    frozen_weights,
+)
 from s5_to_loihi.network.programs import program_of
+
+#: The feature of the input that markers are.
+_MARK = Endpoint(INPUT, MARKER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +34,8 @@ class Workload:
     Attributes:
         network: its groups are numbered in its order.
         chip: whose cores it is to lie on.
-        edges: the names of its synapses, by target group.
+        edges: the names of its synapses, by target group; where there is room for markers, with
+            those that carry them (``network/gating.py``), which nothing is sent over here.
         rates_origin: where the rates come from.
         arrays: for the kernels.
         first_neuron: (groups + 1,) number of each group's first neuron.
@@ -65,20 +77,28 @@ class Workload:
         return np.where(self.sender >= 0, core_of[self.sender], -1)
 
 
-def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
+def workload(network: Network, rates: Rates, chip: Chip, markers: bool | None = None) -> Workload:
     """Lay a network out for mapping.
 
     Args:
         network: verified.
         rates: of its messages.
         chip: whose cores to map it onto.
+        markers: whether to reserve memory for the markers of tokens, an axon with a synapse to
+            each neuron for every group on a core. None: if the network can fall through on the
+            chip, so that one mapping serves both modes.
     """
+    markers = takes_markers(network) if markers is None else markers
     sizes = np.array([group.size for group in network.groups], dtype=np.int64)
     first_neuron = np.concatenate([[0], np.cumsum(sizes)])
     first_of = {
         group.name: first for group, first in zip(network.groups, first_neuron[:-1], strict=True)
     }
-    edges = [one for group in network.groups for one in network.incoming(group.name)]
+    edges = [
+        one
+        for group in network.groups
+        for one in (*network.incoming(group.name), *([_marker(group)] if markers else []))
+    ]
 
     messages, senders, count = {}, [], 0
     for message in network.sent:
@@ -86,6 +106,10 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
         messages[message] = count + numbers
         senders.append(np.full_like(numbers, -1) if group == INPUT else first_of[group] + numbers)
         count += len(numbers)
+    if markers:
+        messages[_MARK] = np.array([count])
+        senders.append(np.array([-1]))
+        count += 1
     sender = np.concatenate(senders)
 
     destinations = np.zeros(count, dtype=np.int64)
@@ -110,6 +134,17 @@ def workload(network: Network, rates: Rates, chip: Chip) -> Workload:
         sender=sender,
         messages_of=np.bincount(sender[reaches & (sender >= 0)], minlength=first_neuron[-1]),
         shortest_lists=list_words(sender, destinations, first_neuron[-1], chip),
+    )
+
+
+def _marker(group: NeuronGroup) -> Synapses:
+    """Return the synapses that carry a token's marker to a group."""
+    return Synapses(
+        name=f"{group.name} {MARKER}",
+        source=_MARK,
+        target=Endpoint(group.name, MARKER),
+        weights=frozen_weights(np.ones((group.size, 1), dtype=np.int8)),
+        exponent=0,
     )
 
 
@@ -169,6 +204,8 @@ def _arrays(
         axons=axons,
         edge_of_axon=np.repeat(np.arange(len(edges), dtype=np.int32), sources),
         message_of_axon=np.concatenate([messages[one.source] for one in edges]),
-        rates=np.concatenate([rates.of[str(message)] for message in messages]).astype(float),
+        rates=np.concatenate(
+            [[0.0] if one == _MARK else rates.of[str(one)] for one in messages]
+        ).astype(float),
         edge_bits=np.array(bits, dtype=np.int64),
     )

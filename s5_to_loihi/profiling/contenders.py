@@ -60,6 +60,7 @@ def contender(
     mapping: CoreMapping,
     system: System,
     seed: int,
+    curve: bool = False,
 ) -> Contender:
     """Profile a network where it is mapped.
 
@@ -70,9 +71,10 @@ def contender(
         mapping: onto ``system``.
         system: whose constants to use.
         seed: of the drawn constants; with the same one, networks are compared for the same choices.
+        curve: see ``profile_recording``.
     """
     evaluation = evaluate_recording(network, recording, mapping, system)
-    profile = profile_recording(network, recording, mapping, system, seed=seed)
+    profile = profile_recording(network, recording, mapping, system, seed=seed, curve=curve)
     return Contender(name, what, network, evaluation, profile)
 
 

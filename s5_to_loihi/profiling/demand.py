@@ -112,6 +112,10 @@ def demands(
     work, loads, latency = evaluation.work, evaluation.loads, evaluation.work.network.latency
     phases = np.array([group.phase for group in work.network.groups])
     phase_of = np.where(work.sender >= 0, phases[work.group_of[work.sender]], 0)
+    # Of markers there is memory only: what they take is added in fall-through.
+    phase_of = phase_of[: recording.sent.shape[2]]
+    recorded = table.message < len(phase_of)
+    table = Deliveries(*(column[recorded] for column in table))
     order = np.argsort(phase_of[table.message], kind="stable")
     ends = np.searchsorted(phase_of[table.message[order]], np.arange(latency + 2))
     by_phase = [

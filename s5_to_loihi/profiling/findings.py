@@ -27,6 +27,8 @@ from s5_to_loihi.simulation import Typical, read_typical
 from s5_to_loihi.simulators.interpreter import Mode
 from s5_to_loihi.verification import RunResult
 
+#: What a report calls the network that it is of.
+OWN = "this network"
 #: Tokens of all sequences together whose values are summarised.
 VALUE_TOKENS = 4096
 #: Tokens of the first sequence that are verified falling through.
@@ -139,7 +141,7 @@ def gather(sources: Sources, progress: Progress = _silent) -> Findings:
     typical = _typical(opened, sources)
     tokens = typical.tokens
     recording = record(opened.network, tokens, progress("Counting messages"))
-    own = _mapped("this network", "as compiled", opened, recording, sources, progress)
+    own = _mapped(OWN, "as compiled", opened, recording, sources, progress)
     contenders, remarks = _compared_networks(own, recording, dense, sources, progress)
     here: tuple[Baseline, ...] = ()
     if sources.measure and not is_s5(opened.network):
@@ -206,7 +208,9 @@ def _mapped(
         step = progress(f"Mapping {name}")
         placed = map_recording(opened.network, recording, sources.system, sources.seed, step)
         what += ", mapped for this report"
-    return contender(name, what, opened.network, recording, *placed, sources.seed)
+    return contender(
+        name, what, opened.network, recording, *placed, sources.seed, curve=name == OWN
+    )
 
 
 def _compared_networks(

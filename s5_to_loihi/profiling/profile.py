@@ -27,6 +27,7 @@ from s5_to_loihi.network.network import Network
 from s5_to_loihi.profiling.activity import Recording, activity_profile, record
 from s5_to_loihi.profiling.breakdown import core_rows, group_rows
 from s5_to_loihi.profiling.constants import interval, provenance
+from s5_to_loihi.profiling.core_numbers import core_curve
 from s5_to_loihi.profiling.costs import PARTS, idle_power
 from s5_to_loihi.profiling.critical import critical, terms
 from s5_to_loihi.profiling.demand import Demand, demands
@@ -97,7 +98,7 @@ def profile(
     mapping, system = placed or map_recording(network, recording, system, seed)
     return profile_recording(
         network, recording, mapping, system,
-        seed=seed, samples=samples, hop=hop, made_here=placed is None,
+        seed=seed, samples=samples, hop=hop, made_here=placed is None, curve=True,
     )  # fmt: skip
 
 
@@ -180,6 +181,7 @@ def profile_recording(
     samples: int = SAMPLES,
     hop: float = HOP,
     made_here: bool = False,
+    curve: bool = False,
 ) -> Profile:
     """Profile from activity that was counted before.
 
@@ -191,6 +193,7 @@ def profile_recording(
         seed, samples: of the drawn constants.
         hop: microseconds from a token to the next in real time.
         made_here: whether the mapping was made for this profile.
+        curve: whether to map it onto other numbers of cores, too, which takes seconds.
 
     Raises:
         InputError: the hop is no time.
@@ -220,6 +223,7 @@ def profile_recording(
         modes=modes,
         denoiser=is_denoiser(network),
         estimates=estimates,
+        curve=core_curve(network, recording, evaluation, seed) if curve else (),
     )
 
 

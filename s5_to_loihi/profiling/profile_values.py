@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from s5_to_loihi.described import Described
 from s5_to_loihi.profiling.activity import ActivityProfile
 from s5_to_loihi.profiling.breakdown import CoreRow, GroupRow
+from s5_to_loihi.profiling.core_numbers import CorePoint
 from s5_to_loihi.profiling.critical import Critical, TermTime
 from s5_to_loihi.profiling.estimate import Estimate, Influence
 from s5_to_loihi.profiling.norms import NormRow
@@ -112,6 +113,7 @@ class Profile(Described):
         denoiser: whether tokens are those of sound that comes in real time, which is then shown
             first.
         estimates: by mode, the figures of each choice of the constants, which the modes sum up.
+        curve: latency over the number of cores; empty if not asked for, or of a large network.
     """
 
     network: str
@@ -125,6 +127,7 @@ class Profile(Described):
     modes: Mapping[str, ModeProfile]
     denoiser: bool
     estimates: Mapping[str, Estimate] = field(compare=False, repr=False)
+    curve: tuple[CorePoint, ...] = ()
 
     def _described(self) -> tuple[str, dict[str, str]]:
         facts = {}

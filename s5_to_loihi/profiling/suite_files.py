@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from s5_to_loihi.profiling.comparison import BOARD
 from s5_to_loihi.profiling.demand import Demand
 from s5_to_loihi.profiling.fitting import Observation
 from s5_to_loihi.profiling.suite import experiments
+from s5_to_loihi.simulators.interpreter import Mode
 
 #: Files of a suite, and of an experiment's folder; where a run leaves what it measured.
 LISTING, SCRIPT = "suite.json", "run.sh"
@@ -31,7 +32,7 @@ SYSTEM, CHIP = "system.yaml", "chip.yaml"
 
 _SCRIPT = """\
 #!/bin/sh
-# Runs every experiment of this folder that has no result yet, on the board host. Options are those
+# Runs all of this folder that has no result yet, on the board host. Options are those
 # of run_on_board.py, --microcode FOLDER above all; PYTHON is one that has s5_to_loihi.
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 python=${{PYTHON:-python3}}
@@ -45,7 +46,7 @@ for name in {names}; do
     rm -rf "$here/$name/job"
     mkdir "$here/$name/job" || exit 1
     "$python" "$scripts/run_on_board.py" "$here/$name/{bundle}" "$here/$name/{tokens}" \\
-        --job "$here/$name/job" "$@" || failed="$failed $name"
+        --job "$here/$name/job" --mode {mode} "$@" || failed="$failed $name"
 done
 if [ -n "$failed" ]; then
     echo "failed:$failed" >&2
@@ -79,13 +80,37 @@ def write_suite(
             bundle.write(Bundle(one.network, vectors, mapping=one.mapping(system)), place / BUNDLE)
             np.save(place / TOKENS, one.tokens)
             on_progress(done + 1, len(suite))
-        text = _SCRIPT.format(
-            names=" ".join(names), measured=MEASURED, bundle=BUNDLE, tokens=TOKENS
-        )
-        (temporary / SCRIPT).write_text(text)
-        (temporary / SCRIPT).chmod(0o755)
+        write_script(temporary, names)
         write_json(temporary / LISTING, {"system": system.name, "experiments": names})
     return names
+
+
+def write_script(folder: Path, names: Sequence[str], mode: Mode = Mode.PIPELINED) -> None:
+    """Write the script for the board host: it runs what has no result in folders of these names."""
+    text = _SCRIPT.format(
+        names=" ".join(names), measured=MEASURED, bundle=BUNDLE, tokens=TOKENS, mode=mode.value
+    )
+    (folder / SCRIPT).write_text(text)
+    (folder / SCRIPT).chmod(0o755)
+
+
+def read_result(folder: Path) -> MeasuredProfile | None:
+    """Read what a run of one of these folders measured; None if there is no result yet.
+
+    Raises:
+        InputError: it is not of a board, not of the folder's bundle, or not what a run writes.
+    """
+    file = folder / MEASURED
+    if not file.exists():
+        return None
+    measured = read_measured(file)
+    if measured.target != BOARD:
+        raise InputError(
+            str(file), f"was made on {measured.target}, not on a board", "Run it on a board"
+        )
+    if measured.bundle_digest != bundle.digest(folder / BUNDLE):
+        raise InputError(str(file), "is of another bundle", "Run this experiment again")
+    return measured
 
 
 def read_observations(folder: Path, system: System) -> tuple[Observation, ...]:
@@ -104,16 +129,9 @@ def read_observations(folder: Path, system: System) -> tuple[Observation, ...]:
         )
     found = []
     for one in experiments(system):
-        file = folder / one.name / MEASURED
-        if not file.exists():
+        measured = read_result(folder / one.name)
+        if measured is None:
             continue
-        measured = read_measured(file)
-        if measured.target != BOARD:
-            raise InputError(
-                str(file), f"was made on {measured.target}, not on a board", "Run it on a board"
-            )
-        if measured.bundle_digest != bundle.digest(folder / one.name / BUNDLE):
-            raise InputError(str(file), "is of another bundle", "Run this experiment again")
         demand = as_counted(one.demand(system), measured)
         found.append(Observation(one.name, demand, measured))
     return tuple(found)

@@ -46,6 +46,7 @@ class Choices:
         options: what the checkpoint does not say.
         precision: bits of all tensors.
         sparsity: share of zeros that was pruned to first; None: as it was.
+        one_shot: the same of each matrix, where the rest made up for it.
         sequence_length: tokens a sequence that were asked for; None: those of the data.
         layout: of data with three axes; None: tokens first.
         force: whether constant outputs were accepted.
@@ -55,6 +56,7 @@ class Choices:
     options: LoadOptions
     precision: Precision
     sparsity: float | None = None
+    one_shot: float | None = None
     sequence_length: int | None = None
     layout: Layout | None = None
     force: bool = False
@@ -71,6 +73,7 @@ class Choices:
             "checkpoint": self.options.as_json(),
             "precision": precision | {"overrides": dict(self.precision.overrides)},
             "sparsity": self.sparsity,
+            "one_shot": self.one_shot,
             "sequence_length": self.sequence_length,
             "layout": None if self.layout is None else self.layout.value,
             "force": self.force or None,
@@ -104,6 +107,7 @@ def read_choices(source: Mapping[str, str], where: str) -> Choices:
             options=LoadOptions(**said),
             precision=Precision(**content.get("precision", {})),
             sparsity=content.get("sparsity"),
+            one_shot=content.get("one_shot"),
             sequence_length=content.get("sequence_length"),
             layout=None if layout is None else Layout(layout),
             force=bool(content.get("force", False)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from s5_to_loihi.loihi2.evaluation import MappingEvaluation
 from s5_to_loihi.loihi2.memory import limits_of
 from s5_to_loihi.loihi2.resources import Resource, Term
 from s5_to_loihi.loihi2.timing import CASES
+from s5_to_loihi.profiling.measured_mapping import Subject, Tried, best
 from s5_to_loihi.reports.table import Content, Row, Table, of_rows, strong
 
 #: Links listed.
@@ -143,3 +145,71 @@ def as_dictionary(mapping: CoreMapping, evaluation: MappingEvaluation) -> dict:
 
 def _by_label(times: dict[Term, float]) -> dict[str, float]:
     return {term.label: nanoseconds for term, nanoseconds in times.items()}
+
+
+def search_table(searched: Subject, tried: Sequence[Tried]) -> Table:
+    """One row a mapping that was measured, in order; what was taken stands out."""
+    taken = best(searched, tried)
+    rows: list[Iterable[Content] | Row] = []
+    for number, one in enumerate(tried, start=1):
+        candidate = one.candidate
+        times = (f"{us:,.2f}" for us in (candidate.given, candidate.predicted, one.measured))
+        off = f"{100 * (one.measured / candidate.predicted - 1):+,.0f} %"
+        cells: list[Content] = [number, candidate.cores, *times, off]
+        rows.append(strong(*cells) if one is taken else cells)
+    return of_rows(
+        f"Mappings that were run, {searched.mode.value}: µs of a timestep with the constants as"
+        " given, as predicted from all that was measured before, and as measured",
+        ("run #", "cores #", "given #", "predicted #", "measured #", "off #"),
+        rows,
+    )
+
+
+def search_verdict(searched: Subject, tried: Sequence[Tried]) -> str:
+    """Return what was found, in a line."""
+    found, start = best(searched, tried), tried[0]
+    return (
+        f"{found.candidate.cores:,} cores, timestep {found.measured:,.2f} µs as measured; the"
+        f" model's own choice took {start.measured:,.2f} µs on {start.candidate.cores:,}"
+    )
+
+
+def search_facts(searched: Subject, tried: Sequence[Tried]) -> list[tuple[str, str]]:
+    """Return how far a search is, and how well the model predicts by now."""
+    said = [("measured", f"{len(tried)} mappings, {searched.mode.value}")]
+    if tried:
+        first, last = (100 * (one.measured / one.candidate.predicted - 1)
+                       for one in (tried[0], tried[-1]))  # fmt: skip
+        off = f"measured {first:+,.0f} % of predicted at first, {last:+,.0f} % at last"
+        said.append(("prediction", off))
+    return said
+
+
+def search_warnings(tried: Sequence[Tried]) -> tuple[str, ...]:
+    """Return which mappings a board did not follow, as its counters say."""
+    return tuple(
+        f"run {number}: {one.used} cores were in use, {one.candidate.cores} were meant: the board's"
+        " compiler placed the neurons itself"
+        for number, one in enumerate(tried, start=1)
+        if not one.followed
+    )
+
+
+def search_dictionary(searched: Subject, tried: Sequence[Tried], waiting: Path | None) -> dict:
+    """Return a search for JSON; times in microseconds."""
+    taken = best(searched, tried) if tried else None
+    return {
+        "mode": searched.mode.value,
+        "waiting": None if waiting is None else str(waiting),
+        "tried": [
+            {
+                "cores": one.candidate.cores,
+                "given": one.candidate.given,
+                "predicted": one.candidate.predicted,
+                "measured": one.measured,
+                "cores_in_use": one.used,
+                "taken": one is taken,
+            }
+            for one in tried
+        ],
+    }

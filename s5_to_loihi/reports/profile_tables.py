@@ -43,7 +43,7 @@ def cost_table(modes: Sequence[ModeProfile]) -> Table:
             cells += [number, mode.distribution.get(drawn, "-")]
         rows.append(cells)
     return of_rows(
-        "Modelled, not run on hardware: nominal (all constants cheap to all dear)",
+        "Modelled, not run on hardware: as given (all constants low to all high)",
         ("", *(head for mode in modes for head in (f"{mode.mode} #", f"+{mode.mode}, drawn #"))),
         rows,
     )
@@ -54,7 +54,7 @@ def _figures(mode: ModeProfile) -> list[tuple[str, str, Quantity]]:
     energies = {scope: split.total for scope, split in mode.energy.items()}
     return [
         ("timestep, mean", TIMESTEP, mode.timestep),
-        ("timestep, 95 % of them below", "", mode.timestep_95),
+        ("timestep, 95th percentile", "", mode.timestep_95),
         ("timestep, longest", "", mode.timestep_longest),
         ("latency of a token", LATENCY, mode.latency),
         ("throughput", THROUGHPUT, mode.throughput),
@@ -76,7 +76,7 @@ def spread_table(profile: Profile) -> Table:
             rows.append((title, mode.mode, *numbers, ", ".join(most)))
     return of_rows(
         f"Over {profile.samples:,} draws of the constants, and the constants that matter most",
-        ("", "mode", "5 % #", "median #", "95 % #", "part of the spread"),
+        ("", "mode", "5 % #", "median #", "95 % #", "share of the spread"),
         rows,
     )
 
@@ -124,13 +124,32 @@ def term_table(modes: Sequence[ModeProfile]) -> Table:
             cells += [Cell(of[name].time), share(of[name].decides)]
         rows.append(cells)
     return of_rows(
-        "What a timestep waits for: µs, and the part of the time in which it is the longest",
+        "What a timestep waits for: µs, and how often it is the longest",
         (
             "term",
             *(head for mode in modes for head in (f"{mode.mode} #", f"{mode.mode} decides #")),
         ),
         rows,
         folded=True,
+    )
+
+
+def core_tables(profile: Profile) -> tuple[Table, ...]:
+    """One row a number of cores: its own mapping, others of ours, and Intel-like ones."""
+    if not profile.curve:
+        return ()
+    return (
+        table(
+            "Latency over the number of cores (ours is balanced by the model; a board run goes"
+            " through Intel's compiler)",
+            profile.curve,
+            {
+                "cores #": lambda one: one.cores,
+                "partition": lambda one: one.partition,
+                "latency, fall-through #": lambda one: one.latency,
+                "timestep, pipelined #": lambda one: one.timestep,
+            },
+        ),
     )
 
 
@@ -141,7 +160,7 @@ def group_table(modes: Sequence[ModeProfile]) -> Table:
         return lambda of: Cell(of[place].energy, ranged=False)
 
     return table(
-        "By group: counts of a token, time of its longest part of a core, dynamic nJ by mode",
+        "By group: counts a token, time on its slowest core, dynamic nJ in each mode",
         zip(*(mode.groups for mode in modes), strict=True),
         {
             "group": lambda of: of[0].name,
@@ -194,7 +213,7 @@ def core_table(title: str, cores: Iterable[CoreRow]) -> Table:
             "+words read #": lambda row: _count(row.words),
             "+messages in #": lambda row: _count(row.messages),
             "time # µs": lambda row: row.time,
-            "by": lambda row: row.limited_by,
+            "limited by": lambda row: row.limited_by,
             "energy # nJ": lambda row: row.energy,
         },
         folded=True,
@@ -276,6 +295,7 @@ def all_tables(profile: Profile) -> tuple[Table, ...]:
         group_table(modes),
         *norm_tables(modes),
         slowest_table(profile.modes["pipelined"]),
+        *core_tables(profile),
         *(() if profile.denoiser else (in_real_time,)),
     )
 
@@ -302,15 +322,15 @@ def verdict(profile: Profile) -> str:
         return f"{profile.network} on {profile.system}, in real time: {said}, modelled"
     energy = mode.energy[SCOPES[0]].total
     return (
-        f"{profile.network} on {profile.system}: a token alone takes"
-        f" {with_range(mode.latency, narrow=True)}, {with_range(energy, narrow=True)}, modelled"
+        f"{profile.network} on {profile.system}: a token on its own takes"
+        f" {with_range(mode.latency, narrow=True)} and {with_range(energy, narrow=True)}, modelled"
     )
 
 
 def facts(profile: Profile) -> list[tuple[str, str]]:
     """Return what the numbers are of, what each mode costs and what decides."""
     mapping, activity = profile.mapping, profile.activity
-    made = "made here, not written" if mapping.made_here else "of the bundle"
+    made = "made here, not saved" if mapping.made_here else "the bundle's own"
     view = profile.modes["fall-through"].real_time
     of_energy, of_power = (
         with_range(one[SCOPES[0]], narrow=True) for one in (view.energy, view.power)
@@ -325,7 +345,7 @@ def facts(profile: Profile) -> list[tuple[str, str]]:
         *((in_real_time,) if profile.denoiser else ()),
         (
             "mapping",
-            f"{made}, for {mapping.objective}: {mapping.cores:,} of {mapping.system_cores:,} cores,"
+            f"{made}, {mapping.objective}: {mapping.cores:,} of {mapping.system_cores:,} cores,"
             f" {mapping.chips} of {mapping.system_chips} chips",
         ),
         (

@@ -13,6 +13,8 @@ _SHORT = {
     Backend.INTERPRETER: "interpreter",
     Backend.LAVA_FUSED: "Lava, fused",
     Backend.LAVA: "Lava, a process a group",
+    Backend.REHEARSAL: "rehearsal of the board",
+    Backend.BOARD: "board",
 }
 
 

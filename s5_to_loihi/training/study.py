@@ -54,7 +54,7 @@ PACE = (10, 30, 100, *range(200, 100_000, 200))
 RATE, FURTHER_RATE, DECAY = 4e-3, 2e-3, 0.01
 FINE_RATES: dict[int | str, float] = {
     8: 5e-5,
-    "e4m3": 2e-4,
+    "e4m3": 5e-5,
     "e5m2": 3e-4,
     4: 1e-3,
     3: 1.5e-3,

@@ -28,7 +28,8 @@ class BoardRun:
     profile: MeasuredProfile
 
 
-def run(network, tokens, *, mode, options, bundle_digest, on_progress):
+def run(network, tokens, *, mode, options, bundle_digest, on_progress, rehearsed):
+    assert not rehearsed
     evaluation = Interpreter(network).evaluate(tokens)
     for done in range(len(tokens) + 1):
         on_progress(done, len(tokens))

@@ -66,6 +66,7 @@ def cost(findings: Findings) -> Section:
             ),
             replace(profile_tables.cost_table(modes), title=COSTS),
             profile_tables.term_table(modes),
+            *profile_tables.core_tables(findings.own.profile),
             profile_tables.influence_table(modes, (LATENCY, energy_name(SCOPE))),
         ),
     )

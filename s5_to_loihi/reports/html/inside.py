@@ -21,8 +21,8 @@ from s5_to_loihi.reports.run_tables import run_table
 
 #: Titles of tables that show more on a page.
 GROUPS = (
-    "Groups: what each does for a token, and what that takes by the model: time of its longest part"
-    " of a core, energy by mode (dynamic, neurocore rails)"
+    "Groups: what each does for a token, and what the model says that takes: time on its slowest"
+    " core, energy in each mode (dynamic, neurocore rails)"
 )
 OVER = (
     "the first tokens of the input (headroom: bits between the largest magnitude and the limit of"

@@ -50,7 +50,7 @@ def verdict(findings: Findings, evaluated: Evaluated | Answered | None) -> Verdi
     else:
         energy = falling.energy[SCOPE].total
         answer = f"Answers a token in {_plainly(falling.latency)}, for {_plainly(energy)}."
-        rest = f"Of a long sequence it takes {_plainly(flowing.throughput)}."
+        rest = f"In a long sequence it computes {_plainly(flowing.throughput)}."
         first = (
             card("Latency of a token, fall-through", falling.latency),
             card("Throughput, pipelined", flowing.throughput),
