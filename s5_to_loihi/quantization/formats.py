@@ -148,16 +148,15 @@ def resolvable(exponents: np.ndarray, steps: np.ndarray, extra: int) -> np.ndarr
     return np.minimum(exponents, limit)
 
 
-def limited(exponents: np.ndarray, bits: int, bias: np.ndarray, *steps: np.ndarray) -> np.ndarray:
+def limited(exponents: np.ndarray, extra: int, bias: np.ndarray, *steps: np.ndarray) -> np.ndarray:
     """Limit fractional bits to what the operands resolve and to what the bias leaves room for.
 
     Args:
         exponents: (n,) wanted.
-        bits: width of the value.
+        extra: more of them, while the value is summed up.
         bias: (n,) floats that are added to it.
         steps: for each operand (n,), what one integer of it is worth.
     """
-    extra = fine_bits(bits)
     for step in steps:
         exponents = resolvable(exponents, step, extra)
     room = covering_exponents(np.abs(bias), STATE_BITS - 1) - extra

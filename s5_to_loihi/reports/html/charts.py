@@ -34,6 +34,7 @@ def ranges(
     rows: Sequence[tuple[str, Quantity]],
     rule: tuple[str, float] | None = None,
     strong: str = "",
+    kinds: Sequence[str] = (),
 ) -> Chart:
     """Draw numbers of one unit with their ranges, one below the other, on a logarithmic axis.
 
@@ -42,29 +43,32 @@ def ranges(
         rows: label and number, from top to bottom.
         rule: a value to compare all with, and what it is.
         strong: label of the row that stands out.
+        kinds: of the rows, told by colours; by default how their numbers came about.
     """
     one = rows[0][1]
     ends = [end for _, row in rows for end in (row.low, row.high)] + ([rule[1]] if rule else [])
     scale, ticks = _logarithmic(ends, one)
     across = [Mark(Shape.RULE, scale(rule[1]), scale(rule[1]), "rule")] if rule else []
-    origins = dict.fromkeys(row.origin.value for _, row in rows)
+    styles = {kind: f"part{place}" for place, kind in enumerate(dict.fromkeys(kinds))}
+    kinds = kinds or [row.origin.value for _, row in rows]
+    legend = styles or {kind: kind for kind in dict.fromkeys(kinds)}
     return Chart(
         title=title,
         caption=caption,
         description=f"Numbers with their ranges. {_said(rows)}",
         legend={
-            **({origin: origin for origin in origins} if len(origins) > 1 else {}),
+            **(legend if len(legend) > 1 else {}),
             **({rule[0]: "rule"} if rule else {}),
         },
         rows=tuple(
             Line(
                 label,
                 with_range(row),
-                (*across, *_with_range(row, scale, row.origin.value)),
+                (*across, *_with_range(row, scale, legend[kind])),
                 (Tip(0, 100, f"{label}: {with_range(row)}, {row.origin.value}, {row.scope}"),),
                 strong=label == strong,
             )
-            for label, row in rows
+            for (label, row), kind in zip(rows, kinds, strict=True)
         ),
         ticks=ticks,
         axis="logarithmic",

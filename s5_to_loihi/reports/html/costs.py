@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from s5_to_loihi.profiling.core_numbers import OWN
 from s5_to_loihi.profiling.costs import PARTS
 from s5_to_loihi.profiling.estimate import LATENCY, energy_name
 from s5_to_loihi.profiling.findings import Findings
+from s5_to_loihi.profiling.profile import Profile
 from s5_to_loihi.reports import profile_tables
 from s5_to_loihi.reports.html import charts
-from s5_to_loihi.reports.html.page import Cards, Note, Pair, Section
+from s5_to_loihi.reports.html.page import Block, Cards, Note, Pair, Section
 from s5_to_loihi.reports.html.terms import terms
 from s5_to_loihi.reports.html.verdict import SCOPE, Verdict
 from s5_to_loihi.reports.numbers import with_range
@@ -66,9 +68,44 @@ def cost(findings: Findings) -> Section:
             ),
             replace(profile_tables.cost_table(modes), title=COSTS),
             profile_tables.term_table(modes),
-            *profile_tables.core_tables(findings.own.profile),
+            *_over_cores(findings.own.profile),
             profile_tables.influence_table(modes, (LATENCY, energy_name(SCOPE))),
         ),
+    )
+
+
+def _over_cores(profile: Profile) -> tuple[Block, ...]:
+    """Draw what other numbers of cores would cost; nothing where that was not computed."""
+    if not profile.curve:
+        return ()
+    labels = [f"{one.cores:,} cores" for one in profile.curve]
+    kinds = [one.partition for one in profile.curve]
+    own = next(one for one in profile.curve if one.partition == OWN)
+    caption = (
+        "Ours is balanced by the model. Intel-like: as Intel's compiler is known to partition,"
+        " which a run on a board goes through."
+    )
+    charts_of = (
+        ("Latency of a token over the number of cores, fall-through", "latency"),
+        ("Timestep over the number of cores, pipelined", "timestep"),
+    )
+    return (
+        Pair(
+            tuple(
+                charts.ranges(
+                    title,
+                    caption,
+                    [
+                        (label, getattr(one, name))
+                        for label, one in zip(labels, profile.curve, strict=True)
+                    ],
+                    rule=("as long as this mapping", getattr(own, name).value),
+                    kinds=kinds,
+                )
+                for title, name in charts_of
+            )
+        ),
+        *(replace(one, folded=True) for one in profile_tables.core_tables(profile)),
     )
 
 
