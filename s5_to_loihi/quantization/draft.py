@@ -32,6 +32,7 @@ from s5_to_loihi.quantization.formats import (
     channel_exponents,
     covering_exponents,
     fine_bits,
+    rare_exponents,
     shared,
 )
 from s5_to_loihi.quantization.precision import Precision
@@ -232,15 +233,23 @@ class Draft:
     matrices: list[Unrounded] = field(default_factory=list)
 
     def message_format(
-        self, tensor: str, values: np.ndarray, readers: Sequence[AnyReader], alike: bool = False
+        self,
+        tensor: str,
+        values: np.ndarray,
+        readers: Sequence[AnyReader],
+        alike: bool = False,
+        before: np.ndarray | None = None,
     ) -> tuple[int, np.ndarray]:
         """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,).
 
-        All exponents are the same if the neurons are to send ``alike``.
+        All exponents are the same if the neurons are to send ``alike``. ``before`` (..., n) are the
+        values before a ReLU that a norm reads.
         """
         bits = self.precision.bits("activation", tensor)
         bits = affordable_bits(tensor, bits, readers, self.precision, self.notes)
         exponents = channel_exponents(values, bits, readers[0].expected if readers else 0.0)
+        if before is not None:
+            exponents = rare_exponents(exponents, before, bits)
         exponents = shared(exponents) if alike else self.balanced(exponents, values, readers)
         for reader in readers:
             exponents = reader.settle(exponents)

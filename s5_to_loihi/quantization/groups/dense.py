@@ -39,7 +39,9 @@ def add_encoder(
     """Quantize the encoder; ``reader`` is what its result enters."""
     values = draft.floats["encoder.affine"]
     kept = np.maximum(values, 0) if rectified else values
-    bits, finest = draft.message_format("encoder.activation", kept, [reader])
+    bits, finest = draft.message_format(
+        "encoder.activation", kept, [reader], before=values if rectified else None
+    )
     data = moments(token.integers, values)
     message = _add_dense(
         draft, "encoder", affine.weight, token, data, bits, finest, reader, rectified

@@ -102,7 +102,9 @@ def residual_sum(
     """
     total = draft.floats[f"{name}.{reference}"]
     kept = np.maximum(total, 0) if rectified else total
-    bits, exponents = draft.message_format(f"{name}.{tensor}", kept, [reader])
+    bits, exponents = draft.message_format(
+        f"{name}.{tensor}", kept, [reader], before=total if rectified else None
+    )
     fine = draft.fine_bits(bits)
     # Nothing is gained by more fractional bits than the operands have.
     finest = np.minimum(value_exponents, residual.exponents) + OPENING_EXPONENT - fine
