@@ -7,7 +7,7 @@ does; latency and energy are of the cost model, not of a chip. SI-SNR and SQNR a
 model.
 
     python benchmarks/programs.py [--checkpoint [NAME=]PATH]... [--export [NAME=]PATH]...
-        [--kinds] [--frames N]
+        [--costs] [--frames N]
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from quantization import DATA, SPEECH, HeldOut, calibration, parts
@@ -26,6 +28,7 @@ from s5_to_loihi.compiler import compile_export
 from s5_to_loihi.fixed_point import to_integers
 from s5_to_loihi.loihi2.facts import load_system
 from s5_to_loihi.loihi2.mapper import map_on_cores
+from s5_to_loihi.network import programs
 from s5_to_loihi.network.network import Network
 from s5_to_loihi.network.programs import neuron_programs
 from s5_to_loihi.profiling.activity import record
@@ -85,25 +88,24 @@ def row_of_kinds(name: str, network: Network) -> dict[str, str]:
 
 
 def cost_row(name: str, network: Network, tokens: np.ndarray, scores: dict) -> dict[str, str]:
-    """Return a row of the second table: what the model says, and what was lost."""
+    """Return a row of the last table: what the model says, and what was lost."""
     integers, _ = to_integers(tokens, network.input_format)
     recording = record(network, integers)
     system = load_system("oheogulch")
     _, instructions, _ = counts(network)
+    row = {"network": name, "instructions": f"{instructions:,}"}
     few, _ = map_on_cores(network, recording.rates, system, FEW_CORES, 0)
     balanced, _ = map_recording(network, recording, system)
-    row = {"network": name, "instructions": f"{instructions:,}"}
     for title, mapping in ((f"{FEW_CORES} cores", few), ("balanced", balanced)):
         found = profile_recording(network, recording, mapping, system, samples=10)
-        for mode in ("pipelined", "fall-through"):
-            one = found.modes[mode]
-            row[f"{mode}, {title}"] = f"{one.latency.value:.1f} µs"
-            if mapping is balanced:
-                energy = one.energy["neurocore rails"]
-                row[f"{mode}, neurons"] = f"{energy.neuron.value:.3f} µJ"
-                row[f"{mode}, total"] = f"{energy.total.value:.2f} µJ"
+        pipelined, through = (found.modes[mode] for mode in ("pipelined", "fall-through"))
+        row[f"timestep, {title}"] = f"{pipelined.timestep.value:.2f} µs"
+        row[f"latency, {title}"] = f"{through.latency.value:.1f} µs"
+    energy = found.modes["pipelined"].energy["neurocore rails"]
     return row | {
-        "loss, mean / worst": f"{scores['mean_loss']:+.3f} / {scores['worst_loss']:+.3f} dB",
+        "neurons": f"{energy.neuron.value:.3f} µJ",
+        "a token": f"{energy.total.value:.3f} µJ",
+        "loss": f"{scores['mean_loss']:+.3f} dB",
         "SQNR": f"{scores['sqnr']:.1f} dB",
     }
 
@@ -126,7 +128,7 @@ def networks(options: argparse.Namespace) -> Iterator[tuple[str, Network]]:
         yield f"{name}, Intel's export", compile_export(Path(path)).network
 
 
-PRECISIONS = {"default": Precision()}
+PRECISIONS = {"default": Precision(), "lean": Precision(lean=True)}
 
 
 def main() -> None:
@@ -155,6 +157,10 @@ def main() -> None:
         for kind in PRECISIONS:
             network = found[f"{name}, {kind}"]
             scores = held_out.of_network(network)
+            if kind == "default":
+                copy = replace(network)
+                with patch.object(programs, "_shortened", programs.traced_program):
+                    rows.append(cost_row(f"{name}, as traced", copy, tokens, scores))
             rows.append(cost_row(f"{name}, {kind}", network, tokens, scores))
     show("Costs, by the model", rows)
 

@@ -6,7 +6,12 @@ model too. "Weights rounded plainly" is what most would try first: each row of a
 finest power-of-two step that holds its largest weight, weights are rounded to nearest, and all else
 stays float. Inputs have 16 bits where activations have fewer, as by default.
 
+With --against-plain there is another table: at some bits, and from several calibration sets, ours
+beside the same network (16-bit weights) of the plainly rounded model. Nobody's choice of data or
+model should make ours the worse one.
+
     python benchmarks/quantization.py [--checkpoint [NAME=]PATH[:EXPORT]]... [--plot FILE.png]
+        [--against-plain]
         [--calibration SOUND.wav] [--noisy SOUND.wav --clean SOUND.wav]... [--json FILE.json]
 """
 
@@ -20,6 +25,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # The parent imports nothing large: on Linux the peak memory of a child starts from its parent's.
 
@@ -33,6 +39,13 @@ WEIGHT_BITS = (16, 12, 8, 7, 6, 5, 4, 3)
 ACTIVATION_BITS = (24, 20, 12, 10, 8)
 INPUT_BITS = (18, 20)
 EIGENVALUE_BITS = (8, 12, 16, 20, 24)
+#: What is compared with plain rounding: of which frames, with which weights.
+CALIBRATION_SETS = {
+    "all frames": slice(None),
+    "one clip": slice(750, 1500),
+    "700 frames": slice(0, 700),
+}
+PLAIN_BITS = (8, 6, 4)
 #: The row of W16A24 that counts: eigenvalues of 16 bits, as by default.
 FINE = "W16A24 E16"
 #: What W8A16 and W16A24 should reach: mean and worst loss and SQNR in dB.
@@ -238,6 +251,28 @@ def plainly_rounded(model, bits: int):
     )
 
 
+def measure_plain(options: argparse.Namespace, checkpoint: str) -> Iterator[dict]:
+    """Yield, for each calibration set and number of bits, ours beside plain rounding."""
+    from s5_to_loihi.checkpoints.loading import load
+    from s5_to_loihi.quantization.precision import Precision
+    from s5_to_loihi.quantization.quantizer import quantize_model
+
+    model = load(parts(checkpoint)[1]).model
+    held_out = HeldOut(options.noisy, options.clean, model)
+    tokens = calibration(options.calibration)
+    for name, part in CALIBRATION_SETS.items():
+        for bits in PLAIN_BITS:
+            ours = quantize_model(model, tokens[part], Precision(bits)).network
+            rounded = quantize_model(
+                plainly_rounded(model, bits), tokens[part], Precision(16)
+            ).network
+            yield {
+                "row": f"W{bits}A16, {name}",
+                "ours": held_out.of_network(ours),
+                "plain": held_out.of_network(rounded),
+            }
+
+
 def measure_cost(options: argparse.Namespace, checkpoint: str) -> Iterator[dict]:
     """Yield the seconds and the peak MiB that it takes to quantize one model at W8A16."""
     from s5_to_loihi.checkpoints.loading import load
@@ -263,7 +298,7 @@ def peak_mebibytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-STEPS = {"accuracy": measure_accuracy, "cost": measure_cost}
+STEPS = {"accuracy": measure_accuracy, "cost": measure_cost, "plain": measure_plain}
 
 
 # --- the parent ----------------------------------------------------------------------------------
@@ -276,15 +311,18 @@ def main() -> None:
         for line in STEPS[options.step](options, options.checkpoint[0]):
             print(json.dumps(line), flush=True)
         return
-    models = {}
-    for checkpoint in options.checkpoint:
+    models: dict[str, Any] = {}
+    if options.against_plain:
+        for checkpoint in options.checkpoint:
+            models[parts(checkpoint)[0]] = against_plain(options, checkpoint)
+    for checkpoint in options.checkpoint if not options.against_plain else ():
         name = parts(checkpoint)[0]
         models[name] = measured(options, checkpoint)
         print_verdict(models[name])
     if options.json:
         options.json.write_text(json.dumps(models, indent=1) + "\n")
         print(f"\nWrote {options.json}")
-    if options.plot:
+    if options.plot and not options.against_plain:
         draw(models, options.plot)
         print(f"\nWrote {options.plot}")
 
@@ -303,6 +341,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clean", action="append", metavar="WAV", help="in the same order")
     parser.add_argument(
         "--rows", type=lambda text: text.split(","), help='only these, "W8A16,W4A16" for example'
+    )
+    parser.add_argument(
+        "--against-plain", action="store_true", help="compare with plain rounding instead"
     )
     parser.add_argument("--json", type=Path, help="write all numbers into this file")
     parser.add_argument("--plot", type=Path, help="draw them into this file")
@@ -374,6 +415,22 @@ def measured(options: argparse.Namespace, checkpoint: str) -> dict:
         flush=True,
     )
     return {"summary": summary, "rows": rows, "cost": cost}
+
+
+def against_plain(options: argparse.Namespace, checkpoint: str) -> list[dict]:
+    """Compare one checkpoint with plain rounding, printing rows as they come; return them."""
+    print(f"\n{parts(checkpoint)[0]}: mean loss / worst loss / SQNR, dB")
+    print(f"{'':22}{'ours':>24}{'plain':>24}  SQNR gained", flush=True)
+    rows = []
+    for row in lines(options, checkpoint, "plain"):
+        rows.append(row)
+        ours, plain = (
+            f"{one['mean_loss']:+.3f} / {one['worst_loss']:+.3f} / {one['sqnr']:.1f}"
+            for one in (row["ours"], row["plain"])
+        )
+        gained = row["ours"]["sqnr"] - row["plain"]["sqnr"]
+        print(f"{row['row']:22}{ours:>24}{plain:>24}{gained:+13.1f}", flush=True)
+    return rows
 
 
 def print_row(row: dict) -> None:

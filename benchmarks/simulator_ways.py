@@ -97,13 +97,18 @@ class Subject:
     seconds: float
 
 
+#: What ways are timed by; on a busy machine ``time.process_time``, of all threads together.
+CLOCK = [time.perf_counter]
+
+
 def timed(run: Callable[[], object], tokens: int) -> Callable[[], float]:
     """Return a function that runs and returns microseconds a token."""
 
     def measure() -> float:
-        started = time.perf_counter()
+        (clock,) = CLOCK
+        started = clock()
         run()
-        return (time.perf_counter() - started) / tokens * 1e6
+        return (clock() - started) / tokens * 1e6
 
     return measure
 

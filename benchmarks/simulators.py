@@ -11,6 +11,7 @@ IntelLabs/SparseRNNs (--sparse-rnns PATH; pip install jax flax jaxtyping) Intel'
 model. --plot DIR measures cost against density, width and input activity on random networks.
 
     python benchmarks/simulators.py [--export DIR] [--sparse-rnns PATH] [--plot DIR] [--quick]
+        [--processor-time]
 
 The last table holds every way against the fast simulator's, in one run, with the floor beside: the
 multiply-accumulates of a token at this processor's peak. Costs are written to a JSON file, and
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from pathlib import Path
 
 import numba
@@ -42,6 +44,7 @@ from simulator_tables import (
     write,
 )
 from simulator_ways import (
+    CLOCK,
     QUICK,
     Lengths,
     Way,
@@ -75,7 +78,8 @@ def compare(
         subject = prepare(export, model, repeated(recorded, lengths.tokens))
     console.print(f"Kernels compiled, or loaded from the cache, in {subject.seconds:.1f} s.")
     ways = fast_ways(subject, lengths) + interpreter_ways(subject, lengths)
-    ways += lava_ways(subject, lengths, console)
+    if not options.processor_time:  # its processes are not ours
+        ways += lava_ways(subject, lengths, console)
     ways += float_ways(subject, lengths, console)
     if options.sparse_rnns:
         ways += intel_ways(subject, options.sparse_rnns, lengths, console)
@@ -92,12 +96,18 @@ def main() -> None:
         "--sparse-rnns", type=Path, metavar="PATH", help="a checkout of IntelLabs/SparseRNNs"
     )
     parser.add_argument("--plot", type=Path, metavar="DIR", help="measure curves, draw them here")
+    parser.add_argument(
+        "--processor-time", action="store_true",
+        help="for a busy machine: time that processors spent, of all threads; leaves Lava out",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="fewer tokens, rounds and points")
     parser.add_argument(
         "--json", type=Path, default=LAST, metavar="FILE",
         help="what was measured the last time, to be compared with and replaced",
     )  # fmt: skip
     options = parser.parse_args()
+    if options.processor_time:
+        CLOCK[:] = [time.process_time]
     console = Console(width=110)
     console.print(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; numba"

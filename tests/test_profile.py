@@ -52,10 +52,11 @@ from s5_to_loihi.profiling.calibration import (
 )
 from s5_to_loihi.profiling.comparison import NOT_THE_CHIP, compare
 from s5_to_loihi.profiling.constants import NAMES, drawn, ends, interval
+from s5_to_loihi.profiling.copies import copied, copies_that_fit
 from s5_to_loihi.profiling.core_numbers import A_GROUP_A_CORE, OURS, OWN
 from s5_to_loihi.profiling.demand import demands
-from s5_to_loihi.profiling.estimate import DRAWN_TIMESTEPS, shortened
-from s5_to_loihi.profiling.profile import profile, profile_recording
+from s5_to_loihi.profiling.estimate import DRAWN_TIMESTEPS, estimate, shortened
+from s5_to_loihi.profiling.profile import evaluate_recording, profile, profile_recording
 from s5_to_loihi.profiling.profile_values import as_dictionary
 from s5_to_loihi.reports.profile_tables import core_tables, norm_tables
 from s5_to_loihi.simulators.activity import count
@@ -411,6 +412,23 @@ def test_drawn_constants_lie_in_the_interval(profiled, mapped):
         assert again.modes[mode].distribution == content.distribution
         assert other.modes[mode].distribution != content.distribution
         assert other.modes[mode].timestep == content.timestep
+
+
+def test_copies_fill_a_system_and_share_what_is_drawn_at_rest(mapped):
+    network, system = mapped.network, load_system("oheogulch")
+    recording = record(network, mapped.vectors.tokens[:20])
+    evaluation = evaluate_recording(network, recording, mapped.mapping, system)
+    table = deliveries(evaluation.work, evaluation.loads.core_of)
+    demand = demands(recording, evaluation, table)[Mode.FALL_THROUGH]
+    alone = estimate(demand, system, 0, 1)
+    every = copied(demand, system)
+    assert every.count == int(system.chip.usable_cores.value) // demand.cores > 1
+    assert every.chips == 1
+    assert every.throughput.value == pytest.approx(every.count * alone.quantity("throughput").value)
+    one, shared = alone.quantity("energy, board, total"), every.energy["board"]
+    assert one.value / every.count < shared.value < one.value
+    assert copies_that_fit(130, 2, load_system("halapoint")) == (576, 1152)
+    assert copies_that_fit(61, 1, load_system("halapoint")) == (1152, 1152)
 
 
 def test_constants_are_drawn_within_their_range_around_their_value():

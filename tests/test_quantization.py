@@ -108,7 +108,8 @@ def all_cases() -> list[FloatCase]:
                 precision=Precision(weights=weights, activations=activations),
             )
         )
-    return cases + norm_cases()
+    lean = [replace(one, precision=replace(one.precision, lean=True)) for one in cases[::5]]
+    return cases + lean + norm_cases()
 
 
 def norm_cases() -> list[FloatCase]:

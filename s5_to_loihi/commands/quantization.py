@@ -55,6 +55,9 @@ def quantize(
         None, metavar="BITS", help="Bits of the eigenvalues, 8 to 24. Default: 16."
     ),
     knots: int | None = Option(None, help="Segments of the sigmoid and GELU tables. Default: 64."),
+    lean: bool = Option(
+        False, "--lean", help="Shorter neuron programs, and values that are a little coarser."
+    ),
     precision: Path | None = Option(
         None, metavar="FILE.yaml", help="Bits for single tensors, by name."
     ),
@@ -148,6 +151,7 @@ def quantize(
         "inputs": inputs,
         "eigenvalues": eigenvalues,
         "knots": knots,
+        "lean": lean or None,
     }
     chosen = {name: value for name, value in bits.items() if value is not None}
     settings = Choices(

@@ -19,7 +19,7 @@ from s5_to_loihi.network.tracing import Interval, Step
 from s5_to_loihi.network.widths import LONGEST_TABLE, NARROW_BITS
 
 #: An argument may have this many values.
-MOST_VALUES = 1 << 22
+MOST_VALUES = 1 << 24
 #: Binary logarithms of the lengths of segments that are tried.
 SEGMENT_SHIFTS = range(12, 3, -1)
 #: Rises beside that from the first to the last value of a segment.

@@ -154,11 +154,16 @@ def _in_common(programs: Sequence[NeuronProgram]) -> NeuronProgram:
     return replace(programs[0], steps=steps, bindings=bindings)
 
 
-def _shortened(network: Network, group: NeuronGroup) -> NeuronProgram:
-    """Return the program of one group, shortened with what is known of its own neurons."""
+def traced_program(network: Network, group: NeuronGroup) -> NeuronProgram:
+    """Return the program of one group as its arithmetic was traced."""
     steps, results, binding = _open_program(network, group)
     binding = replace(binding, traced_instructions=instruction_count(steps, len(results)))
-    first = named(group.kind, steps, results, (binding,))
+    return named(group.kind, steps, results, (binding,))
+
+
+def _shortened(network: Network, group: NeuronGroup) -> NeuronProgram:
+    """Return the program of one group, shortened with what is known of its own neurons."""
+    first = traced_program(network, group)
     if any(step.bits > ARITHMETIC_BITS - 1 for step in first.steps):
         return first  # refused by check_ranges
     plain = _shortest(network, first)

@@ -102,9 +102,28 @@ def values_of(
     tables: dict[str, tuple[int, ...]],
 ) -> Integers:
     """Return the same as an array (values,) int64."""
-    argument = steps[region.argument]
-    span = np.arange(argument.lowest, argument.highest + 1)
-    values: dict[int, Integers] = {region.argument: span}
+    lowest, highest = steps[region.argument].lowest, steps[region.argument].highest
+    parts = [
+        _values_at(
+            steps, region, np.arange(at, min(at + _TOGETHER, highest + 1)), constants, tables
+        )
+        for at in range(lowest, highest + 1, _TOGETHER)
+    ]
+    return np.concatenate(parts)
+
+
+#: Values of an argument that are computed at a time.
+_TOGETHER = 1 << 16
+
+
+def _values_at(
+    steps: tuple[Step, ...],
+    region: Region,
+    arguments: Integers,
+    constants: dict[str, int],
+    tables: dict[str, tuple[int, ...]],
+) -> Integers:
+    values: dict[int, Integers] = {region.argument: arguments}
     for index in region.members:
         step = steps[index]
         operands = [

@@ -22,12 +22,19 @@ from s5_to_loihi.network.neurons.squares import square_formats
 from s5_to_loihi.network.widths import (
     ACCUMULATOR_BITS,
     MESSAGE_BITS,
+    NARROW_BITS,
     SQUARE_DIGIT_BITS,
 )
 from s5_to_loihi.quantization.balancing import balanced_exponents
 from s5_to_loihi.quantization.float_rounding import round_floats
 from s5_to_loihi.quantization.float_weights import SHIFT_FACTOR_BITS, FloatFormat
-from s5_to_loihi.quantization.formats import channel_exponents, shared
+from s5_to_loihi.quantization.formats import (
+    channel_exponents,
+    covering_exponents,
+    fine_bits,
+    rare_exponents,
+    shared,
+)
 from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.rounding import (
     Digits,
@@ -226,21 +233,59 @@ class Draft:
     matrices: list[Unrounded] = field(default_factory=list)
 
     def message_format(
-        self, tensor: str, values: np.ndarray, readers: Sequence[AnyReader], alike: bool = False
+        self,
+        tensor: str,
+        values: np.ndarray,
+        readers: Sequence[AnyReader],
+        alike: bool = False,
+        before: np.ndarray | None = None,
     ) -> tuple[int, np.ndarray]:
         """Return the bits of a message that carries ``values`` (..., n), and its exponents (n,).
 
-        All exponents are the same if the neurons are to send ``alike``.
+        All exponents are the same if the neurons are to send ``alike``. ``before`` (..., n) are the
+        values before a ReLU that a norm reads.
         """
         bits = self.precision.bits("activation", tensor)
         bits = affordable_bits(tensor, bits, readers, self.precision, self.notes)
         exponents = channel_exponents(values, bits, readers[0].expected if readers else 0.0)
+        if before is not None:
+            exponents = rare_exponents(exponents, before, bits)
         exponents = shared(exponents) if alike else self.balanced(exponents, values, readers)
         for reader in readers:
             exponents = reader.settle(exponents)
             if isinstance(reader, NormReader):
                 exponents = np.minimum(exponents, reader.finest(bits))
         return bits, exponents
+
+    def fine_bits(self, bits: int) -> int:
+        """Return how many more fractional bits a value has while it is summed up: lean, none.
+
+        The projection always has them: factors of its feedthrough may be large.
+        """
+        return 0 if self.precision.lean else fine_bits(bits)
+
+    def narrow(
+        self,
+        exponents: np.ndarray,
+        fine: int,
+        rows: RoundedRows,
+        *sources: Message,
+        gain: np.ndarray | float = 1.0,
+    ) -> np.ndarray:
+        """Limit fractional bits (n,) of rescaled sums: lean ones have 32 bits, whatever arrives.
+
+        Args:
+            exponents: wanted.
+            fine: more of them, while the value is summed up, or bits for what else is.
+            rows: the weights.
+            sources: the messages that columns of weights read, side by side.
+            gain: (n,) or of all, by which sums are multiplied besides.
+        """
+        if not self.precision.lean:
+            return exponents
+        ends = [np.full(len(one.exponents), max(map(abs, one.interval))) for one in sources]
+        largest = np.abs(rows.integers) @ np.concatenate(ends) * rows.steps * gain
+        return np.minimum(exponents, covering_exponents(largest, NARROW_BITS) - fine)
 
     def balanced(
         self, finest: np.ndarray, values: np.ndarray, readers: Sequence[AnyReader]

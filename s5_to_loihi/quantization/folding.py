@@ -24,8 +24,12 @@ from s5_to_loihi.float_model import (
 
 #: A norm with a larger one hardly is a norm.
 LARGEST_EPSILON = 1e6
-#: Values this many standard deviations from the mean must not saturate.
-DEVIATIONS = 16
+#: Values this many standard deviations from the mean must not saturate: 9 of 16 bits are left for
+#: one, and channels after a ReLU have tails that no calibration data show.
+DEVIATIONS = 64
+#: Of what a ReLU has left: values this many times as large as its events, as far as they are within
+#: so many standard deviations, which keeps 7 of 16 bits for one of these.
+EVENTS, MOST_DEVIATIONS = 2, 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +96,13 @@ def fold(model: S5Model) -> FoldedModel:
     """
     if not model.blocks:
         raise CheckpointError(model.name, "has no S5 blocks", "Check the checkpoint")
+    before = (
+        model.rectified_encoder,
+        *(isinstance(one, S5Block) and one.rectified for one in model.blocks),
+    )
     blocks = tuple(
-        fold_block(block, f"{model.name}, block{index}") for index, block in enumerate(model.blocks)
+        fold_block(block, f"{model.name}, block{index}", rectified)
+        for index, (block, rectified) in enumerate(zip(model.blocks, before, strict=False))
     )
     for name, affine in (("encoder", model.encoder), ("decoder", model.decoder)):
         if affine is not None:
@@ -101,8 +110,12 @@ def fold(model: S5Model) -> FoldedModel:
     return FoldedModel(model.encoder, blocks, model.decoder, model)
 
 
-def fold_block(block: S5Block | FeedForwardBlock, where: str) -> FoldedBlock:
+def fold_block(
+    block: S5Block | FeedForwardBlock, where: str, after_relu: bool = False
+) -> FoldedBlock:
     """Return a block with its norm folded in; ``where`` is what to call it in an error.
+
+    What enters it comes from a ReLU, or not.
 
     A batch norm before the state-space model goes into B and D. So do scale and bias of a layer
     norm there, unless something else reads what it gives: the residual of a ``FeedForwardBlock``.
@@ -120,8 +133,9 @@ def fold_block(block: S5Block | FeedForwardBlock, where: str) -> FoldedBlock:
     expected_sum = np.zeros(len(ssm.c))
     before: LayerNorm | None = None
     if isinstance(norm, BatchNorm):
-        likely = np.abs(norm.mean) + DEVIATIONS * np.sqrt(norm.variance)
-        if isinstance(block, S5Block) and block.prenorm:
+        before_ssm = isinstance(block, S5Block) and block.prenorm
+        likely = _likely(norm, after_relu and before_ssm)
+        if before_ssm:
             scale = norm.scale / np.sqrt(norm.variance + norm.epsilon)
             expected = likely
         else:
@@ -144,6 +158,22 @@ def fold_block(block: S5Block | FeedForwardBlock, where: str) -> FoldedBlock:
         norm=before,
         block=block,
     )
+
+
+def _likely(norm: BatchNorm, rectified: bool) -> np.ndarray:
+    """Return the magnitudes (H,) that a batch norm's statistics make likely.
+
+    A rectified channel that is hardly ever above zero has events of a size: values x of
+    probability p have the mean ``p x`` and the mean square ``p x^2``. Their ratio is x, which may
+    be many standard deviations.
+    """
+    mean, deviation = np.abs(norm.mean), np.sqrt(norm.variance + norm.epsilon)
+    usual = mean + DEVIATIONS * deviation
+    if not rectified:
+        return usual
+    square = norm.variance + mean**2
+    events = np.divide(square, mean, out=np.zeros_like(mean), where=mean > 0)
+    return np.maximum(usual, np.minimum(EVENTS * events, MOST_DEVIATIONS * deviation))
 
 
 def _check_numbers(

@@ -18,6 +18,8 @@ FINE_BITS = 6
 #: The range of a channel is at most this many bits below that of all channels together: where
 #: training says how large it may become, and where only the calibration data do.
 KNOWN_SPREAD_BITS, SPREAD_BITS = 9, 3
+#: How many bits of resolution a rectified channel gives up for what its ReLU has taken.
+RARE_BITS = 3
 #: How many exponents below the one without any clipping are not tried, but those above are: each
 #: halves the step and clips more.
 EXPONENTS_TRIED = 6
@@ -93,13 +95,34 @@ def channel_exponents(
     spread = np.where(magnitudes > 0, KNOWN_SPREAD_BITS, SPREAD_BITS)
     chosen = np.array(
         [
-            min(best_exponent(channel, bits), together + bits_below) if channel.any() else together
-            for channel, bits_below in zip(channels, spread.tolist(), strict=True)
+            min(best_exponent(channel, bits), together + bits_below)
+            if channel.any()
+            else together + bits_below * known
+            for channel, bits_below, known in zip(
+                channels, spread.tolist(), (magnitudes > 0).tolist(), strict=True
+            )
         ],
         dtype=np.int64,
     )
     covering = np.minimum(chosen, covering_exponents(magnitudes, bits))
     return np.where(magnitudes > 0, covering, chosen)
+
+
+def rare_exponents(exponents: np.ndarray, before: np.ndarray, bits: int) -> np.ndarray:
+    """Return exponents (n,) of rectified channels with room for what the ReLU has taken.
+
+    A channel that was negative may not always be: its largest magnitude before the ReLU says how
+    large it may become. At most ``RARE_BITS`` of its resolution are given up for that, which counts
+    only while it is not zero.
+
+    Args:
+        exponents: (n,) of what is left of the values.
+        before: (..., n) the values before the ReLU.
+        bits: width of the integers.
+    """
+    largest = np.abs(before.reshape(-1, before.shape[-1])).max(axis=0)
+    covering = np.where(largest > 0, covering_exponents(largest, bits), exponents)
+    return np.clip(covering, exponents - RARE_BITS, exponents)
 
 
 def fine_bits(bits: int) -> int:
@@ -125,16 +148,15 @@ def resolvable(exponents: np.ndarray, steps: np.ndarray, extra: int) -> np.ndarr
     return np.minimum(exponents, limit)
 
 
-def limited(exponents: np.ndarray, bits: int, bias: np.ndarray, *steps: np.ndarray) -> np.ndarray:
+def limited(exponents: np.ndarray, extra: int, bias: np.ndarray, *steps: np.ndarray) -> np.ndarray:
     """Limit fractional bits to what the operands resolve and to what the bias leaves room for.
 
     Args:
         exponents: (n,) wanted.
-        bits: width of the value.
+        extra: more of them, while the value is summed up.
         bias: (n,) floats that are added to it.
         steps: for each operand (n,), what one integer of it is worth.
     """
-    extra = fine_bits(bits)
     for step in steps:
         exponents = resolvable(exponents, step, extra)
     room = covering_exponents(np.abs(bias), STATE_BITS - 1) - extra

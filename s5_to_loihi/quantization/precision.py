@@ -41,6 +41,8 @@ class Precision:
         eigenvalues: of ``a - 1``, the real and the imaginary part.
         states: of the state registers.
         knots: segments of the tables of sigmoid and GELU, a power of two.
+        lean: whether neurons get shorter programs for less exact values: recurrences of
+            LEAN_STATE, and no more bits while values are summed up, but for the projection.
         overrides: pattern of tensor names -> bits, for example ``{"block0.B": 6, "*.C": "e4m3"}``;
             the last that matches counts. Names: ``input``, ``encoder.weight``, ``blockN.B``,
             ``blockN.C``, ``blockN.W1``, ``blockN.W2``, ``decoder.weight``, ``encoder.activation``,
@@ -59,12 +61,15 @@ class Precision:
     eigenvalues: int = 16
     states: int = STATE_BITS
     knots: int = 64
+    lean: bool = False
     overrides: Mapping[str, int | str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         _check("activation bits", "activation", self.activations)  # input bits depend on them
         for role, bits in self._of_roles().items():
             _check(f"{role} bits", role, bits)
+        if type(self.lean) is not bool:
+            raise InputError("lean", f"is {self.lean!r:.60}", "Use true or false")
         if type(self.knots) is not int or not (
             8 <= self.knots <= 1024 and math.log2(self.knots).is_integer()
         ):

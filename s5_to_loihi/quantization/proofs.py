@@ -16,6 +16,7 @@ import numpy as np
 from s5_to_loihi.fixed_point import limits, needed_bits
 from s5_to_loihi.network.network import Endpoint, Network, NeuronGroup
 from s5_to_loihi.network.neurons.layer_norm import LayerNormConstants
+from s5_to_loihi.network.neurons.lean_state import LeanStateConstants
 from s5_to_loihi.network.neurons.mean import MeanConstants
 from s5_to_loihi.network.neurons.rescaling import digit_ports
 from s5_to_loihi.network.neurons.scaled_state import ScaledStateConstants
@@ -27,6 +28,9 @@ from s5_to_loihi.quantization.norm_proofs import norm_bits
 
 #: Two products and two drives are rounded in a step, each part by at most half an integer.
 ROUNDING_NOISE = math.sqrt(2)
+#: In a lean step four products are floored in each part: two of them are subtracted in the real
+#: one, and all added in the imaginary one.
+LEAN_NOISE = math.hypot(2, 4)
 
 
 @dataclass(frozen=True)
@@ -139,14 +143,17 @@ def _register_bits(network: Network, group: NeuronGroup) -> dict[str, int]:
 
 
 def state_limits(network: Network, group: NeuronGroup) -> np.ndarray:
-    """Return the limits of the states of a SCALED_STATE group without saturation.
+    """Return the limits of the states of a group of our own quantizer without saturation.
 
     Returns:
         (P, 2, 2) floats: for each state and part (real, imaginary) the lowest and highest integer.
     """
     c = group.constants
-    assert isinstance(c, ScaledStateConstants)
-    a = 1 + (c.decay_re + 1j * c.decay_im) * np.exp2(-c.decay_shift)
+    if isinstance(c, LeanStateConstants):
+        a, noise = (c.a_re + 1j * c.a_im) * np.exp2(-float(c.a.exponent)), LEAN_NOISE
+    else:
+        assert isinstance(c, ScaledStateConstants)
+        a, noise = 1 + (c.decay_re + 1j * c.decay_im) * np.exp2(-c.decay_shift), ROUNDING_NOISE
     gain = (c.gain_re + 1j * c.gain_im) * np.exp2(-c.gain_shift)
     scales = {
         f"{part}{suffix}": factor * 2.0 ** (digit * c.digit_bits)
@@ -159,5 +166,5 @@ def state_limits(network: Network, group: NeuronGroup) -> np.ndarray:
         weights = weights + synapses.weights.toarray().astype(np.float64) * scale
         lowest, highest = message_interval(network, synapses.source)
     return state_bounds(
-        a, gain[:, None] * weights, lowest, highest, c.bias_re + 1j * c.bias_im, ROUNDING_NOISE
+        a, gain[:, None] * weights, lowest, highest, c.bias_re + 1j * c.bias_im, noise
     )

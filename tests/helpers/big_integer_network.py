@@ -85,6 +85,29 @@ def scaled_state(ports, state, c):
     }  # fmt: skip
 
 
+def lean_state(ports, state, c):
+    bu = [digits_together(ports, name, c.digit_bits) for name in ("bu_re", "bu_im")]
+    drive = floored_product((c.gain_re, c.gain_im), bu, c.gain_shift)
+    drive = [drive[0] + c.bias_re, drive[1] + c.bias_im]
+    moved = floored_product((c.a_re, c.a_im), [state["x_re"], state["x_im"]], c.a.exponent)
+    x = [clip(moved[part] + drive[part], c.x.bits) for part in (0, 1)]
+    above = x[0] > 0 or (x[0] == 0 and x[1] > 0)
+    kept = x if above or not c.rectified else [0, 0]
+    g = [clip(floored(part, c.message_shift), c.g.bits) for part in kept]
+    return {
+        "x_re": x[0], "x_im": x[1], "g_re": g[0], "g_im": g[1],
+        "drive_re": drive[0], "drive_im": drive[1],
+    }  # fmt: skip
+
+
+def floored_product(left, right, bits: int) -> list[int]:
+    (a, b), (x, y) = left, right
+    return [
+        floored(a * x, bits) - floored(b * y, bits),
+        floored(a * y, bits) + floored(b * x, bits),
+    ]
+
+
 def complex_product(left, right, bits: int) -> list[int]:
     (a, b), (x, y) = left, right
     return [nearest(a * x - b * y, bits), nearest(a * y + b * x, bits)]
@@ -222,7 +245,7 @@ def mean(ports, state, c):
 PROGRAMS = {
     program.__name__: program
     for program in (
-        *(scaled_dense, scaled_state, scaled_output, table_output),
+        *(scaled_dense, scaled_state, lean_state, scaled_output, table_output),
         *(scaled_residual, scaled_gate, scaled_full_gate, mean),
         *(leaky_output, gelu_gate, residual_dense, statistics, layer_norm),
     )

@@ -29,6 +29,7 @@ QUANTIZED = {
         glus=(GluVariant.HALF1, GluVariant.NONE, GluVariant.FULL),
     ),
     "feed-forward": FloatCase(feed_forward="gated", blocks=2, conjugate_symmetric=False),
+    "lean": FloatCase(blocks=1, precision=Precision(lean=True)),
     "rms norm of tokens": FloatCase(
         norm="rms", ends="neither", blocks=1, glu=GluVariant.NONE, activation=Activation.TANH
     ),

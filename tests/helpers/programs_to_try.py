@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from dataclasses import replace
 
 import netx_networks
 import numpy as np
@@ -106,6 +107,12 @@ def quantized_networks() -> list[Network]:
     ]
     # Groups of these kinds are rarer.
     cases += [FloatCase(norm="rms", glu=GluVariant.NONE, blocks=2, seed=seed) for seed in (1, 2)]
+    cases += [
+        FloatCase(blocks=1, rectified=rectified, seed=seed, precision=replace(one, lean=True))
+        for seed, (rectified, one) in enumerate(
+            [(True, Precision()), (False, Precision(weights=12, activations=24))]
+        )
+    ]
     return [quantized(case).network for case in cases]
 
 

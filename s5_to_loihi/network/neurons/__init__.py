@@ -1,7 +1,8 @@
 """The kinds of neurons, one file each; a new one is added to ``KINDS``, or registered.
 
-Those of the modules ``scaled_...`` are what our own quantizer uses, the others what an export of
-Intel's needs to come out bit for bit; MEAN serves both. Kinds whose words wrap are those of netx:
+Those of the modules ``scaled_...`` and ``lean_...`` are what our own quantizer uses, the others
+what an export of Intel's needs to come out bit for bit; MEAN serves both. Kinds whose words wrap
+are those of netx:
 ``sigma_delta``, ``leaky``, ``relay``, on ``words``.
 
 A kind of someone else's is registered with ``register``. What opens bundles in another process (a
@@ -31,6 +32,7 @@ from s5_to_loihi.network.neurons.leaky import (
     RESETTING_LEAKY,
     RESETTING_RECURRENT_LEAKY,
 )
+from s5_to_loihi.network.neurons.lean_state import LEAN_STATE
 from s5_to_loihi.network.neurons.mean import MEAN
 from s5_to_loihi.network.neurons.norm import NORM, SCALED_NORM
 from s5_to_loihi.network.neurons.output import OUTPUT
@@ -60,7 +62,8 @@ KINDS: dict[str, NeuronKind] = {
     kind.name: kind
     for kind in (
         *(DENSE, NORM, SCALED_NORM, STATE, OUTPUT, GATE, FULL_GATE, RESIDUAL, MEAN),
-        *(SCALED_DENSE, SCALED_STATE, SCALED_OUTPUT, TABLE_OUTPUT, LEAKY_OUTPUT),
+        *(SCALED_DENSE, SCALED_STATE, LEAN_STATE),
+        *(SCALED_OUTPUT, TABLE_OUTPUT, LEAKY_OUTPUT),
         *(SCALED_GATE, SCALED_FULL_GATE, SCALED_RESIDUAL),
         *(DELTA, SIGMA_DELTA, SIGMA, TOKENS, RELAY),
         *(LEAKY, RESETTING_LEAKY, RECURRENT_LEAKY, RESETTING_RECURRENT_LEAKY),

@@ -25,7 +25,6 @@ from s5_to_loihi.quantization.draft import (
 from s5_to_loihi.quantization.float_weights import FloatFormat, shifts_alone
 from s5_to_loihi.quantization.formats import (
     best_exponent,
-    fine_bits,
     limited,
     multipliers,
     resolvable,
@@ -40,7 +39,9 @@ def add_encoder(
     """Quantize the encoder; ``reader`` is what its result enters."""
     values = draft.floats["encoder.affine"]
     kept = np.maximum(values, 0) if rectified else values
-    bits, finest = draft.message_format("encoder.activation", kept, [reader])
+    bits, finest = draft.message_format(
+        "encoder.activation", kept, [reader], before=values if rectified else None
+    )
     data = moments(token.integers, values)
     message = _add_dense(
         draft, "encoder", affine.weight, token, data, bits, finest, reader, rectified
@@ -98,8 +99,10 @@ def _add_dense(
 ) -> Message:
     synapses = (f"{name}.weight", source, Endpoint(name, "weighted"))
     rows = draft.weigh(f"{name}.weight", weight, data, [synapses])
-    exponents = reader.settle(limited(finest, bits, rows.bias(data), rows.steps))
-    affine = affine_constants(name, rows, rows.bias(data), bits, exponents)
+    fine = draft.fine_bits(bits)
+    finest = draft.narrow(finest, fine, rows, source)
+    exponents = reader.settle(limited(finest, fine, rows.bias(data), rows.steps))
+    affine = affine_constants(name, rows, rows.bias(data), bits, fine, exponents)
     return add_affine(draft, name, affine, source, exponents, rectified, reader)
 
 
@@ -125,6 +128,7 @@ def affine_constants(
     rows: RoundedRows,
     bias: np.ndarray,
     bits: int,
+    fine: int,
     exponents: np.ndarray,
     floors: int = 1,
 ) -> AffineConstants:
@@ -134,7 +138,9 @@ def affine_constants(
         name: for errors.
         rows: the weights.
         bias: (n,) floats.
-        bits, exponents: width and fractional bits (n,) of the results.
+        bits: width of the results.
+        fine: how many more fractional bits they have while they are summed up.
+        exponents: (n,) fractional bits of the results.
         floors: how many right shifts come before the sum.
 
     Raises:
@@ -142,9 +148,9 @@ def affine_constants(
     """
     # Fewer where an integer of the accumulator is worth so much that no multiplier could widen it.
     worth = rows.steps * np.exp2(exponents)
-    extra = max(0, int(resolvable(np.full(len(worth), fine_bits(bits)), worth, 0).min()))
+    extra = max(0, int(resolvable(np.full(len(worth), fine), worth, 0).min()))
     result = Format(bits, int(exponents.min()))
-    fine = Format(STATE_BITS, result.exponent + extra)
+    summed = Format(STATE_BITS, result.exponent + extra)
     scale = np.exp2(exponents + extra)
     multiplier, shift = multipliers(rows.steps * scale, name)
     if isinstance(rows.digits, FloatFormat):
@@ -152,8 +158,8 @@ def affine_constants(
     # The half of the rounding at the end, and the mean of what the floors before it take.
     half = ((1 << extra) >> 1) + floors / 2
     return AffineConstants(
-        Rescaling(multiplier, shift, fine, rows.digits.bits),
-        within(np.rint(bias * scale + half), fine, f"{name} bias"),
+        Rescaling(multiplier, shift, summed, rows.digits.bits),
+        within(np.rint(bias * scale + half), summed, f"{name} bias"),
         extra,
         result,
     )

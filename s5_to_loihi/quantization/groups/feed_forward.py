@@ -73,12 +73,12 @@ def _half(
     port = Endpoint(f"{name}.expand", part)
     rows = draft.weigh(matrix, weight, data, [(matrix, middle, port)])
     bits, bias = draft.precision.bits("activation", f"{name}.product"), rows.bias(data)
-    exponents = limited(channel_exponents(wanted, bits), bits, bias, rows.steps)
+    exponents = limited(channel_exponents(wanted, bits), draft.fine_bits(bits), bias, rows.steps)
     if part == "gate":
         # One table serves all neurons.
         exponents = shared(exponents)
     draft.scales.append(TensorScale(f"{name}.expand.{part}_affine", f"{name}.{part}", exponents))
-    return affine_constants(matrix, rows, bias, bits, exponents), exponents
+    return affine_constants(matrix, rows, bias, bits, draft.fine_bits(bits), exponents), exponents
 
 
 def _add_decode(
@@ -95,8 +95,8 @@ def _add_decode(
     data = moments(source.integers, wanted)
     rows = draft.weigh(matrix, weight, data, [(matrix, source, Endpoint(group, "weighted"))])
     bits, bias = draft.precision.bits("activation", f"{name}.hidden"), rows.bias(data)
-    exponents = limited(channel_exponents(wanted, bits), bits, bias, rows.steps)
-    affine = affine_constants(matrix, rows, bias, bits, exponents)
+    exponents = limited(channel_exponents(wanted, bits), draft.fine_bits(bits), bias, rows.steps)
+    affine = affine_constants(matrix, rows, bias, bits, draft.fine_bits(bits), exponents)
     end, summed = residual_sum(draft, name, False, exponents, middle, reader, "hidden", "total")
     draft.builder.hand_on(f"{name}.residual", middle.endpoint, Endpoint(group, "residual"))
     constants = ResidualDenseConstants(affine, end)

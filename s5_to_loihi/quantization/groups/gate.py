@@ -23,7 +23,6 @@ from s5_to_loihi.quantization.draft import AnyReader, Draft, Message, TensorScal
 from s5_to_loihi.quantization.folding import FoldedBlock
 from s5_to_loihi.quantization.formats import (
     channel_exponents,
-    fine_bits,
     limited,
     right_shifts,
     shared,
@@ -103,8 +102,10 @@ def residual_sum(
     """
     total = draft.floats[f"{name}.{reference}"]
     kept = np.maximum(total, 0) if rectified else total
-    bits, exponents = draft.message_format(f"{name}.{tensor}", kept, [reader])
-    fine = fine_bits(bits)
+    bits, exponents = draft.message_format(
+        f"{name}.{tensor}", kept, [reader], before=total if rectified else None
+    )
+    fine = draft.fine_bits(bits)
     # Nothing is gained by more fractional bits than the operands have.
     finest = np.minimum(value_exponents, residual.exponents) + OPENING_EXPONENT - fine
     exponents = reader.settle(np.minimum(exponents, finest))
@@ -128,7 +129,8 @@ def _value(
     matrix, data = f"{name}.W1", moments(activation.integers, draft.floats[f"{name}.value"])
     synapses = (matrix, activation, Endpoint(f"{name}.gate", "value"))
     rows = draft.weigh(matrix, affine.weight, data, [synapses])
-    return affine_constants(matrix, rows, rows.bias(data), activation.format.bits, exponents)
+    bits = activation.format.bits
+    return affine_constants(matrix, rows, rows.bias(data), bits, draft.fine_bits(bits), exponents)
 
 
 def _opening(
@@ -142,8 +144,10 @@ def _opening(
     bias = rows.bias(data)
     # Beyond the limit the gate saturates, where the sigmoid is flat.
     finest = np.full(len(bias), GATE.exponent - (np.abs(wanted).max() > 8))
-    exponents = shared(limited(finest, GATE.bits, bias, rows.steps))
-    gate = affine_constants(matrix, rows, bias, GATE.bits, exponents)
+    fine = draft.fine_bits(GATE.bits)
+    finest = draft.narrow(finest, fine, rows, activation)
+    exponents = shared(limited(finest, fine, bias, rows.steps))
+    gate = affine_constants(matrix, rows, bias, GATE.bits, fine, exponents)
     table, error = sigmoid_table(gate.result, draft.precision.knots)
     draft.notes.append(
         f"{name}: sigmoid by {len(table.knots) - 1} segments, off by at most {error:.2g}"

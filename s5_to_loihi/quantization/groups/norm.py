@@ -39,7 +39,6 @@ from s5_to_loihi.quantization.draft import (
 )
 from s5_to_loihi.quantization.formats import (
     covering_exponents,
-    fine_bits,
     limited,
     multipliers,
     within,
@@ -181,8 +180,8 @@ def _constants(
     neurons = len(norm.scale)
     exponents = covering_exponents(np.abs(norm.scale) * bound + np.abs(norm.bias), bits)
     left_over = norm.scale * neurons * 2.0 ** (1 - neurons.bit_length() - normalised.exponent)
-    exponents = reader.settle(limited(exponents, bits, norm.bias, left_over))
-    extra = fine_bits(bits)
+    extra = draft.fine_bits(bits)
+    exponents = reader.settle(limited(exponents, extra, norm.bias, left_over))
     u = Format(bits, int(exponents.min()))
     fine = Format(STATE_BITS, u.exponent + extra)
     scale = np.exp2(exponents + extra)
@@ -223,8 +222,9 @@ def add_batch_norm(
     )
     signs = np.diag(rows.integers).copy()
     bias = values.mean(axis=(0, 1)) - rows.steps * signs * source.integers.mean(axis=(0, 1))
-    exponents = reader.settle(limited(finest, bits, bias, rows.steps))
-    affine = affine_constants(name, rows, bias, bits, exponents)
+    extra = draft.fine_bits(bits)
+    exponents = reader.settle(limited(finest, extra, bias, rows.steps))
+    affine = affine_constants(name, rows, bias, bits, extra, exponents)
     draft.builder.connect(
         f"{name}.sum", source.endpoint, Endpoint(name, "weighted"), np.diag(signs)
     )

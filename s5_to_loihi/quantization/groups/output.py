@@ -20,7 +20,7 @@ from s5_to_loihi.network.neurons.scaled_output import (
 )
 from s5_to_loihi.quantization.draft import AnyReader, Draft, Message, Reader, TensorScale
 from s5_to_loihi.quantization.folding import FoldedBlock
-from s5_to_loihi.quantization.formats import limited, multipliers, shared
+from s5_to_loihi.quantization.formats import fine_bits, limited, multipliers, shared
 from s5_to_loihi.quantization.groups.dense import affine_constants
 from s5_to_loihi.quantization.groups.gate import residual_sum
 from s5_to_loihi.quantization.rounding import moments
@@ -86,11 +86,12 @@ def _projection(
     port = Endpoint(group, "projection")
     synapses = ((f"{name}.C_re", states[0], port), (f"{name}.C_im", states[1], port))
     rows = draft.weigh(f"{name}.C", weight, data, synapses)
-    bias = rows.bias(data)
-    exponents = limited(exponents, bits, bias, rows.steps, folded.d * source.steps)
+    bias, fine = rows.bias(data), fine_bits(bits)
+    exponents = draft.narrow(exponents, fine, rows, *states)
+    exponents = limited(exponents, fine, bias, rows.steps, folded.d * source.steps)
     if folded.activation is not Activation.RELU:
         exponents = shared(exponents)
-    affine = affine_constants(f"{name}.C", rows, bias, bits, exponents, floors=2)
+    affine = affine_constants(f"{name}.C", rows, bias, bits, fine, exponents, floors=2)
     through, through_shift = multipliers(
         folded.d * source.steps * np.exp2(exponents + affine.rounding_shift), f"{name}.D"
     )

@@ -1,13 +1,17 @@
-"""SCALED_STATE: the recurrence of a block."""
+"""SCALED_STATE and LEAN_STATE: the recurrence of a block."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from s5_to_loihi.fixed_point import Format
 from s5_to_loihi.network.network import Endpoint
+from s5_to_loihi.network.neurons import NeuronKind
+from s5_to_loihi.network.neurons.lean_state import LEAN_STATE, LeanStateConstants
 from s5_to_loihi.network.neurons.scaled_state import SCALED_STATE, ScaledStateConstants
-from s5_to_loihi.network.widths import MULTIPLIER_BITS
+from s5_to_loihi.network.widths import MULTIPLIER_BITS, STATE_BITS
 from s5_to_loihi.quantization.bounds import state_bounds
 from s5_to_loihi.quantization.draft import Draft, Message, Reader, TensorScale, affordable_bits
 from s5_to_loihi.quantization.float_weights import GAIN_BITS, GAIN_FACTOR_BITS, FloatFormat
@@ -25,6 +29,12 @@ from s5_to_loihi.quantization.rounding import RoundedRows, moments
 STATE_HEADROOM_BITS = 3
 #: Bits of a state's resolution that may be given up so that its range is proven for every input.
 BITS_FOR_PROOF = 4
+#: The eigenvalues of a lean state. Its messages are as coarse as its registers, so that nothing is
+#: given up for a proof.
+LEAN_A = Format(STATE_BITS, STATE_BITS - 1)
+#: Products that are floored in the imaginary part of a lean step; in the real part as many are
+#: added as subtracted.
+FLOORS = 4
 
 
 def add_state(
@@ -33,46 +43,50 @@ def add_state(
     """Quantize the recurrence of block ``name``; return both parts of its messages."""
     group = f"{name}.state"
     rows, fitted, bias = _fit(draft, name, folded, hidden)
-    decay_bits = draft.precision.bits("eigenvalue", f"{name}.eigenvalues")
-    decay, decay_shift = eigenvalues(folded.a, f"{name}.eigenvalues", decay_bits)
-    real, imaginary = np.ldexp(decay.T.astype(float), -decay_shift)
+    lean, bits = draft.precision.lean, draft.precision.bits("state", f"{name}.x")
+    recurrence, a = (_lean_eigenvalues if lean else _decay)(draft, name, folded.a)
     x = draft.floats[f"{name}.x"]
-    bits = draft.precision.bits("state", f"{name}.x")
     columns, offset = folded.gain[:, None] * fitted, folded.gain * bias
-    bounds = state_bounds(1 + real + 1j * imaginary, columns, *hidden.interval, offset, noise=0.0)
-    exponents = resolvable(
-        _register_exponents(x, bits, bounds, offset), np.abs(folded.gain) * rows.steps, 0
-    )
+    bounds = state_bounds(a, columns, *hidden.interval, offset, noise=0.0)
+    finest = _register_exponents(x, bits, bounds, offset, 0 if lean else BITS_FOR_PROOF)
+    # A bit for the bias, and for what there is of the state.
+    finest = draft.narrow(finest, 1, rows, hidden, hidden, gain=np.abs(folded.gain))
+    exponents = resolvable(finest, np.abs(folded.gain) * rows.steps, 0)
+    message_bits, message_shift = _message_shifts(draft, name, folded, exponents, bits)
+    if lean:
+        # Then no message saturates.
+        message_shift = np.full_like(message_shift, max(0, bits - message_bits))
     gains = folded.gain * rows.steps * np.exp2(exponents)
     gain_bits = GAIN_BITS if isinstance(rows.digits, FloatFormat) else MULTIPLIER_BITS
     parts = np.stack([gains.real, gains.imag], axis=1)
     gain, gain_shift = multipliers(parts, f"{name}.gain", gain_bits)
-    message_bits, message_shift = _message_shifts(draft, name, folded, exponents, bits)
     sent = exponents - message_shift
     register, message = Format(bits, int(exponents.min())), Format(message_bits, int(sent.min()))
     bias_integers = np.rint(np.exp2(exponents) * offset)
-    constants = ScaledStateConstants(
-        decay_re=decay[:, 0],
-        decay_im=decay[:, 1],
-        decay_shift=decay_shift,
-        gain_re=gain[:, 0],
-        gain_im=gain[:, 1],
-        gain_shift=gain_shift,
-        bias_re=within(bias_integers.real, register, f"{name}.B bias"),
-        bias_im=within(bias_integers.imag, register, f"{name}.B bias"),
-        message_shift=message_shift,
-        decay=Format(decay_bits, 0),
-        x=register,
-        g=message,
-        rectified=int(folded.rectified),
-        digit_bits=rows.digits.bits,
-    )
+    both: dict[str, Any] = {
+        "gain_re": gain[:, 0],
+        "gain_im": gain[:, 1],
+        "gain_shift": gain_shift,
+        "bias_re": within(bias_integers.real, register, f"{name}.B bias"),
+        "bias_im": within(bias_integers.imag + lean * FLOORS / 2, register, f"{name}.B bias"),
+        "x": register,
+        "g": message,
+        "rectified": int(folded.rectified),
+        "digit_bits": rows.digits.bits,
+    }
+    kind: NeuronKind = LEAN_STATE if lean else SCALED_STATE
+    if lean:
+        constants: tuple = LeanStateConstants(
+            **recurrence, message_shift=int(message_shift[0]), **both
+        )
+    else:
+        constants = ScaledStateConstants(**recurrence, message_shift=message_shift, **both)
     for suffix, part in (("re", "real"), ("im", "imag")):
         draft.scales.append(TensorScale(f"{group}.x_{suffix}", f"{name}.x", exponents, part))
         draft.scales.append(TensorScale(f"{group}.g_{suffix}", f"{name}.g", sent, part))
-    formats = dict.fromkeys(("x_re", "x_im", "drive_re", "drive_im"), register)
-    formats |= dict.fromkeys(("g_re", "g_im", "scaled_re", "scaled_im"), message)
-    g_re, g_im = draft.add(group, SCALED_STATE, constants, formats, [hidden], sent)
+    registers = ("x_re", "x_im", "drive_re", "drive_im")
+    formats = {value: register if value in registers else message for value in kind.values}
+    g_re, g_im = draft.add(group, kind, constants, formats, [hidden], sent)
     return g_re, g_im
 
 
@@ -100,6 +114,25 @@ def _fit(
     return rows, fitted, both.wanted[:count] + 1j * both.wanted[count:] - fitted @ both.mean
 
 
+def _decay(draft: Draft, name: str, a: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    """Return SCALED_STATE's constants of the eigenvalues, and the complex numbers they are."""
+    bits = draft.precision.bits("eigenvalue", f"{name}.eigenvalues")
+    decay, shift = eigenvalues(a, f"{name}.eigenvalues", bits)
+    real, imaginary = np.ldexp(decay.T.astype(float), -shift)
+    constants = {"decay_re": decay[:, 0], "decay_im": decay[:, 1], "decay_shift": shift}
+    return constants | {"decay": Format(bits, 0)}, 1 + real + 1j * imaginary
+
+
+def _lean_eigenvalues(draft: Draft, name: str, a: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the same of LEAN_STATE."""
+    one = 1 << LEAN_A.exponent
+    parts = np.rint(np.stack([a.real, a.imag], axis=1) * one).astype(np.int64)
+    for each in parts:
+        each[:] = _moved_inwards(int(each[0]), int(each[1]), one)
+    constants = {"a_re": parts[:, 0], "a_im": parts[:, 1], "a": LEAN_A}
+    return constants, (parts[:, 0] + 1j * parts[:, 1]) / one
+
+
 def eigenvalues(a: np.ndarray, where: str, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Write eigenvalues as ``a - 1``, with the digits of the slowest part of each.
 
@@ -116,20 +149,27 @@ def eigenvalues(a: np.ndarray, where: str, bits: int) -> tuple[np.ndarray, np.nd
     for parts, shift in zip(decay, shifts, strict=True):
         # In integers without a width: these squares have up to 95 bits.
         one = 1 << int(shift)
-        re, im = one + int(parts[0]), int(parts[1])
-        while re * re + im * im >= one * one:
-            if abs(re) >= abs(im):
-                re -= 1 if re > 0 else -1
-            else:
-                im -= 1 if im > 0 else -1
+        re, im = _moved_inwards(one + int(parts[0]), int(parts[1]), one)
         parts[:] = re - one, im
     return decay, shifts
 
 
+def _moved_inwards(re: int, im: int, one: int) -> tuple[int, int]:
+    while re * re + im * im >= one * one:
+        if abs(re) >= abs(im):
+            re -= 1 if re > 0 else -1
+        else:
+            im -= 1 if im > 0 else -1
+    return re, im
+
+
 def _register_exponents(
-    x: np.ndarray, bits: int, bounds: np.ndarray, offset: np.ndarray
+    x: np.ndarray, bits: int, bounds: np.ndarray, offset: np.ndarray, for_proof: int
 ) -> np.ndarray:
-    """Return the fractional bits of each state: proven for every input where that is cheap."""
+    """Return the fractional bits of each state.
+
+    Proven for every input where that costs no more than ``for_proof`` bits.
+    """
     largest, constant = _largest_part(x).max(axis=(0, 1)), _largest_part(offset)
     measured = np.minimum(
         covering_exponents(largest, bits - STATE_HEADROOM_BITS),
@@ -137,7 +177,7 @@ def _register_exponents(
     )
     # A little room for the rounding of every step, which the final proof counts exactly.
     proven = covering_exponents(np.abs(bounds).max(axis=(1, 2)) * 1.002, bits)
-    return np.where(measured - BITS_FOR_PROOF <= proven, np.minimum(measured, proven), measured)
+    return np.where(measured - for_proof <= proven, np.minimum(measured, proven), measured)
 
 
 def _message_shifts(

@@ -23,7 +23,6 @@ from s5_to_loihi.quantization.draft import (
 from s5_to_loihi.quantization.float_weights import FloatFormat
 from s5_to_loihi.quantization.formats import (
     best_exponent,
-    fine_bits,
     right_shifts,
     spare_bits,
 )
@@ -56,7 +55,7 @@ def quantize_tokens(
 
 def add_relay(draft: Draft, token: Message, reader: NormReader) -> Message:
     """Add a group that sends the tokens with their squares, for a norm before any other group."""
-    bits, fine = token.format.bits, fine_bits(token.format.bits)
+    bits, fine = token.format.bits, draft.fine_bits(token.format.bits)
     exponents = np.minimum(token.exponents, reader.finest(bits))
     message = Format(bits, int(exponents[0]))
     shifts = right_shifts(token.exponents + OPENING_EXPONENT - exponents - fine, "tokens")
