@@ -247,7 +247,17 @@ def _lines(monkeypatch, work):
 def test_a_pipe_gets_a_line_now_and_then_even_if_nothing_is_counted(monkeypatch):
     assert re.fullmatch(r"Quantizing: \d+ s", _lines(monkeypatch, lambda shown: None)[-1])
     last = _lines(monkeypatch, lambda shown: shown.update(1234, 5678))[-1]
-    assert re.fullmatch(r"Quantizing: 1,234 of 5,678 groups, \d+ s, about \d+ s left", last)
+    assert re.fullmatch(r"Quantizing: 1,234 of 5,678 groups, \d+ s", last)
+
+
+def test_the_time_left_does_not_count_what_came_first_and_was_compiled(monkeypatch):
+    def work(shown):
+        shown.update(1, 11)
+        shown._first = (1, shown._first[1] - 100)
+        shown.update(2, 11)
+
+    last = _lines(monkeypatch, work)[-1]
+    assert re.fullmatch(r"Quantizing: 2 of 11 groups, \d s, about 90\d s left", last)
 
 
 def test_quiet_work_says_nothing(monkeypatch):

@@ -44,6 +44,8 @@ class Shown:
         self._console, self._title, self._unit = console, title, unit
         self._done = 0
         self._total: int | None = None
+        #: How many were done first, and when.
+        self._first: tuple[int, float] | None = None
         self._started = self._stage_started = time.monotonic()
         self._ended = threading.Event()
         self._bar: Progress | None = None
@@ -80,13 +82,15 @@ class Shown:
     def update(self, done: int, total: int | None) -> None:
         """Say that so many of so many are done; None if nobody knows of how many."""
         self._done, self._total = done, total
+        if done and self._first is None:
+            self._first = done, time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
 
     def begin(self, title: str) -> None:
         """Say that something else goes on now."""
         self._leave()
-        self._title, self._done, self._total = title, 0, None
+        self._title, self._done, self._total, self._first = title, 0, None, None
         self._stage_started = time.monotonic()
         if self._bar is not None:
             self._bar.reset(self._task, total=None, description=title)
@@ -113,11 +117,15 @@ class Shown:
             self._say(line + self._left())
 
     def _left(self) -> str:
-        """Say how long what is left may take, if what is done tells."""
-        if not self._done or self._total is None:
+        """Say how long what is left may take, if what is done tells.
+
+        What was done first does not: loops are compiled for it.
+        """
+        if self._first is None or self._total is None or self._done == self._first[0]:
             return ""
-        seconds = time.monotonic() - self._stage_started
-        return f", about {seconds * (self._total / self._done - 1):,.0f} s left"
+        done, since = self._first
+        seconds = (time.monotonic() - since) / (self._done - done)
+        return f", about {seconds * (self._total - self._done):,.0f} s left"
 
 
 class _Counted(ProgressColumn):
