@@ -48,6 +48,11 @@ def anchors(page: Path) -> set[str]:
 
 
 @pages
+def test_units_are_written_one_way(page):
+    assert re.findall(r"\d u[sJ]\b", FENCED.sub("", text_of(page))) == []
+
+
+@pages
 def test_links_lead_somewhere(page):
     for link in LINK.findall(FENCED.sub("", text_of(page))):
         if REMOTE.match(link):
