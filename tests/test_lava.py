@@ -151,6 +151,7 @@ QUANTIZED = (
     FloatCase(feed_forward="gated", blocks=1),
     FloatCase(norm="rms", ends="neither", blocks=1, glu=GluVariant.NONE),
     FloatCase(blocks=1, precision=Precision(weights="e5m2", overrides={"*.C": "e4m3"})),
+    FloatCase(blocks=1, precision=Precision(lean=True)),
 )  # fmt: skip
 
 

@@ -216,12 +216,14 @@ def test_a_program_is_named_after_what_it_does_and_not_after_values():
 
 def test_groups_with_one_program_share_a_listing():
     network = quantized(QUANTIZED["half2"]).network
-    three = quantized(replace(QUANTIZED["half2"], blocks=3)).network
-    gates = [one for one in neuron_programs(three) if one.kind.name == "scaled_gate"]
-    # What is known of the neurons of one block makes its program differ from that of two.
-    assert sorted(len(one.bindings) for one in gates) == [1, 2]
+    six = quantized(replace(QUANTIZED["half2"], blocks=6)).network
+    programs = neuron_programs(six)
+    # Not all gates: what is known of the neurons of one block may make its program another.
+    gates = [one for one in programs if one.kind.name == "scaled_gate"]
+    assert 1 < len(gates) < 6
+    assert sum(len(one.bindings) for one in programs) == len(six.groups)
     assert all(len(one.bindings) == 1 for one in neuron_programs(network))
-    names = [one.name for one in neuron_programs(three)]
+    names = [one.name for one in programs]
     assert len(set(names)) == len(names)
 
 

@@ -23,7 +23,7 @@ def printed(shown, width=200):
 
 
 def page_of(shown):
-    return rendered(Page("p", "s", (Section("n", "t", (shown,)),)))
+    return rendered(Page("p", "s", "a", "v", "d", (Section("n", "t", (shown,)),)))
 
 
 def test_terminal_and_page_say_the_same():
