@@ -85,7 +85,7 @@ def recipe(width: int, sparsity: float, epochs: int, integers: Integers) -> Reci
 @pytest.mark.parametrize(
     ("width", "sparsity", "epochs", "integers"),
     [
-        (96, 0.0, 25, Integers(weights=2, epochs=10, rate=4e-3)),
+        (96, 0.0, 25, Integers(weights=2, epochs=16, rate=6e-3)),
         (48, 0.9, 40, Integers(weights=4, epochs=3, rate=1e-3)),
     ],
     ids=["dense", "sparse"],
