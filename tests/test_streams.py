@@ -1,6 +1,7 @@
 """Standard streams and signals: any encoding, closed streams, readers that leave, early ends."""
 
 import io
+import functools
 import os
 import signal
 import subprocess
@@ -99,7 +100,9 @@ def test_a_signal_that_ends_unwinds_the_program(tmp_path, ending):
         " print('there', flush=True)\n time.sleep(60)"
     )
     command = [sys.executable, "-c", PREPARED + code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    # Also where these tests run under nohup.
+    heeded = functools.partial(signal.signal, ending, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=heeded) as process:
         assert process.stdout is not None
         process.stdout.readline()
         assert len(list(tmp_path.iterdir())) == 1
