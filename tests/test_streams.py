@@ -1,7 +1,7 @@
 """Standard streams and signals: any encoding, closed streams, readers that leave, early ends."""
 
-import io
 import functools
+import io
 import os
 import signal
 import subprocess
