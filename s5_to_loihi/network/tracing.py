@@ -118,8 +118,7 @@ def trace(group: NeuronGroup, ports: Mapping[str, Interval]) -> Program:
     """
     tracer, kind = _Tracer(), group.kind
     accumulators = tuple(tracer.source("accumulator", name, ports[name]) for name in kind.ports)
-    formats = [(name, group.formats[name]) for name in kind.state]
-    registers = tuple(tracer.source("register", name, limits(one.bits)) for name, one in formats)
+    registers = _registers(tracer, group)
     constants = _symbolic(tracer, "", group.constants, _of_values)
     # Symbols compute as arrays do.
     computed = kind.update(cast(Values, accumulators), cast(Values, registers), constants)
@@ -140,11 +139,10 @@ def trace_advance(group: NeuronGroup, count: int) -> Program:
     tracer, kind = _Tracer(), group.kind
     assert kind.recurrence is not None
     given = [tracer.source("accumulator", f"input{n}", limits(32)) for n in range(count)]
-    formats = [(name, group.formats[name]) for name in kind.state]
-    registers = [tracer.source("register", name, limits(one.bits)) for name, one in formats]
+    registers = _registers(tracer, group)
     constants = _symbolic(tracer, "", group.constants, _of_format)
     # Symbols compute as arrays do.
-    inputs, state = cast(Values, tuple(given)), cast(Values, tuple(registers))
+    inputs, state = cast(Values, tuple(given)), cast(Values, registers)
     computed = cast(tuple[Operand, ...], kind.recurrence.advance(inputs, state, constants))
     results = zip(kind.state, computed, strict=False)
     return Program(tuple(tracer.steps), {name: tracer.symbol(one).index for name, one in results})
@@ -153,6 +151,12 @@ def trace_advance(group: NeuronGroup, count: int) -> Program:
 def parameters(group: NeuronGroup) -> dict[str, Integers]:
     """Return the per-neuron constants under the names that ``trace`` gives them."""
     return {name: value for name, value, _ in array_constants(group.constants)}
+
+
+def _registers(tracer: _Tracer, group: NeuronGroup) -> tuple[Symbol, ...]:
+    """Return symbols for a group's registers, which lie within their formats."""
+    formats = [(name, group.formats[name]) for name in group.kind.state]
+    return tuple(tracer.source("register", name, limits(one.bits)) for name, one in formats)
 
 
 def _of_values(constants: Constants, field: Field) -> Interval:
