@@ -95,7 +95,7 @@ def execute(
         while remaining or any(worker.task for worker in workers):
             starting = sum(not worker.ready for worker in workers)
             while len(workers) < jobs and starting < len(remaining):
-                with _interrupt_put_off():
+                with interrupt_put_off():
                     workers.append(_start(compute, place))
                 starting += 1
             waiting = [worker for worker in workers if not _is_idle(worker)]
@@ -227,7 +227,7 @@ def _start(compute: Callable[[Any], Mapping[str, Any]], place: str) -> Worker:
 
 
 @contextlib.contextmanager
-def _interrupt_put_off() -> Iterator[None]:
+def interrupt_put_off() -> Iterator[None]:
     """Put an interrupt from the keyboard off until the block is done; it is not lost.
 
     It goes to all processes, and only this one answers it: what is blocked here stays blocked in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import logging
 import os
@@ -16,19 +17,21 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from s5_to_loihi.errors import InputError
 from s5_to_loihi.files.writing import replacing
-from s5_to_loihi.training import losses
+from s5_to_loihi.training import devices, losses
 from s5_to_loihi.training.modules import Model
 from s5_to_loihi.training.optimisation import LARGEST_GRADIENT, optimiser, rate_share
 from s5_to_loihi.training.pruning import Pruner, senders
 from s5_to_loihi.training.quantized import QuantizedNetwork
-from s5_to_loihi.training.recipe import Accelerator, Machine
-from s5_to_loihi.training.tasks import Batch, Task
+from s5_to_loihi.training.recipe import Accelerator, Machine, Numbers
+from s5_to_loihi.training.tasks import WHOLE, Batch, Maker, Task, task_of
 
 #: Of the list of epochs.
 COLUMNS = ("epoch", "loss", "score")
@@ -53,28 +56,32 @@ class Phase:
 
 
 class _Batches:
-    """The batches of an epoch; with several devices, those of one of them."""
+    """Batches, or a part of each."""
 
-    def __init__(self, makers: list[Callable[[], Batch]], rank: int = 0, ranks: int = 1):
-        # All devices take as many steps.
-        self.makers = makers[rank : len(makers) - len(makers) % ranks or None : ranks]
+    def __init__(self, makers: list[Maker], part: slice = WHOLE):
+        self.makers, self.part = makers, part
 
     def __len__(self) -> int:
         return len(self.makers)
 
     def __iter__(self) -> Iterator[Batch]:
-        return (make() for make in self.makers)
+        return (make(self.part) for make in self.makers)
 
 
 class _Module(lightning.LightningModule):
-    """What Lightning runs."""
+    """What Lightning runs.
+
+    Several devices share each batch, so that they train what one device would train: other than the
+    order of sums, only padding, which counts in how often neurons send, depends on their number.
+    """
 
     def __init__(self, task: Task, module: nn.Module, phase: Phase, pruner: Pruner | None):
         super().__init__()
         self.task, self.module, self.phase, self.pruner = task, module, phase, pruner
         self.steps_of_epoch = len(task.batches(0))
-        #: Of the steps of this epoch.
+        #: Of the steps of this epoch, and of the test data.
         self.losses: list[Tensor] = []
+        self.scores: list[Tensor] = []
 
     @property
     def progress(self) -> float:
@@ -85,12 +92,17 @@ class _Module(lightning.LightningModule):
         return batch.to(device)
 
     def train_dataloader(self) -> _Batches:
-        trainer = self.trainer
-        makers = self.task.batches(self.current_epoch)
-        return _Batches(makers, trainer.global_rank, trainer.world_size)
+        return _Batches(self.task.batches(self.current_epoch), self._own)
 
     def val_dataloader(self) -> _Batches:
-        return _Batches(self.task.test_batches())
+        makers = self.task.test_batches()
+        # Where there are fewer than devices, each takes all of them: the mean is the same.
+        return _Batches(makers[self._own] if len(makers) >= self.trainer.world_size else makers)
+
+    @property
+    def _own(self) -> slice:
+        """What this device has of something that all devices share."""
+        return slice(self.trainer.global_rank, None, self.trainer.world_size)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         if isinstance(self.module, QuantizedNetwork):
@@ -101,6 +113,10 @@ class _Module(lightning.LightningModule):
         if self.phase.activity:
             costs = message_costs(self.module)
             loss = loss + self.phase.activity * losses.activity(run.messages, costs)
+        if devices.count() > 1:
+            # Gradients are averaged over devices; the loss is a mean over all answers.
+            weight = loss.new_tensor(self.task.weight(batch))
+            loss = loss * weight / devices.total(weight) * devices.count()
         if not torch.isfinite(loss):
             raise InputError(
                 f"training, {self.phase.name}",
@@ -111,7 +127,6 @@ class _Module(lightning.LightningModule):
         if self.pruner is not None and self.pruner.pruning.aware_of_chip:
             self.pruner.observe(run.messages)
         self.losses.append(loss.detach())
-        self.log("loss", loss.detach(), on_step=False, on_epoch=True, batch_size=_size(batch))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -123,8 +138,26 @@ class _Module(lightning.LightningModule):
             self.pruner.update(self.progress)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        scores = self.task.scores(self.module(batch.tokens, lengths=batch.lengths), batch)
-        self.log("score", scores.mean(), batch_size=_size(batch), sync_dist=True)
+        output = self.module(batch.tokens, lengths=batch.lengths)
+        self.scores.append(self.task.scores(output, batch).double())
+
+    def on_validation_epoch_start(self) -> None:
+        self.scores.clear()
+
+    def mean_loss_and_score(self) -> tuple[float, float]:
+        """Return those of the epoch, over all devices."""
+        scores = torch.cat(self.scores)
+        sums = torch.stack(
+            [
+                torch.stack(self.losses).double().mean(),
+                scores.new_ones(()),
+                scores.sum(),
+                scores.new_tensor(len(scores)),
+            ]
+        )
+        self.losses.clear()
+        loss, ranks, score, count = devices.total(sums).tolist()
+        return loss / ranks, score / count
 
     def configure_optimizers(self) -> Any:
         steps_of = optimiser(self.module, self.phase.rate, self.phase.decay)
@@ -144,10 +177,6 @@ class _Module(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.pruner is not None:
             self.pruner.rates = checkpoint["rates"]
-
-
-def _size(batch: Batch) -> int:
-    return batch.tokens.shape[1]
 
 
 def message_costs(module: nn.Module) -> dict[str, Tensor]:
@@ -186,7 +215,8 @@ class _AtomicIO(TorchCheckpointIO):
         self, path: Any, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = torch.load(path, map_location, weights_only=True)
+            # It may have been written where there was a GPU.
+            found: dict[str, Any] = torch.load(path, map_location or "cpu", weights_only=True)
         except Exception as error:  # a damaged file surfaces as almost any exception
             raise InputError(
                 os.fspath(path), f"is damaged ({error})", "Delete it, to begin that phase again"
@@ -202,9 +232,8 @@ class _Shown(Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         epoch = trainer.current_epoch
-        loss = float(torch.stack(pl_module.losses).double().mean())
-        pl_module.losses.clear()
-        score = float(trainer.callback_metrics["score"])
+        loss, score = pl_module.mean_loss_and_score()
+        pl_module.log_dict({"loss": loss, "score": score})
         if trainer.is_global_zero:
             # Epochs of a run that was killed before its checkpoint was written come once more.
             before = [row for row in read_history(self.file) if row[0] < epoch]
@@ -235,26 +264,69 @@ def fit(
     module: nn.Module,
     phase: Phase,
     folder: Path,
-    machine: Machine,
     pruner: Pruner | None = None,
     on_progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> None:
     """Train a module, from where an earlier call in the same folder was killed.
 
     Args:
-        task: what to do.
+        task: what to do, and what to compute on.
         module: a ``Model`` or a ``QuantizedNetwork``; it is changed.
         phase: how long and how fast.
         folder: for checkpoints and logs.
-        machine: what to compute on.
         pruner: of the module.
         on_progress: called after each epoch with the phase, epochs done and in all.
 
     Raises:
         InputError: the loss is not finite, there is no such device, or a file cannot be written.
     """
-    _check(machine)
-    checkpoints = folder / "checkpoints"
+    machine = task.recipe.machine
+    check(machine)
+    last = folder / "checkpoints" / f"{phase.name}.ckpt"
+    if machine.devices == 1:
+        _fit(task, module, phase, folder, pruner, on_progress)
+    else:
+        given = (task.recipe, module, phase, folder, pruner)
+        digests = devices.run(_fit_one, given, machine.devices, on_gpus(machine), on_progress)
+        found = _AtomicIO().load_checkpoint(last)
+        wrapped = _Module(task, module, phase, pruner)
+        wrapped.load_state_dict(found["state_dict"])
+        wrapped.on_load_checkpoint(found)
+        if set(digests) != {digest(module)}:
+            raise RuntimeError(f"devices have trained different weights: {digests}")
+    module.cpu().eval()
+
+
+def _fit_one(given: Any, rank: int, tell: Callable[..., None]) -> str:
+    """Train on one of several devices; return the digest of what it has in the end."""
+    recipe, module, phase, folder, pruner = given
+    torch.set_num_threads(recipe.machine.threads)
+    _fit(task_of(recipe), module, phase, folder, pruner, tell if rank == 0 else _nothing)
+    return digest(module)
+
+
+def _nothing(name: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def digest(module: nn.Module) -> str:
+    """Return what tells a module's parameters, masks and statistics from others."""
+    found = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _fit(
+    task: Task,
+    module: nn.Module,
+    phase: Phase,
+    folder: Path,
+    pruner: Pruner | None,
+    on_progress: Callable[[str, int, int], None],
+) -> None:
+    machine, checkpoints = task.recipe.machine, folder / "checkpoints"
     last = checkpoints / f"{phase.name}.ckpt"
     wrapped = _Module(task, module, phase, pruner)
     saved = ModelCheckpoint(
@@ -264,18 +336,23 @@ def fit(
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+    mixed = machine.numbers in (Numbers.MIXED_BFLOAT, Numbers.MIXED_HALF)
     whole = isinstance(module, QuantizedNetwork)
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         trainer = lightning.Trainer(
-            accelerator=machine.accelerator.value,
+            accelerator="cuda" if on_gpus(machine) else "cpu",
             devices=machine.devices,
-            precision="32-true" if whole else machine.numbers.value,
+            # Batch norm adds up over devices, and buffers are the same on all of them.
+            strategy=DDPStrategy(broadcast_buffers=False) if machine.devices > 1 else "auto",
+            # Doubles are the module's own.
+            precision=machine.numbers.value if mixed and not whole else "32-true",
             max_epochs=phase.epochs,
             default_root_dir=folder,
             logger=_loggers(folder, phase.name),
             callbacks=[saved, _Shown(history_file(folder, phase.name), phase, on_progress)],
-            plugins=[_AtomicIO()],
+            # A process trains on a device of this machine, also in a job of a cluster.
+            plugins=[_AtomicIO(), LightningEnvironment()],
             gradient_clip_val=LARGEST_GRADIENT,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -285,16 +362,33 @@ def fit(
             use_distributed_sampler=False,
         )
         trainer.fit(wrapped, ckpt_path=last if last.exists() else None)
-    module.cpu().eval()
 
 
-def _check(machine: Machine) -> None:
-    found = torch.cuda.device_count()
-    if machine.accelerator is Accelerator.GPU and found < machine.devices:
+def on_gpus(machine: Machine) -> bool:
+    """Return whether GPUs compute."""
+    if machine.accelerator is Accelerator.AUTO:
+        return torch.cuda.is_available()
+    return machine.accelerator is Accelerator.GPU
+
+
+def check(machine: Machine) -> None:
+    """See that this computer has what is asked for.
+
+    Raises:
+        InputError: it has not.
+    """
+    gpus, found = on_gpus(machine), torch.cuda.device_count()
+    if gpus and found < machine.devices:
         raise InputError(
             "machine: accelerator",
             f"asks for {machine.devices} GPU, PyTorch {torch.__version__} sees {found}",
-            "Use accelerator: auto or cpu, or install a PyTorch with CUDA",
+            "Use accelerator: cpu, fewer devices, or a PyTorch with CUDA",
+        )
+    if not gpus and machine.numbers is Numbers.MIXED_HALF:
+        raise InputError(
+            "machine: numbers",
+            "is 16-mixed, which is for GPUs, and a processor computes",
+            "Use bf16-mixed or 32-true",
         )
 
 

@@ -31,6 +31,7 @@ from s5_to_loihi.float_model import (
     StateSpaceModel,
 )
 from s5_to_loihi.network.network import Readout
+from s5_to_loihi.training import devices
 from s5_to_loihi.training.scan import scan
 
 #: The least decay of a state, as training clips it (see docs/checkpoints.md).
@@ -84,7 +85,7 @@ class Map(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return ``weight @ values + bias``."""
-        return functional.linear(values, self.weight(), self.bias)
+        return linear(values, self.weight(), self.bias)
 
     def affine(self) -> Affine:
         """Return it as arrays."""
@@ -128,12 +129,11 @@ class StateSpace(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``(y, messages, last state)``: (T, N, H), (T, N, P) complex, (N, P) complex."""
         a, gain = self.discretized()
-        drive = torch.complex(*(functional.linear(u, part) for part in self.b().unbind(-1)))
+        drive = torch.complex(*(linear(u, part) for part in self.b().unbind(-1)))
         states = scan(a, drive * gain, state)
         messages = rectify_complex(states) if rectified else states
         c = self.c()
-        projected = functional.linear(messages.real, c[..., 0])
-        projected = projected - functional.linear(messages.imag, c[..., 1])
+        projected = linear(messages.real, c[..., 0]) - linear(messages.imag, c[..., 1])
         return self.factor * projected + self.d * u, messages, states[-1]
 
     def state_space(self) -> StateSpaceModel:
@@ -165,11 +165,31 @@ class FeatureNorm(nn.BatchNorm1d):
 
     def forward(self, values: Tensor, valid: Tensor | None = None) -> Tensor:
         """Normalise (T, N, H); statistics are of tokens that are ``valid`` (T, N), no padding."""
+        normalise = super().forward
+        if self.training and devices.count() > 1:
+            normalise = self._normalised_together
         if valid is None or not self.training:
-            return super().forward(values.reshape(-1, values.shape[-1])).reshape(values.shape)
+            return normalise(values.reshape(-1, values.shape[-1])).reshape(values.shape)
         result = torch.zeros_like(values)
-        result[valid] = super().forward(values[valid])
+        result[valid] = normalise(values[valid])
         return result
+
+    def _normalised_together(self, values: Tensor) -> Tensor:
+        """Normalise (tokens, H) by mean and variance over the tokens of all devices."""
+        count = devices.total(values.new_tensor(len(values)))
+        mean = devices.total(values.sum(0)) / count
+        centred = values - mean
+        variance = devices.total(centred.square().sum(0)) / count
+        assert self.momentum is not None
+        with torch.no_grad():
+            for running, new in (
+                (self.running_mean, mean),
+                (self.running_var, variance * count / (count - 1)),
+            ):
+                assert running is not None
+                running.lerp_(new, self.momentum)
+            self.num_batches_tracked += 1
+        return centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
 
     def arrays(self) -> BatchNorm:
         """Return it as arrays."""
@@ -285,11 +305,11 @@ class FeedForward(nn.Module):
         y, states, state = self.ssm(u, False, state)
         active = activate(y, Activation.GELU_ERF)
         middle = self.feed_forward_norm(active + u, valid)
-        expanded = functional.linear(middle, self.expand())
+        expanded = linear(middle, self.expand())
         if self.gated:
             value, gate = expanded.chunk(2, -1)
             expanded = activate(gate, Activation.GELU_ERF) * value
-        result = functional.linear(expanded, self.decode()) + middle
+        result = linear(expanded, self.decode()) + middle
         return result, state, (u, states, active)
 
     def weights(self) -> Iterator[tuple[str, Weight]]:
@@ -384,7 +404,8 @@ class Model(nn.Module):
         valid = None
         if lengths is not None:
             valid = torch.arange(len(tokens), device=tokens.device)[:, None] < lengths
-        kind = tokens.dtype
+        kind = self.encoder.bias.dtype
+        tokens = tokens.to(kind)
         hidden = self.encoder(tokens * self.input_gain.to(kind) + self.input_offset.to(kind))
         if self.rectified_encoder:
             hidden = functional.relu(hidden)
@@ -449,6 +470,15 @@ def rectify_complex(values: Tensor) -> Tensor:
     """Keep complex numbers lexicographically above zero, else 0 (see ``fixed_point``)."""
     real, imaginary = values.real, values.imag
     return values * ((real > 0) | ((real == 0) & (imaginary > 0)))
+
+
+def linear(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``weight @ values + bias`` in the numbers of the weights.
+
+    In mixed precision the product alone has 16 bits: there are no complex numbers in bfloat16, and
+    states and what residuals add up need more.
+    """
+    return functional.linear(values, weight, bias).to(weight.dtype)
 
 
 def activate(values: Tensor, activation: Activation) -> Tensor:

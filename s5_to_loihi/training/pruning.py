@@ -19,6 +19,7 @@ import torch
 
 from s5_to_loihi.checkpoints.magnitude_pruning import erdos_renyi_sparsities
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.training import devices
 from s5_to_loihi.training.modules import Model
 
 #: Of a message's rate, what every synapse costs whether it is used or not: its word of memory.
@@ -94,26 +95,33 @@ class Pruner:
             for name, weight in self.model.weights():
                 score = weight.value.abs()
                 if self.pruning.aware_of_chip and name in self.rates:
-                    score = score / self._cost(name, score.ndim)
+                    score = score / self._cost(name, score)
                 weight.mask.copy_(_largest(score, 1 - share * self.sparsities[name]))
         self._set_fixed(share == 1 or not self.pruning.straight_through)
 
     def observe(self, messages: Mapping[str, torch.Tensor]) -> None:
-        """Learn from messages of a forward pass how often each neuron sends."""
-        for name, sender in senders(self.model).items():
-            with torch.no_grad():
-                sent = messages[sender] != 0
-                rate = sent.reshape(-1, sent.shape[-1]).double().mean(0)
-            before = self.rates.get(name, rate)
+        """Learn from messages of a forward pass, on all devices, how often each neuron sends."""
+        with torch.no_grad():
+            rates = {name: _rate(messages[sender]) for name, sender in senders(self.model).items()}
+            # Masks must not differ between devices.
+            together = devices.total(torch.cat(list(rates.values()))) / devices.count()
+        sizes = [len(rate) for rate in rates.values()]
+        for name, rate in zip(rates, together.split(sizes), strict=True):
+            before = self.rates.get(name, rate).to(rate.device)
             self.rates[name] = 0.9 * before + 0.1 * rate
 
-    def _cost(self, name: str, axes: int) -> torch.Tensor:
-        cost = (WORD + self.rates[name]).sqrt()
-        return cost.reshape(1, -1, *[1] * (axes - 2))
+    def _cost(self, name: str, score: torch.Tensor) -> torch.Tensor:
+        cost = (WORD + self.rates[name].to(score.device)).sqrt()
+        return cost.reshape(1, -1, *[1] * (score.ndim - 2))
 
     def _set_fixed(self, fixed: bool) -> None:
         for _, weight in self.model.weights():
             weight.fixed = fixed
+
+
+def _rate(message: torch.Tensor) -> torch.Tensor:
+    """Return how often each neuron's message is not zero."""
+    return (message != 0).reshape(-1, message.shape[-1]).double().mean(0)
 
 
 def senders(model: Model) -> dict[str, str]:

@@ -33,7 +33,10 @@ class Accelerator(str, Enum):
 
 
 class Numbers(str, Enum):
-    """What floats are computed in; networks of integers always in whole numbers."""
+    """What floats are computed in; networks of integers always in whole numbers.
+
+    In mixed numbers the products of matrices have 16 bits, all else and the weights have 32.
+    """
 
     SINGLE = "32-true"
     MIXED_BFLOAT = "bf16-mixed"
@@ -64,7 +67,7 @@ class Schedule:
 
     Attributes:
         epochs: passes over the data.
-        batch: sequences or cuts a step.
+        batch: sequences or cuts a step, which all devices share.
         rate: learning rate at its highest; decay: of weights.
         label_smoothing: of classes.
         spectral: weight of the spectral loss beside SI-SNR in dB.
@@ -109,7 +112,7 @@ class Machine:
 
     Attributes:
         accelerator: see there.
-        devices: how many.
+        devices: how many train together, a process each: GPUs, or shares of the processor.
         numbers: see there.
         threads: of a processor. Tensors are small: more than one is rarely quicker, and sums then
             depend on how many there are.
@@ -176,6 +179,17 @@ def _check(recipe: Recipe, where: str) -> None:
     ):
         if not least <= value <= most:
             raise InputError(f"{where}: {name}", f"is {value} (allowed {least:g} to {most:g})", SEE)
+    machine = recipe.machine
+    if machine.devices > recipe.training.batch:
+        raise InputError(
+            f"{where}: machine: devices",
+            f"are {machine.devices}, which share batches of {recipe.training.batch} sequences",
+            "Use fewer devices, or larger batches (training: batch)",
+        )
+    if machine.accelerator is Accelerator.CPU and machine.numbers is Numbers.MIXED_HALF:
+        raise InputError(
+            f"{where}: machine: numbers", "is 16-mixed, which is for GPUs", "Use bf16-mixed"
+        )
     if recipe.integers.from_scratch and (recipe.sparsity.sparsity or not recipe.integers.epochs):
         raise InputError(
             f"{where}: integers: from_scratch",

@@ -68,7 +68,10 @@ def exact_states(group: NeuronGroup, inputs: list[Tensor], constants: Constants)
     given = {name: tensor.data_ptr() for name, tensor in named.items()} | advance.integers
     given |= {"count": count, "sequences": sequences, "size": size}
     arguments = advance.kernel.ordered(given)
-    (_launch if on_gpu else _call)(advance.kernel, sequences, size, arguments)
+    if on_gpu:
+        _launch(advance.kernel, sequences, size, arguments, device)
+    else:
+        _call(advance.kernel, sequences, size, arguments)
     return [one.to(device, torch.float64) for one in states]
 
 
@@ -147,15 +150,21 @@ def _call(kernel: LaneKernel, rows: int, columns: int, arguments: tuple[int, ...
     FUNCTION(address)(None, given.ctypes.data)
 
 
-def _launch(kernel: LaneKernel, rows: int, columns: int, arguments: tuple[int, ...]) -> None:
-    """Call a kernel on the GPU, in the order of PyTorch's work."""
-    stream = cupy().cuda.ExternalStream(torch.cuda.current_stream().cuda_stream)
+def _launch(
+    kernel: LaneKernel, rows: int, columns: int, arguments: tuple[int, ...], device: torch.device
+) -> None:
+    """Call a kernel on a GPU, in the order of PyTorch's work."""
+    stream = torch.cuda.current_stream(device)
     grid = (rows, -(-columns // kernel.threads))
-    _function(kernel)(grid, (kernel.threads,), arguments, stream=stream)
+    with cupy().cuda.Device(stream.device_index):
+        function = _function(kernel, stream.device_index)
+        given = cupy().cuda.ExternalStream(stream.cuda_stream)
+        function(grid, (kernel.threads,), arguments, stream=given)
 
 
 @functools.cache
-def _function(kernel: LaneKernel) -> Any:
+def _function(kernel: LaneKernel, device: int) -> Any:
+    """Load a kernel onto the current GPU; ``device`` is its number."""
     code, name = object_code.ptx(for_a_gpu(kernel))
     module = cupy().cuda.function.Module()
     module.load(code)

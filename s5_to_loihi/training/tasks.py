@@ -30,6 +30,8 @@ from s5_to_loihi.training.recipe import Recipe
 CALIBRATION_TOKENS = 4000
 #: Cuts of each recording in an epoch, at most: long recordings give more.
 MOST_CUTS = 64
+#: A whole batch, of which a device may make its part alone.
+WHOLE = slice(None)
 #: Seconds of a test clip that are cleaned at a time.
 LONGEST_TEST = 30.0
 
@@ -50,15 +52,28 @@ class Batch:
     answers: Tensor
     spectrum: Tensor | None = None
 
+    @property
+    def size(self) -> int:
+        """How many sequences it has."""
+        return self.tokens.shape[1]
+
     def to(self, device: Any) -> Batch:
         """Return it on a device."""
         parts = (self.tokens, self.lengths, self.answers, self.spectrum)
         return Batch(*(part if part is None else part.to(device) for part in parts))
 
 
+class Maker(Protocol):
+    """Makes a batch, or the sequences of it that a slice chooses."""
+
+    def __call__(self, part: slice = WHOLE) -> Batch:
+        """Return it."""
+
+
 class Task(Protocol):
     """A task."""
 
+    recipe: Recipe
     inputs: int
     outputs: int
     readout: Readout
@@ -70,14 +85,17 @@ class Task(Protocol):
     def scale(self) -> tuple[np.ndarray | float, np.ndarray | float]:
         """Return gain and offset that make features about 0, give or take 1."""
 
-    def batches(self, epoch: int) -> list[Callable[[], Batch]]:
+    def batches(self, epoch: int) -> list[Maker]:
         """Return what makes the batches of an epoch, in order."""
 
-    def test_batches(self) -> list[Callable[[], Batch]]:
+    def test_batches(self) -> list[Maker]:
         """Return what makes the batches of the test data."""
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return what training makes small."""
+
+    def weight(self, batch: Batch) -> float:
+        """Return how many answers the loss is the mean of."""
 
     def scores(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the score of each sequence, (N,)."""
@@ -148,7 +166,7 @@ class Answering:
         gain = 1 / np.where(deviation > 0, deviation, 1)
         return gain, -values.mean(axis=0) * gain
 
-    def batches(self, epoch: int) -> list[Callable[[], Batch]]:
+    def batches(self, epoch: int) -> list[Maker]:
         """See ``Task``."""
         schedule = self.recipe.training
         random = np.random.default_rng([schedule.seed, epoch])
@@ -156,20 +174,22 @@ class Answering:
         noise = self.recipe.data.noise
         deviation = self._valid().std(axis=0) * noise if noise else None
 
-        def batch(chosen: np.ndarray, seed: int) -> Batch:
-            made = _sequence_batch(self.train, chosen)
+        def batch(chosen: np.ndarray, seed: int, part: slice = WHOLE) -> Batch:
+            made = _sequence_batch(self.train, chosen, part)
             if deviation is None:
                 return made
+            # Each sequence has the noise that it has where one device makes the whole batch.
+            shape = (self.train.lengths[chosen].max(), len(chosen), self.inputs)
             drawn = np.random.default_rng([schedule.seed, epoch, seed]).standard_normal(
-                made.tokens.shape, dtype=np.float32
+                shape, dtype=np.float32
             )
-            tokens = made.tokens + torch.tensor(drawn * deviation.astype(np.float32))
-            return Batch(tokens, made.lengths, made.answers)
+            noises = drawn[: len(made.tokens), part] * deviation.astype(np.float32)
+            return Batch(made.tokens + torch.tensor(noises), made.lengths, made.answers)
 
-        parts = np.split(order, range(schedule.batch, len(order), schedule.batch))
-        return [functools.partial(batch, part, index) for index, part in enumerate(parts)]
+        parts = _parts(len(order), self.recipe)
+        return [functools.partial(batch, order[part], index) for index, part in enumerate(parts)]
 
-    def test_batches(self) -> list[Callable[[], Batch]]:
+    def test_batches(self) -> list[Maker]:
         """See ``Task``."""
         count = self.test.inputs.shape[1]
         parts = np.split(np.arange(count), range(256, count, 256))
@@ -183,6 +203,13 @@ class Answering:
         error = (output - batch.answers).square().mean(-1)
         valid = _valid_tokens(output, batch)
         return (error * valid).sum() / valid.sum()
+
+    def weight(self, batch: Batch) -> float:
+        """Sequences, or tokens that are no padding."""
+        if self.train.labels is not None:
+            return batch.size
+        assert batch.lengths is not None
+        return float(batch.lengths.sum())
 
     def scores(self, output: Tensor, batch: Batch) -> Tensor:
         """100 or 0 for a class; for targets the ratio of their power to the error's, in dB."""
@@ -209,7 +236,20 @@ class Answering:
         return _digest([self.train.inputs, self.test.inputs])
 
 
-def _sequence_batch(data: Sequences, chosen: np.ndarray) -> Batch:
+def _parts(count: int, recipe: Recipe) -> list[slice]:
+    """Cut what an epoch takes into batches, each of at least as many sequences as devices."""
+    size, devices = recipe.training.batch, recipe.machine.devices
+    if count < devices:
+        what = f"has {count} sequences or cuts, and there are {devices} devices"
+        raise InputError(recipe.data.train, what, "Use fewer devices (machine: devices)")
+    starts = list(range(0, count, size))
+    if len(starts) > 1 and count - starts[-1] < devices:
+        del starts[-1]
+    return [slice(*ends) for ends in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def _sequence_batch(data: Sequences, chosen: np.ndarray, part: slice = WHOLE) -> Batch:
+    chosen = chosen[part]
     lengths = data.lengths[chosen]
     inputs = torch.tensor(data.inputs[: lengths.max(), chosen])
     if data.labels is not None:
@@ -247,7 +287,7 @@ class Denoising:
         values = self.calibration()
         return float(1 / values.std()), 0.0
 
-    def batches(self, epoch: int) -> list[Callable[[], Batch]]:
+    def batches(self, epoch: int) -> list[Maker]:
         """Random cuts, of each recording as many as it is long."""
         schedule = self.recipe.training
         random = np.random.default_rng([schedule.seed, epoch])
@@ -255,10 +295,12 @@ class Denoising:
         order = random.permutation(np.repeat(np.arange(len(counts)), counts))
         starts = random.random(len(order))
         cuts = list(zip(order.tolist(), starts.tolist(), strict=True))
-        parts = [cuts[i : i + schedule.batch] for i in range(0, len(cuts), schedule.batch)]
-        return [functools.partial(self._batch, self.train, part, self.length) for part in parts]
+        return [
+            functools.partial(self._batch, self.train, cuts[part], self.length)
+            for part in _parts(len(cuts), self.recipe)
+        ]
 
-    def test_batches(self) -> list[Callable[[], Batch]]:
+    def test_batches(self) -> list[Maker]:
         """Each recording whole, or its beginning."""
         longest = round(LONGEST_TEST * audio.RATE)
         return [
@@ -266,9 +308,16 @@ class Denoising:
             for index, clip in enumerate(self.test.noisy)
         ]
 
-    def _batch(self, sound: Sound, cuts: Sequence[tuple[int, float]], length: int) -> Batch:
+    def _batch(
+        self,
+        sound: Sound,
+        cuts: Sequence[tuple[int, float]],
+        length: int,
+        part: slice = WHOLE,
+    ) -> Batch:
+        chosen = cuts[part]
         noisy, clean = (
-            torch.tensor(np.stack([_cut(clips[index], start, length) for index, start in cuts]))
+            torch.tensor(np.stack([_cut(clips[index], start, length) for index, start in chosen]))
             for clips in (sound.noisy, sound.clean)
         )
         spectrum = spectra.analyse(noisy)
@@ -279,6 +328,10 @@ class Denoising:
         assert batch.spectrum is not None
         spectral = self.recipe.training.spectral
         return losses.denoising_loss(batch.spectrum, output, batch.answers, spectral)
+
+    def weight(self, batch: Batch) -> float:
+        """Clips."""
+        return batch.size
 
     def scores(self, output: Tensor, batch: Batch) -> Tensor:
         """SI-SNR in dB."""

@@ -31,7 +31,7 @@ from s5_to_loihi.training.architecture import initial_model
 from s5_to_loihi.training.modules import FeatureNorm, Model
 from s5_to_loihi.training.pruning import Pruner
 from s5_to_loihi.training.quantized import QuantizedNetwork
-from s5_to_loihi.training.recipe import Recipe, as_mapping
+from s5_to_loihi.training.recipe import Numbers, Recipe, as_mapping
 from s5_to_loihi.training.tasks import Task, task_of
 from s5_to_loihi.verification import verify_interpreter
 
@@ -85,6 +85,7 @@ def train(
             training diverges, or a file cannot be written.
         CapacityError: the network does not fit a width.
     """
+    loop.check(recipe.machine)
     precision = precision_of(recipe)
     task = task_of(recipe, lambda done, total: on_progress("reading", done, total))
     _claim(folder, recipe, task)
@@ -107,7 +108,7 @@ def train(
             0.0,
             recipe.training.activity,
         )
-        loop.fit(task, network, phase, folder, recipe.machine, on_progress=on_progress)
+        loop.fit(task, network, phase, folder, on_progress=on_progress)
         network.fit()
         quantized = network.quantized()
     scores["integers"] = loop.evaluate(task, network)
@@ -154,7 +155,8 @@ def new_module(recipe: Recipe, task: Task) -> Model:
     start = initial_model(
         recipe.name, recipe.model, task.inputs, task.outputs, task.readout, recipe.training.seed
     )
-    return Model(start, *task.scale()).float()
+    module = Model(start, *task.scale())
+    return module if recipe.machine.numbers is Numbers.DOUBLE else module.float()
 
 
 def _float_phase(
@@ -167,7 +169,7 @@ def _float_phase(
     pruner = Pruner(module, recipe.sparsity) if recipe.sparsity.sparsity else None
     schedule = recipe.training
     phase = loop.Phase("float", schedule.epochs, schedule.rate, schedule.decay, schedule.activity)
-    loop.fit(task, module, phase, folder, recipe.machine, pruner, on_progress)
+    loop.fit(task, module, phase, folder, pruner, on_progress)
     if pruner is not None:
         pruner.update(1.0)
     return module

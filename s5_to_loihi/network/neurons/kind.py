@@ -81,6 +81,10 @@ class NeuronKind:
     lasting: bool = False
     keeps: tuple[tuple[str, str], ...] = ()
 
+    def __deepcopy__(self, memo: object) -> NeuronKind:
+        """Return itself: kinds are told apart with ``is``."""
+        return self
+
     def kept(self, message: str) -> str | None:
         """Return the register that a message is kept in, None if it is not."""
         return dict(self.keeps).get(message)
