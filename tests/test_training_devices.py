@@ -91,8 +91,8 @@ def test_two_devices_train_what_one_trains(recipe, tmp_path, capfd):
     assert told == [("float", 1, 3), ("float", 2, 3), ("float", 3, 3), ("integers", 1, 1)]
     assert "Rank" not in capfd.readouterr().out, "other processes print into the output"
     one = train(recipe, tmp_path / "one")
-    # Sums are in another order, and padding counts in how often neurons send.
-    assert_close(two.folder, one.folder, "model/model.safetensors", 5e-3)
+    # Sums are in another order, nothing else differs.
+    assert_close(two.folder, one.folder, "model/model.safetensors", 1e-4)
     assert two.sparsity == one.sparsity == pytest.approx(0.5, abs=0.02)
     for phase in ("float", "integers"):
         np.testing.assert_allclose(

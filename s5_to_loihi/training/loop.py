@@ -71,8 +71,8 @@ class _Batches:
 class _Module(lightning.LightningModule):
     """What Lightning runs.
 
-    Several devices share each batch, so that they train what one device would train: other than the
-    order of sums, only padding, which counts in how often neurons send, depends on their number.
+    Several devices share each batch, so that they train what one device would train, but for the
+    order of sums; and of padding, of which there is less, in the loss on messages.
     """
 
     def __init__(self, task: Task, module: nn.Module, phase: Phase, pruner: Pruner | None):
@@ -125,7 +125,7 @@ class _Module(lightning.LightningModule):
                 "Lower the learning rate (training: rate), or check the data",
             )
         if self.pruner is not None and self.pruner.pruning.aware_of_chip:
-            self.pruner.observe(run.messages)
+            self.pruner.observe(run.messages, batch.lengths)
         self.losses.append(loss.detach())
         return loss
 

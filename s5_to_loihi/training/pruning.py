@@ -99,14 +99,24 @@ class Pruner:
                 weight.mask.copy_(_largest(score, 1 - share * self.sparsities[name]))
         self._set_fixed(share == 1 or not self.pruning.straight_through)
 
-    def observe(self, messages: Mapping[str, torch.Tensor]) -> None:
-        """Learn from messages of a forward pass, on all devices, how often each neuron sends."""
+    def observe(
+        self, messages: Mapping[str, torch.Tensor], lengths: torch.Tensor | None = None
+    ) -> None:
+        """Learn from messages (T, N, n) of a forward pass how often each neuron sends.
+
+        ``lengths`` (N,) are the tokens of each sequence, with padding behind; all T if not given.
+        Those of all devices count, so that their masks do not differ.
+        """
+        found = senders(self.model)
         with torch.no_grad():
-            rates = {name: _rate(messages[sender]) for name, sender in senders(self.model).items()}
-            # Masks must not differ between devices.
-            together = devices.total(torch.cat(list(rates.values()))) / devices.count()
-        sizes = [len(rate) for rate in rates.values()]
-        for name, rate in zip(rates, together.split(sizes), strict=True):
+            some = messages[next(iter(found.values()))]
+            valid = torch.ones(some.shape[:2], dtype=torch.bool, device=some.device)
+            if lengths is not None:
+                valid = torch.arange(len(some), device=some.device)[:, None] < lengths
+            sent = [((messages[one] != 0) & valid[..., None]).sum((0, 1)) for one in found.values()]
+            together = devices.total(torch.cat([*sent, valid.sum()[None]]).double())
+            rates = together[:-1] / together[-1]
+        for name, rate in zip(found, rates.split([len(one) for one in sent]), strict=True):
             before = self.rates.get(name, rate).to(rate.device)
             self.rates[name] = 0.9 * before + 0.1 * rate
 
@@ -117,11 +127,6 @@ class Pruner:
     def _set_fixed(self, fixed: bool) -> None:
         for _, weight in self.model.weights():
             weight.fixed = fixed
-
-
-def _rate(message: torch.Tensor) -> torch.Tensor:
-    """Return how often each neuron's message is not zero."""
-    return (message != 0).reshape(-1, message.shape[-1]).double().mean(0)
 
 
 def senders(model: Model) -> dict[str, str]:
