@@ -203,12 +203,12 @@ class Unrounded:
     weights: np.ndarray
 
     @property
-    def largest(self) -> int:
-        """The largest integer that a weight may have."""
+    def ends(self) -> tuple[int, int]:
+        """The lowest and the highest integer that a weight may have."""
         if isinstance(self.digits, FloatFormat):
-            return self.digits.values[-1]
+            return -self.digits.values[-1], self.digits.values[-1]
         assert isinstance(self.matrix.bits, int)
-        return self.digits.largest(self.matrix.bits)
+        return self.digits.ends(self.matrix.bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +284,7 @@ class Draft:
         if not self.precision.lean:
             return exponents
         ends = [np.full(len(one.exponents), max(map(abs, one.interval))) for one in sources]
-        largest = np.abs(rows.integers) @ np.concatenate(ends) * rows.steps * gain
+        largest = np.abs(rows.integers) @ np.concatenate(ends) * np.abs(rows.steps) * gain
         return np.minimum(exponents, covering_exponents(largest, NARROW_BITS) - fine)
 
     def balanced(
@@ -333,7 +333,7 @@ class Draft:
         parameters, kept = np.count_nonzero(scaled), np.count_nonzero(rows.integers)
         bits = written if isinstance(written, int) else written.name
         matrix = RoundedMatrix(name, bits, int(parameters), int(parameters - kept))
-        in_steps = scaled / np.where(rows.steps > 0, rows.steps, 1)[:, None]
+        in_steps = scaled / np.where(rows.steps != 0, rows.steps, 1)[:, None]
         names = tuple(part for part, _, _ in parts)
         self.matrices.append(Unrounded(matrix, rows.digits, names, in_steps))
         columns = np.split(rows.integers, len(parts), axis=1)

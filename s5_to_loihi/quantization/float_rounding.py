@@ -11,7 +11,7 @@ import numpy as np
 from s5_to_loihi.errors import CapacityError
 from s5_to_loihi.machine_code import compiled
 from s5_to_loihi.quantization.float_weights import FloatFormat, largest_total, part_sums
-from s5_to_loihi.quantization.rounding import DAMPING, DESCENTS
+from s5_to_loihi.quantization.rounding import DESCENTS
 
 
 def round_floats(
@@ -43,8 +43,7 @@ def round_floats(
     parts = weight.shape[1] // len(covariance)
     steps = form.steps(np.abs(weight).max(axis=1, initial=0))
     most = largest_total(largest_sum, factor_bits)
-    ridge = DAMPING * np.diag(covariance)
-    matrix = np.ascontiguousarray(covariance + np.diag(ridge + 1e-6 * ridge.mean()))
+    matrix = np.ascontiguousarray(covariance)
     integers = np.zeros(weight.shape, dtype=np.int64)
     rows, tried = np.flatnonzero(steps), 0
     while len(rows):

@@ -96,7 +96,7 @@ class _Matrix(nn.Module):
     def __init__(self, matrix: Unrounded, integers: np.ndarray, largest_sum: int):
         super().__init__()
         self.matrix, self.largest_sum = matrix, largest_sum
-        self.highest = matrix.largest
+        self.lowest, self.highest = matrix.ends
         # What a row may add up to before its factor; integers cannot be as large.
         factor = GAIN_FACTOR_BITS if matrix.matrix.name.endswith(".B") else SHIFT_FACTOR_BITS
         self.largest_total = largest_total(largest_sum, factor)
@@ -104,7 +104,7 @@ class _Matrix(nn.Module):
         farthest = FARTHEST * self._spacing(integers)
         off = np.clip((matrix.weights - integers) * 2 * FARTHEST, -farthest, farthest)
         latent = integers + off
-        latent = np.clip(latent, -self.highest, self.highest)
+        latent = np.clip(latent, self.lowest, self.highest)
         self.value = nn.Parameter(torch.tensor(latent / self.highest))
         self.register_buffer("mask", torch.tensor((matrix.weights != 0).astype(np.float64)))
         if isinstance(matrix.digits, FloatFormat):
@@ -115,7 +115,7 @@ class _Matrix(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the integers, float64."""
-        latent = torch.clamp(self.value * self.highest, -self.highest, self.highest)
+        latent = torch.clamp(self.value * self.highest, self.lowest, self.highest)
         return self._rounded(latent) * self.mask
 
     def _rounded(self, latent: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class _Matrix(nn.Module):
     def fit(self) -> None:
         """Bring weights within their bits, and shrink rows whose sums could leave their port."""
         with torch.no_grad():
-            self.value.clamp_(-1, 1)
+            self.value.clamp_(self.lowest / self.highest, 1)
             while True:
                 over = (self._sums() > self.largest_sum) | (self._total() > self.largest_total)
                 if not over.any():

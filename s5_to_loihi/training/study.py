@@ -68,19 +68,38 @@ TOGETHER = 16
 
 @dataclass(frozen=True)
 class Point:
-    """A model of the study: its width H, the share of zero weights, chip-aware pruning or not."""
+    """A model of the study.
+
+    Attributes:
+        width: H.
+        sparsity: the share of zero weights.
+        aware_of_chip: how weights are ranked, see ``Pruning``.
+        from_dense: whether pruning begins with the trained dense model of that width, in as many
+            steps more, or with a new one.
+        seed: of the weights and of the sounds.
+    """
 
     width: int
     sparsity: float
     aware_of_chip: bool = False
+    from_dense: bool = False
     seed: int = 0
 
     @property
     def name(self) -> str:
         """For files and tables."""
-        kind = f"sparse{round(100 * self.sparsity)}" if self.sparsity else "dense"
+        kind = "pruned" if self.from_dense else "sparse"
         aware = "_aware" if self.aware_of_chip else ""
-        return f"h{self.width}_{kind}{aware}"
+        return (
+            f"h{self.width}_{kind}{round(100 * self.sparsity)}{aware}"
+            if self.sparsity
+            else (f"h{self.width}_dense")
+        )
+
+    @property
+    def start(self) -> Point | None:
+        """The model that training begins with, if it is another one."""
+        return Point(self.width, 0.0, seed=self.seed) if self.from_dense else None
 
 
 @dataclass(frozen=True)
@@ -112,10 +131,11 @@ class Scale:
 
 #: The longest first.
 POINTS = (
-    *(Point(256, 0.9), Point(256, 0.95), Point(192, 0.9), Point(192, 0.9, aware_of_chip=True)),
-    *(Point(width, 0.9) for width in (128, 96)),
-    *(Point(width, 0.8) for width in (192, 128)),
-    *(Point(width, 0.0) for width in (128, 96, 64, 48, 32, 24)),
+    *(Point(384, 0.9), *(Point(256, sparsity) for sparsity in (0.9, 0.95, 0.8))),
+    *(Point(width, 0.9) for width in (192, 128)),
+    *(Point(256, 0.8, from_dense=True), Point(256, 0.85, from_dense=True)),
+    Point(192, 0.8, from_dense=True),
+    *(Point(width, 0.0) for width in (192, 168, 160, 128, 96, 64, 48)),
 )
 #: Pruning ends earlier than by default: a short training needs the rest to recover.
 PRUNED_AT = 0.5
@@ -160,9 +180,10 @@ def _cuts(sounds: Tensor, count: int, length: int, random: torch.Generator) -> T
 def train(
     point: Point, sounds: Sounds, seconds: float = math.inf, start: S5Model | None = None
 ) -> tuple[S5Model, dict]:
-    """Train a point in floats, or go on from ``start``; return the model and what happened.
+    """Train a point in floats; return the model and what happened.
 
-    Fewer steps are taken if ``seconds`` do not allow all of them; how many is told.
+    ``start`` is the model to go on with: its masks stay, or it is pruned if the point begins with a
+    dense one. Fewer steps are taken if ``seconds`` do not allow all of them; how many is told.
     """
     scale, device = sounds.scale, sounds.device
     torch.manual_seed(point.seed)
@@ -186,7 +207,8 @@ def train(
         assert start.encoder is not None
         encoder = replace(start.encoder, weight=start.encoder.weight / gain)
         model = Model(replace(start, encoder=encoder), gain).float().to(device)
-        planned, rate = scale.further, FURTHER_RATE
+        planned, rate = scale.steps if point.from_dense else scale.further, FURTHER_RATE
+        pruner = Pruner(model, pruning) if point.from_dense else None
     messages: dict[str, Tensor] = {}
 
     def loss_of(clips: synthetic.Clips) -> Tensor:
@@ -378,7 +400,9 @@ def _job(point: Point, bits: int | str | None, folder: Path, sounds: Sounds, mos
     place = folder / point.name
     if bits is None:
         before = None
-        if (place / DESCRIPTION).exists():
+        if point.start is not None:
+            before, _ = load_model(folder / point.start.name / DESCRIPTION)
+        elif (place / DESCRIPTION).exists():
             before, _ = load_model(place / DESCRIPTION)
             if not sounds.scale.further:
                 return _scored(before, sounds)
