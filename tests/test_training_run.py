@@ -19,6 +19,8 @@ from safetensors.numpy import load_file
 torch = pytest.importorskip("torch", reason="PyTorch is missing: pip install 's5_to_loihi[train]'")
 pytest.importorskip("lightning", reason="Lightning is missing: pip install 's5_to_loihi[train]'")
 
+from benchmark import quantization  # noqa: E402
+
 from s5_to_loihi import audio, bundle  # noqa: E402
 from s5_to_loihi.evaluation.classification import answer  # noqa: E402
 from s5_to_loihi.evaluation.labelled import Labelled  # noqa: E402
@@ -100,9 +102,12 @@ def test_japanese_vowels(width, sparsity, epochs, integers, tmp_path):
     eight = quantize_for(task, made.model, Precision())
     accuracy = loop.evaluate(task, QuantizedNetwork(eight))
     assert abs(accuracy - made.scores["float"]) <= 0.5
-    # Ternary weights: training gives back what rounding takes.
+    # Two bits: training gives back what rounding takes, each weight by itself or as we do it.
     if integers.weights == 2:
-        assert made.scores["integers"] >= made.scores["rounded"] + 5
+        plain = quantize_for(task, quantization().plainly_rounded(made.model, 2), Precision(16))
+        assert made.scores["integers"] >= loop.evaluate(task, QuantizedNetwork(plain)) + 5
+        assert made.scores["integers"] >= made.scores["rounded"] + 1
+        assert made.scores["integers"] >= made.scores["float"] - 0.5
     # The bundle is what was trained: the same test data through the fast simulator.
     opened = bundle.read(made.bundle)
     assert verify_interpreter(opened.network, opened.vectors).equal
@@ -404,7 +409,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 
 
 def test_a_study_is_measured(tmp_path, call):
-    """A folder as the training of a study leaves it, with two networks that were not trained."""
+    """A folder as the training of a study leaves it, with networks that were hardly trained."""
     import json
     import zipfile
 
@@ -418,8 +423,11 @@ def test_a_study_is_measured(tmp_path, call):
     )  # fmt: skip
     sounds = study.Sounds(scale, "cpu")
     folder, bundles = tmp_path / "work", 0
-    for point, bits in ((study.Point(8, 0.0), 4), (study.Point(12, 0.5), "e4m3")):
-        model, facts = study.train(point, sounds)
+    points = study.Point(8, 0.0), study.Point(12, 0.5), study.Point(8, 0.5, from_dense=True)
+    made: dict = {}
+    for point, bits in zip(points, (4, "e4m3", 4), strict=True):
+        model, facts = study.train(point, sounds, start=made.get(point.start))
+        made[point] = model
         assert facts["sparsity"] == pytest.approx(point.sparsity, abs=0.03)
         save_model(model, folder / point.name)
         tuned, facts = study.finetune(model, bits, sounds)
@@ -439,6 +447,7 @@ def test_a_study_is_measured(tmp_path, call):
     assert f"{bundles} networks" in output
     costs = json.loads((tmp_path / "study.json").read_text())
     dense, sparse = costs["h8_dense_w4"], costs["h12_sparse50_we4m3"]
+    assert costs["h8_pruned50_w4"]["weights"] == pytest.approx(dense["weights"] / 2, rel=0.03)
     assert dense["synapses"] <= dense["weights"]
     assert sparse["synops"] <= sparse["synapses"] + 12 * 12
     assert (tmp_path / "pareto.png").stat().st_size > 1000

@@ -28,7 +28,7 @@ def round_floats(
         name: of the matrix, for errors.
         weight: (out, parts * in) floats, in integers of their messages; zeros stay zero. A row of
             several sums has one step.
-        covariance: (in, in) of the messages.
+        covariance: (in, in) of the messages, each variance above zero.
         form: of the weights.
         largest_sum: that the absolute integers of a band of a sum may add up to.
         factor_bits: that the factor behind the sums adds to them.

@@ -60,8 +60,8 @@ def moments(messages: np.ndarray, results: np.ndarray) -> Moments:
     messages -= mean
     few = min(1.0, FEW_TOKENS / len(messages)) ** 2
     covariance = messages.T @ messages / len(messages) + MEANS * few * np.outer(mean, mean)
-    powers = np.diag(covariance)
-    covariance = covariance + np.diag(DAMPING * powers + QUIET * powers.mean())
+    powers = np.diag(covariance).copy()
+    covariance += np.diag(DAMPING * powers + QUIET * powers.mean() + np.finfo(float).tiny)
     return Moments(covariance, mean, results.reshape(-1, results.shape[-1]).mean(axis=0))
 
 
@@ -157,7 +157,7 @@ def round_rows(
     Args:
         weight: (out, in) per integer of a message; zeros stay zero. With (out, parts * in) a row
             holds several sums that share a step, a complex one say.
-        covariance: (in, in) of the messages.
+        covariance: (in, in) of the messages, each variance above zero.
         bits: 2 to 16.
         largest_sum: bound on the sum of the absolute integers of each digit of one sum; a step
             grows until it holds.
@@ -171,7 +171,7 @@ def round_rows(
     integers = np.zeros(weight.shape, dtype=np.int64)
     steps = np.zeros(len(weight))
     rows, stretch = np.arange(len(weight)), 1.0
-    covariance = np.ascontiguousarray(covariance + np.diag(_ridge(covariance)))
+    covariance = np.ascontiguousarray(covariance)
     while len(rows):
         part = np.ascontiguousarray(weight[rows], dtype=np.float64)
         fractions = _step_fractions(bits) * stretch
@@ -217,11 +217,6 @@ def _step_fractions(bits: int) -> np.ndarray:
 def _part_sums(integers: np.ndarray, parts: int) -> np.ndarray:
     """Return the largest sum of absolute integers among the parts of each row."""
     return np.abs(integers).reshape(len(integers), parts, -1).sum(axis=2).max(axis=1)
-
-
-def _ridge(covariance: np.ndarray) -> np.ndarray:
-    """Return what is added to variances so that each is above zero."""
-    return np.full(len(covariance), 1e-6 * np.diag(covariance).mean() + np.finfo(float).tiny)
 
 
 # The kernels try all steps of a row at once: what is read of a factor serves all of them, and the

@@ -26,8 +26,9 @@ def draw_study(costs: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     lines: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for name, cost in sorted(costs.items(), key=lambda one: one[1]["weights"]):
         width, kind, bits = name.split("_", 2)
-        share = kind.removeprefix("sparse")
-        title = "dense" if share == kind else f"{share} % sparse"
+        title, share = "dense", kind.removeprefix("sparse").removeprefix("pruned")
+        if share != kind:
+            title = f"{share} % sparse" + ", from dense" * kind.startswith("pruned")
         lines.setdefault(f"{title}, {bits.upper().replace('_', ' ')}", []).append((width, cost))
     with drawn(path, (9, 3.8), layout="constrained") as figure:
         for axes, (key, title) in zip(figure.subplots(1, 2, sharey=True), COSTS, strict=True):

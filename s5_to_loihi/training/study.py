@@ -88,13 +88,11 @@ class Point:
     @property
     def name(self) -> str:
         """For files and tables."""
+        if not self.sparsity:
+            return f"h{self.width}_dense"
         kind = "pruned" if self.from_dense else "sparse"
         aware = "_aware" if self.aware_of_chip else ""
-        return (
-            f"h{self.width}_{kind}{round(100 * self.sparsity)}{aware}"
-            if self.sparsity
-            else (f"h{self.width}_dense")
-        )
+        return f"h{self.width}_{kind}{round(100 * self.sparsity)}{aware}"
 
     @property
     def start(self) -> Point | None:
@@ -129,13 +127,15 @@ class Scale:
     calibration: int = 8
 
 
-#: The longest first.
+#: The longest first; after the dense models that others begin with.
 POINTS = (
-    *(Point(384, 0.9), *(Point(256, sparsity) for sparsity in (0.9, 0.95, 0.8))),
-    *(Point(width, 0.9) for width in (192, 128)),
-    *(Point(256, 0.8, from_dense=True), Point(256, 0.85, from_dense=True)),
+    *(Point(256, 0.0), Point(192, 0.0), Point(384, 0.9), Point(384, 0.8)),
+    *(Point(256, sparsity, from_dense=True) for sparsity in (0.8, 0.85)),
     Point(192, 0.8, from_dense=True),
-    *(Point(width, 0.0) for width in (192, 168, 160, 128, 96, 64, 48)),
+    *(Point(256, sparsity) for sparsity in (0.9, 0.95, 0.8)),
+    *(Point(192, 0.9), Point(192, 0.8), Point(192, 0.9, aware_of_chip=True)),
+    *(Point(width, 0.0) for width in (168, 160, 128, 96, 64, 48, 32, 24)),
+    *(Point(128, 0.9), Point(128, 0.8), Point(96, 0.9)),
 )
 #: Pruning ends earlier than by default: a short training needs the rest to recover.
 PRUNED_AT = 0.5
@@ -430,7 +430,8 @@ def run(
 ) -> dict[str, Any]:
     """Train and finetune all points; ``out/results.json`` is written as they come in.
 
-    Models that lie in the folder already are not trained again.
+    Models that lie in the folder already are not trained again. One that begins with a dense model
+    takes it from there, or waits for it if it is among the points.
     """
     started = time.monotonic()
     context = multiprocessing.get_context("spawn")
@@ -444,7 +445,8 @@ def run(
     for worker in workers:
         worker.start()
     for point in points:
-        jobs.put((point, None))
+        if point.start not in points:
+            jobs.put((point, None))
     found: dict[str, Any] = {
         "scale": asdict(scale),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
@@ -467,13 +469,17 @@ def run(
             continue
         waiting -= 1
         name = point.name if width is None else f"{point.name}_w{width}"
+        following = [one for one in points if width is None and one.start == point]
         if "failed" in facts:
             found["failed"][name] = facts["failed"]
+            waiting -= len(following)
         elif width is None:
             found["trained"][name] = facts
             for one in bits:
                 jobs.put((point, one))
                 waiting += 1
+            for other in following:
+                jobs.put((other, None))
         else:
             found["tuned"][name] = facts
         found["seconds"] = round(time.monotonic() - started, 1)
