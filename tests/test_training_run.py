@@ -22,11 +22,14 @@ pytest.importorskip("lightning", reason="Lightning is missing: pip install 's5_t
 from benchmark import quantization  # noqa: E402
 
 from s5_to_loihi import audio, bundle  # noqa: E402
+from s5_to_loihi.checkpoints.description import load_model, save_model  # noqa: E402
 from s5_to_loihi.evaluation.classification import answer  # noqa: E402
 from s5_to_loihi.evaluation.labelled import Labelled  # noqa: E402
+from s5_to_loihi.float_model import evaluate  # noqa: E402
+from s5_to_loihi.network.network import Readout  # noqa: E402
 from s5_to_loihi.quantization.precision import Precision  # noqa: E402
 from s5_to_loihi.training import loop  # noqa: E402
-from s5_to_loihi.training.architecture import Architecture  # noqa: E402
+from s5_to_loihi.training.architecture import Architecture, initial_model  # noqa: E402
 from s5_to_loihi.training.data import read_sequences, read_sound  # noqa: E402
 from s5_to_loihi.training.generator import Voices, generate  # noqa: E402
 from s5_to_loihi.training.pruning import Pruning  # noqa: E402
@@ -41,7 +44,7 @@ from s5_to_loihi.training.recipe import (  # noqa: E402
     read_recipe,
 )
 from s5_to_loihi.training.tasks import task_of  # noqa: E402
-from s5_to_loihi.training.training import quantize_for, train  # noqa: E402
+from s5_to_loihi.training.training import new_module, quantize_for, train  # noqa: E402
 from s5_to_loihi.verification import verify_interpreter  # noqa: E402
 
 
@@ -139,6 +142,61 @@ machine: {{accelerator: cpu}}
 """
     )
     return file
+
+
+def test_a_training_begins_with_another_model(tmp_path, call):
+    """Dense first, then pruned: what it begins with is the dense model, to the last weight."""
+    file = written(tmp_path)
+    text = file.read_text()
+    file.write_text(text.replace("sparsity: 0.5, aware_of_chip: true", "sparsity: 0"))
+    dense = train(read_recipe(file), tmp_path / "dense").model
+    text = text.replace("model: {width: 6, blocks: 1}", "start: dense/model")
+    second = tmp_path / "second.yaml"
+    second.write_text(text)
+    wanted = read_recipe(second)
+    task = task_of(wanted)
+    begun = new_module(wanted, task).double().eval().to_model()
+    inputs = np.random.default_rng(1).normal(size=(9, 4, 3))
+    np.testing.assert_allclose(evaluate(begun, inputs), evaluate(dense, inputs), rtol=1e-5)
+    made = train(wanted, tmp_path / "pruned")
+    assert made.sparsity == pytest.approx(0.5, abs=0.03)
+    # The same path with another model in it is another training.
+    file.write_text(file.read_text().replace("epochs: 4", "epochs: 5"))
+    (tmp_path / "dense").rename(tmp_path / "before")
+    train(read_recipe(file), tmp_path / "dense")
+    code, _, error = call("train", second, "-o", tmp_path / "pruned")
+    assert code == 1
+    assert "holds the training of another recipe" in error
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        (("width: 6", "width: 6}\nstart: {a: 1"), "start"),
+        (("model: {width: 6, blocks: 1}", "start: nowhere"), "nowhere"),
+        (("training: {", "start: elsewhere\ntraining: {"), "model: is there beside start"),
+        (("train.npz, test: test.npz}\nmodel: {width: 6, blocks: 1}",
+          "wide.npz, test: wide.npz}\nstart: made"), "has 3 for features, the data want 5"),
+        (("model: {width: 6, blocks: 1}", "readout: mean\nstart: made"),
+         "has last for readout, the data want mean"),
+    ],
+)  # fmt: skip
+def test_what_a_training_cannot_begin_with(change, wrong, tmp_path, call):
+    file = written(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "wide.npz", inputs=rng.normal(size=(9, 40, 5)), labels=rng.integers(0, 2, 40)
+    )
+    save_model(
+        initial_model("made", Architecture(width=4, blocks=1), 3, 2, Readout.LAST, 0),
+        tmp_path / "made",
+    )
+    assert change[0] in file.read_text()
+    file.write_text(file.read_text().replace(*change))
+    code, _, error = call("train", file, "-o", tmp_path / "out")
+    assert code == 1
+    assert wrong in " ".join(error.split())
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.timeout(300)
@@ -413,8 +471,6 @@ def test_a_study_is_measured(tmp_path, call):
     import json
     import zipfile
 
-    from s5_to_loihi.checkpoints.description import load_model, save_model
-    from s5_to_loihi.float_model import evaluate
     from s5_to_loihi.training import study
 
     scale = dataclasses.replace(

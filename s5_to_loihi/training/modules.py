@@ -8,7 +8,7 @@ pass and lets their gradients through, so that one that was pruned may come back
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -344,6 +344,20 @@ class Forward:
     output: Tensor
     states: tuple[Tensor, ...]
     messages: dict[str, Tensor]
+
+
+def resumed(model: S5Model, gain: np.ndarray | float, offset: np.ndarray | float = 0.0) -> Model:
+    """Return the module of a finished model, whose encoder has gain and offset in it.
+
+    Raises:
+        CheckpointError: see ``Model``.
+    """
+    if model.encoder is None:
+        raise CheckpointError(model.name, "has no encoder", "Add one")
+    weight = model.encoder.weight / gain
+    full = np.broadcast_to(np.asarray(offset, dtype=np.float64), weight.shape[1])
+    encoder = replace(model.encoder, weight=weight, bias=model.encoder.bias - weight @ full)
+    return Model(replace(model, encoder=encoder), gain, offset)
 
 
 class Model(nn.Module):

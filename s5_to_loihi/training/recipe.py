@@ -131,11 +131,14 @@ class Recipe:
     Attributes:
         name: of the model.
         data, model, training, sparsity, integers, machine: see there.
+        start: the folder of a model to begin with, instead of ``model``: what another training
+            has left as ``model``.
         readout: what an output stands for; sound and targets have one each token.
     """
 
     name: str = "model"
     data: Data = Data()
+    start: str = ""
     model: Architecture = field(default_factory=Architecture)
     readout: Readout = Readout.LAST
     training: Schedule = Schedule()
@@ -158,11 +161,15 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     if not recipe.data.train or not recipe.data.test:
         missing = "train" if not recipe.data.train else "test"
         raise InputError(f"{where}: data: {missing}", "is missing", "Say where the data are")
+    if recipe.start and "model" in content:
+        what = "is there beside start, which says what the model is"
+        raise InputError(f"{where}: model", what, "Give one of the two")
     _check(recipe, where)
     base = Path(path).absolute().parent
     data = recipe.data
     return dataclasses.replace(
         recipe,
+        start=str(base / recipe.start) if recipe.start else "",
         data=dataclasses.replace(data, train=str(base / data.train), test=str(base / data.test)),
     )
 

@@ -36,7 +36,7 @@ from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.quantizer import Quantized, quantize_model
 from s5_to_loihi.training import losses, spectra, synthetic
 from s5_to_loihi.training.architecture import Architecture, initial_model
-from s5_to_loihi.training.modules import Model
+from s5_to_loihi.training.modules import Model, resumed
 from s5_to_loihi.training.optimisation import optimiser
 from s5_to_loihi.training.pruning import Pruner, Pruning
 from s5_to_loihi.training.quantized import QuantizedNetwork
@@ -204,9 +204,7 @@ def train(
         model = Model(start, gain).float().to(device)
         pruner = Pruner(model, pruning) if point.sparsity else None
     else:
-        assert start.encoder is not None
-        encoder = replace(start.encoder, weight=start.encoder.weight / gain)
-        model = Model(replace(start, encoder=encoder), gain).float().to(device)
+        model = resumed(start, gain).float().to(device)
         planned, rate = scale.steps if point.from_dense else scale.further, FURTHER_RATE
         pruner = Pruner(model, pruning) if point.from_dense else None
     messages: dict[str, Tensor] = {}

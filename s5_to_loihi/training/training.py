@@ -14,12 +14,13 @@ import torch
 
 from s5_to_loihi import bundle
 from s5_to_loihi.bundle import Bundle
-from s5_to_loihi.checkpoints.description import save_model
+from s5_to_loihi.checkpoints.description import DESCRIPTION, load_model, save_model
 from s5_to_loihi.checkpoints.loading import load
 from s5_to_loihi.checkpoints.magnitude_pruning import sparsity_of
 from s5_to_loihi.checkpoints.options import LoadOptions
 from s5_to_loihi.compiler import own_vectors
 from s5_to_loihi.errors import InputError
+from s5_to_loihi.files.digest import source_digest
 from s5_to_loihi.files.reading import read_json
 from s5_to_loihi.files.writing import write_json
 from s5_to_loihi.float_model import S5Model
@@ -28,7 +29,7 @@ from s5_to_loihi.quantization.precision import Precision
 from s5_to_loihi.quantization.quantizer import Quantized, quantize_folded
 from s5_to_loihi.training import loop
 from s5_to_loihi.training.architecture import initial_model
-from s5_to_loihi.training.modules import FeatureNorm, Model
+from s5_to_loihi.training.modules import FeatureNorm, Model, resumed
 from s5_to_loihi.training.pruning import Pruner
 from s5_to_loihi.training.quantized import QuantizedNetwork
 from s5_to_loihi.training.recipe import Numbers, Recipe, as_mapping
@@ -88,11 +89,12 @@ def train(
     loop.check(recipe.machine)
     precision = precision_of(recipe)
     task = task_of(recipe, lambda done, total: on_progress("reading", done, total))
+    module = new_module(recipe, task)
     _claim(folder, recipe, task)
     torch.manual_seed(recipe.training.seed)
     torch.set_num_threads(recipe.machine.threads)
     scores: dict[str, float] = {}
-    module = _float_phase(recipe, task, folder, on_progress)
+    _float_phase(recipe, task, module, folder, on_progress)
     model = module.to_model()
     if not recipe.integers.from_scratch:
         scores["float"] = loop.evaluate(task, module)
@@ -151,28 +153,55 @@ def quantize_for(task: Task, model: S5Model, precision: Precision) -> Quantized:
 
 
 def new_module(recipe: Recipe, task: Task) -> Model:
-    """Return the module that a training begins with."""
-    start = initial_model(
-        recipe.name, recipe.model, task.inputs, task.outputs, task.readout, recipe.training.seed
-    )
-    module = Model(start, *task.scale())
+    """Return the module that a training begins with.
+
+    Raises:
+        InputError: the checkpoint to begin with is for other data.
+        CheckpointError: it cannot be read, or not be trained.
+    """
+    if recipe.start:
+        module = resumed(_start(recipe.start, task), *task.scale())
+    else:
+        made = initial_model(
+            recipe.name, recipe.model, task.inputs, task.outputs, task.readout, recipe.training.seed
+        )
+        module = Model(made, *task.scale())
     return module if recipe.machine.numbers is Numbers.DOUBLE else module.float()
 
 
+def _start(path: str, task: Task) -> S5Model:
+    """Return the model to begin with, which must be for the task's data."""
+    model, _ = load_model(Path(path) / DESCRIPTION)
+    # One without encoder or decoder is refused by the module.
+    inputs = model.encoder.weight.shape[1] if model.encoder else task.inputs
+    outputs = model.decoder.weight.shape[0] if model.decoder else task.outputs
+    for name, had, needed in (
+        ("features", inputs, task.inputs),
+        ("outputs", outputs, task.outputs),
+        ("readout", model.readout.value, task.readout.value),
+    ):
+        if had != needed:
+            what = f"has {had} for {name}, the data want {needed}"
+            raise InputError(f"start: {path}", what, "Begin with another model")
+    return model
+
+
 def _float_phase(
-    recipe: Recipe, task: Task, folder: Path, on_progress: Callable[[str, int, int], None]
-) -> Model:
-    module = new_module(recipe, task)
+    recipe: Recipe,
+    task: Task,
+    module: Model,
+    folder: Path,
+    on_progress: Callable[[str, int, int], None],
+) -> None:
     if recipe.integers.from_scratch:
         set_norms(task, module)
-        return module
+        return
     pruner = Pruner(module, recipe.sparsity) if recipe.sparsity.sparsity else None
     schedule = recipe.training
     phase = loop.Phase("float", schedule.epochs, schedule.rate, schedule.decay, schedule.activity)
     loop.fit(task, module, phase, folder, pruner, on_progress)
     if pruner is not None:
         pruner.update(1.0)
-    return module
 
 
 def set_norms(task: Task, module: Model) -> None:
@@ -197,6 +226,9 @@ def _claim(folder: Path, recipe: Recipe, task: Task) -> None:
     for part in ("train", "test"):
         mine["recipe"]["data"].pop(part)
     mine["recipe"].pop("machine")
+    if recipe.start:
+        _, files = load_model(Path(recipe.start) / DESCRIPTION)
+        mine["recipe"]["start"] = source_digest(files)
     own = hashlib.sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()
     place = folder / "checkpoints" / "recipe.json"
     if place.exists():
