@@ -398,12 +398,13 @@ def _job(point: Point, bits: int | str | None, folder: Path, sounds: Sounds, mos
     place = folder / point.name
     if bits is None:
         before = None
-        if point.start is not None:
-            before, _ = load_model(folder / point.start.name / DESCRIPTION)
-        elif (place / DESCRIPTION).exists():
+        if (place / DESCRIPTION).exists():
             before, _ = load_model(place / DESCRIPTION)
             if not sounds.scale.further:
                 return _scored(before, sounds)
+            point = replace(point, from_dense=False)  # its masks stay
+        elif point.start is not None:
+            before, _ = load_model(folder / point.start.name / DESCRIPTION)
         model, facts = train(point, sounds, most.training, before)
         save_model(model, place)
         return facts

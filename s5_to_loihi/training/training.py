@@ -160,7 +160,8 @@ def new_module(recipe: Recipe, task: Task) -> Model:
         CheckpointError: it cannot be read, or not be trained.
     """
     if recipe.start:
-        module = resumed(_start(recipe.start, task), *task.scale())
+        start = replace(_start(recipe.start, task), name=recipe.name)
+        module = resumed(start, *task.scale())
     else:
         made = initial_model(
             recipe.name, recipe.model, task.inputs, task.outputs, task.readout, recipe.training.seed
