@@ -261,10 +261,27 @@ def _end(worker: Worker) -> str:
     code = worker.process.exitcode or 0
     worker.connection.close()
     worker.process.close()
+    return how_it_ended(code)
+
+
+def how_it_ended(code: int) -> str:
+    """Say what a process's exit code means: ``was killed by SIGKILL``."""
     if code >= 0:
         return f"ended with exit code {code}"
     names = {number.value: number.name for number in signal.Signals}
     return f"was killed by {names.get(-code, f'signal {-code}')}"
+
+
+def die_with_parent() -> None:
+    """Have this process of ``multiprocessing`` killed when its parent ends."""
+
+    def wait_for_parent() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait_for_parent, name="die_with_parent", daemon=True).start()
 
 
 def _work(
@@ -272,14 +289,7 @@ def _work(
     compute: Callable[[Any], Mapping[str, Any]],
 ) -> None:
     """Compute what comes through the pipe, until this process is killed or its parent ends."""
-
-    def die_with_parent() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=die_with_parent, name="die_with_parent", daemon=True).start()
+    die_with_parent()
     with contextlib.suppress(EOFError, OSError):
         connection.send(READY)
         while True:

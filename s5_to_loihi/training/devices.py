@@ -14,9 +14,7 @@ import copyreg
 import multiprocessing
 import os
 import pickle
-import signal
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -30,7 +28,7 @@ from torch import Tensor, distributed
 
 from s5_to_loihi.errors import InputError, S5ToLoihiError
 from s5_to_loihi.network.neurons import NeuronKind, known_kinds
-from s5_to_loihi.tasks.workers import interrupt_put_off
+from s5_to_loihi.tasks.workers import die_with_parent, how_it_ended, interrupt_put_off
 
 #: Work of a process: what it is given, its number, and a function that tells of its progress.
 Work = Callable[[Any, int, Callable[..., None]], Any]
@@ -150,9 +148,7 @@ def _results(started: list[Process], on_told: Callable[..., None]) -> list[Any]:
 
 
 def _died(rank: int, started: list[Process]) -> InputError:
-    code = started[rank].process.exitcode or 0
-    names = {number.value: number.name for number in signal.Signals}
-    how = f"was killed by {names.get(-code, -code)}" if code < 0 else f"ended with exit code {code}"
+    how = how_it_ended(started[rank].process.exitcode or 0)
     return InputError(
         "machine: devices",
         f"the process of device {rank} {how}",
@@ -162,7 +158,7 @@ def _died(rank: int, started: list[Process]) -> InputError:
 
 def _main(pipe: Connection, folder: str, rank: int, devices: int, on_gpus: bool) -> None:
     """Be the process of a device."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     # Lightning takes these for the work of another launcher.
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", RANK=str(rank), WORLD_SIZE=str(devices))
     try:
@@ -187,13 +183,6 @@ def _main(pipe: Connection, folder: str, rank: int, devices: int, on_gpus: bool)
     pipe.close()
     with contextlib.suppress(Exception):
         distributed.destroy_process_group()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _kind(name: str) -> NeuronKind:
