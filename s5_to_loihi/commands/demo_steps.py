@@ -71,7 +71,7 @@ def run_demo(directory: Path, as_json: bool) -> None:
         ) from None
     lava = lava_shim.is_installed()
     console.say(
-        "Five steps: on two idle cores 80 s the first time, which compiles loops, 40 s later;"
+        "Five steps: on two cores 80 to 120 s the first time, which compiles loops, 40 s later;"
         " several minutes on busy ones."
     )
     _step("1. Quantize the float checkpoint of a denoiser")
